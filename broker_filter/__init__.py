@@ -1,0 +1,1 @@
+"""The stream: alert bytes in, classifications out."""

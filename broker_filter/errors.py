@@ -1,0 +1,61 @@
+"""What can go wrong, sorted by what to do about it: reject this alert, do not classify it, retry, or stop.
+
+Every message states the value, the limit and the remedy. The reasons are closed lists: they label metrics and outputs.
+"""
+
+from enum import StrEnum
+
+
+class Rejection(StrEnum):
+    """Why bytes never became an alert of a survey we read. The original bytes go to the dead-letter topic."""
+
+    NOT_AVRO = "not_avro"  # neither a Confluent frame, nor an object container, nor a datum of the named schema
+    CORRUPT = "corrupt"  # an Avro that breaks off, or whose lengths lie
+    BAD_SCHEMA = "bad_schema"  # the writer's schema does not parse
+    UNKNOWN_SCHEMA_ID = "unknown_schema_id"  # no source knows this schema id
+    FOREIGN_SURVEY = "foreign_survey"  # a valid packet of a survey that we do not read
+    MISSING_FIELD = "missing_field"  # a field that we need is absent or null
+    BAD_VALUE = "bad_value"  # NaN time, unknown band, negative zero point ...
+    BAD_STAMP = "bad_stamp"  # a stamp that lies about its size, or does not inflate
+    TOO_LARGE = "too_large"  # over a limit on sizes
+
+
+class NotClassified(StrEnum):
+    """Why a good alert has no classification."""
+
+    NO_STAMPS = "no_stamps"  # a stamp that the network reads is null
+    UNSUPPORTED_STAMP = "unsupported_stamp"  # for instance JPEG pixels, which have no calibration
+    BLANK_STAMP = "blank_stamp"  # no finite pixel
+    SOLAR_SYSTEM = "solar_system"  # a moving object: no series at a fixed position
+    UNSUPPORTED_BAND = "unsupported_band"  # a band that the network was not trained on
+    TOO_LATE = "too_late"  # older than the oldest observation that the full series still holds
+
+
+class RejectedAlertError(Exception):
+    """These bytes are not an alert that we can read; the stream goes on without them."""
+
+    def __init__(self, reason: Rejection, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class NotClassifiedError(Exception):
+    """A good alert that gets no classification, with the reason."""
+
+    def __init__(self, reason: NotClassified, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class RetryableError(Exception):
+    """Not the alert's fault and may pass: broker away, store away, device out of memory. Try the same batch again."""
+
+
+class FatalError(Exception):
+    """Not the alert's fault and will not pass by itself: the service stops, and no offset is committed."""
+
+
+class ConfigurationError(FatalError):
+    """A setting is wrong: the message names it, its value and what is allowed."""

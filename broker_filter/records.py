@@ -1,0 +1,130 @@
+"""The records that travel between rooms: frozen, typed, units in names. They know nothing of Kafka, Avro or torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker_filter.errors import NotClassified, Rejection
+
+STAMP_KINDS = ("science", "template", "difference")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where bytes came from: a Kafka position, or a file and the index of the record in it."""
+
+    source: str  # topic, or path (``archive.tar.gz::member.avro`` inside an archive)
+    partition: int = 0
+    offset: int = 0  # Kafka offset, or index of the record within the file
+
+    def __str__(self) -> str:
+        return f"{self.source}[{self.partition}]@{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Bytes as they arrived, before anybody has trusted them."""
+
+    value: bytes
+    origin: Origin
+    timestamp_ms: int | None = None  # Kafka's own, Unix milliseconds
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """The fields that we use of one alert of any survey."""
+
+    survey: str  # "ztf" | "lsst"
+    schema: str  # version of the packet, e.g. "4.02" or "10.0"
+    object_id: str
+    alert_id: int  # candid | diaSourceId
+    time_mjd: float  # TAI, mid-exposure where the survey gives it
+    band: str  # one of model.series.BANDS
+    ra_deg: float
+    dec_deg: float
+    flux_njy: float  # difference flux of the point source, negative when fainter than the template; NaN unknown
+    flux_error_njy: float
+    real_bogus: float | None
+    zero_point_mag: float | None  # AB magnitude of 1 DN (ZTF); None where pixels are in nJy already
+    solar_system: bool
+    stamps: Mapping[str, bytes | None]  # kind -> bytes as published, keys STAMP_KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One frame of a series, calibrated, cropped and in the compact form in which it is kept.
+
+    ``pixels`` * ``scale_njy[:, None, None]`` is the flux density in nJy per pixel; NaN marks masked or padded pixels.
+    Every classification reads this form, also of the alert that has just arrived, so that a series read back from the
+    store gives the same answer.
+    """
+
+    alert_id: int
+    time_mjd: float  # TAI
+    band: int  # index in model.series.BANDS
+    flux_njy: float
+    flux_error_njy: float
+    pixels: NDArray[np.float16]  # [C, H, W]
+    scale_njy: NDArray[np.float32]  # [C]
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """Total order within a series: time, then alert id, so that equal times cannot depend on arrival."""
+        return (self.time_mjd, self.alert_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What is published of one alert: classified, or not classified with the reason."""
+
+    survey: str
+    object_id: str
+    alert_id: int
+    time_mjd: float
+    band: str
+    observation_count: int
+    probabilities: Mapping[str, float]  # class -> probability, sums to 1; empty when not classified
+    classifier: str
+    classifier_version: str
+    taxonomy_version: str
+    unknown_score: float | None = None  # larger is less like anything in training; None where not calibrated
+    reason: NotClassified | None = None
+    revision: bool = False  # published again because an earlier observation arrived late
+    alert_time_ms: int | None = None  # when the survey says it published or exposed, Unix ms
+    ingest_time_ms: int = 0
+    publication_time_ms: int = 0
+
+    @property
+    def status(self) -> str:
+        return "classified" if self.reason is None else "not_classified"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Bytes that never became an alert."""
+
+    message: Message
+    reason: Rejection
+    detail: str
+
+
+@dataclass(slots=True)
+class Accounts:
+    """In = classified + not classified (reason) + rejected (reason), always. Revisions are counted apart."""
+
+    read: int = 0
+    classified: int = 0
+    not_classified: dict[str, int] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
+    revisions: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        return self.read == self.classified + sum(self.not_classified.values()) + sum(self.rejected.values())
+
+
+NO_STAMPS: Mapping[str, bytes | None] = MappingProxyType(dict.fromkeys(STAMP_KINDS))

@@ -1,0 +1,1 @@
+"""The networks, their data, their training: everything that knows torch and nothing that knows Kafka."""

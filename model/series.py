@@ -1,0 +1,83 @@
+"""Series of image frames as numpy keeps them: the one form that data sets, the stream and the networks share.
+
+Legend: ``T`` frames, ``C`` image channels, ``H W`` pixels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BANDS = "ugrizy"
+LARGEST_FLOAT16 = 60_000.0  # a little under float16's 65,504
+MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The frames of one object in time order.
+
+    ``pixels_TCHW * scale_TC[..., None, None]`` is in nJy per pixel; NaN marks masked or padded pixels.
+    """
+
+    pixels_TCHW: NDArray[np.float16]
+    scale_TC: NDArray[np.float32]  # nJy per pixel
+    band_T: NDArray[np.int8]  # index in BANDS
+    time_T: NDArray[np.float64]  # MJD (TAI), or days from any epoch: only differences are used
+    flux_T: NDArray[np.float32]  # point-source flux, nJy; NaN unknown
+    flux_error_T: NDArray[np.float32]  # nJy; NaN unknown
+
+    def __len__(self) -> int:
+        return len(self.time_T)
+
+    def __getitem__(self, frames: slice | NDArray) -> "Series":
+        return Series(
+            self.pixels_TCHW[frames],
+            self.scale_TC[frames],
+            self.band_T[frames],
+            self.time_T[frames],
+            self.flux_T[frames],
+            self.flux_error_T[frames],
+        )
+
+
+def compact(pixels_CHW: NDArray[np.floating]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    """Keep a frame in half the bytes: float16 in units of each channel's own noise.
+
+    Parameters
+    ----------
+    pixels_CHW
+        nJy per pixel, NaN where masked.
+
+    Returns
+    -------
+    pixels_CHW : float16, in units of ``scale_C``, NaN where masked.
+    scale_C : float32, nJy per pixel; a robust standard deviation, or more where the brightest pixel would overflow.
+    """
+    flat_CP = pixels_CHW.reshape(pixels_CHW.shape[0], -1)
+    scale_C = np.ones(len(flat_CP), np.float32)
+    for c, flat_P in enumerate(flat_CP):
+        real = flat_P[np.isfinite(flat_P)]
+        if real.size == 0:
+            continue
+        sigma = MAD_TO_SIGMA * np.median(np.abs(real - np.median(real)))
+        scale = max(float(sigma), float(np.abs(real).max()) / LARGEST_FLOAT16)
+        if scale > 0:
+            scale_C[c] = scale
+    return (pixels_CHW / scale_C[:, None, None]).astype(np.float16), scale_C
+
+
+def fit_to_size(pixels_CHW: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Crop or pad about the central pixel to ``size`` x ``size``; what was not observed is NaN.
+
+    The pixel with index ``n // 2`` is the centre of an axis of ``n`` pixels, before and after.
+    """
+    channels, *shape = pixels_CHW.shape
+    fitted_CHW = np.full((channels, size, size), np.nan, np.float32)
+    source, target = [], []
+    for n in shape:
+        start = n // 2 - size // 2
+        source.append(slice(max(start, 0), min(start + size, n)))
+        target.append(slice(max(-start, 0), max(-start, 0) + min(start + size, n) - max(start, 0)))
+    fitted_CHW[:, *target] = pixels_CHW[:, *source]
+    return fitted_CHW
