@@ -1,0 +1,69 @@
+"""The records between the simulator's rooms: what is drawn of one object before any pixel exists.
+
+Legend: ``T`` single-band visits in time order, ``B`` the six bands of ``model.series.BANDS``.
+Fluxes in nJy (AB magnitude = 31.4 - 2.5 log10 flux), offsets in arcsec from the *true* position of the source.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from numpy import float32, float64, int8
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When, in which band and under which conditions one position was observed."""
+
+    time_T: NDArray[float64]  # MJD (TAI)
+    band_T: NDArray[int8]  # index in BANDS
+    night_T: NDArray[int8 | float64]  # integer night, so that visits of one night can be grouped
+    depth_T: NDArray[float32]  # 5-sigma point-source depth of the direct image, AB mag
+    fwhm_T: NDArray[float32]  # arcsec
+    zero_point_T: NDArray[float32]  # AB mag of 1 DN
+    sky_T: NDArray[float32]  # residual or published background of the science stamp, nJy per pixel
+
+
+@dataclass(frozen=True, slots=True)
+class Galaxy:
+    """A Sersic profile."""
+
+    flux_B: NDArray[float32]  # nJy, total
+    half_light_arcsec: float  # of the major axis
+    sersic_index: float
+    axis_ratio: float
+    position_angle_rad: float  # from +x to +y
+    x_arcsec: float
+    y_arcsec: float
+
+
+@dataclass(frozen=True, slots=True)
+class Star:
+    """A constant point source."""
+
+    flux_B: NDArray[float32]  # nJy
+    x_arcsec: float
+    y_arcsec: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything in the stamp that does not vary. The host, if any, comes first among the galaxies."""
+
+    galaxies: tuple[Galaxy, ...] = ()
+    stars: tuple[Star, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedObject:
+    """One object of the simulated sky, ready to be drawn."""
+
+    object_id: int
+    seed: int
+    survey: str  # "sdss" | "ztf" | "lsst"
+    label: str  # a class of model.taxonomy, in the label mode asked for
+    schedule: Schedule
+    flux_T: NDArray[float32]  # noise-free flux of the varying source at each visit, nJy (negative: below template)
+    reference_flux_B: NDArray[float32]  # flux of the varying source in the template (AGN, variable stars), nJy
+    scene: Scene
+    truth: Mapping[str, float | int | str]  # true class, subtype, redshift, peak time, host parameters ...
