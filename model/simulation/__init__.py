@@ -1,1 +1,1 @@
-"""A sky to learn from: schedules, sources, scenes, images, selection, labels. See ``docs`` in each room."""
+"""A sky to learn from: schedules, sources, scenes, images, selection, labels."""
