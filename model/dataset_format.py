@@ -1,0 +1,42 @@
+"""The columns and file names of a data set on disk, and what is wrong with one; knows neither reader nor writer.
+
+Legend: ``T`` frames of one object, ``C`` image channels, ``H W`` pixels.
+"""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+
+FORMAT = "ictc-dataset-1"
+MANIFEST = "manifest.json"
+TRUTH = "truth.parquet"
+FRAME_COLUMNS = {"band": "band_T", "time": "time_T", "flux": "flux_T", "flux_error": "flux_error_T"}
+
+SCHEMA = pa.schema(
+    [
+        pa.field("object_id", pa.int64(), nullable=False),
+        pa.field("label", pa.int16(), nullable=False),  # index in the manifest's classes
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("fold", pa.int8(), nullable=False),  # -1: in no fold
+        pa.field("band", pa.large_list(pa.int8()), nullable=False),  # [T] index in model.series.BANDS
+        pa.field("time", pa.large_list(pa.float64()), nullable=False),  # [T] days since the first frame
+        pa.field("flux", pa.large_list(pa.float32()), nullable=False),  # [T] nJy
+        pa.field("flux_error", pa.large_list(pa.float32()), nullable=False),  # [T] nJy
+        pa.field("scale", pa.large_list(pa.float32()), nullable=False),  # [T*C] nJy per pixel
+        pa.field("pixels", pa.large_list(pa.float16()), nullable=False),  # [T*C*H*W] in units of scale
+    ]
+)
+
+
+class DatasetError(Exception):
+    """A folder is no whole data set, or cannot become one; the message says which, where and what to do."""
+
+
+def shard_name(index: int) -> str:
+    return f"series-{index:05d}.arrow"
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,287 @@
+"""Labelled series in, a data set's folder out: whole or not at all, resumable, bounded in memory.
+
+Knows nothing of where the series come from. Everything goes to ``<folder>.partial``; a shard counts once it and its
+truth are renamed into place there; ``close`` writes the manifest and gives the folder its name.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model.dataset_format import (
+    FORMAT,
+    FRAME_COLUMNS,
+    MANIFEST,
+    SCHEMA,
+    TRUTH,
+    DatasetError,
+    sha256_of,
+    shard_name,
+)
+from model.series import BANDS, Series
+
+BATCH_BYTES = 4 << 20  # pixels per record batch: what one random read may have to map
+SHARD_BYTES = 64 << 20  # pixels per file: what an interrupted run loses at most, and the writer's memory
+IDENTITY = "identity.json"
+
+Row = dict[str, Any]
+
+
+class DatasetWriter:
+    """Writes a data set object by object.
+
+    Use as a context manager: leaving it normally calls :meth:`close`; leaving it by an exception keeps the finished
+    shards, and a writer with the same arguments goes on from there. ``len(writer)`` is the number of objects that it
+    holds already, so a caller skips that many.
+
+    Parameters
+    ----------
+    folder
+        Must not exist, or be empty.
+    recipe
+        What was asked for, kept in the manifest; anything JSON can hold.
+
+    Raises
+    ------
+    DatasetError
+        When the folder holds something else, another writer is at work, or the disk is full.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        survey: str,
+        channels: Sequence[str],
+        size_px: int,
+        classes: Sequence[str],
+        recipe: Mapping[str, Any] | str,
+        seed: int,
+        version: str,
+    ) -> None:
+        self.folder = Path(folder)
+        self._partial = self.folder.with_name(self.folder.name + ".partial")
+        self._shape_CHW = (len(channels), size_px, size_px)
+        self._identity: dict[str, Any] = {
+            "format": FORMAT,
+            "version": version,
+            "survey": survey,
+            "channels": list(channels),
+            "size_px": size_px,
+            "classes": list(classes),
+            "recipe": recipe if isinstance(recipe, str) else dict(recipe),
+            "seed": seed,
+        }
+        self._classes = {name: index for index, name in enumerate(classes)}
+        self._rows: list[Row] = []
+        self._truths: list[Mapping[str, Any]] = []
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._objects = self._frames = self._shard_bytes = 0
+        self._shards: list[str] = []
+        self._closed = False
+        self._claim_folder()
+        with _disk_errors(self.folder):
+            self._lock = (self._partial / IDENTITY).open("r+")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            self._lock.close()
+            raise DatasetError(f"{self._partial} is being written by another process") from exc
+        self._resume()
+
+    def _claim_folder(self) -> None:
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            what = "a whole data set" if (self.folder / MANIFEST).exists() else "something else"
+            raise DatasetError(f"{self.folder} holds {what} already: choose another folder, or remove it")
+        identity = self._partial / IDENTITY
+        wanted = json.dumps(self._identity, indent=1)
+        if self._partial.exists() and any(self._partial.iterdir()):
+            found = identity.read_text("utf-8") if identity.is_file() else ""
+            if found != wanted:
+                raise DatasetError(f"{self._partial} is the beginning of another data set: remove it, or move it away")
+            return
+        with _disk_errors(self.folder):
+            self._partial.mkdir(parents=True, exist_ok=True)
+            identity.write_text(wanted, "utf-8")
+
+    def _resume(self) -> None:
+        while (self._partial / shard_name(len(self._shards))).exists():
+            name = shard_name(len(self._shards))
+            with pa.memory_map(str(self._partial / name)) as file:
+                table = pa.ipc.open_file(file).read_all().select(["label", "split", "band"])
+                labels, splits = table["label"].to_pylist(), table["split"].to_pylist()
+                frames = sum(len(chunk.values) for chunk in table["band"].chunks)
+            classes = list(self._classes)
+            self._counts.update((split, classes[label]) for label, split in zip(labels, splits, strict=True))
+            self._objects += len(labels)
+            self._frames += frames
+            self._shards.append(name)
+
+    def __len__(self) -> int:
+        return self._objects
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            self._lock.close()
+
+    def append(
+        self, object_id: int, label: str, split: str, fold: int | None, series: Series, truth: Mapping[str, Any]
+    ) -> None:
+        """Add one object; ``truth`` may hold numbers, strings and flat lists of numbers.
+
+        Raises
+        ------
+        ValueError
+            When the series does not fit this data set.
+        """
+        shape = (len(series), *self._shape_CHW)
+        if label not in self._classes:
+            raise ValueError(f"object {object_id}: class {label!r} is none of {', '.join(self._classes)}")
+        if len(series) == 0 or series.pixels_TCHW.shape != shape or series.scale_TC.shape != shape[:2]:
+            raise ValueError(f"object {object_id}: pixels {series.pixels_TCHW.shape}, this data set has {shape}")
+        if np.any(np.diff(series.time_T) < 0):
+            raise ValueError(f"object {object_id}: frames are not in time order")
+        if series.band_T.min() < 0 or series.band_T.max() >= len(BANDS):
+            raise ValueError(f"object {object_id}: a band outside {BANDS!r}")
+        row: Row = {"object_id": object_id, "label": self._classes[label], "split": split}
+        row["fold"] = -1 if fold is None else fold
+        row |= {column: np.asarray(getattr(series, field)) for column, field in FRAME_COLUMNS.items()}
+        row["time"] = row["time"] - row["time"][0]  # a network must not learn from the date
+        row["scale"] = series.scale_TC.ravel()
+        row["pixels"] = np.ascontiguousarray(series.pixels_TCHW, np.float16).ravel()
+        self._rows.append(row)
+        self._truths.append({"object_id": object_id, "label": label, "split": split, **truth})
+        self._counts[split, label] += 1
+        self._objects += 1
+        self._frames += len(series)
+        self._shard_bytes += row["pixels"].nbytes
+        if self._shard_bytes >= SHARD_BYTES:
+            self._finish_shard()
+
+    def _finish_shard(self) -> None:
+        if not self._rows:
+            return
+        index = len(self._shards)
+        with _disk_errors(self.folder):
+            truth = self._partial / f"truth-{index:05d}.parquet"
+            pq.write_table(_as_table(self._truths), truth)
+            unfinished = self._partial / (shard_name(index) + ".unfinished")
+            with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+                for rows in _record_batches(self._rows):
+                    writer.write_batch(_as_record_batch(rows))
+            unfinished.rename(self._partial / shard_name(index))
+        self._shards.append(shard_name(index))
+        self._rows, self._truths, self._shard_bytes = [], [], 0
+
+    def close(self) -> None:
+        """Finish the last shard, write the manifest and give the folder its name. May be called twice."""
+        if self._closed:
+            return
+        self._finish_shard()
+        with _disk_errors(self.folder):
+            truths = [self._partial / f"truth-{index:05d}.parquet" for index in range(len(self._shards))]
+            _join_truths(truths, self._partial / TRUTH)
+            files = {}
+            for name in [*self._shards, TRUTH]:
+                path = self._partial / name
+                files[name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+            counts: dict[str, dict[str, int]] = {}
+            for split, label in sorted(self._counts):
+                counts.setdefault(split, {})[label] = self._counts[split, label]
+            totals = {"objects": self._objects, "frames": self._frames, "counts": counts, "files": files}
+            (self._partial / MANIFEST).write_text(json.dumps(self._identity | totals, indent=1) + "\n", "utf-8")
+            for path in [*truths, self._partial / IDENTITY]:
+                path.unlink()
+            self._partial.rename(self.folder)
+        self._closed = True
+        self._lock.close()
+
+
+def _record_batches(rows: list[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    held = 0
+    for row in rows:
+        batch.append(row)
+        held += row["pixels"].nbytes
+        if held >= BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _as_record_batch(rows: list[Row]) -> pa.RecordBatch:
+    columns = []
+    for field in SCHEMA:
+        values = [row[field.name] for row in rows]
+        if pa.types.is_large_list(field.type):
+            offsets = np.cumsum([0, *(len(v) for v in values)], dtype=np.int64)
+            flat = pa.array(np.concatenate(values), field.type.value_type, from_pandas=False)
+            columns.append(pa.LargeListArray.from_arrays(pa.array(offsets), flat, type=field.type))
+        else:
+            columns.append(pa.array(values, field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def _as_table(truths: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Every key that any object has becomes a column; objects without it get null."""
+    names = dict.fromkeys(name for truth in truths for name in truth)
+    return pa.table({name: pa.array([_plain(truth.get(name)) for truth in truths]) for name in names})
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _join_truths(parts: list[Path], whole: Path) -> None:
+    """One Parquet file out of the shards' own, whose columns may differ by the classes that they hold."""
+    if not parts:
+        pq.write_table(pa.table({"object_id": pa.array([], pa.int64())}), whole)
+        return
+    schema = pa.unify_schemas([pq.read_schema(part) for part in parts], promote_options="permissive")
+    schema = pa.schema([schema.field("object_id"), *(f for f in sorted(schema, key=_name) if f.name != "object_id")])
+    with pq.ParquetWriter(whole, schema) as writer:
+        for part in parts:
+            table = pq.read_table(part)
+            columns = [
+                table[f.name].cast(f.type) if f.name in table.column_names else pa.nulls(len(table), f.type)
+                for f in schema
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def _name(field: pa.Field) -> str:
+    return field.name
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        where = folder.parent if folder.parent.exists() else Path()
+        free = shutil.disk_usage(where).free
+        remedy = (
+            "free some space" if exc.errno in (errno.ENOSPC, errno.EDQUOT) or free < SHARD_BYTES else "see the error"
+        )
+        raise DatasetError(
+            f"cannot write {folder} ({free >> 20} MiB free): {exc}; {remedy} and run the same command again to go on"
+        ) from exc
