@@ -63,7 +63,14 @@ class SimulatedObject:
     survey: str  # "sdss" | "ztf" | "lsst"
     label: str  # a class of model.taxonomy, in the label mode asked for
     schedule: Schedule
-    flux_T: NDArray[float32]  # noise-free flux of the varying source at each visit, nJy (negative: below template)
-    reference_flux_B: NDArray[float32]  # flux of the varying source in the template (AGN, variable stars), nJy
+    flux_T: NDArray[float32]  # noise-free *total* flux of the varying source in the direct image, nJy (never negative)
+    reference_flux_B: NDArray[float32]  # its flux in the template (AGN, variable stars; 0 for supernovae), nJy
     scene: Scene
     truth: Mapping[str, float | int | str]  # true class, subtype, redshift, peak time, host parameters ...
+    centre_arcsec: tuple[float, float] = (0.0, 0.0)  # centre of the stamps from the true position: centroid error
+    level: int = 4  # realism: 0 noise, 1 + seeing and depth, 2 + scene, 3 + artefacts and gaps, 4 + wrong labels
+
+    @property
+    def difference_flux_T(self) -> NDArray[float32]:
+        """Noise-free flux in the difference image, nJy; negative below the template."""
+        return self.flux_T - self.reference_flux_B[self.schedule.band_T]
