@@ -1,0 +1,425 @@
+"""Settings in from a file, the environment and the command line; one frozen object out. Knows nothing of what reads it.
+
+The command line beats the environment, which beats the file, which beats the defaults. ``null`` means off.
+"""
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from broker_filter.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "ICTC_"
+MASK = "**********"
+_SEPARATOR = re.compile(r"[,\s]+(?![^{]*\})")  # but the comma in ^x{1,2}$
+LibrdkafkaValue = str | int | float | bool
+_SECRET_KEY = re.compile(r"password|secret|token|oauthbearer\.config|\.pem$|jaas", re.IGNORECASE)
+
+# Keys that the service sets itself, with the setting to use instead: another value would break what it promises.
+OWN_KEYS = {
+    "bootstrap.servers": "kafka.brokers",
+    "metadata.broker.list": "kafka.brokers",
+    "group.id": "kafka.group",
+    "group.instance.id": "kafka.instance_id",
+    "auto.offset.reset": "kafka.start",
+    "sasl.username": "kafka.username",
+    "sasl.password": "kafka.password",
+    "enable.auto.commit": "nothing: offsets are committed after delivery",
+    "enable.auto.offset.store": "nothing: offsets are stored after delivery",
+    "enable.idempotence": "nothing: the producer is always idempotent",
+    "enable.partition.eof": "nothing: the stream has no end",
+    "transactional.id": "nothing: delivery is at least once",
+}
+
+
+def _split(topics: object) -> object:
+    """Names apart by spaces or commas, as one writes them in a variable, or a JSON list."""
+    if isinstance(topics, str):
+        return json.loads(topics) if topics.startswith("[") else [name for name in _SEPARATOR.split(topics) if name]
+    return topics
+
+
+def mask(key: str, value: Any) -> Any:
+    """The value, or a mask where its key (or a key in it) speaks of a secret."""
+    if isinstance(value, Mapping):
+        return {k: mask(k, v) for k, v in value.items()}
+    return MASK if value is not None and _SECRET_KEY.search(key) else value
+
+
+def _foreign_keys(mapping: dict[str, LibrdkafkaValue]) -> dict[str, LibrdkafkaValue]:
+    for key in mapping:
+        if key in OWN_KEYS:
+            raise ValueError(f"the service sets {key!r} itself; use {OWN_KEYS[key]}")
+    return mapping
+
+
+Librdkafka = Annotated[dict[str, LibrdkafkaValue], AfterValidator(_foreign_keys)]
+
+
+class Section(BaseModel):
+    """A room's own small part of the settings; a secret in it is not printed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return [(name, mask(name or "", value)) for name, value in super().__repr_args__()]
+
+
+class KafkaSettings(Section):
+    """Where alerts come from, and every librdkafka key."""
+
+    brokers: str = "127.0.0.1:9092"
+    """host:port[,host:port...] to start from"""
+    topics: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    """topics to read; one that starts with ^ is a regular expression, e.g. ^ztf_[0-9]{8}_programid1$"""
+    group: str = "ictc"
+    """consumer group; some surveys ask that it starts with your user name"""
+    instance_id: str | None = None
+    """static membership: a name of this process that survives its restart, so that none of its partitions move"""
+    start: Literal["earliest", "latest"] = "earliest"
+    """where a group without committed offsets begins"""
+    username: str | None = None
+    """SASL user"""
+    password: SecretStr | None = None
+    """SASL password; better given as ICTC_KAFKA__PASSWORD than on a command line"""
+    client: Librdkafka = {}
+    """librdkafka keys of every client, e.g. security.protocol, sasl.mechanism, ssl.ca.location"""
+    consumer: Librdkafka = {}
+    """librdkafka keys of the consumer alone"""
+    producer: Librdkafka = {}
+    """librdkafka keys of the producer alone"""
+
+    @field_validator("topics")
+    @classmethod
+    def _topics_parse(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
+        for topic in topics:
+            if topic.startswith("^"):
+                try:
+                    re.compile(topic)
+                except re.error as error:
+                    raise ValueError(f"{topic!r} is not a regular expression: {error}") from error
+            elif not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic):
+                raise ValueError(f"{topic!r} is no topic: 1-249 of letters, digits, '.', '_', '-', or ^regex$")
+        return topics
+
+
+class RegistrySettings(Section):
+    """Where schemas come from that the program does not carry."""
+
+    url: str | None = None
+    """schema registry, e.g. https://host/schema-registry"""
+    username: str | None = None
+    """basic authentication"""
+    password: SecretStr | None = None
+    """basic authentication"""
+    folder: Path | None = None
+    """folder of schemas that were fetched before: <id>.avsc or <major>.<minor>.avsc"""
+    datum_schema: Path | None = None
+    """schema (.avsc) of messages that carry neither an id nor their schema"""
+    timeout_s: PositiveFloat = 10.0
+    """longest wait for one answer"""
+
+    @field_validator("url")
+    @classmethod
+    def _url_without_password(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^@\s]+", url):
+            raise ValueError("must be http(s)://host/path; user and password go to registry.username and .password")
+        return url
+
+
+class ModelSettings(Section):
+    """Which network classifies, and where."""
+
+    weights: Path | None = None
+    """safetensors file with its JSON beside it; the weights that the package ships when not given"""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """asked for and absent: the service stops and says so"""
+    allow_untrained: bool = False
+    """publish from a network that was never trained"""
+    deterministic: bool = False
+    """fixed batch shapes: the same bytes for the same series, at a price in speed"""
+    threads: PositiveInt | None = None
+    """processor threads of the network; as many as cores when not given"""
+
+
+class StoreSettings(Section):
+    """Where the series of stamps live."""
+
+    kind: Literal["lmdb", "redis"] = "lmdb"
+    """lmdb: embedded, for one process that reads all partitions; redis: a server that many processes share"""
+    path: Path = Path("ictc-store")
+    """folder of the embedded store"""
+    url: SecretStr | None = None
+    """redis://[user:password@]host:port/db of the shared store"""
+    frame_limit: Annotated[int, Field(ge=3, le=1000)] = 99
+    """observations kept of one object"""
+    byte_limit: Annotated[int, Field(ge=2**24)] = 16 * 2**30
+    """bytes kept of all objects; the longest silent objects go first"""
+
+    @model_validator(mode="after")
+    def _redis_has_url(self) -> "StoreSettings":
+        if self.kind == "redis" and self.url is None:
+            raise ValueError("store.kind redis needs store.url")
+        return self
+
+
+class BatchSettings(Section):
+    """When a micro-batch is closed, and how many may wait."""
+
+    alert_limit: PositiveInt = 256
+    """alerts that close a batch"""
+    byte_limit: Annotated[int, Field(ge=2**20)] = 64 * 2**20
+    """bytes of alerts that close a batch"""
+    wait_s: NonNegativeFloat = 0.1
+    """age of its first alert that closes a batch"""
+    queue_limit: PositiveInt = 4
+    """closed batches that may wait for the worker before partitions are paused"""
+
+
+class OutputSettings(Section):
+    """Where classifications go, in which form."""
+
+    topic: str = "ictc-classifications"
+    """must exist, unless create_topics"""
+    format: Literal["container", "confluent", "elasticc"] = "container"
+    """Avro object container; Confluent-framed Avro; the ELAsTiCC brokerClassification"""
+    schema_id: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """Confluent schema id to write; asked from (or registered with) the registry when not given"""
+    broker_name: str = "ICTC"
+    """name of this broker in the ELAsTiCC form"""
+    create_topics: bool = False
+    """create the output and dead-letter topics when they are absent"""
+    partitions: PositiveInt = 8
+    """partitions of a topic that is created"""
+    delivery_timeout_s: PositiveFloat = 120.0
+    """longest wait for the broker to acknowledge a classification before the batch is tried again"""
+
+
+class DeadLetterSettings(Section):
+    """Where rejected messages go."""
+
+    topic: str | None = "ictc-dead-letters"
+    """original bytes, with the reason in the headers; null: rejected messages are counted and logged only"""
+
+
+class HttpSettings(Section):
+    """Where metrics, health and readiness are served."""
+
+    host: str = "127.0.0.1"
+    """interface; 0.0.0.0 in a container"""
+    port: Annotated[int, Field(ge=0, le=65535)] | None = 8080
+    """0 takes a free one; null: no server"""
+    stuck_after_s: PositiveFloat = 120.0
+    """no progress for so long, while alerts wait, is unhealthy"""
+
+
+class LogSettings(Section):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """least severity"""
+    format: Literal["auto", "json", "text"] = "auto"
+    """auto: text on a terminal, JSON lines otherwise"""
+    accounts_every_s: PositiveFloat = 60.0
+    """seconds between lines of accounts"""
+
+
+class LifeSettings(Section):
+    """How the service retries and ends."""
+
+    retry_first_s: PositiveFloat = 0.5
+    """wait before the first new attempt of a batch; doubles with each"""
+    retry_longest_s: PositiveFloat = 30.0
+    """longest wait between attempts"""
+    retry_limit: PositiveInt | None = None
+    """attempts before the service gives up; null: for ever"""
+    drain_s: PositiveFloat = 30.0
+    """longest wait at the end, or when a partition leaves, for alerts in flight"""
+    idle_exit_s: PositiveFloat | None = None
+    """stop after so many seconds without an alert; null: run until told to stop"""
+
+
+class Settings(BaseSettings):
+    """Everything that an operator decides."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="__",
+        env_parse_none_str="null",
+        nested_model_default_partial_update=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
+    model: ModelSettings = ModelSettings()
+    store: StoreSettings = StoreSettings()
+    batch: BatchSettings = BatchSettings()
+    output: OutputSettings = OutputSettings()
+    dead_letter: DeadLetterSettings = DeadLetterSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+    life: LifeSettings = LifeSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment beats what the file says, which arrives as keyword arguments."""
+        return env_settings, init_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What the command line asks for."""
+
+    settings: Settings
+    check: bool = False
+
+
+def parser_of(program: str) -> tuple[argparse.ArgumentParser, CliSettingsSource[Settings]]:
+    """The command line: ``--config``, ``--check``, and one flag for every setting."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Read alerts from Kafka, classify each object's series of stamps, publish the classifications.",
+        epilog=f"Every setting is also a variable: {ENVIRONMENT_PREFIX}KAFKA__BROKERS=host:port. "
+        "Mappings are JSON, or key=value; null switches off.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
+    parser.add_argument("--check", action="store_true", help="check settings and surroundings, print them, and exit")
+    source = CliSettingsSource[Settings](
+        Settings,
+        root_parser=parser,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_use_class_docs_for_groups=True,
+        cli_shortcuts={"model.allow-untrained": "allow-untrained"},
+    )
+    return parser, source
+
+
+def load(arguments: Sequence[str] | None = None, program: str = "ictc-broker") -> Command:
+    """Settings from the command line, the environment and the file that ``--config`` names.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming each wrong setting, its value (unless secret) and what is allowed.
+    """
+    parser, source = parser_of(program)
+    parsed = parser.parse_args(arguments)
+    _refuse_unknown_variables(os.environ)
+    from_file = {} if parsed.config is None else read_yaml(parsed.config)
+    try:
+        settings = Settings(**{"_cli_settings_source": source(parsed_args=parsed), **from_file})
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from None
+    except SettingsError as error:
+        raise ConfigurationError(f"cannot read a setting: {error} ({error.__cause__})") from error
+    return Command(settings, parsed.check)
+
+
+class _UniqueKeysLoader(yaml.SafeLoader):
+    """YAML that refuses a key written twice, of which one would be silently lost."""
+
+
+def _unique_mapping(loader: _UniqueKeysLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise ConfigurationError(f"{key!r} is written twice{key_node.start_mark}: keep one")
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeysLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises
+    ------
+    ConfigurationError
+        When it cannot be read, is not a mapping, or names a key twice.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            content = yaml.load(file, _UniqueKeysLoader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the settings in {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigurationError(f"{path} holds {type(content).__name__}; settings are a mapping of sections")
+    return content
+
+
+def masked(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Settings that may be printed: secrets, and librdkafka values whose key speaks of one, are masked."""
+    return {section: mask(section, values) for section, values in settings.model_dump(mode="json").items()}
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    """A mistyped section would be ignored otherwise; a mistyped key of a section is an error already."""
+    for name in environment:
+        section, delimiter, _ = name.upper().removeprefix(ENVIRONMENT_PREFIX).partition("__")
+        if name.upper().startswith(ENVIRONMENT_PREFIX) and delimiter and section.lower() not in Settings.model_fields:
+            sections = ", ".join(Settings.model_fields)
+            raise ConfigurationError(f"the variable {name} names no section of the settings; they are {sections}")
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        name = ".".join(str(part) for part in problem["loc"]) or "settings"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{name} is no setting: see --help for their names")
+            continue
+        given = problem["input"]
+        scalar = isinstance(given, str | int | float) and not _SECRET_KEY.search(name) and "@" not in str(given)
+        lines.append(f"{name}{f' = {given!r}' if scalar else ''}: {problem['msg']}")
+    return "; ".join(lines)

@@ -1,0 +1,219 @@
+"""Settings from a file, the environment and the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from broker_filter.config import MASK, Settings, load, masked, parser_of
+from broker_filter.errors import ConfigurationError
+
+FLAGS = (
+    "--allow-untrained",
+    "--batch",
+    "--batch.alert-limit",
+    "--batch.byte-limit",
+    "--batch.queue-limit",
+    "--batch.wait-s",
+    "--check",
+    "--config",
+    "--dead-letter",
+    "--dead-letter.topic",
+    "--help",
+    "--http",
+    "--http.host",
+    "--http.port",
+    "--http.stuck-after-s",
+    "--kafka",
+    "--kafka.brokers",
+    "--kafka.client",
+    "--kafka.consumer",
+    "--kafka.group",
+    "--kafka.instance-id",
+    "--kafka.password",
+    "--kafka.producer",
+    "--kafka.start",
+    "--kafka.topics",
+    "--kafka.username",
+    "--life",
+    "--life.drain-s",
+    "--life.idle-exit-s",
+    "--life.retry-first-s",
+    "--life.retry-limit",
+    "--life.retry-longest-s",
+    "--log",
+    "--log.accounts-every-s",
+    "--log.format",
+    "--log.level",
+    "--model",
+    "--model.allow-untrained",
+    "--model.deterministic",
+    "--model.device",
+    "--model.threads",
+    "--model.weights",
+    "--no-allow-untrained",
+    "--no-model.allow-untrained",
+    "--no-model.deterministic",
+    "--no-output.create-topics",
+    "--output",
+    "--output.broker-name",
+    "--output.create-topics",
+    "--output.delivery-timeout-s",
+    "--output.format",
+    "--output.partitions",
+    "--output.schema-id",
+    "--output.topic",
+    "--registry",
+    "--registry.datum-schema",
+    "--registry.folder",
+    "--registry.password",
+    "--registry.timeout-s",
+    "--registry.url",
+    "--registry.username",
+    "--store",
+    "--store.byte-limit",
+    "--store.frame-limit",
+    "--store.kind",
+    "--store.path",
+    "--store.url",
+    "-h",
+)
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch):
+    """No variable of the machine reaches these tests."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("ICTC_"):
+            monkeypatch.delenv(name)
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "ictc.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_command_line_is_frozen():
+    """Operators' scripts hold these flags: a change is a deliberate act."""
+    parser, _ = parser_of("ictc-broker")
+    flags = sorted(flag for action in parser._actions for flag in action.option_strings)
+    assert flags == list(FLAGS)
+
+
+def test_every_setting_has_a_help_text():
+    """No flag is left unexplained."""
+    parser, _ = parser_of("ictc-broker")
+    assert [a.dest for a in parser._actions if not a.help or a.help.startswith("(default")] == []
+
+
+def test_command_line_beats_environment_beats_file(tmp_path, monkeypatch):
+    """The nearest to the operator wins, setting by setting."""
+    path = write(tmp_path, "kafka: {brokers: 'file:1', group: file, start: latest}")
+    monkeypatch.setenv("ICTC_KAFKA__GROUP", "environment")
+    monkeypatch.setenv("ICTC_KAFKA__START", "latest")
+    kafka = load(["--config", path, "--kafka.start", "earliest"]).settings.kafka
+    assert (kafka.brokers, kafka.group, kafka.start) == ("file:1", "environment", "earliest")
+
+
+def test_settings_cannot_change():
+    """One object, frozen at birth."""
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().kafka.group = "other"
+
+
+@pytest.mark.parametrize("text", ["kafka: {grop: x}", "kafko: {group: x}", "batch: {wait_s: -1}", "- a", "kafka: 3"])
+def test_wrong_file_is_refused(tmp_path, text):
+    """Unknown keys, wrong values and wrong shapes stop the service before it starts."""
+    with pytest.raises(ConfigurationError):
+        load(["--config", write(tmp_path, text)])
+
+
+def test_key_written_twice_is_refused(tmp_path):
+    """YAML would keep the last of two silently."""
+    with pytest.raises(ConfigurationError, match=r"'group' is written twice.*line 3"):
+        load(["--config", write(tmp_path, "kafka:\n  group: a\n  group: b\n")])
+
+
+def test_absent_file_is_named():
+    """A wrong path is said so."""
+    with pytest.raises(ConfigurationError, match=r"/nowhere\.yaml: No such file"):
+        load(["--config", "/nowhere.yaml"])
+
+
+@pytest.mark.parametrize("name", ["ICTC_KAFKA__GROP", "ICTC_KAFKO__GROUP"])
+def test_mistyped_variable_is_refused(monkeypatch, name):
+    """A variable that names no setting is an error, not silence."""
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(ConfigurationError, match="(?i)" + name.split("_", 1)[1].replace("__", "(.|__)")):
+        load([])
+
+
+def test_topics_in_every_notation(monkeypatch):
+    """Spaces, commas, JSON and repeated flags all give topics, and a comma within a pattern stays in it."""
+    regex = "^ztf_[0-9]{8,8}_programid1$"
+    monkeypatch.setenv("ICTC_KAFKA__TOPICS", f"a {regex}")
+    assert load([]).settings.kafka.topics == ("a", regex)
+    assert load(["--kafka.topics", "a,b"]).settings.kafka.topics == ("a", "b")
+    assert load(["--kafka.topics", '["a", "b"]']).settings.kafka.topics == ("a", "b")
+    assert load(["--kafka.topics", "a", "--kafka.topics", regex]).settings.kafka.topics == ("a", regex)
+
+
+@pytest.mark.parametrize("topic", ["^ztf_[", "two/parts"])
+def test_impossible_topic_is_refused(topic):
+    """A pattern that does not compile, or a name that Kafka does not allow, is said at once."""
+    with pytest.raises(ConfigurationError, match=r"kafka\.topics"):
+        load(["--kafka.topics", topic])
+
+
+def test_any_librdkafka_key_passes_through(tmp_path):
+    """What we do not know, librdkafka may."""
+    path = write(tmp_path, "kafka: {client: {sasl.mechanism: SCRAM-SHA-512}, consumer: {fetch.min.bytes: 10485760}}")
+    kafka = load(["--config", path, "--kafka.producer", "compression.type=zstd"]).settings.kafka
+    assert kafka.client == {"sasl.mechanism": "SCRAM-SHA-512"}
+    assert kafka.consumer == {"fetch.min.bytes": 10485760}
+    assert kafka.producer == {"compression.type": "zstd"}
+
+
+def test_keys_that_would_break_the_promises_are_refused():
+    """Auto-commit would acknowledge alerts that were never delivered."""
+    with pytest.raises(ConfigurationError, match=r"enable\.auto\.commit"):
+        load(["--kafka.consumer", "enable.auto.commit=true"])
+
+
+def test_secrets_are_never_shown(monkeypatch):
+    """Neither the printed settings, nor their repr, nor an error tells a secret."""
+    monkeypatch.setenv("ICTC_KAFKA__PASSWORD", "hunter2")
+    monkeypatch.setenv("ICTC_STORE__URL", "redis://me:hunter2@host/0")
+    monkeypatch.setenv("ICTC_KAFKA__CLIENT", '{"ssl.key.password": "hunter2", "sasl.mechanism": "PLAIN"}')
+    settings = load([]).settings
+    shown = masked(settings)
+    assert "hunter2" not in f"{shown} {settings!r} {settings}"
+    assert shown["kafka"]["client"] == {"ssl.key.password": MASK, "sasl.mechanism": "PLAIN"}
+    assert settings.kafka.password.get_secret_value() == "hunter2"
+    with pytest.raises(ConfigurationError) as caught:
+        load(["--registry.url", "https://me:hunter2@host"])
+    assert "hunter2" not in str(caught.value)
+
+
+def test_null_switches_off():
+    """None means off, on the command line too."""
+    settings = load(["--dead-letter.topic", "null", "--http.port", "null"]).settings
+    assert settings.dead_letter.topic is None
+    assert settings.http.port is None
+
+
+def test_untrained_has_its_short_flag():
+    """The one flag that operators type by hand is short."""
+    assert load(["--allow-untrained"]).settings.model.allow_untrained
+    assert not load([]).settings.model.allow_untrained
+
+
+def test_example_is_valid_and_names_every_section(repo_root):
+    """The example that we ship loads."""
+    path = repo_root / "deploy" / "config.example.yaml"
+    settings = load(["--config", str(path)]).settings
+    assert settings.kafka.topics
+    text = path.read_text()
+    assert all(f"\n{section}:" in text for section in Settings.model_fields)
