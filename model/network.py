@@ -80,18 +80,12 @@ def collate(series: Sequence[Series], length: int | None = None) -> Frames:
     ValueError
         When a series is longer than ``length``.
     """
-    longest = max(len(s) for s in series)
-    length = longest if length is None else length
-    if longest > length:
-        raise ValueError(f"a series of {longest} frames does not fit in {length}: cut it first")
+    curve = collate_curve(series, length)
+    rows, length = curve.mask_BT.shape
     _, channels, height, width = series[0].pixels_TCHW.shape
-    rows = len(series)
     pixels = np.zeros((rows, length, channels, height, width), np.float32)
     pixel_mask = np.zeros(pixels.shape, bool)
     scale = np.ones((rows, length, channels), np.float32)
-    band = np.zeros((rows, length), np.int64)
-    time, flux, flux_error = (np.zeros((rows, length), np.float32) for _ in range(3))
-    mask = np.zeros((rows, length), bool)
     for row, s in enumerate(series):
         n = len(s)
         if n == 0:
@@ -99,11 +93,28 @@ def collate(series: Sequence[Series], length: int | None = None) -> Frames:
         pixel_mask[row, :n] = np.isfinite(s.pixels_TCHW)
         scale[row, :n] = s.scale_TC
         np.multiply(s.pixels_TCHW, s.scale_TC[..., None, None], out=pixels[row, :n], where=pixel_mask[row, :n])
+    as_tensor = torch.from_numpy
+    return Frames(as_tensor(pixels), as_tensor(pixel_mask), as_tensor(scale), curve)
+
+
+def collate_curve(series: Sequence[Series], length: int | None = None) -> LightCurve:
+    """The part of :func:`collate` that reads no pixels: what ``classify`` needs beside the embeddings."""
+    longest = max(len(s) for s in series)
+    length = longest if length is None else length
+    if longest > length:
+        raise ValueError(f"a series of {longest} frames does not fit in {length}: cut it first")
+    rows = len(series)
+    band = np.zeros((rows, length), np.int64)
+    time, flux, flux_error = (np.zeros((rows, length), np.float32) for _ in range(3))
+    mask = np.zeros((rows, length), bool)
+    for row, s in enumerate(series):
+        n = len(s)
+        if n == 0:
+            continue
         band[row, :n] = s.band_T
         time[row, :n] = s.time_T - s.time_T[0]
         flux[row, :n] = np.nan_to_num(s.flux_T)
         flux_error[row, :n] = np.nan_to_num(s.flux_error_T)
         mask[row, :n] = True
     as_tensor = torch.from_numpy
-    curve = LightCurve(as_tensor(band), as_tensor(time), as_tensor(flux), as_tensor(flux_error), as_tensor(mask))
-    return Frames(as_tensor(pixels), as_tensor(pixel_mask), as_tensor(scale), curve)
+    return LightCurve(as_tensor(band), as_tensor(time), as_tensor(flux), as_tensor(flux_error), as_tensor(mask))

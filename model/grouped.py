@@ -1,0 +1,121 @@
+"""What all our networks do alike: series in, logits out, by way of one embedding per group of frames.
+
+It knows how groups are cut, padded and put together again; what an embedding means is each network's own business.
+
+Legend: ``B`` objects, ``N`` groups of any objects, ``G`` groups of one object, ``T`` frames, ``C`` channels, ``H W``
+pixels, ``D...`` shape of an embedding, ``F`` width of the penultimate features, ``K`` classes.
+
+For training: ``features(frames)`` then ``head(features)`` is ``forward(frames)``, so that a loss on features (ICT, a
+contrastive term) and a loss on logits share one pass. For serving: ``embed`` each group once, keep it, and
+``classify`` as the series grows. In ``eval`` mode the two ways agree.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from model.network import Frames, LightCurve
+
+
+class GroupedNetwork(nn.Module):
+    """A network that satisfies :class:`model.network.Network`; children write ``embed``, ``penultimate``, ``head``."""
+
+    name: ClassVar[str]  # its key in model.registry
+    config: Any  # a frozen dataclass that goes to JSON and back (model.registry)
+    frame_limit: int
+    group_size: int
+    feature_width: int  # F
+    embedding_shape: tuple[int, ...]  # D...
+
+    def embed(self, frames: Frames) -> Tensor:
+        """One embedding per row, which holds one group of ``group_size`` frames. Returns [N, D...]."""
+        raise NotImplementedError
+
+    def penultimate(self, embeddings_BGD: Tensor, curve: LightCurve) -> Tensor:
+        """Features [B, F] of series whose groups are embedded."""
+        raise NotImplementedError
+
+    def head(self, features_BF: Tensor) -> Tensor:
+        """Logits [B, K] of features."""
+        raise NotImplementedError
+
+    def embed_series(self, frames: Frames) -> Tensor:
+        """Embeddings of every group of whole series, zero where a group has no real frame. Returns [B, G, D...]."""
+        groups, real_N = cut_groups(frames, self.group_size)
+        rows = len(frames.curve.mask_BT)
+        real = self.embed(select_rows(groups, real_N))
+        embeddings = real.new_zeros((len(real_N), *self.embedding_shape))
+        embeddings[real_N] = real
+        return embeddings.unflatten(0, (rows, -1))
+
+    def features(self, frames: Frames) -> Tensor:
+        """Penultimate features [B, F] of whole series: the entry for losses on features."""
+        return self.penultimate(self.embed_series(frames), frames.curve)
+
+    def classify(self, embeddings_BGD: Tensor, curve: LightCurve) -> Tensor:
+        """Logits [B, K] of series whose groups are embedded."""
+        return self.head(self.penultimate(embeddings_BGD, curve))
+
+    def forward(self, frames: Frames) -> Tensor:
+        """Logits [B, K] of whole series: the entry for training."""
+        return self.head(self.features(frames))
+
+    def prepare_for_inference(self) -> None:
+        """Fold and cache what no longer changes. After this the network must not be trained; ``eval`` mode only."""
+        self.eval()
+
+    def check_length(self, frame_count: int) -> None:
+        """Refuse a series that the network cannot read.
+
+        Raises
+        ------
+        ValueError
+            When the series is longer than ``frame_limit``.
+        """
+        if frame_count > self.frame_limit:
+            raise ValueError(f"{frame_count} frames, but {self.name} reads at most {self.frame_limit}: cut the series")
+
+
+def cut_groups(frames: Frames, group_size: int) -> tuple[Frames, Tensor]:
+    """One row per group instead of one per object, and which rows hold a real frame.
+
+    The length is padded at the end to a multiple of ``group_size``. Returns frames with N = B G rows, and bool [N].
+    """
+    length = frames.curve.mask_BT.shape[1]
+    missing = -length % group_size
+    curve = frames.curve
+
+    def cut(values: Tensor, fill: float = 0.0) -> Tensor:
+        if missing:
+            padding = values.new_full((values.shape[0], missing, *values.shape[2:]), fill)
+            values = torch.cat([values, padding], 1)
+        return values.reshape(-1, group_size, *values.shape[2:])
+
+    cut_curve = LightCurve(
+        cut(curve.band_BT), cut(curve.time_BT), cut(curve.flux_BT), cut(curve.flux_error_BT), cut(curve.mask_BT)
+    )
+    groups = Frames(cut(frames.pixels_BTCHW), cut(frames.pixel_mask_BTCHW), cut(frames.scale_BTC, 1.0), cut_curve)
+    return groups, cut_curve.mask_BT.any(1)
+
+
+def select_rows(frames: Frames, rows: Tensor) -> Frames:
+    """Only some rows, by a mask or by indices."""
+    c = frames.curve
+    curve = LightCurve(c.band_BT[rows], c.time_BT[rows], c.flux_BT[rows], c.flux_error_BT[rows], c.mask_BT[rows])
+    return Frames(frames.pixels_BTCHW[rows], frames.pixel_mask_BTCHW[rows], frames.scale_BTC[rows], curve)
+
+
+def central_crop(values: Tensor, size: int) -> Tensor:
+    """The central ``size`` x ``size`` of the last two axes; pixel ``n // 2`` is the centre before and after.
+
+    Raises
+    ------
+    ValueError
+        When the stamp is smaller than ``size``.
+    """
+    height, width = values.shape[-2:]
+    if height < size or width < size:
+        raise ValueError(f"stamps of {height} x {width} pixels, but the network reads {size} x {size}: pad them first")
+    top, left = height // 2 - size // 2, width // 2 - size // 2
+    return values[..., top : top + size, left : left + size]

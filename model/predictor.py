@@ -1,0 +1,269 @@
+"""From series to calibrated probabilities, for those who must not know torch: numpy in, numpy out.
+
+``embed`` turns groups of frames into vectors that can be kept; ``classify`` turns the vectors of a series, and its
+light curve, into probabilities. It knows devices, batch shapes and calibration; it knows no alerts and keeps no state.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model import registry, weights
+from model.grouped import GroupedNetwork
+from model.network import collate, collate_curve
+from model.series import BANDS, Series
+from model.taxonomy import load_taxonomy
+from model.weights import ModelCard
+
+# Rows of one pass. They bound memory, whatever a caller asks for: 64 groups of full-width ConvEntion hold 28 MB in the
+# widest layer. The deterministic mode always computes exactly this many, so it takes fewer.
+EMBED_ROWS, CLASSIFY_ROWS = 64, 256
+FIXED_EMBED_ROWS, FIXED_CLASSIFY_ROWS = 8, 16
+UNTRAINED_SEED = 20_010_101
+
+
+class DeviceUnavailableError(ValueError):
+    """A device was asked for that this machine does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyInput:
+    """What a network of a survey reads when nobody says otherwise."""
+
+    channels: tuple[str, ...]
+    size_px: int
+    bands: str
+    sigma_njy: float  # typical pixel, for networks that standardise by constants before any training has measured them
+
+
+SURVEY_INPUTS = {
+    "sdss": SurveyInput(("science",), 32, "ugriz", 500.0),
+    "ztf": SurveyInput(("science", "template", "difference"), 32, "gri", 1_000.0),
+    "lsst": SurveyInput(("science", "template", "difference"), 32, "ugrizy", 100.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One row per series."""
+
+    probabilities_BK: NDArray[np.float64]  # rows sum to 1, columns in the order of the card's classes
+    unknown_B: NDArray[np.float64] | None  # larger is stranger; None where not calibrated
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        return self.probabilities_BK
+
+    @property
+    def unknown(self) -> NDArray[np.float64] | None:
+        return self.unknown_B
+
+
+class Predictor:
+    """A network with its card, on a device, ready to answer.
+
+    In the deterministic mode every pass has the same shape, short batches being filled up, so that the bits of a row
+    do not depend on what else was in the batch.
+    """
+
+    def __init__(
+        self, network: GroupedNetwork, card: ModelCard, device: str = "cpu", deterministic: bool = False
+    ) -> None:
+        self.card = card
+        self.device = resolve_device(device)
+        self.deterministic = deterministic
+        network.prepare_for_inference()
+        self._network = network.to(self.device)
+        offset = card.logit_offset or (0.0,) * len(card.classes)
+        self._offset_K = np.asarray(offset, np.float64)
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "cpu", deterministic: bool = False) -> "Predictor":
+        """Read weights from a path, or the shipped ones of a survey ("sdss", "ztf", "lsst").
+
+        Raises
+        ------
+        model.weights.WeightsError
+            When there are no such weights, or they are broken.
+        DeviceUnavailableError
+            When the device is absent.
+        """
+        resolve_device(device)
+        network, card = weights.load(path)
+        return cls(network, card, device, deterministic)
+
+    @classmethod
+    def untrained(
+        cls,
+        survey: str,
+        network: str = "convention",
+        device: str = "cpu",
+        deterministic: bool = False,
+        seed: int = UNTRAINED_SEED,
+        **settings: Any,
+    ) -> "Predictor":
+        """A network with random weights, the same for the same seed; its card says that it is untrained."""
+        built, card = untrained(survey, network, seed, **settings)
+        return cls(built, card, device, deterministic)
+
+    def embed(self, groups: Sequence[Series]) -> NDArray[np.float32]:
+        """Vectors [N, D] of groups, each of 1 to ``group_size`` frames with the card's channels."""
+        rows = FIXED_EMBED_ROWS if self.deterministic else EMBED_ROWS
+        width = int(np.prod(self._network.embedding_shape))
+        vectors = np.empty((len(groups), width), np.float32)
+        with torch.inference_mode():
+            for part, chunk in self._chunks(groups, rows):
+                frames = collate(chunk, self._network.group_size).to(self.device)
+                vectors[part] = self._network.embed(frames).flatten(1).cpu().numpy()[: part.stop - part.start]
+        return vectors
+
+    def classify(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> Prediction:
+        """Probabilities of series.
+
+        Parameters
+        ----------
+        embeddings
+            Of each series, [G, D] vectors of its groups in order, as :meth:`embed` gives them.
+        curves
+            The same series; their pixels are not read.
+
+        Raises
+        ------
+        ValueError
+            When a series has more frames than the network reads, or not one vector per group.
+        """
+        rows = FIXED_CLASSIFY_ROWS if self.deterministic else CLASSIFY_ROWS
+        logits_BK = np.empty((len(curves), len(self.card.classes)), np.float64)
+        with torch.inference_mode():
+            for part, chunk in self._chunks(curves, rows):
+                vectors = self._pad_embeddings(embeddings[part], chunk)
+                length = self._network.frame_limit if self.deterministic else None
+                curve = collate_curve(chunk, length).to(self.device)
+                logits = self._network.classify(vectors, curve)
+                logits_BK[part] = logits.double().cpu().numpy()[: part.stop - part.start]
+        return self._calibrate(logits_BK)
+
+    def warm_up(self) -> None:
+        """Compute once at the largest shapes, so that the first alert does not wait for allocations."""
+        frame = blank_series(self.card, self.card.group_size)
+        vectors = self.embed([frame] * EMBED_ROWS)
+        group_count = -(-self.card.frame_limit // self.card.group_size)
+        series = blank_series(self.card, self.card.frame_limit)
+        rows = FIXED_CLASSIFY_ROWS if self.deterministic else CLASSIFY_ROWS
+        self.classify([np.repeat(vectors[:1], group_count, 0)] * rows, [series] * rows)
+
+    def _chunks(self, items: Sequence[Series], rows: int) -> Iterator[tuple[slice, Sequence[Series]]]:
+        for start in range(0, len(items), rows):
+            chunk = list(items[start : start + rows])
+            part = slice(start, start + len(chunk))
+            if self.deterministic:
+                chunk += chunk[:1] * (rows - len(chunk))
+            yield part, chunk
+
+    def _pad_embeddings(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> torch.Tensor:
+        size = self._network.group_size
+        group_counts = [-(-len(series) // size) for series in curves]
+        longest = -(-self._network.frame_limit // size) if self.deterministic else max(group_counts)
+        width = int(np.prod(self._network.embedding_shape))
+        if len(curves[0]) > self._network.frame_limit or max(group_counts) > longest:
+            raise ValueError(f"a series is longer than the {self._network.frame_limit} frames that the network reads")
+        vectors = np.zeros((len(curves), longest, width), np.float32)
+        for row, (vector_GD, count) in enumerate(zip(embeddings, group_counts, strict=False)):
+            if vector_GD.shape != (count, width):
+                raise ValueError(
+                    f"a series of {len(curves[row])} frames needs embeddings ({count}, {width}), got {vector_GD.shape}"
+                )
+            vectors[row, :count] = vector_GD
+        return torch.from_numpy(vectors).to(self.device).unflatten(2, self._network.embedding_shape)
+
+    def _calibrate(self, logits_BK: NDArray[np.float64]) -> Prediction:
+        scaled_BK = (logits_BK + self._offset_K) / self.card.temperature
+        scaled_BK -= scaled_BK.max(1, keepdims=True)
+        probabilities_BK = np.exp(scaled_BK)
+        probabilities_BK /= probabilities_BK.sum(1, keepdims=True)
+        score = self.card.unknown
+        if score is None:
+            return Prediction(probabilities_BK, None)
+        raw_B = -score.temperature * np.logaddexp.reduce(logits_BK / score.temperature, axis=1)
+        return Prediction(probabilities_BK, (raw_B - score.location) / score.scale)
+
+
+def untrained(survey: str, network: str, seed: int, **settings: Any) -> tuple[GroupedNetwork, ModelCard]:
+    """A seeded network for a survey's stamps, and a card that says that nothing trained it.
+
+    Raises
+    ------
+    ValueError
+        When survey, network or a setting is unknown.
+    """
+    if survey not in SURVEY_INPUTS:
+        raise ValueError(f"survey is {survey!r}: choose one of {', '.join(SURVEY_INPUTS)}")
+    taxonomy, facts = load_taxonomy(), SURVEY_INPUTS[survey]
+    defaults: dict[str, Any] = {
+        "class_count": len(taxonomy.classes),
+        "channels": len(facts.channels),
+        "size": facts.size_px,
+    }
+    if survey != "sdss":
+        defaults["mean_njy"] = ((0.0,) * len(facts.channels),) * len(BANDS)
+        defaults["sigma_njy"] = ((facts.sigma_njy,) * len(facts.channels),) * len(BANDS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built = registry.build({"network": network} | registry.accepted(network, defaults) | settings)
+    card = ModelCard(
+        name=network,
+        version="",
+        survey=survey,
+        classes=taxonomy.classes,
+        taxonomy_version=taxonomy.version,
+        channels=facts.channels,
+        size_px=facts.size_px,
+        bands=facts.bands,
+        frame_limit=built.frame_limit,
+        group_size=built.group_size,
+        trained=False,
+        network=registry.describe(built),
+        provenance={"data": None, "recipe": "none: random weights", "seed": seed},
+    )
+    card = weights.stamped(card, built.state_dict())
+    return built, replace(card, version=f"untrained-{card.version}")
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of this name, never another one.
+
+    Raises
+    ------
+    DeviceUnavailableError
+        When the machine does not have it.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceUnavailableError(f"device is {name!r}: choose 'cpu', 'cuda' or 'cuda:N'") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceUnavailableError(
+            f"device is {name!r}, but torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices here: "
+            "install a CUDA build of torch and a driver, or choose 'cpu'"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceUnavailableError(f"device is {name!r}: choose 'cpu' or 'cuda'")
+    return device
+
+
+def blank_series(card: ModelCard, length: int) -> Series:
+    """A series of the largest shape with nothing on it."""
+    shape = (length, len(card.channels), card.size_px, card.size_px)
+    return Series(
+        pixels_TCHW=np.zeros(shape, np.float16),
+        scale_TC=np.ones(shape[:2], np.float32),
+        band_T=np.full(length, BANDS.index(card.bands[0]), np.int8),
+        time_T=np.arange(length, dtype=np.float64),
+        flux_T=np.zeros(length, np.float32),
+        flux_error_T=np.zeros(length, np.float32),
+    )

@@ -1,0 +1,230 @@
+"""Weights on disk: tensors in safetensors, and beside them a readable JSON card that says what they are.
+
+``NAME.safetensors`` and ``NAME.json`` belong together. The card holds the network's configuration, classes, inputs,
+calibration and provenance, and the SHA-256 of the tensors; its version is derived from everything that changes an
+answer. Nothing here knows alerts or devices.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from model import registry
+from model.grouped import GroupedNetwork
+
+SHIPPED_FOLDER = Path(__file__).with_name("weights")
+SHIPPED_SURVEYS = ("sdss", "ztf", "lsst")
+VERSION_DIGITS = 10  # hexadecimal digits of the hash that make a version
+
+
+class WeightsError(ValueError):
+    """Weights that are missing, broken, or not of the network that their card names."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownScore:
+    """How far an alert is from everything in training: (raw − ``location``) / ``scale``, larger is stranger.
+
+    The raw score of kind ``energy`` is −T logsumexp(logits / T), with T = ``temperature``. ``location`` and ``scale``
+    are its median and robust standard deviation over held-out objects of known classes.
+    """
+
+    kind: str = "energy"
+    temperature: float = 1.0
+    location: float = 0.0
+    scale: float = 1.0
+    auroc: float | None = None  # measured on held-out classes
+
+    def __post_init__(self) -> None:
+        if self.kind != "energy":
+            raise WeightsError(f"unknown score of kind {self.kind!r}: only 'energy' is known")
+        if self.scale <= 0 or self.temperature <= 0:
+            raise WeightsError(f"unknown score needs positive scale and temperature, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Everything about weights that is not a tensor."""
+
+    name: str  # of the network, a key of model.registry
+    version: str
+    survey: str
+    classes: tuple[str, ...]  # in the order of the outputs
+    taxonomy_version: str
+    channels: tuple[str, ...]  # of "science", "template", "difference", in this order
+    size_px: int
+    bands: str  # subset of model.series.BANDS that training saw
+    frame_limit: int
+    group_size: int
+    trained: bool
+    network: Mapping[str, Any]  # configuration for model.registry.build
+    temperature: float = 1.0  # probabilities = softmax((logits + logit_offset) / temperature)
+    logit_offset: tuple[float, ...] = ()  # per class, e.g. a prior; empty means zero
+    unknown: UnknownScore | None = None  # None where not calibrated
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # data, recipe, seed, commit, scores, limits
+    tensors_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.classes) != self.network.get("class_count", 4):
+            raise WeightsError(f"{len(self.classes)} classes, but the network has {self.network.get('class_count')}")
+        if self.logit_offset and len(self.logit_offset) != len(self.classes):
+            raise WeightsError(f"{len(self.logit_offset)} logit offsets for {len(self.classes)} classes")
+        if not self.temperature > 0:
+            raise WeightsError(f"temperature is {self.temperature}: it must be positive")
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "ModelCard":
+        """Read a card.
+
+        Raises
+        ------
+        WeightsError
+            When a key is unknown or missing.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unexpected := values.keys() - known:
+            raise WeightsError(f"model card has unknown keys {', '.join(sorted(unexpected))}")
+        settings = dict(values)
+        for name in ("classes", "channels", "logit_offset"):
+            settings[name] = tuple(settings.get(name, ()))
+        if settings.get("unknown") is not None:
+            settings["unknown"] = UnknownScore(**settings["unknown"])
+        try:
+            return cls(**settings)
+        except TypeError as error:
+            raise WeightsError(f"model card is incomplete: {error}") from error
+
+
+def stamped(card: ModelCard, tensors: Mapping[str, Tensor]) -> ModelCard:
+    """The card with the hash of these tensors, and the version that follows from tensors, inputs and calibration."""
+    sha256 = tensors_sha256(tensors)
+    identity = replace(card, version="", provenance={}, tensors_sha256=sha256).to_json()
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:VERSION_DIGITS]
+    return replace(card, version=f"{card.survey}-{digest}", tensors_sha256=sha256)
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Hash of names, types, shapes and little-endian values, in the order of names."""
+    sha256 = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        sha256.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}\n".encode())
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha256.hexdigest()
+
+
+def save(path: Path, network: GroupedNetwork, card: ModelCard, *, half: bool = False) -> ModelCard:
+    """Write ``path`` with the suffixes .safetensors and .json; return the card as written.
+
+    Parameters
+    ----------
+    path
+        With or without suffix.
+    network
+        As trained, before ``prepare_for_inference``.
+    card
+        Its network, frame limit, group size, hash and version are filled in from ``network``.
+    half
+        Keep matrices and kernels as float16: half the bytes; scales, biases and statistics stay float32.
+    """
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    if half:
+        tensors = {n: v.half() if v.ndim > 1 and v.is_floating_point() else v for n, v in tensors.items()}
+        if broken := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:
+            raise WeightsError(f"tensors {', '.join(broken)} are not finite as float16: save with half=False")
+    card = replace(
+        card,
+        name=network.name,
+        network=registry.describe(network),
+        frame_limit=network.frame_limit,
+        group_size=network.group_size,
+    )
+    card = stamped(card, tensors)
+    path = _stem(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path.with_name(path.name + ".safetensors"))
+    path.with_name(path.name + ".json").write_text(json.dumps(card.to_json(), indent=2) + "\n", "utf-8")
+    return card
+
+
+def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
+    """Read weights by path (either file of the pair), or the shipped ones of a survey by its name.
+
+    Returns
+    -------
+    network : in ``eval`` mode, float32, on the CPU.
+    card : as written.
+
+    Raises
+    ------
+    WeightsError
+        When a file is missing or broken, or tensors do not fit the network that the card names.
+    """
+    path = find(weights)
+    card = load_card(path)
+    tensor_path = path.with_name(path.name + ".safetensors")
+    try:
+        tensors = load_file(tensor_path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"cannot read {tensor_path}: {error}") from error
+    found = tensors_sha256(tensors)
+    if found != card.tensors_sha256:
+        raise WeightsError(f"{tensor_path} has SHA-256 {found}, its card says {card.tensors_sha256}: copy both again")
+    try:
+        network = registry.build(card.network)
+    except ValueError as error:
+        raise WeightsError(f"the card of {path} names a network that cannot be built: {error}") from error
+    tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise WeightsError(f"{tensor_path} does not fit the network of its card: {error}") from error
+    return network.eval(), card
+
+
+def load_card(weights: Path | str) -> ModelCard:
+    """Read only the card."""
+    path = find(weights)
+    path = path.with_name(path.name + ".json")
+    try:
+        return ModelCard.from_json(json.loads(path.read_text("utf-8")))
+    except (OSError, json.JSONDecodeError) as error:
+        raise WeightsError(f"cannot read the model card {path}: {error}") from error
+
+
+def find(weights: Path | str) -> Path:
+    """Where weights lie, without suffix.
+
+    Raises
+    ------
+    WeightsError
+        When there are none: the message says what to do.
+    """
+    path = SHIPPED_FOLDER / str(weights) if str(weights) in SHIPPED_SURVEYS else _stem(Path(weights))
+    if not path.with_name(path.name + ".json").is_file():
+        if str(weights) in SHIPPED_SURVEYS:
+            raise WeightsError(
+                f"this package ships no trained weights for {weights}: give a path to weights, train them with "
+                "ictc-train, or allow an untrained model"
+            )
+        raise WeightsError(
+            f"no weights at {path}.safetensors and {path}.json: give a path, or a shipped survey "
+            f"({', '.join(SHIPPED_SURVEYS)})"
+        )
+    return path
+
+
+def _stem(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
