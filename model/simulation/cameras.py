@@ -1,0 +1,69 @@
+"""How each survey's images come to be: PSF shape, registration, template, subtraction; knows no schedule and no source.
+
+What a survey publishes of itself (pixels, bands, gain) is in ``surveys``; here is what only the renderer asks.
+
+References
+----------
+Xin et al. 2018, AJ 156, 222 (double Gaussian of SDSS); Masci et al. 2019, PASP 131, 018003 (ZTF);
+LSST SMTN-002 (FWHM_eff).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.simulation.psf import PsfShape
+from model.simulation.surveys import flux_njy
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """The image facts of one survey that are not in its table."""
+
+    psf: PsfShape
+    saturation_mag: float  # a point source brighter than this saturates under median seeing
+    # How much fainter than the published limit 5 sigma of the pixel noise is. ZTF's diffmaglim is conservative.
+    limit_margin_mag: float
+    subtraction_px: float  # rms misregistration of science and template per axis
+    subtraction_width: float  # rms relative mismatch of the PSF's variance in the subtraction
+    template_gain_mag: tuple[float, float]  # how much deeper the template is than the median visit: mean, sd
+    template_fwhm: tuple[float, float]  # FWHM over the median visit's: median, log scatter
+
+
+CAMERAS = {
+    "sdss": Camera(
+        psf=PsfShape(2.25, 0.10),
+        saturation_mag=14.0,
+        limit_margin_mag=0.0,
+        subtraction_px=0.1,
+        subtraction_width=0.015,
+        template_gain_mag=(1.8, 0.2),
+        template_fwhm=(0.95, 0.08),
+    ),
+    "ztf": Camera(
+        psf=PsfShape(2.25, 0.05),
+        saturation_mag=12.5,
+        limit_margin_mag=0.8,
+        subtraction_px=0.1,
+        subtraction_width=0.015,
+        template_gain_mag=(1.6, 0.4),
+        template_fwhm=(0.95, 0.10),
+    ),
+    "lsst": Camera(
+        psf=PsfShape(2.25, 0.10, effective=True),
+        saturation_mag=16.0,
+        limit_margin_mag=0.0,
+        subtraction_px=0.1,
+        subtraction_width=0.015,
+        template_gain_mag=(1.2, 0.3),
+        template_fwhm=(0.95, 0.08),
+    ),
+}
+
+
+def electrons_per_njy(
+    gain_B: NDArray[np.float64], band_T: NDArray[np.integer], zero_point_T: NDArray
+) -> NDArray[np.float64]:
+    """Electrons that 1 nJy leaves in one visit, per visit."""
+    return gain_B[band_T] / flux_njy(zero_point_T)

@@ -1,0 +1,205 @@
+"""A simulated object comes in, its calibrated stamps go out as a survey would deliver them; knows no file format.
+
+Legend: ``T`` all visits of the object, ``N`` those asked for, ``C`` channels, ``H W`` pixels.
+SDSS: one direct, sky-subtracted image. ZTF and LSST: science, template and difference on one pixel grid.
+The pixels of a visit depend on the object, the state of ``rng`` and the number of the visit alone, not on which other
+visits or channels are asked for.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.simulation import noise, profiles, render_numpy
+from model.simulation.cameras import CAMERAS, Camera, electrons_per_njy
+from model.simulation.records import Scene, Schedule, SimulatedObject
+from model.simulation.surveys import survey_named
+
+DRAW_CHUNK = 128  # visits drawn at once: bounds memory whatever the length of the series
+LEVELS = range(5)
+
+Renderer = Callable[[profiles.Gaussians, profiles.Points, int], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Stamps of some visits, and what their makers would know of them."""
+
+    pixels_NCHW: NDArray[np.float32]  # nJy per pixel, NaN where there is no measurement
+    sigma_NC: NDArray[np.float32]  # standard deviation of a background pixel, nJy
+    fwhm_NC: NDArray[np.float32]  # arcsec
+    x_N: NDArray[np.float32]  # where the source truly is, pixels from the central pixel
+    y_N: NDArray[np.float32]
+
+
+def render(
+    obj: SimulatedObject,
+    size_px: int,
+    channels: Sequence[str],
+    frames: NDArray,
+    level: int,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Draw stamps; see `render_frames`.
+
+    Returns
+    -------
+    pixels_NCHW : nJy per pixel, NaN masked.
+    """
+    return render_frames(obj, size_px, channels, frames, level, rng).pixels_NCHW
+
+
+def render_frames(
+    obj: SimulatedObject,
+    size_px: int,
+    channels: Sequence[str],
+    frames: NDArray,
+    level: int,
+    rng: np.random.Generator,
+    draw: Renderer = render_numpy.render_images,
+) -> Frames:
+    """Draw stamps of some visits of an object.
+
+    Parameters
+    ----------
+    size_px
+        Rows and columns; the source lies near pixel ``size_px // 2``.
+    channels
+        Of ``science``, ``template``, ``difference``, in the order wanted.
+    frames
+        Indices of visits, or a mask of length T (True = draw).
+    level
+        Realism: 0 noise only, under the median seeing and depth; 1 real seeing and depth; 2 hosts and neighbours;
+        3 artefacts and missing pixels; 4 the same pixels (labels become noisy elsewhere).
+    draw
+        The renderer of noise-free images.
+
+    Raises
+    ------
+    ValueError
+        Unknown survey, channel or level.
+    """
+    products = survey_named(obj.survey).products
+    if unknown := set(channels) - set(products):
+        raise ValueError(f"{obj.survey} has no channel {sorted(unknown)}: only {', '.join(products)}")
+    if level not in LEVELS:
+        raise ValueError(f"realism level {level} is not one of 0 to 4")
+    visits = np.flatnonzero(frames) if np.asarray(frames).dtype == bool else np.asarray(frames, np.int64)
+    sky = _Sky(obj, size_px, level, rng)
+    parts = [
+        _draw_visits(sky, visits[i : i + DRAW_CHUNK], channels, draw) for i in range(0, max(len(visits), 1), DRAW_CHUNK)
+    ]
+    return Frames(*(np.concatenate([getattr(part, name) for part in parts]) for name in Frames.__slots__))
+
+
+class _Sky:
+    """What all visits of one object share: its scene, its conditions, its templates and its random numbers."""
+
+    def __init__(self, obj: SimulatedObject, size_px: int, level: int, rng: np.random.Generator) -> None:
+        self.obj, self.size_px, self.level = obj, size_px, level
+        self.survey, self.camera = survey_named(obj.survey), CAMERAS[obj.survey]
+        camera, pixel_arcsec = self.camera, self.survey.pixel_arcsec
+        self.seed = int(rng.integers(1 << 63))
+        own = np.random.default_rng([self.seed, 0])
+        self.scene = obj.scene if level >= 2 else Scene()
+        self.schedule = obj.schedule if level >= 1 else _constant_conditions(obj.schedule)
+        self.electrons_T = electrons_per_njy(self.survey.gain_B, self.schedule.band_T, self.schedule.zero_point_T)
+        bands = np.arange(len(obj.reference_flux_B))
+        deeper_B = own.normal(*camera.template_gain_mag, len(bands))
+        wider_B = camera.template_fwhm[0] * np.exp(own.normal(0, camera.template_fwhm[1], len(bands)))
+        self.template_fwhm_B, self.template_sigma_B = np.ones(len(bands)), np.zeros(len(bands), np.float32)
+        self.template_noise: dict[int, noise.CoaddNoise] = {}
+        for band in np.unique(self.schedule.band_T):
+            of_band = self.schedule.band_T == band
+            self.template_fwhm_B[band] = wider_B[band] * np.median(self.schedule.fwhm_T[of_band])
+            depth = np.median(self.schedule.depth_T[of_band]) + camera.limit_margin_mag + deeper_B[band]
+            fwhm_px = self.template_fwhm_B[band] / pixel_arcsec
+            self.template_sigma_B[band] = noise.background_sigma(depth, fwhm_px, camera.psf)
+            self.template_noise[int(band)] = noise.CoaddNoise(
+                np.random.default_rng([self.seed, 1, int(band)]), size_px, float(self.template_sigma_B[band])
+            )
+
+        self.sharpest = float(min(self.schedule.fwhm_T.min(), self.template_fwhm_B[self.schedule.band_T].min()))
+
+    def of_visit(self, visit: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 2, visit])
+
+
+def _constant_conditions(schedule: Schedule) -> Schedule:
+    """The schedule with every visit under its band's median seeing and depth."""
+    fwhm_T, depth_T = schedule.fwhm_T.copy(), schedule.depth_T.copy()
+    for band in np.unique(schedule.band_T):
+        of_band = schedule.band_T == band
+        fwhm_T[of_band], depth_T[of_band] = np.median(fwhm_T[of_band]), np.median(depth_T[of_band])
+    return replace(schedule, fwhm_T=fwhm_T, depth_T=depth_T, sky_T=np.zeros_like(schedule.sky_T))
+
+
+def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str], draw: Renderer) -> Frames:
+    camera, schedule, size, pixel_arcsec = sky.camera, sky.schedule, sky.size_px, sky.survey.pixel_arcsec
+    generators = [sky.of_visit(int(visit)) for visit in visits_N]
+    jitter_px = sky.survey.astrometric_jitter_arcsec / pixel_arcsec
+    # A stamp is cut at whole pixels of an image whose astrometry is a little wrong.
+    place_N2 = np.array([g.uniform(-0.5, 0.5, 2) + g.normal(0, jitter_px, 2) for g in generators])
+    x_N, y_N = place_N2.reshape(-1, 2).T - np.array(sky.obj.centre_arcsec)[:, None] / pixel_arcsec
+    band_N = schedule.band_T[visits_N].astype(np.int64)
+    fwhm_N, template_fwhm_N = schedule.fwhm_T[visits_N], sky.template_fwhm_B[band_N]
+    fwhm_px_N = fwhm_N / pixel_arcsec
+    sigma_N = noise.background_sigma(schedule.depth_T[visits_N] + camera.limit_margin_mag, fwhm_px_N, camera.psf)
+
+    def images(scene: Scene, flux_N: NDArray | None, fwhm: NDArray) -> NDArray[np.float32]:
+        parts = profiles.of_scene(scene, flux_N, band_N, fwhm, x_N, y_N, camera.psf, pixel_arcsec, sky.sharpest)
+        return draw(*parts, size)
+
+    flux_N, reference_N = sky.obj.flux_T[visits_N], sky.obj.reference_flux_B[band_N]
+    static_NHW = images(sky.scene, None, fwhm_N)
+    point_NHW = images(Scene(), np.ones(len(visits_N)), fwhm_N)
+    template_NHW = images(sky.scene, reference_N, template_fwhm_N) if "template" in channels else None
+
+    pixels_NCHW = np.empty((len(visits_N), len(channels), size, size), np.float32)
+    for n, rng in enumerate(generators):
+        point_HW = point_NHW[n]
+        signal_HW = static_NHW[n] + np.float32(flux_N[n]) * point_HW
+        noise_HW = rng.standard_normal((size, size), np.float32)
+        noise_HW *= noise.add_source_noise(sigma_N[n], signal_HW, sky.electrons_T[visits_N[n]])
+        if len(sky.survey.products) == 1:
+            template_noise_HW = np.zeros((size, size), np.float32)
+        else:
+            template_noise_HW = sky.template_noise[int(band_N[n])].resampled(x_N[n] % 1, y_N[n] % 1)
+        for c, channel in enumerate(channels):
+            if channel == "science":
+                pixels_NCHW[n, c] = signal_HW + noise_HW + schedule.sky_T[visits_N[n]]
+            elif channel == "template" and template_NHW is not None:
+                pixels_NCHW[n, c] = template_NHW[n] + template_noise_HW
+            else:
+                static_HW = static_NHW[n] + np.float32(reference_N[n]) * point_HW
+                residual_HW = _subtraction_residual(static_HW, float(fwhm_px_N[n]), camera, rng)
+                change_HW = np.float32(flux_N[n] - reference_N[n]) * point_HW
+                pixels_NCHW[n, c] = change_HW + noise_HW - template_noise_HW + residual_HW
+    template_sigma_N = sky.template_sigma_B[band_N]
+    sigma_by_channel: dict[str, NDArray] = {
+        "science": sigma_N,
+        "template": template_sigma_N,
+        "difference": np.hypot(sigma_N, template_sigma_N),
+    }
+    fwhm_by_channel: dict[str, NDArray] = {"science": fwhm_N, "template": template_fwhm_N, "difference": fwhm_N}
+    return Frames(
+        pixels_NCHW,
+        np.stack([sigma_by_channel[channel] for channel in channels], axis=1).astype(np.float32),
+        np.stack([fwhm_by_channel[channel] for channel in channels], axis=1).astype(np.float32),
+        x_N.astype(np.float32),
+        y_N.astype(np.float32),
+    )
+
+
+def _subtraction_residual(
+    static_HW: NDArray[np.float32], fwhm_px: float, camera: Camera, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """What is left of the constant sky: dipoles from misregistration, rings from a PSF matched imperfectly."""
+    shift_x, shift_y = rng.normal(0, camera.subtraction_px, 2)
+    width = rng.normal(0, camera.subtraction_width) * (fwhm_px / 2.355) ** 2 / 2
+    down_HW, across_HW = np.gradient(static_HW)
+    laplacian_HW = np.gradient(down_HW, axis=0) + np.gradient(across_HW, axis=1)
+    residual_HW = shift_x * across_HW + shift_y * down_HW + 2 * width * laplacian_HW
+    return residual_HW.astype(np.float32)

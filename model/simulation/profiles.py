@@ -1,0 +1,154 @@
+"""A scene and the conditions of each visit come in, Gaussians and point sources in pixels go out; draws no pixel.
+
+Legend: ``N`` images, ``K`` Gaussians, ``S`` point sources, ``P`` the two Gaussians of the PSF, ``B`` bands.
+Both renderers draw exactly these numbers, so they agree by construction.
+Positions are in pixels from the centre of the stamp's central pixel (index ``n // 2``), x along columns, y along rows.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.simulation import psf, sersic
+from model.simulation.records import Galaxy, Scene, Star
+
+# Gaussians of a galaxy narrower than this fraction of the PSF's core are drawn as one (error below 1e-4 of peak).
+UNRESOLVED = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Gaussians:
+    """Elliptical Gaussians after PSF and pixel: ``flux sqrt(ac - b^2) / 2 pi * exp(-(ax^2 + 2bxy + cy^2) / 2)``."""
+
+    flux_NK: NDArray[np.float32]  # nJy, not negative
+    x_NK: NDArray[np.float32]
+    y_NK: NDArray[np.float32]
+    a_NK: NDArray[np.float32]  # pixel^-2
+    b_NK: NDArray[np.float32]
+    c_NK: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Point sources, drawn by exact integrals of the PSF over pixels."""
+
+    flux_NS: NDArray[np.float32]  # nJy, of either sign
+    x_NS: NDArray[np.float32]
+    y_NS: NDArray[np.float32]
+    sigma_NP: NDArray[np.float32]  # pixels
+    weight_P: NDArray[np.float32]
+
+
+def _split(galaxy: Galaxy, core_variance_px: float, arcsec_per_px: float) -> tuple[NDArray, NDArray]:
+    """Fractions of flux and variances of the major axis (pixel^2), the unresolved ones lumped."""
+    flux_K, variance_K = sersic.gaussians(galaxy.sersic_index)
+    variance_K = variance_K * (galaxy.half_light_arcsec / arcsec_per_px) ** 2
+    point_like = variance_K < UNRESOLVED * core_variance_px
+    if point_like.sum() > 1:
+        lump = flux_K[point_like].sum()
+        mean = (flux_K[point_like] * variance_K[point_like]).sum() / lump
+        flux_K = np.append(flux_K[~point_like], lump)
+        variance_K = np.append(variance_K[~point_like], mean)
+    return flux_K, variance_K
+
+
+def galaxies(
+    scene_galaxies: tuple[Galaxy, ...],
+    band_N: NDArray[np.integer],
+    fwhm_N: NDArray,
+    x_N: NDArray,
+    y_N: NDArray,
+    shape: psf.PsfShape,
+    arcsec_per_px: float,
+    sharpest_arcsec: float,
+) -> Gaussians:
+    """Convolve the galaxies with each visit's PSF.
+
+    Parameters
+    ----------
+    fwhm_N
+        arcsec.
+    x_N, y_N
+        Where the varying source (the origin of the scene) falls, pixels from the central pixel.
+    sharpest_arcsec
+        The smallest FWHM the object is ever seen with. It decides what is unresolved, so that an image does not
+        depend on which others are drawn with it.
+    """
+    psf_NP = psf.variances(np.asarray(fwhm_N, np.float64) / arcsec_per_px, shape)
+    core = float(psf.variances(np.array(sharpest_arcsec / arcsec_per_px), shape)[0])
+    flux, dx, dy, xx, xy, yy = [], [], [], [], [], []
+    for galaxy in scene_galaxies:
+        flux_K, variance_K = _split(galaxy, core, arcsec_per_px)
+        cos, sin = np.cos(galaxy.position_angle_rad), np.sin(galaxy.position_angle_rad)
+        minor_K = variance_K * galaxy.axis_ratio**2
+        for p, weight in enumerate(shape.weights):
+            round_N1 = psf_NP[:, p, None] + psf.PIXEL_VARIANCE
+            flux.append(weight * flux_K * np.asarray(galaxy.flux_B, np.float64)[band_N][:, None])
+            xx.append(variance_K * cos**2 + minor_K * sin**2 + round_N1)
+            yy.append(variance_K * sin**2 + minor_K * cos**2 + round_N1)
+            xy.append(np.broadcast_to((variance_K - minor_K) * sin * cos, xx[-1].shape))
+            dx.append(np.full(xx[-1].shape, galaxy.x_arcsec / arcsec_per_px))
+            dy.append(np.full(xx[-1].shape, galaxy.y_arcsec / arcsec_per_px))
+    if not flux:
+        none = np.zeros((len(band_N), 0), np.float32)
+        return Gaussians(none, none, none, none, none, none)
+    xx_NK, xy_NK, yy_NK = (np.concatenate(part, axis=1) for part in (xx, xy, yy))
+    determinant_NK = xx_NK * yy_NK - xy_NK**2
+    return Gaussians(
+        np.concatenate(flux, axis=1).astype(np.float32),
+        (np.concatenate(dx, axis=1) + np.asarray(x_N)[:, None]).astype(np.float32),
+        (np.concatenate(dy, axis=1) + np.asarray(y_N)[:, None]).astype(np.float32),
+        (yy_NK / determinant_NK).astype(np.float32),
+        (-xy_NK / determinant_NK).astype(np.float32),
+        (xx_NK / determinant_NK).astype(np.float32),
+    )
+
+
+def points(
+    stars: tuple[Star, ...],
+    flux_N: NDArray | None,
+    band_N: NDArray[np.integer],
+    fwhm_N: NDArray,
+    x_N: NDArray,
+    y_N: NDArray,
+    shape: psf.PsfShape,
+    arcsec_per_px: float,
+) -> Points:
+    """Place the stars, and after them the varying source if it has a flux.
+
+    Parameters
+    ----------
+    flux_N
+        Of the varying source, nJy; None for an image without it.
+    """
+    flux = [np.asarray(star.flux_B, np.float64)[band_N] for star in stars]
+    dx, dy = [star.x_arcsec for star in stars], [star.y_arcsec for star in stars]
+    if flux_N is not None:
+        flux, dx, dy = [*flux, np.asarray(flux_N, np.float64)], [*dx, 0.0], [*dy, 0.0]
+    flux_NS = np.stack(flux, axis=1) if flux else np.zeros((len(band_N), 0))
+    return Points(
+        flux_NS.astype(np.float32),
+        (np.asarray(x_N)[:, None] + np.array(dx) / arcsec_per_px).astype(np.float32),
+        (np.asarray(y_N)[:, None] + np.array(dy) / arcsec_per_px).astype(np.float32),
+        np.sqrt(psf.variances(np.asarray(fwhm_N, np.float64) / arcsec_per_px, shape)).astype(np.float32),
+        np.array(shape.weights, np.float32),
+    )
+
+
+def of_scene(
+    scene: Scene,
+    flux_N: NDArray | None,
+    band_N: NDArray[np.integer],
+    fwhm_N: NDArray,
+    x_N: NDArray,
+    y_N: NDArray,
+    shape: psf.PsfShape,
+    arcsec_per_px: float,
+    sharpest_arcsec: float,
+) -> tuple[Gaussians, Points]:
+    """Galaxies and points of one scene under many conditions."""
+    return (
+        galaxies(scene.galaxies, band_N, fwhm_N, x_N, y_N, shape, arcsec_per_px, sharpest_arcsec),
+        points(scene.stars, flux_N, band_N, fwhm_N, x_N, y_N, shape, arcsec_per_px),
+    )
