@@ -1,0 +1,122 @@
+"""Recipes: what is asked for is what is planned, and nonsense is refused."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.simulation.recipes import Order, RecipeError, load_recipe, parse_recipe, plan, shipped_recipes
+
+CONVENTION = {
+    "pretrain": {"AGN": 362, "SNIa": 1448, "Variable": 1290, "SNOther": 2041},
+    "finetune": {"AGN": 362, "SNIa": 400, "Variable": 1290, "SNOther": 72},
+    "test": {"AGN": 182, "SNIa": 99, "Variable": 645, "SNOther": 17},
+}
+
+
+def count(orders: list[Order]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for (split, label), n in Counter((o.split, o.label) for o in orders).items():
+        counts.setdefault(split, {})[label] = n
+    return counts
+
+
+def test_convention_has_the_published_counts() -> None:
+    """Each split of the published experiment has its number of objects of each class."""
+    assert count(plan(load_recipe("convention"), "sdss", seed=1)) == CONVENTION
+
+
+def test_folds_are_stratified() -> None:
+    """The fine-tuning and test objects of a class are spread over five folds, none differing by more than one."""
+    orders = plan(load_recipe("convention"), "sdss", seed=1)
+    assert all((o.fold is None) == (o.split == "pretrain") for o in orders)
+    for label in CONVENTION["test"]:
+        per_fold = Counter(o.fold for o in orders if o.fold is not None and o.label == label)
+        assert len(per_fold) == 5 and max(per_fold.values()) - min(per_fold.values()) <= 1
+
+
+def test_only_photometric_labels_are_noisy() -> None:
+    """Pre-training supernovae are wrong as often as photometric labels are; all other labels are right."""
+    orders = plan(load_recipe("convention"), "sdss", seed=1)
+    assert all(o.label == o.true_class for o in orders if o.split != "pretrain")
+    others = [o.true_class for o in orders if o.split == "pretrain" and o.label == "SNOther"]
+    assert 0.52 < others.count("AGN") / len(others) < 0.60
+    supernovae = [o.true_class for o in orders if o.split == "pretrain" and o.label == "SNIa"]
+    assert 0.94 < supernovae.count("SNIa") / len(supernovae) < 0.98
+    clean = plan(load_recipe("convention"), "sdss", seed=1, level=3)
+    assert all(o.label == o.true_class for o in clean)
+
+
+def test_file_order_does_not_tell_the_class() -> None:
+    """The mean position of each class is that of a shuffled list."""
+    orders = plan(load_recipe("convention"), "sdss", seed=1)
+    rows = {label: [o.object_id for o in orders if o.label == label] for label in CONVENTION["test"]}
+    for found in rows.values():
+        expected_error = len(orders) / np.sqrt(12 * len(found))
+        assert abs(np.mean(found) - len(orders) / 2) < 4 * expected_error
+
+
+def test_a_plan_is_a_function_of_its_seed() -> None:
+    """The same seed gives the same plan under every survey, another seed another one."""
+    recipe = load_recipe("mini")
+    mine = [(o.object_id, o.true_class) for o in plan(recipe, "ztf", seed=1)]
+    assert mine == [(o.object_id, o.true_class) for o in plan(recipe, "lsst", seed=1)]
+    assert mine != [(o.object_id, o.true_class) for o in plan(recipe, "ztf", seed=2)]
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+@pytest.mark.parametrize("survey", ["sdss", "ztf", "lsst"])
+def test_every_shipped_recipe_serves_every_survey(name: str, survey: str) -> None:
+    """Each recipe plans objects of all four classes for each survey."""
+    orders = plan(load_recipe(name), survey, seed=3)
+    assert {o.label for o in orders} == set(CONVENTION["test"])
+
+
+def test_mini_keeps_both_halves() -> None:
+    """The benchmark is half labelled as the survey would, half deconfounded, unless told otherwise."""
+    modes = Counter(o.mode for o in plan(load_recipe("mini"), "sdss", seed=1))
+    assert modes == {"sdss_label": 2100, "deconfounded": 2100}
+    assert {o.mode for o in plan(load_recipe("mini"), "ztf", seed=1)} == {"physical", "deconfounded"}
+    assert {o.mode for o in plan(load_recipe("mini"), "sdss", seed=1, mode="physical")} == {"physical"}
+    counts = count(plan(load_recipe("mini"), "sdss", seed=1))
+    assert {split: sum(c.values()) for split, c in counts.items()} == {"train": 2400, "validation": 600, "test": 1200}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("groups", [{"split": "a", "labels": "spectroscopic", "counts": {"Quasar": 1}}], "Quasar"),
+        ("groups", [{"split": "a", "labels": "spectroscopic", "counts": {"AGN": -1}}], "not a number of objects"),
+        ("groups", [{"split": "a", "labels": "guessed", "counts": {"AGN": 1}}], "guessed"),
+        ("groups", [{"labels": "spectroscopic", "counts": {"AGN": 1}}], "split"),
+        ("level", 5, "level is 5"),
+        ("level", "high", "high"),
+        ("frames_at_most", 0, "at least 1"),
+        ("folds", {"count": 1, "splits": []}, "folds.count is 1"),
+        ("stamps", {"des": {"channels": ["science"], "size_px": 8}}, "des"),
+        ("photometric_labels", {"SNIa": [{"share": 1, "truth": {"SNIa": 0.5}}]}, "sum to 0.5"),
+        ("oven", 1, "unknown keys oven"),
+    ],
+)
+def test_a_malformed_recipe_is_refused(tmp_path: Path, key: str, value: object, message: str) -> None:
+    """The error names what is wrong with the recipe."""
+    table = dict(load_recipe("smoke").source) | {key: value}
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(table))
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(path))
+
+
+def test_a_recipe_that_is_no_recipe_is_refused(tmp_path: Path) -> None:
+    """A missing file, broken JSON and another kind of JSON are told apart."""
+    with pytest.raises(RecipeError, match="give a file or one of"):
+        load_recipe("nonesuch")
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(RecipeError, match="not JSON"):
+        load_recipe(str(tmp_path / "a.json"))
+    with pytest.raises(RecipeError, match="not an object"):
+        parse_recipe([], "list")
+    with pytest.raises(RecipeError, match="lacks about"):
+        parse_recipe({key: value for key, value in load_recipe("smoke").source.items() if key != "about"}, "x")
