@@ -71,6 +71,6 @@ class SimulatedObject:
     level: int = 4  # realism: 0 noise, 1 + seeing and depth, 2 + scene, 3 + artefacts and gaps, 4 + wrong labels
 
     @property
-    def difference_flux_T(self) -> NDArray[float32]:
+    def difference_flux_T(self) -> NDArray[float32]:  # noqa: N802 - shapes are suffixes
         """Noise-free flux in the difference image, nJy; negative below the template."""
         return self.flux_T - self.reference_flux_B[self.schedule.band_T]

@@ -1,0 +1,223 @@
+"""A survey and random numbers in, one position's ``Schedule`` out: nights, bands, depth, seeing. Knows no source.
+
+What is drawn here is the same for every class: nothing about a source may enter.
+
+Legend: ``N`` nights, ``T`` visits, ``B`` bands of ``model.series.BANDS``.
+"""
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.special import gammaincinv, ndtr
+
+from model.series import BANDS
+from model.simulation.records import Schedule
+from model.simulation.surveys import Survey, flux_njy
+
+SECONDS_PER_DAY = 86_400.0
+SDSS_GAP_PROBABILITY = np.array(
+    [182, 269, 166, 75, 68, 67, 50, 34, 19, 32, 3, 3, 5, 6, 6, 6]
+)  # per mille of 1..16 days between nights of the supernova survey
+SDSS_OVERLAP_FRACTION = 0.06  # positions that both stripes, 82N and 82S, cover
+SDSS_MISSING = {"u": 0.064, "g": 0.019, "r": 0.022, "i": 0.022, "z": 0.018}  # band-epochs that were not delivered
+SDSS_OFFSET_S = {"u": 143.3, "g": 286.6, "r": 0.0, "i": 71.6, "z": 215.0}  # one drift scan crosses r, i, u, z, g
+SDSS_DEPTH_CORRELATION = np.array(
+    [
+        [1.00, 0.87, 0.80, 0.74, 0.65],
+        [0.87, 1.00, 0.87, 0.74, 0.54],
+        [0.80, 0.87, 1.00, 0.89, 0.71],
+        [0.74, 0.74, 0.89, 1.00, 0.83],
+        [0.65, 0.54, 0.71, 0.83, 1.00],
+    ]
+)
+SDSS_BEST_DEPTH_MAG = np.array([21.83, 23.00, 22.55, 22.08, 20.87])
+SDSS_DEPTH_LOSS = np.array([1.05, 1.35, 1.0, 0.80, 0.80])
+SDSS_LOSS_SHAPE, SDSS_LOSS_SCALE_MAG, SDSS_LARGEST_LOSS_MAG = 1.6, 0.33, 2.6
+PERCENT = np.array([0.0, 0.05, 0.16, 0.50, 0.84, 0.95, 1.0])
+ZTF_DEPTH_MAG = {  # diffmaglim of real alerts; i scaled from the pointing log
+    "g": [18.6, 19.07, 19.52, 20.17, 20.59, 20.75, 20.9],
+    "r": [18.6, 19.07, 19.39, 20.18, 20.53, 20.67, 20.8],
+    "i": [18.4, 18.80, 19.20, 19.80, 20.20, 20.35, 20.5],
+}
+ZTF_FWHM_ARCSEC = {  # pixels of alerts times 1.01
+    "g": [1.5, 1.70, 1.88, 2.57, 3.91, 4.6, 5.2],
+    "r": [1.4, 1.55, 1.67, 2.35, 3.35, 4.1, 5.0],
+    "i": [1.4, 1.50, 1.62, 2.20, 3.10, 3.9, 4.8],
+}
+ZTF_SKY_DN = {"g": (80, 101, 156), "r": (163, 217, 306), "i": (170, 225, 320)}  # 16/50/84 %
+ZTF_GAP_DAYS = np.array([1, 2, 3, 4, 5, 6, 8, 12, 22])
+ZTF_GAP_PROBABILITY = np.array([0.39, 0.23, 0.16, 0.05, 0.04, 0.03, 0.05, 0.03, 0.02])
+LSST_GAP_DAYS = np.array([1, 2, 3, 4, 5, 6, 10, 17, 30])
+LSST_GAP_PROBABILITY = np.array([0.28, 0.16, 0.13, 0.08, 0.06, 0.05, 0.13, 0.07, 0.04])
+LSST_VISITS = np.array([49, 70, 194, 199, 169, 173])  # per band in ten years
+LSST_PAIR_CHANCE = 0.62  # of a second visit in the same night, half an hour later, mostly in the next redder band
+LSST_DEPTH_SIGMA_MAG = np.array([0.33, 0.40, 0.42, 0.44, 0.36, 0.33])  # half of 84 % - 16 %
+SEEING_DEPTH_CORRELATION = 0.6  # bad seeing costs depth
+EXPOSURE_S = 30.0
+
+
+def draw_schedule(survey: Survey, rng: Generator, origin_mjd: float, level: int = 4) -> Schedule:
+    """Draw when and how one position is observed.
+
+    Parameters
+    ----------
+    origin_mjd
+        Start of the window of ``survey.window_days``, MJD (TAI).
+    level
+        Below 1 every visit has the survey's median depth and seeing; below 3 SDSS misses no band.
+
+    Returns
+    -------
+    Schedule
+        In time order, times in MJD (TAI).
+    """
+    night_N, visits = {"sdss": _sdss_nights, "ztf": _ztf_nights, "lsst": _lsst_nights}[survey.name](
+        survey, rng, origin_mjd, level
+    )
+    time_T, band_T, night_T = visits
+    conditions = {"sdss": _sdss_conditions, "ztf": _ztf_conditions, "lsst": _lsst_conditions}[survey.name]
+    depth_NB, fwhm_NB, zero_point_NB, sky_NB = conditions(survey, rng, len(night_N))
+    if level < 1:
+        depth_NB = np.broadcast_to(survey.depth_mag_B, depth_NB.shape)
+        fwhm_NB = np.broadcast_to(survey.fwhm_arcsec_B, fwhm_NB.shape)
+    order = np.argsort(time_T, kind="stable")
+    row_T, band_T = np.searchsorted(night_N, night_T[order]), band_T[order]
+    return Schedule(
+        time_T=time_T[order],
+        band_T=band_T.astype(np.int8),
+        night_T=night_T[order].astype(np.float64),
+        depth_T=depth_NB[row_T, band_T].astype(np.float32),
+        fwhm_T=fwhm_NB[row_T, band_T].astype(np.float32),
+        zero_point_T=zero_point_NB[row_T, band_T].astype(np.float32),
+        sky_T=sky_NB[row_T, band_T].astype(np.float32),
+    )
+
+
+def noise_njy_per_pixel(depth_mag: NDArray, fwhm_arcsec: NDArray, pixel_arcsec: float) -> NDArray[np.float64]:
+    """Background noise of a pixel from the 5-sigma depth and a Gaussian PSF's noise-equivalent area."""
+    area_px = 2.266 * (np.asarray(fwhm_arcsec) / pixel_arcsec) ** 2
+    return flux_njy(depth_mag) / (5 * np.sqrt(area_px))
+
+
+Visits = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
+
+
+def _renewal_nights(rng: Generator, gaps: NDArray, probability: NDArray, days: float, start: float) -> NDArray:
+    """Integer nights from ``start`` to ``days`` with gaps drawn from a table."""
+    count = int(days / (gaps @ probability / probability.sum()) * 1.6) + 12
+    night_N = np.floor(start) + np.r_[0, np.cumsum(rng.choice(gaps, count, p=probability / probability.sum()))]
+    return night_N[night_N < days].astype(np.int64)
+
+
+def _sdss_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) -> tuple[NDArray, Visits]:
+    gaps = np.arange(1, len(SDSS_GAP_PROBABILITY) + 1)
+    strips = 2 if rng.random() < SDSS_OVERLAP_FRACTION else 1
+    night_N = np.unique(
+        np.concatenate(
+            [
+                _renewal_nights(rng, gaps, SDSS_GAP_PROBABILITY, survey.window_days, rng.uniform(0, 5))
+                for _ in range(strips)
+            ]
+        )
+    )
+    missing_B = np.array([SDSS_MISSING[band] for band in survey.bands])
+    kept_NB = rng.random((len(night_N), len(missing_B))) >= (missing_B if level >= 3 else 0.0)
+    kept_NB[~kept_NB.any(axis=1), 2] = True
+    row_T, band_T = np.nonzero(kept_NB)
+    offset_B = np.array([SDSS_OFFSET_S[band] for band in survey.bands]) / SECONDS_PER_DAY
+    hour_N = rng.uniform(0.1, 0.45, len(night_N))  # Universal Time at Apache Point, as a fraction of a day
+    time_T = origin_mjd + night_N[row_T] + hour_N[row_T] + offset_B[band_T]
+    return night_N, (time_T, band_T, night_N[row_T])
+
+
+def _sdss_conditions(survey: Survey, rng: Generator, nights: int) -> tuple[NDArray, ...]:
+    correlated_NB = rng.standard_normal((nights, 5)) @ np.linalg.cholesky(SDSS_DEPTH_CORRELATION).T
+    loss_NB = SDSS_LOSS_SCALE_MAG * gammaincinv(SDSS_LOSS_SHAPE, ndtr(correlated_NB))
+    depth_NB = _six(SDSS_BEST_DEPTH_MAG - np.minimum(SDSS_DEPTH_LOSS * loss_NB, SDSS_LARGEST_LOSS_MAG))
+    seeing_N1 = np.exp(0.18 * rng.standard_normal((nights, 1)))
+    fwhm_NB = survey.fwhm_arcsec_B * seeing_N1 * np.exp(0.05 * rng.standard_normal((nights, 6)))
+    zero_point_NB = survey.zero_point_mag_B + 0.02 * rng.standard_normal((nights, 6))
+    noise_NB = noise_njy_per_pixel(depth_NB, fwhm_NB, survey.pixel_arcsec)
+    return depth_NB, fwhm_NB, zero_point_NB, 0.05 * noise_NB * rng.standard_normal((nights, 6))
+
+
+def _season(rng: Generator, days: float, length: float, gap: float) -> NDArray[np.bool_]:
+    """Which days of a window are in season; the phase of the year is random."""
+    phase = rng.uniform(0, length + gap)
+    return (np.arange(int(days)) + phase) % (length + gap) < length
+
+
+def _ztf_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) -> tuple[NDArray, Visits]:
+    in_season = _season(
+        rng, survey.window_days, np.clip(rng.normal(218, 45), 120, 320), np.clip(rng.normal(100, 30), 40, 180)
+    )
+    pace = np.exp(0.5 * rng.standard_normal())  # fields differ by a factor of five in visits
+    probability = ZTF_GAP_PROBABILITY * ZTF_GAP_DAYS ** (-np.log(pace))
+    night_N = _renewal_nights(rng, ZTF_GAP_DAYS, probability, survey.window_days, rng.uniform(0, 5))
+    night_N = night_N[in_season[night_N]]
+    bands, nights, times = [], [], []
+    start_N = origin_mjd + night_N + rng.uniform(0.1, 0.35, len(night_N))
+    both_N = rng.random(len(night_N))
+    for band, seen_N in (("g", both_N < 0.62), ("r", (both_N > 0.11)), ("i", rng.random(len(night_N)) < 0.12)):
+        delay_N = {"g": 0.0, "r": 62.0, "i": 20.0}[band] * np.exp(0.5 * rng.standard_normal(len(night_N))) / 1440
+        repeat_N = np.where(rng.random(len(night_N)) < 0.24, 2, 1)
+        for visit in (1, 2):
+            rows = seen_N & (repeat_N >= visit)
+            times.append((start_N + delay_N + (visit - 1) * rng.uniform(0.02, 0.1, len(night_N)))[rows])
+            nights.append(night_N[rows])
+            bands.append(np.full(rows.sum(), BANDS.index(band)))
+    return night_N, (np.concatenate(times), np.concatenate(bands), np.concatenate(nights))
+
+
+def _ztf_conditions(survey: Survey, rng: Generator, nights: int) -> tuple[NDArray, ...]:
+    common_N1 = rng.standard_normal((nights, 1))
+    depth_u = ndtr(0.85 * common_N1 + np.sqrt(1 - 0.85**2) * rng.standard_normal((nights, 6)))
+    mixed = -SEEING_DEPTH_CORRELATION * common_N1 + np.sqrt(1 - SEEING_DEPTH_CORRELATION**2) * rng.standard_normal(
+        (nights, 6)
+    )
+    fwhm_u = ndtr(mixed)
+    sky_x = rng.standard_normal((nights, 6))
+    depth_NB, fwhm_NB, sky_NB = (np.full((nights, 6), np.nan) for _ in range(3))
+    zero_point_NB = survey.zero_point_mag_B + 0.1 * rng.standard_normal((nights, 6))
+    for band in survey.bands:
+        b = BANDS.index(band)
+        depth_NB[:, b] = np.interp(depth_u[:, b], PERCENT, ZTF_DEPTH_MAG[band])
+        fwhm_NB[:, b] = np.interp(fwhm_u[:, b], PERCENT, ZTF_FWHM_ARCSEC[band])
+        low, middle, high = np.log(ZTF_SKY_DN[band])
+        sky_dn = np.exp(middle + sky_x[:, b] * np.where(sky_x[:, b] > 0, high - middle, middle - low))
+        sky_NB[:, b] = sky_dn * flux_njy(zero_point_NB[:, b])
+    return depth_NB, fwhm_NB, zero_point_NB, sky_NB
+
+
+def _lsst_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) -> tuple[NDArray, Visits]:
+    in_season = _season(rng, survey.window_days, np.clip(rng.normal(183, 30), 120, 260), 182.0)
+    night_N = _renewal_nights(rng, LSST_GAP_DAYS, LSST_GAP_PROBABILITY, survey.window_days, rng.uniform(0, 5))
+    night_N = night_N[in_season[night_N]]
+    share_B = LSST_VISITS / LSST_VISITS.sum()
+    first_N = rng.choice(6, len(night_N), p=share_B)
+    second_N = np.clip(first_N + rng.choice([-1, 0, 1], len(night_N), p=[0.3, 0.2, 0.5]), 0, 5)
+    start_N = origin_mjd + night_N + rng.uniform(0.0, 0.35, len(night_N))
+    later_N = start_N + rng.uniform(0.015, 0.03, len(night_N))
+    paired_N = rng.random(len(night_N)) < LSST_PAIR_CHANCE
+    return night_N, (
+        np.r_[start_N, later_N[paired_N]],
+        np.r_[first_N, second_N[paired_N]],
+        np.r_[night_N, night_N[paired_N]],
+    )
+
+
+def _lsst_conditions(survey: Survey, rng: Generator, nights: int) -> tuple[NDArray, ...]:
+    common_N1 = rng.standard_normal((nights, 1))
+    x_NB = 0.7 * common_N1 + np.sqrt(1 - 0.7**2) * rng.standard_normal((nights, 6))
+    depth_NB = survey.depth_mag_B + LSST_DEPTH_SIGMA_MAG * x_NB
+    seeing_N1 = -SEEING_DEPTH_CORRELATION * common_N1
+    seeing_N1 = seeing_N1 + np.sqrt(1 - SEEING_DEPTH_CORRELATION**2) * rng.standard_normal((nights, 1))
+    fwhm_NB = survey.fwhm_arcsec_B * np.exp(0.20 * seeing_N1 + 0.04 * rng.standard_normal((nights, 6)))
+    zero_point_NB = np.broadcast_to(survey.zero_point_mag_B, (nights, 6))
+    noise_NB = noise_njy_per_pixel(depth_NB, fwhm_NB, survey.pixel_arcsec)
+    return depth_NB, fwhm_NB, zero_point_NB, 0.05 * noise_NB * rng.standard_normal((nights, 6))
+
+
+def _six(values_N5: NDArray) -> NDArray:
+    """Add an empty y band."""
+    return np.concatenate([values_N5, np.full((len(values_N5), 1), np.nan)], axis=1)
