@@ -32,6 +32,10 @@ class Frames:
     fwhm_NC: NDArray[np.float32]  # arcsec
     x_N: NDArray[np.float32]  # where the source truly is, pixels from the central pixel
     y_N: NDArray[np.float32]
+    catalogue_x_N: NDArray[np.float32]  # where the survey believes it is: registration and centroid errors apart
+    catalogue_y_N: NDArray[np.float32]
+    background_N: NDArray[np.float32]  # published level that is still in the science stamp, nJy per pixel
+    electrons_per_njy_N: NDArray[np.float32]
 
 
 def render(
@@ -141,8 +145,9 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
     generators = [sky.of_visit(int(visit)) for visit in visits_N]
     jitter_px = sky.survey.astrometric_jitter_arcsec / pixel_arcsec
     # A stamp is cut at whole pixels of an image whose astrometry is a little wrong.
-    place_N2 = np.array([g.uniform(-0.5, 0.5, 2) + g.normal(0, jitter_px, 2) for g in generators])
-    x_N, y_N = place_N2.reshape(-1, 2).T - np.array(sky.obj.centre_arcsec)[:, None] / pixel_arcsec
+    cut_N2 = np.array([g.uniform(-0.5, 0.5, 2) for g in generators]).reshape(-1, 2)
+    wrong_N2 = np.array([g.normal(0, jitter_px, 2) for g in generators]).reshape(-1, 2)
+    x_N, y_N = (cut_N2 + wrong_N2 - np.array(sky.obj.centre_arcsec) / pixel_arcsec).T
     band_N = schedule.band_T[visits_N].astype(np.int64)
     fwhm_N, template_fwhm_N = schedule.fwhm_T[visits_N], sky.template_fwhm_B[band_N]
     fwhm_px_N = fwhm_N / pixel_arcsec
@@ -190,6 +195,10 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
         np.stack([fwhm_by_channel[channel] for channel in channels], axis=1).astype(np.float32),
         x_N.astype(np.float32),
         y_N.astype(np.float32),
+        cut_N2[:, 0].astype(np.float32),
+        cut_N2[:, 1].astype(np.float32),
+        schedule.sky_T[visits_N].astype(np.float32),
+        sky.electrons_T[visits_N].astype(np.float32),
     )
 
 

@@ -1,0 +1,100 @@
+"""Stamps, their seeing and their noise come in, point-source fluxes and errors go out; knows no truth.
+
+Forced photometry: the PSF is fitted at a given position, so a flux may be negative and no detection is needed.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erf
+
+from model.simulation import psf
+from model.simulation.cameras import CAMERAS
+from model.simulation.products import Frames
+from model.simulation.surveys import survey_named
+
+LEAST_WEIGHT = 0.5  # of the PSF's squared weight that must lie on real pixels
+
+
+def psf_images(
+    fwhm_px_N: NDArray, x_N: NDArray, y_N: NDArray, size_HW: tuple[int, int], shape: psf.PsfShape
+) -> NDArray[np.float32]:
+    """Images of point sources of flux 1 at positions in pixels from the central pixel."""
+    sigma_NP1 = np.sqrt(2 * psf.variances(fwhm_px_N, shape))[..., None]
+
+    def along(position_N: NDArray, size: int) -> NDArray:
+        edge = np.arange(size + 1) - (size // 2 + 0.5)
+        return 0.5 * np.diff(erf((edge - np.asarray(position_N)[:, None, None]) / sigma_NP1), axis=-1)
+
+    across_NPW = along(x_N, size_HW[1]) * np.array(shape.weights)[:, None]
+    image_NHW = along(y_N, size_HW[0]).swapaxes(1, 2) @ across_NPW
+    return image_NHW.astype(np.float32)
+
+
+def forced(
+    pixels_NHW: NDArray[np.float32],
+    fwhm_px_N: NDArray,
+    sigma_N: NDArray,
+    x_N: NDArray,
+    y_N: NDArray,
+    shape: psf.PsfShape,
+    electrons_per_njy_N: NDArray | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Fit a point source to each stamp, all pixels weighing alike.
+
+    Parameters
+    ----------
+    pixels_NHW
+        nJy per pixel, background subtracted, NaN where there is no measurement.
+    sigma_N
+        Standard deviation of a background pixel, nJy.
+    x_N, y_N
+        Where to fit, pixels from the central pixel.
+    electrons_per_njy_N
+        For the photon noise of what is in the stamp; None leaves it out of the error.
+
+    Returns
+    -------
+    flux_N, error_N : nJy; NaN where too few pixels are real.
+    """
+    real_NHW = np.isfinite(pixels_NHW)
+    psf_NHW = psf_images(fwhm_px_N, x_N, y_N, pixels_NHW.shape[1:], shape)
+    squared_NHW = np.where(real_NHW, psf_NHW**2, 0)
+    pixels_NHW = np.where(real_NHW, pixels_NHW, 0)
+    weight_N = squared_NHW.sum((1, 2))
+    enough_N = weight_N > LEAST_WEIGHT * (psf_NHW**2).sum((1, 2))
+    safe_N = np.where(enough_N, weight_N, 1)
+    flux_N = np.einsum("nhw,nhw->n", psf_NHW, pixels_NHW) / safe_N
+    variance_N = np.asarray(sigma_N, np.float64) ** 2 / safe_N
+    if electrons_per_njy_N is not None:
+        light_N = np.einsum("nhw,nhw->n", squared_NHW, np.maximum(pixels_NHW, 0))
+        variance_N = variance_N + light_N / electrons_per_njy_N / safe_N**2
+    flux_N, error_N = np.where(enough_N, flux_N, np.nan), np.where(enough_N, np.sqrt(variance_N), np.nan)
+    return flux_N.astype(np.float32), error_N.astype(np.float32)
+
+
+def of_frames(
+    frames: Frames, channels: Sequence[str], survey_name: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Photometry at the position the survey believes in: of the difference if it is there, else of the first channel.
+
+    The published background of a science stamp is taken off first, as surveys do; a host's light stays in.
+
+    Returns
+    -------
+    flux_N, error_N : nJy; NaN where too few pixels are real.
+    """
+    channel = channels.index("difference") if "difference" in channels else 0
+    pixels_NHW = frames.pixels_NCHW[:, channel]
+    if channels[channel] == "science":
+        pixels_NHW = pixels_NHW - frames.background_N[:, None, None]
+    return forced(
+        pixels_NHW,
+        frames.fwhm_NC[:, channel] / survey_named(survey_name).pixel_arcsec,
+        frames.sigma_NC[:, channel],
+        frames.catalogue_x_N,
+        frames.catalogue_y_N,
+        CAMERAS[survey_name].psf,
+        frames.electrons_per_njy_N,
+    )
