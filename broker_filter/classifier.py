@@ -1,0 +1,129 @@
+"""Groups of frames in, embeddings out; embedded series in, probabilities out. The only room that touches torch.
+
+Bounded batches whatever is asked; a device out of memory splits the batch and goes on. That a row's bits do not depend
+on its company is the predictor's promise, in its deterministic mode.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from broker_filter.errors import RetryableError
+from model.series import Series
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+GROUPS_AT_ONCE = 256  # 256 groups of 3 frames of 3 x 63 x 63 float32 are 37 MB
+SERIES_AT_ONCE = 256
+
+
+class Card(Protocol):
+    """What the stream reads of a model card."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def classes(self) -> Sequence[str]: ...
+    @property
+    def taxonomy_version(self) -> str: ...
+    @property
+    def survey(self) -> str: ...
+    @property
+    def channels(self) -> Sequence[str]: ...
+    @property
+    def size_px(self) -> int: ...
+    @property
+    def bands(self) -> str | Sequence[str]: ...
+    @property
+    def frame_limit(self) -> int: ...
+    @property
+    def group_size(self) -> int: ...
+    @property
+    def trained(self) -> bool: ...
+
+
+class Prediction(Protocol):
+    """What a predictor returns for B series."""
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]: ...  # [B, K], rows sum to 1
+    @property
+    def unknown(self) -> NDArray[np.float64] | None: ...  # [B]
+
+
+class Predictor(Protocol):
+    """What this room asks of model.predictor.Predictor."""
+
+    @property
+    def card(self) -> Card: ...
+    def embed(self, groups: Sequence[Series]) -> NDArray[np.float32]: ...
+    def classify(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> Prediction: ...
+    def warm_up(self) -> None: ...
+
+
+class Verdict(NamedTuple):
+    """The classifier's answer for one series."""
+
+    probabilities: NDArray[np.float64]  # [K], sums to 1
+    unknown_score: float | None
+
+
+class Classifier:
+    """A predictor behind bounded batches."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.card = predictor.card
+
+    def embed(self, groups: Sequence[Series]) -> list[NDArray[np.float32]]:
+        """One embedding per group of up to ``card.group_size`` frames."""
+        return _in_batches(lambda rows: list(self._predictor.embed(rows)), groups, GROUPS_AT_ONCE)
+
+    def classify(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> list[Verdict]:
+        """Probabilities of series.
+
+        Parameters
+        ----------
+        embeddings
+            [G, D...] of each series.
+        curves
+            The same series; their pixels are not read and may be empty ([T, 0, 0, 0]).
+        """
+        return _in_batches(self._classify, list(zip(embeddings, curves, strict=True)), SERIES_AT_ONCE)
+
+    def _classify(self, rows: Sequence[tuple[NDArray[np.float32], Series]]) -> list[Verdict]:
+        prediction = self._predictor.classify([row[0] for row in rows], [row[1] for row in rows])
+        unknown = [None] * len(rows) if prediction.unknown is None else [float(u) for u in prediction.unknown]
+        return [Verdict(*answer) for answer in zip(prediction.probabilities, unknown, strict=True)]
+
+
+def _in_batches(compute: Callable[[Sequence[Row]], list[Result]], rows: Sequence[Row], limit: int) -> list[Result]:
+    results: list[Result] = []
+    for start in range(0, len(rows), limit):
+        results += _split_on_memory(compute, rows[start : start + limit])
+    return results
+
+
+def _split_on_memory(compute: Callable[[Sequence[Row]], list[Result]], rows: Sequence[Row]) -> list[Result]:
+    """Compute, halving the batch as often as the device runs out of memory.
+
+    Raises
+    ------
+    RetryableError
+        When a single row does not fit.
+    """
+    try:
+        return compute(rows)
+    except torch.OutOfMemoryError as error:
+        if len(rows) == 1:
+            raise RetryableError(
+                f"the device has no memory for one series: {error}; free it or set classifier.device to cpu"
+            ) from error
+    half = len(rows) // 2
+    return _split_on_memory(compute, rows[:half]) + _split_on_memory(compute, rows[half:])

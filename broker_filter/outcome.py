@@ -1,0 +1,152 @@
+"""Verdicts in, outcomes in the order of the messages out, and their accounts. Knows no store and no network.
+
+Every message gets at least one outcome: a classification, the reason why there is none, or a rejection.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from broker_filter.buffer import Change, HeldSeries
+from broker_filter.classifier import Classifier, Verdict
+from broker_filter.decode import Arrival
+from broker_filter.errors import NotClassified
+from broker_filter.records import Accounts, Classification, Message, Rejected
+from broker_filter.window import Target
+from model.series import BANDS
+
+MJD_OF_UNIX_EPOCH = 40_587
+TAI_MINUS_UTC_S = 37  # since 2017; older archives are off by at most five seconds
+SECONDS_PER_DAY = 86_400
+
+Result = Classification | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One thing to publish, and the message that asked for it."""
+
+    message: Message
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of a batch of messages."""
+
+    outcomes: tuple[Outcome, ...]  # in message order; revisions follow the alert that caused them
+    accounts: Accounts  # of this batch alone
+    durations_s: Mapping[str, float]  # by stage
+    changes: tuple[Change, ...]  # for Pipeline.settle
+
+
+class Reporter:
+    """Puts verdicts back in the order of what was decoded."""
+
+    def __init__(
+        self,
+        classifiers: Mapping[str, Classifier],
+        held: Mapping[str, HeldSeries],
+        targets: Mapping[str, list[Target]],
+        verdicts: Mapping[tuple[str, int], Verdict],
+        times_ms: tuple[int, int],
+    ) -> None:
+        self._classifiers, self._held, self._verdicts, self._times_ms = classifiers, held, verdicts, times_ms
+        self._arrived = {
+            (key, int(held[key].heads["alert_id"][t.index])): t
+            for key, ts in targets.items()
+            for t in ts
+            if not t.revision
+        }
+        self._revisions = {key: [t for t in of_object if t.revision] for key, of_object in targets.items()}
+
+    def report(self, decoded: Sequence[Arrival | Rejected]) -> list[Outcome]:
+        """Call once."""
+        outcomes = []
+        for item in decoded:
+            if isinstance(item, Rejected):
+                outcomes.append(Outcome(item.message, item))
+                continue
+            outcomes.append(Outcome(item.message, self._of_arrival(item)))
+            if item.observation is not None:
+                outcomes += [self._of_revision(item, target) for target in self._revisions.pop(item.key, ())]
+        return outcomes
+
+    def _of_arrival(self, arrival: Arrival) -> Classification:
+        if arrival.observation is None:
+            return self._blank(arrival, arrival.reason)
+        target = self._arrived.get((arrival.key, arrival.alert.alert_id))
+        if target is None:
+            return self._blank(arrival, NotClassified.TOO_LATE)
+        return self._classified(self._blank(arrival, None), arrival.key, target)
+
+    def _of_revision(self, cause: Arrival, target: Target) -> Outcome:
+        head = self._held[cause.key].heads[target.index]
+        later = replace(
+            self._blank(cause, None),
+            alert_id=int(head["alert_id"]),
+            time_mjd=float(head["time_mjd"]),
+            band=BANDS[head["band"]],
+            revision=True,
+            alert_time_ms=exposure_time_ms(float(head["time_mjd"])),
+        )
+        return Outcome(cause.message, self._classified(later, cause.key, target))
+
+    def _classified(self, blank: Classification, key: str, target: Target) -> Classification:
+        verdict = self._verdicts[key, target.index]
+        classes = self._classifiers[blank.survey].card.classes
+        return replace(
+            blank,
+            observation_count=target.window.size,
+            probabilities=dict(zip(classes, verdict.probabilities.tolist(), strict=True)),
+            unknown_score=verdict.unknown_score,
+        )
+
+    def _blank(self, arrival: Arrival, reason: NotClassified | None) -> Classification:
+        alert, card = arrival.alert, self._classifiers[arrival.alert.survey].card
+        return Classification(
+            survey=alert.survey,
+            object_id=alert.object_id,
+            alert_id=alert.alert_id,
+            time_mjd=alert.time_mjd,
+            band=alert.band,
+            observation_count=0,
+            probabilities={},
+            classifier=card.name,
+            classifier_version=card.version,
+            taxonomy_version=card.taxonomy_version,
+            reason=reason,
+            alert_time_ms=alert_time_ms(arrival.message, alert.time_mjd),
+            ingest_time_ms=self._times_ms[0],
+            publication_time_ms=self._times_ms[1],
+        )
+
+
+def account(outcomes: Sequence[Outcome]) -> Accounts:
+    """Count outcomes: one for each alert and each rejection; revisions apart."""
+    accounts = Accounts()
+    for outcome in outcomes:
+        result = outcome.result
+        if isinstance(result, Classification) and result.revision:
+            accounts.revisions += 1
+            continue
+        accounts.read += 1
+        if isinstance(result, Rejected):
+            accounts.rejected[result.reason] = accounts.rejected.get(result.reason, 0) + 1
+        elif result.reason is not None:
+            accounts.not_classified[result.reason] = accounts.not_classified.get(result.reason, 0) + 1
+        else:
+            accounts.classified += 1
+    return accounts
+
+
+def alert_time_ms(message: Message, time_mjd: float) -> int:
+    """When the survey published (LSST says so in a header) or exposed; Unix milliseconds."""
+    for name, value in message.headers:
+        if name == "producer_timestamp" and value.isdigit():
+            return int(value)
+    return exposure_time_ms(time_mjd)
+
+
+def exposure_time_ms(time_mjd: float) -> int:
+    """MJD (TAI) as Unix milliseconds."""
+    return round(1000 * ((time_mjd - MJD_OF_UNIX_EPOCH) * SECONDS_PER_DAY - TAI_MINUS_UTC_S))

@@ -1,0 +1,145 @@
+"""A small sky and a small network of our own for the tests of the stream; both fail loudly when misused."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import orjson
+
+from broker_filter.classifier import Classifier
+from broker_filter.decode import Decoder
+from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
+from broker_filter.records import NO_STAMPS, Alert, Classification, Message, Observation, Origin
+from model.predictor import Prediction
+from model.series import BANDS, Series, compact
+
+SIZE_PX = 4
+
+
+@dataclass(frozen=True)
+class FakeCard:
+    """A model card of the fake network."""
+
+    name: str = "fake"
+    version: str = "1"
+    classes: tuple[str, ...] = ("AGN", "SNIa", "Variable")
+    taxonomy_version: str = "test-1"
+    survey: str = "ztf"
+    channels: tuple[str, ...] = ("science",)
+    size_px: int = SIZE_PX
+    bands: str = BANDS
+    frame_limit: int = 6
+    group_size: int = 3
+    trained: bool = True
+
+
+class FakePredictor:
+    """Arithmetic that depends on every frame, its place in the series and nothing else."""
+
+    def __init__(self, card: FakeCard | None = None) -> None:
+        self.card = card or FakeCard()
+        self.groups_embedded = 0
+
+    def embed(self, groups: Sequence[Series]) -> np.ndarray:
+        rows = []
+        for group in groups:
+            assert 1 <= len(group) <= self.card.group_size
+            assert group.pixels_TCHW.shape[1:] == (len(self.card.channels), self.card.size_px, self.card.size_px)
+            pixels = np.nan_to_num(group.pixels_TCHW.astype(np.float64) * group.scale_TC[..., None, None])
+            brightness = np.zeros(self.card.group_size)
+            brightness[: len(group)] = np.log1p(np.abs(pixels.sum((1, 2, 3)))) + group.band_T
+            rows.append([*brightness, len(group)])
+        self.groups_embedded += len(groups)
+        return np.array(rows, np.float32).reshape(len(groups), self.card.group_size + 1)
+
+    def classify(self, embeddings: Sequence[np.ndarray], curves: Sequence[Series]) -> Prediction:
+        rows = []
+        for embedding_GD, curve in zip(embeddings, curves, strict=True):
+            assert 1 <= len(curve) <= self.card.frame_limit
+            assert len(embedding_GD) == -(-len(curve) // self.card.group_size)
+            assert embedding_GD[:, -1].sum() == len(curve)
+            place = np.arange(1, len(embedding_GD) + 1)
+            days = curve.time_T - curve.time_T[0]
+            rows.append([(embedding_GD.sum(1) * place).sum(), np.nansum(curve.flux_T), (days**2).sum()])
+        logits = np.sin(np.array(rows, np.float64))
+        weights = np.exp(logits)
+        return Prediction(weights / weights.sum(1, keepdims=True), logits[:, 0])
+
+    def warm_up(self) -> None:
+        pass
+
+
+def observation(
+    alert_id: int, time_mjd: float = 60_000.0, flux_njy: float = 5.0, size_px: int = SIZE_PX
+) -> Observation:
+    """A frame that follows from its arguments alone."""
+    rng = np.random.default_rng([alert_id, int(time_mjd * 100)])
+    pixels, scale = compact(rng.normal(0, 3, (1, size_px, size_px)).astype(np.float32))
+    return Observation(alert_id, time_mjd, alert_id % 6, flux_njy, 1.0, pixels, scale)
+
+
+def message(object_id: str, alert_id: int, time_mjd: float, offset: int = 0, **more: object) -> Message:
+    """What the fake decoder reads."""
+    fields = {"object": object_id, "alert": alert_id, "mjd": time_mjd, **more}
+    return Message(orjson.dumps(fields), Origin("fake", 0, offset))
+
+
+def read_alerts(incoming: Message) -> Iterator[Alert | RejectedAlertError]:
+    """The fake alert room: a JSON object, or a list of them for a container."""
+    try:
+        records = orjson.loads(incoming.value)
+    except orjson.JSONDecodeError as error:
+        raise RejectedAlertError(Rejection.NOT_AVRO, str(error)) from error
+    for record in records if isinstance(records, list) else [records]:
+        if record.get("bad"):
+            yield RejectedAlertError(Rejection.BAD_VALUE, "bad")
+            continue
+        yield Alert(
+            survey=record.get("survey", "ztf"),
+            schema="1",
+            object_id=record["object"],
+            alert_id=record["alert"],
+            time_mjd=record["mjd"],
+            band=BANDS[record["alert"] % 6],
+            ra_deg=0.0,
+            dec_deg=0.0,
+            flux_njy=5.0,
+            flux_error_njy=1.0,
+            real_bogus=None,
+            zero_point_mag=None,
+            solar_system=record.get("moving", False),
+            stamps=NO_STAMPS,
+        )
+
+
+def observe(alert: Alert) -> Observation:
+    """The fake stamp room."""
+    if alert.object_id.startswith("blank"):
+        raise NotClassifiedError(NotClassified.BLANK_STAMP, "blank")
+    return observation(alert.alert_id, alert.time_mjd, alert.flux_njy)
+
+
+def decoder(threads: int = 1) -> Decoder:
+    """The fake first half of the pipeline."""
+    return Decoder(read_alerts, {"ztf": observe}, threads)
+
+
+def classifiers(predictor: FakePredictor | None = None) -> dict[str, Classifier]:
+    """The fake second half."""
+    return {"ztf": Classifier(predictor or FakePredictor())}
+
+
+def timeless(classification: Classification) -> Classification:
+    """Without what may differ between runs."""
+    return replace(classification, ingest_time_ms=0, publication_time_ms=0, revision=False)
+
+
+def final_state(results: Sequence[object]) -> dict[tuple[str, int], Classification]:
+    """What a reader keeps: of each alert, the classification that used most observations."""
+    final: dict[tuple[str, int], Classification] = {}
+    for result in results:
+        if isinstance(result, Classification):
+            identity = (result.object_id, result.alert_id)
+            if identity not in final or final[identity].observation_count <= result.observation_count:
+                final[identity] = timeless(result)
+    return final
