@@ -1,0 +1,112 @@
+"""A parsed schema enters, the survey whose packet it describes leaves, with the facts we know of it.
+
+Facts only: what fields are called, what pixels mean. A survey is recognised by what its packets must have, not by its
+name, because brokers re-publish packets under names of their own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from broker_filter.projection import Schema, Wanted
+
+_FITS_RECORD: Wanted = {"stampData": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What differs from survey to survey."""
+
+    name: str
+    arcsec_per_pixel: float
+    stamp_fields: Mapping[str, str]  # kind of stamp -> field of the packet
+    stamps_are_records: bool  # the field is a record with the bytes in ``stampData``
+    pixels_are_gzipped: bool
+    pixels_are_njy: bool  # else DN, of which the packet gives the zero point
+    largest_side: int  # pixels; a stamp with a longer side is refused
+    marks: tuple[tuple[str, ...], ...]  # paths of fields without which a schema is not this survey's
+    wanted: Wanted  # fields of an alert
+    history: Wanted  # fields of the light curve that a packet carries
+
+
+_STAMP_FIELDS = {"science": "cutoutScience", "template": "cutoutTemplate", "difference": "cutoutDifference"}
+
+ZTF = Survey(
+    name="ztf",
+    arcsec_per_pixel=1.01,
+    stamp_fields=_STAMP_FIELDS,
+    stamps_are_records=True,
+    pixels_are_gzipped=True,
+    pixels_are_njy=False,
+    largest_side=127,  # published: 63
+    marks=(
+        ("candid",),
+        ("candidate", "jd"),
+        ("candidate", "fid"),
+        ("candidate", "magpsf"),
+        ("candidate", "isdiffpos"),
+        ("cutoutScience", "stampData"),
+        ("cutoutTemplate", "stampData"),
+        ("cutoutDifference", "stampData"),
+    ),
+    wanted={
+        "schemavsn": None,
+        "objectId": None,
+        "candid": None,
+        "candidate": dict.fromkeys(
+            ("jd", "fid", "ra", "dec", "magpsf", "sigmapsf", "isdiffpos", "rb", "drb", "magzpsci", "ssdistnr")
+        ),
+        **dict.fromkeys(_STAMP_FIELDS.values(), _FITS_RECORD),
+    },
+    history={
+        "candidate": dict.fromkeys(("jd", "fid", "magpsf", "sigmapsf", "isdiffpos", "diffmaglim")),
+        "prv_candidates": dict.fromkeys(("jd", "fid", "magpsf", "sigmapsf", "isdiffpos", "diffmaglim")),
+        "fp_hists": dict.fromkeys(("jd", "fid", "forcediffimflux", "forcediffimfluxunc", "magzpsci", "procstatus")),
+    },
+)
+
+LSST = Survey(
+    name="lsst",
+    arcsec_per_pixel=0.2,
+    stamp_fields=_STAMP_FIELDS,
+    stamps_are_records=False,
+    pixels_are_gzipped=False,
+    pixels_are_njy=True,
+    largest_side=512,  # published: 30 to 102
+    marks=(
+        ("diaSource", "diaSourceId"),
+        ("diaSource", "midpointMjdTai"),
+        ("diaSource", "band"),
+        ("diaSource", "psfFlux"),
+        ("diaObject", "diaObjectId"),
+        ("cutoutScience",),
+        ("cutoutTemplate",),
+        ("cutoutDifference",),
+    ),
+    wanted={
+        "lsst_schema_version": None,
+        "diaSource": dict.fromkeys(
+            (
+                *("diaSourceId", "diaObjectId", "ssObjectId", "midpointMjdTai", "band"),
+                *("ra", "dec", "psfFlux", "psfFluxErr", "reliability"),
+            )
+        ),
+        "diaObject": {"diaObjectId": None},
+        "ssSource": {"ssObjectId": None},
+        "ssObject": {"ssObjectId": None},
+        **dict.fromkeys(_STAMP_FIELDS.values()),
+    },
+    history={
+        name: dict.fromkeys(("midpointMjdTai", "band", "psfFlux", "psfFluxErr"))
+        for name in ("diaSource", "prvDiaSources", "prvDiaForcedSources")
+    },
+)
+
+SURVEYS: Mapping[str, Survey] = {survey.name: survey for survey in (ZTF, LSST)}
+
+
+def recognise(schema: Schema) -> Survey | None:
+    """Return the survey whose marks the schema has, or None."""
+    for survey in SURVEYS.values():
+        if all(schema.field(*path) is not None for path in survey.marks):
+            return survey
+    return None
