@@ -6,7 +6,7 @@ A configuration is a flat JSON object with the key ``network`` and fields of tha
 
 Every network is a :class:`model.grouped.GroupedNetwork`. What training may rely on, of each of them: ``forward``,
 ``features(frames) -> [B, feature_width]``, ``penultimate(embeddings, curve) -> [B, feature_width]`` and
-``head(features) -> [B, K]``.
+``head(features) -> [B, K]``. Vigil and the recurrent comparators also give ``prefix_logits(frames) -> [B, T, K]``.
 """
 
 import dataclasses
@@ -15,9 +15,11 @@ from typing import Any
 
 from model.convention import ConvEntion, ConvEntionConfig
 from model.grouped import GroupedNetwork
+from model.vigil import Vigil, VigilConfig
 
 NETWORKS: dict[str, tuple[type, type[GroupedNetwork]]] = {
     ConvEntion.name: (ConvEntionConfig, ConvEntion),
+    Vigil.name: (VigilConfig, Vigil),
 }
 
 
