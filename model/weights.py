@@ -99,9 +99,9 @@ class ModelCard:
         settings = dict(values)
         for name in ("classes", "channels", "logit_offset"):
             settings[name] = tuple(settings.get(name, ()))
-        if settings.get("unknown") is not None:
-            settings["unknown"] = UnknownScore(**settings["unknown"])
         try:
+            if settings.get("unknown") is not None:
+                settings["unknown"] = UnknownScore(**settings["unknown"])
             return cls(**settings)
         except TypeError as error:
             raise WeightsError(f"model card is incomplete: {error}") from error

@@ -1,0 +1,131 @@
+"""Weights on disk: a pair of files that fit each other, or an error that says why not."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from model import weights
+from model.predictor import untrained
+from model.weights import ModelCard, UnknownScore, WeightsError
+
+SETTINGS = {"filters": 4, "size": 21, "frame_limit": 12}
+
+
+@pytest.fixture
+def pair():
+    return untrained("lsst", "vigil", 1, **SETTINGS)
+
+
+def test_round_trip(pair, tmp_path):
+    """Every tensor and every word of the card come back as they were written."""
+    network, card = pair
+    card = dataclasses.replace(
+        card,
+        trained=True,
+        temperature=1.5,
+        unknown=UnknownScore(scale=2.0),
+        provenance={"scores": {"f1": 1}},
+    )
+    written = weights.save(tmp_path / "deep" / "w.safetensors", network, card)
+    again, read = weights.load(tmp_path / "deep" / "w.json")
+    assert read == written.__class__.from_json(json.loads(json.dumps(written.to_json())))
+    assert read.unknown == card.unknown
+    assert not again.training
+    for name, value in network.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+
+
+def test_half_precision_halves_the_file(pair, tmp_path):
+    """Stored as float16 the file is little more than half, and tensors differ by float16's rounding only."""
+    network, card = pair
+    weights.save(tmp_path / "full", network, card)
+    weights.save(tmp_path / "half", network, card, half=True)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("full", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    again, _ = weights.load(tmp_path / "half")
+    for name, value in network.state_dict().items():
+        assert again.state_dict()[name].dtype == value.dtype
+        assert torch.allclose(again.state_dict()[name], value, atol=1e-3, rtol=1e-3)
+
+
+def test_version_follows_what_changes_answers(pair, tmp_path):
+    """Tensors and calibration make the version; scores and notes do not."""
+    network, card = pair
+    one = weights.save(tmp_path / "a", network, card)
+    assert one.version == weights.save(tmp_path / "b", network, dataclasses.replace(card, provenance={"x": 1})).version
+    assert one.version != weights.save(tmp_path / "c", network, dataclasses.replace(card, temperature=2.0)).version
+    with torch.no_grad():
+        network.output.bias.add_(1)
+    assert one.version != weights.save(tmp_path / "d", network, card).version
+
+
+def test_tampered_tensors_are_refused(pair, tmp_path):
+    """Tensors that are not those of the card are refused by their hash."""
+    network, card = pair
+    weights.save(tmp_path / "a", network, card)
+    with torch.no_grad():
+        network.output.bias.add_(1)
+    weights.save(tmp_path / "b", network, card)
+    (tmp_path / "b.safetensors").replace(tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match="SHA-256"):
+        weights.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ["AGN", "SNIa"]}, "2 classes"),
+        ({"network": {"network": "vigil", "class_count": 4, "filters": 8}}, "does not fit"),
+        ({"network": {"network": "vigil", "class_count": 4, "filterz": 8}}, "no setting filterz"),
+        ({"colour": "red"}, "unknown keys colour"),
+        ({"temperature": 0}, "positive"),
+        ({"logit_offset": [1.0]}, "1 logit offsets"),
+    ],
+)
+def test_card_must_fit(pair, tmp_path, change, message):
+    """A card that contradicts its tensors, its network or itself is refused with the reason."""
+    network, card = pair
+    weights.save(tmp_path / "a", network, card)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(WeightsError, match=message):
+        weights.load(tmp_path / "a")
+
+
+def test_incomplete_or_broken_files_are_refused(pair, tmp_path):
+    """A card without its survey, a cut tensor file and text that is no JSON are errors that name the file."""
+    network, card = pair
+    weights.save(tmp_path / "a", network, card)
+    values = card.to_json()
+    del values["survey"]
+    with pytest.raises(WeightsError, match="survey"):
+        ModelCard.from_json(values)
+    tensors = tmp_path / "a.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match=r"a\.safetensors"):
+        weights.load(tmp_path / "a")
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(WeightsError, match=r"a\.json"):
+        weights.load(tmp_path / "a")
+
+
+def test_shipped_weights_are_named_by_survey(monkeypatch, tmp_path, pair):
+    """A survey's name means the shipped weights; where none ship, the error says how to get some."""
+    monkeypatch.setattr(weights, "SHIPPED_FOLDER", tmp_path)
+    with pytest.raises(WeightsError, match="ictc-train"):
+        weights.load("lsst")
+    network, card = pair
+    weights.save(tmp_path / "lsst", network, card)
+    assert weights.load("lsst")[1].survey == "lsst"
+
+
+@pytest.mark.parametrize("survey", weights.SHIPPED_SURVEYS)
+def test_shipped_weights_load(survey):
+    """What the package ships was trained, for the survey it is named after, and fits its card."""
+    if not (weights.SHIPPED_FOLDER / f"{survey}.json").is_file():
+        pytest.skip(f"no weights ship for {survey} yet")
+    _, card = weights.load(survey)
+    assert card.trained
+    assert card.survey == survey
