@@ -5,14 +5,18 @@ on its company is the predictor's promise, in its deterministic mode.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from broker_filter.errors import RetryableError
+from broker_filter import survey
+from broker_filter.errors import ConfigurationError, RetryableError
+from model import predictor
 from model.series import Series
+from model.weights import WeightsError
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
@@ -101,6 +105,54 @@ class Classifier:
         prediction = self._predictor.classify([row[0] for row in rows], [row[1] for row in rows])
         unknown = [None] * len(rows) if prediction.unknown is None else [float(u) for u in prediction.unknown]
         return [Verdict(*answer) for answer in zip(prediction.probabilities, unknown, strict=True)]
+
+
+def load_classifiers(
+    weights: Sequence[Path | str] = (),
+    device: str = "cpu",
+    deterministic: bool = False,
+    allow_untrained: bool = False,
+) -> dict[str, Classifier]:
+    """Classifiers by survey.
+
+    Parameters
+    ----------
+    weights
+        Paths, or names of surveys whose weights the package ships; all that it ships when empty.
+    allow_untrained
+        Accept weights that nothing trained, and make some for surveys without any.
+
+    Raises
+    ------
+    ConfigurationError
+        When weights are missing, broken, for one survey twice or untrained, or the device is absent.
+    """
+    classifiers: dict[str, Classifier] = {}
+    missing = []
+    for name in weights or survey.SURVEYS:
+        try:
+            loaded = predictor.Predictor.load(name, device, deterministic)
+        except predictor.DeviceUnavailableError as error:
+            raise ConfigurationError(str(error)) from error
+        except WeightsError as error:
+            if weights and not (allow_untrained and name in survey.SURVEYS):
+                raise ConfigurationError(f"weights {name}: {error}") from error
+            missing.append(str(name))
+            continue
+        if not loaded.card.trained and not allow_untrained:
+            raise ConfigurationError(f"weights {name} are untrained: train them, or say --allow-untrained")
+        if loaded.card.survey in classifiers:
+            raise ConfigurationError(f"weights {name}: {loaded.card.survey} has others already, give one each")
+        classifiers[loaded.card.survey] = Classifier(loaded)
+    for name in missing if allow_untrained else ():
+        made = predictor.Predictor.untrained(name, device=device, deterministic=deterministic)
+        classifiers[name] = Classifier(made)
+    if not classifiers:
+        raise ConfigurationError(
+            f"no trained weights for {', '.join(missing)}: give some with --weights, or accept random ones "
+            "with --allow-untrained"
+        )
+    return classifiers
 
 
 def _in_batches(compute: Callable[[Sequence[Row]], list[Result]], rows: Sequence[Row], limit: int) -> list[Result]:

@@ -5,11 +5,15 @@ Alerts are decoded on a few threads: inflating stamps releases the interpreter's
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from broker_filter.buffer import LONGEST_KEY_BYTES
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
-from broker_filter.records import NO_STAMPS, Alert, Message, Observation, Rejected
+from broker_filter.records import Alert, Message, Observation, Rejected
+
+MJD_OF_UNIX_EPOCH = 40_587
+TAI_MINUS_UTC_S = 37  # since 2017; older archives are off by at most five seconds
+SECONDS_PER_DAY = 86_400
 
 ReadAlerts = Callable[[Message], Iterable[Alert | RejectedAlertError]]
 Observe = Callable[[Alert], Observation]  # raises NotClassifiedError or RejectedAlertError
@@ -19,7 +23,12 @@ Observe = Callable[[Alert], Observation]  # raises NotClassifiedError or Rejecte
 class Arrival:
     """An alert that was read: with an observation, or with the reason for which it gets no classification."""
 
-    alert: Alert  # its stamps let go
+    survey: str
+    object_id: str
+    alert_id: int
+    time_mjd: float  # TAI
+    band: str
+    published_ms: int  # when the survey published or, where it does not say so, exposed; Unix milliseconds
     message: Message
     observation: Observation | None = None
     reason: NotClassified | None = None
@@ -28,7 +37,7 @@ class Arrival:
     @property
     def key(self) -> str:
         """The object in the series store; surveys number their objects independently."""
-        return f"{self.alert.survey}/{self.alert.object_id}"
+        return f"{self.survey}/{self.object_id}"
 
 
 class Decoder:
@@ -70,7 +79,8 @@ class Decoder:
             yield Rejected(message, Rejection.CORRUPT, "the container holds no alert")
 
     def _see(self, message: Message, alert: Alert) -> Arrival | Rejected:
-        bare = replace(alert, stamps=NO_STAMPS)
+        published_ms = publication_time_ms(message, alert.time_mjd)
+        name = (alert.survey, alert.object_id, alert.alert_id, alert.time_mjd, alert.band, published_ms, message)
         observe = self._observers.get(alert.survey)
         try:
             if observe is None:
@@ -82,11 +92,9 @@ class Decoder:
                 raise RejectedAlertError(
                     Rejection.BAD_VALUE, f"object id of {len(alert.object_id)} characters, at most {LONGEST_KEY_BYTES}"
                 )
-            if alert.solar_system:
-                raise NotClassifiedError(NotClassified.SOLAR_SYSTEM, "a moving object has no series at one place")
-            return Arrival(bare, message, observe(alert))
+            return Arrival(*name, observe(alert))
         except NotClassifiedError as error:
-            return Arrival(bare, message, None, error.reason, error.detail)
+            return Arrival(*name, None, error.reason, error.detail)
         except RejectedAlertError as error:
             return self._reject(message, error)
 
@@ -98,3 +106,16 @@ class Decoder:
         """Let the threads go."""
         if self._pool:
             self._pool.shutdown()
+
+
+def publication_time_ms(message: Message, time_mjd: float) -> int:
+    """When the survey published (LSST says so in a header) or exposed; Unix milliseconds."""
+    for name, value in message.headers:
+        if name == "producer_timestamp" and value.isdigit():
+            return int(value)
+    return exposure_time_ms(time_mjd)
+
+
+def exposure_time_ms(time_mjd: float) -> int:
+    """MJD (TAI) as Unix milliseconds."""
+    return round(1000 * ((time_mjd - MJD_OF_UNIX_EPOCH) * SECONDS_PER_DAY - TAI_MINUS_UTC_S))

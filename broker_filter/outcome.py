@@ -8,15 +8,11 @@ from dataclasses import dataclass, replace
 
 from broker_filter.buffer import Change, HeldSeries
 from broker_filter.classifier import Classifier, Verdict
-from broker_filter.decode import Arrival
+from broker_filter.decode import Arrival, exposure_time_ms
 from broker_filter.errors import NotClassified
 from broker_filter.records import Accounts, Classification, Message, Rejected
 from broker_filter.window import Target
 from model.series import BANDS
-
-MJD_OF_UNIX_EPOCH = 40_587
-TAI_MINUS_UTC_S = 37  # since 2017; older archives are off by at most five seconds
-SECONDS_PER_DAY = 86_400
 
 Result = Classification | Rejected
 
@@ -74,7 +70,7 @@ class Reporter:
     def _of_arrival(self, arrival: Arrival) -> Classification:
         if arrival.observation is None:
             return self._blank(arrival, arrival.reason)
-        target = self._arrived.get((arrival.key, arrival.alert.alert_id))
+        target = self._arrived.get((arrival.key, arrival.alert_id))
         if target is None:
             return self._blank(arrival, NotClassified.TOO_LATE)
         return self._classified(self._blank(arrival, None), arrival.key, target)
@@ -102,20 +98,20 @@ class Reporter:
         )
 
     def _blank(self, arrival: Arrival, reason: NotClassified | None) -> Classification:
-        alert, card = arrival.alert, self._classifiers[arrival.alert.survey].card
+        card = self._classifiers[arrival.survey].card
         return Classification(
-            survey=alert.survey,
-            object_id=alert.object_id,
-            alert_id=alert.alert_id,
-            time_mjd=alert.time_mjd,
-            band=alert.band,
+            survey=arrival.survey,
+            object_id=arrival.object_id,
+            alert_id=arrival.alert_id,
+            time_mjd=arrival.time_mjd,
+            band=arrival.band,
             observation_count=0,
             probabilities={},
             classifier=card.name,
             classifier_version=card.version,
             taxonomy_version=card.taxonomy_version,
             reason=reason,
-            alert_time_ms=alert_time_ms(arrival.message, alert.time_mjd),
+            alert_time_ms=arrival.published_ms,
             ingest_time_ms=self._times_ms[0],
             publication_time_ms=self._times_ms[1],
         )
@@ -137,16 +133,3 @@ def account(outcomes: Sequence[Outcome]) -> Accounts:
         else:
             accounts.classified += 1
     return accounts
-
-
-def alert_time_ms(message: Message, time_mjd: float) -> int:
-    """When the survey published (LSST says so in a header) or exposed; Unix milliseconds."""
-    for name, value in message.headers:
-        if name == "producer_timestamp" and value.isdigit():
-            return int(value)
-    return exposure_time_ms(time_mjd)
-
-
-def exposure_time_ms(time_mjd: float) -> int:
-    """MJD (TAI) as Unix milliseconds."""
-    return round(1000 * ((time_mjd - MJD_OF_UNIX_EPOCH) * SECONDS_PER_DAY - TAI_MINUS_UTC_S))

@@ -7,10 +7,12 @@ then the same messages can be processed again with the same result.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_filter import alert, stamp
 from broker_filter.buffer import Change, Embedding, FrameKey, HeldSeries, SeriesStore
 from broker_filter.buffer_rows import group_tag
 from broker_filter.classifier import Classifier, Verdict
@@ -18,10 +20,25 @@ from broker_filter.decode import Arrival, Decoder
 from broker_filter.errors import RetryableError
 from broker_filter.outcome import BatchResult, Reporter, account
 from broker_filter.records import Message, Rejected
+from broker_filter.schema import Schemas
 from broker_filter.window import Target, WindowRule, targets_of
 from model.series import Series
 
 FRAMES_AT_ONCE = 4096  # pixels in memory at a time; 100 MB of three 63 x 63 channels
+
+
+def connect(schemas: Schemas, classifiers: Mapping[str, Classifier], threads: int = 2) -> Decoder:
+    """The real decoder: alert and stamp rooms, set to what each survey's network reads."""
+    observers = {
+        survey: partial(
+            stamp.observe,
+            channels=tuple(c.card.channels),
+            size=c.card.size_px,
+            bands=tuple(c.card.bands),
+        )
+        for survey, c in classifiers.items()
+    }
+    return Decoder(partial(alert.read_alerts, schemas=schemas), observers, threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +111,9 @@ class Pipeline:
         by_key: dict[str, list[Arrival]] = {}
         for arrival in seen:
             by_key.setdefault(arrival.key, []).append(arrival)
-        survey_of = {key: arrivals[0].alert.survey for key, arrivals in by_key.items()}
+        survey_of = {key: arrivals[0].survey for key, arrivals in by_key.items()}
         targets = {
-            key: targets_of(held[key], {a.alert.alert_id for a in arrivals}, self._rules[survey_of[key]])
+            key: targets_of(held[key], {a.alert_id for a in arrivals}, self._rules[survey_of[key]])
             for key, arrivals in by_key.items()
         }
         embedded = self._embed(held, targets, survey_of, stages)
@@ -107,7 +124,7 @@ class Pipeline:
         changes = tuple(
             Change(
                 key,
-                tuple({a.alert.alert_id: None for a in arrivals}),
+                tuple({a.alert_id: None for a in arrivals}),
                 self._rules[survey_of[key]].hold_limit,
                 self._rules[survey_of[key]].group_size,
                 self._lasting(held[key], survey_of[key], embedded),

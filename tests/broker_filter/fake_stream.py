@@ -114,6 +114,8 @@ def read_alerts(incoming: Message) -> Iterator[Alert | RejectedAlertError]:
 
 def observe(alert: Alert) -> Observation:
     """The fake stamp room."""
+    if alert.solar_system:
+        raise NotClassifiedError(NotClassified.SOLAR_SYSTEM, "moves")
     if alert.object_id.startswith("blank"):
         raise NotClassifiedError(NotClassified.BLANK_STAMP, "blank")
     return observation(alert.alert_id, alert.time_mjd, alert.flux_njy)

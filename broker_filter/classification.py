@@ -1,0 +1,156 @@
+"""A classification in, its published forms out: JSON line, lean Avro, DESC's Avro. Knows neither files nor Kafka.
+
+Every form is a pure function of the record, byte for byte, so that duplicates of a classification are equal.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from importlib import metadata, resources
+from typing import Any
+
+import fastavro
+import orjson
+
+from broker_filter.errors import FatalError
+from broker_filter.records import Classification
+from model.taxonomy import load_taxonomy
+
+LEAN_SCHEMA = "ictc.classification.v1"
+DESC_SCHEMA = "elasticc.v0_9_1.brokerClassification"
+CONFLUENT_MAGIC = b"\x00"
+SYNC_MARKER_BYTES = 16
+
+Encode = Callable[[Classification], bytes]
+
+
+def identity(classification: Classification) -> tuple[str, str, str, int]:
+    """What makes duplicates recognisable: classifier, version, survey, alert id."""
+    c = classification
+    return (c.classifier, c.classifier_version, c.survey, c.alert_id)
+
+
+def key(classification: Classification) -> bytes:
+    """The message key: one object's classifications stay in order in one partition."""
+    return classification.object_id.encode()
+
+
+@cache
+def schema_text(name: str) -> str:
+    """The text of a schema that the package ships, without its extension."""
+    return resources.files("broker_filter").joinpath("schemas", f"{name}.avsc").read_text("utf-8")
+
+
+@cache
+def parsed_schema(name: str) -> Any:
+    """A shipped schema, ready for fastavro."""
+    return fastavro.parse_schema(json.loads(schema_text(name)))
+
+
+def sync_marker(name: str) -> bytes:
+    """The same marker in every container of one schema, so that equal records make equal bytes."""
+    return hashlib.blake2b(schema_text(name).encode(), digest_size=SYNC_MARKER_BYTES).digest()
+
+
+def as_json(classification: Classification) -> dict[str, Any]:
+    """The fields of a JSON line, times in Unix milliseconds."""
+    c = classification
+    return {
+        "objectId": c.object_id,
+        "alertId": c.alert_id,
+        "survey": c.survey,
+        "mjd": c.time_mjd,
+        "band": c.band,
+        "nObservations": c.observation_count,
+        "status": c.status,
+        "reason": c.reason,
+        "probabilities": dict(c.probabilities),
+        "unknownScore": c.unknown_score,
+        "classifier": c.classifier,
+        "classifierVersion": c.classifier_version,
+        "taxonomyVersion": c.taxonomy_version,
+        "revision": c.revision,
+        "alertTimestamp": c.alert_time_ms,
+        "ingestTimestamp": c.ingest_time_ms,
+        "publicationTimestamp": c.publication_time_ms,
+    }
+
+
+def json_line(classification: Classification) -> bytes:
+    """One JSON object and a line feed."""
+    return orjson.dumps(as_json(classification), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def as_desc(classification: Classification, broker_name: str, codes: Mapping[str, int]) -> dict[str, Any]:
+    """The fields of DESC's form: an alert without a classification is NotClassified with probability 1.
+
+    Parameters
+    ----------
+    codes
+        Class -> code of the taxonomy, with ``""`` for NotClassified; see :func:`desc_codes`.
+
+    Raises
+    ------
+    FatalError
+        When the network has a class without a code.
+    """
+    c = classification
+    try:
+        classes = [{"classId": codes[name], "probability": p} for name, p in c.probabilities.items()]
+    except KeyError as error:
+        raise FatalError(f"class {error} has no code in the taxonomy: add it to model/taxonomy.json") from error
+    params = {"taxonomyVersion": c.taxonomy_version, "nObservations": c.observation_count, "reason": c.reason}
+    return {
+        "alertId": c.alert_id,
+        "diaSourceId": c.alert_id,
+        "elasticcPublishTimestamp": c.alert_time_ms if c.alert_time_ms is not None else c.ingest_time_ms,
+        "brokerIngestTimestamp": c.ingest_time_ms,
+        "brokerName": broker_name,
+        "brokerVersion": _own_version(),
+        "classifierName": f"{c.classifier} {c.classifier_version}",
+        "classifierParams": orjson.dumps(params).decode(),
+        "classifications": classes or [{"classId": codes[""], "probability": 1.0}],
+    }
+
+
+def desc_codes() -> dict[str, int]:
+    """Class -> ELAsTiCC code, with ``""`` for NotClassified."""
+    taxonomy = load_taxonomy()
+    return {**taxonomy.codes, "": taxonomy.not_classified_code}
+
+
+def confluent_encoder(schema_id: int) -> Encode:
+    """Lean Avro behind the magic byte and the big-endian id that a registry gave to ``schema_text(LEAN_SCHEMA)``."""
+    prefix = CONFLUENT_MAGIC + schema_id.to_bytes(4, "big")
+    return lambda c: prefix + _datum(LEAN_SCHEMA, as_json(c))
+
+
+def container_encoder() -> Encode:
+    """Lean Avro as an object container: 2.1 kB more, and readable without a registry."""
+    return lambda c: _container(LEAN_SCHEMA, as_json(c))
+
+
+def desc_encoder(broker_name: str, container: bool = False) -> Encode:
+    """DESC's form, as a bare datum (its readers have the schema) or as an object container."""
+    codes = desc_codes()
+    write = partial(_container if container else _datum, DESC_SCHEMA)
+    return lambda c: write(as_desc(c, broker_name, codes))
+
+
+@cache
+def _own_version() -> str:
+    return metadata.version("ictc")
+
+
+def _datum(schema: str, record: dict[str, Any]) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, parsed_schema(schema), record)
+    return out.getvalue()
+
+
+def _container(schema: str, record: dict[str, Any]) -> bytes:
+    out = io.BytesIO()
+    fastavro.writer(out, parsed_schema(schema), [record], sync_marker=sync_marker(schema))
+    return out.getvalue()
