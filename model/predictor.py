@@ -21,9 +21,9 @@ from model.taxonomy import load_taxonomy
 from model.weights import ModelCard
 
 # Rows of one pass. They bound memory, whatever a caller asks for: 64 groups of full-width ConvEntion hold 28 MB in the
-# widest layer. The deterministic mode always computes exactly this many, so it takes fewer.
+# widest layer. The deterministic mode computes row by row: in larger batches, even of fixed shape, matrix products were
+# seen to round a row differently at another place in the batch as soon as two threads share the work.
 EMBED_ROWS, CLASSIFY_ROWS = 64, 256
-FIXED_EMBED_ROWS, FIXED_CLASSIFY_ROWS = 8, 16
 UNTRAINED_SEED = 20_010_101
 
 
@@ -67,8 +67,8 @@ class Prediction:
 class Predictor:
     """A network with its card, on a device, ready to answer.
 
-    In the deterministic mode every pass has the same shape, short batches being filled up, so that the bits of a row
-    do not depend on what else was in the batch.
+    In the deterministic mode every pass computes one row, in a shape that follows from its series alone, so that the
+    bits of a row do not depend on what else was in the batch (on one machine, with one number of threads).
     """
 
     def __init__(
@@ -113,13 +113,13 @@ class Predictor:
 
     def embed(self, groups: Sequence[Series]) -> NDArray[np.float32]:
         """Vectors [N, D] of groups, each of 1 to ``group_size`` frames with the card's channels."""
-        rows = FIXED_EMBED_ROWS if self.deterministic else EMBED_ROWS
+        rows = 1 if self.deterministic else EMBED_ROWS
         width = int(np.prod(self._network.embedding_shape))
         vectors = np.empty((len(groups), width), np.float32)
         with torch.inference_mode():
-            for part, chunk in self._chunks(groups, rows):
+            for part, chunk in chunks(groups, rows):
                 frames = collate(chunk, self._network.group_size).to(self.device)
-                vectors[part] = self._network.embed(frames).flatten(1).cpu().numpy()[: part.stop - part.start]
+                vectors[part] = self._network.embed(frames).flatten(1).cpu().numpy()
         return vectors
 
     def classify(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> Prediction:
@@ -137,15 +137,13 @@ class Predictor:
         ValueError
             When a series has more frames than the network reads, or not one vector per group.
         """
-        rows = FIXED_CLASSIFY_ROWS if self.deterministic else CLASSIFY_ROWS
+        rows = 1 if self.deterministic else CLASSIFY_ROWS
         logits_BK = np.empty((len(curves), len(self.card.classes)), np.float64)
         with torch.inference_mode():
-            for part, chunk in self._chunks(curves, rows):
+            for part, chunk in chunks(curves, rows):
                 vectors = self._pad_embeddings(embeddings[part], chunk)
-                length = self._network.frame_limit if self.deterministic else None
-                curve = collate_curve(chunk, length).to(self.device)
-                logits = self._network.classify(vectors, curve)
-                logits_BK[part] = logits.double().cpu().numpy()[: part.stop - part.start]
+                curve = collate_curve(chunk).to(self.device)
+                logits_BK[part] = self._network.classify(vectors, curve).double().cpu().numpy()
         return self._calibrate(logits_BK)
 
     def warm_up(self) -> None:
@@ -154,26 +152,15 @@ class Predictor:
         vectors = self.embed([frame] * EMBED_ROWS)
         group_count = -(-self.card.frame_limit // self.card.group_size)
         series = blank_series(self.card, self.card.frame_limit)
-        rows = FIXED_CLASSIFY_ROWS if self.deterministic else CLASSIFY_ROWS
+        rows = 1 if self.deterministic else CLASSIFY_ROWS
         self.classify([np.repeat(vectors[:1], group_count, 0)] * rows, [series] * rows)
-
-    def _chunks(self, items: Sequence[Series], rows: int) -> Iterator[tuple[slice, Sequence[Series]]]:
-        for start in range(0, len(items), rows):
-            chunk = list(items[start : start + rows])
-            part = slice(start, start + len(chunk))
-            if self.deterministic:
-                chunk += chunk[:1] * (rows - len(chunk))
-            yield part, chunk
 
     def _pad_embeddings(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> torch.Tensor:
         size = self._network.group_size
         group_counts = [-(-len(series) // size) for series in curves]
-        longest = -(-self._network.frame_limit // size) if self.deterministic else max(group_counts)
         width = int(np.prod(self._network.embedding_shape))
-        if len(curves[0]) > self._network.frame_limit or max(group_counts) > longest:
-            raise ValueError(f"a series is longer than the {self._network.frame_limit} frames that the network reads")
-        vectors = np.zeros((len(curves), longest, width), np.float32)
-        for row, (vector_GD, count) in enumerate(zip(embeddings, group_counts, strict=False)):
+        vectors = np.zeros((len(curves), max(group_counts), width), np.float32)
+        for row, (vector_GD, count) in enumerate(zip(embeddings, group_counts, strict=True)):
             if vector_GD.shape != (count, width):
                 raise ValueError(
                     f"a series of {len(curves[row])} frames needs embeddings ({count}, {width}), got {vector_GD.shape}"
@@ -191,6 +178,13 @@ class Predictor:
             return Prediction(probabilities_BK, None)
         raw_B = -score.temperature * np.logaddexp.reduce(logits_BK / score.temperature, axis=1)
         return Prediction(probabilities_BK, (raw_B - score.location) / score.scale)
+
+
+def chunks(items: Sequence[Series], rows: int) -> Iterator[tuple[slice, Sequence[Series]]]:
+    """Consecutive parts of at most ``rows`` items, and where they lie."""
+    for start in range(0, len(items), rows):
+        chunk = items[start : start + rows]
+        yield slice(start, start + len(chunk)), chunk
 
 
 def untrained(survey: str, network: str, seed: int, **settings: Any) -> tuple[GroupedNetwork, ModelCard]:

@@ -179,7 +179,7 @@ def test_wrong_embeddings_are_refused():
     with pytest.raises(ValueError, match="needs embeddings"):
         predictor.classify([vectors[:3]], [series])
     long = make_series(13)
-    with pytest.raises(ValueError, match="12 frames"):
+    with pytest.raises(ValueError, match="at most 12"):
         predictor.classify([embed_series(predictor, long)], [long])
 
 
