@@ -15,11 +15,12 @@ from isal import isal_zlib
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.parse import MAX_SCHEMA_BYTES
 from broker_filter.projection import CorruptDatumError, read_bytes, read_long
-from broker_filter.wire import CONTAINER_MAGIC, MAX_MESSAGE_BYTES
+from broker_filter.wire import CONTAINER_MAGIC
 
 SYNC_BYTES = 16
 MAX_METADATA_ENTRIES = 64  # writers put two or three there
-MAX_BLOCK_BYTES = MAX_MESSAGE_BYTES  # of a block, before and after inflation
+MAX_BLOCK_BYTES = 64 * 1024 * 1024  # of a block, before and after inflation; writers close theirs at 16 kB to 16 MB
+BLOCK_HEAD_BYTES = 20  # the two numbers before a block's data are never longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +81,52 @@ def read_blocks(value: bytes, header: Header) -> Iterator[tuple[int, bytes]]:
     """
     at = header.end
     while at < len(value):
-        try:
-            count, at = read_long(value, at)
-            data, at = read_bytes(value, at)
-        except (CorruptDatumError, IndexError) as error:
-            raise RejectedAlertError(Rejection.CORRUPT, f"container block breaks off: {error}") from error
+        count, size, length = read_block_head(value[at : at + BLOCK_HEAD_BYTES])
+        at += length
+        data = value[at : at + size]
+        at += size
         if value[at : at + SYNC_BYTES] != header.sync:
             raise RejectedAlertError(Rejection.CORRUPT, "container block without its sync marker")
         at += SYNC_BYTES
         data = decompress(data, header.codec)
-        if count < 0 or count > len(data):
+        if count > len(data):
             raise RejectedAlertError(Rejection.CORRUPT, f"container block of {count} records in {len(data)} bytes")
         yield count, data
+
+
+def read_block_head(head: bytes) -> tuple[int, int, int]:
+    """Return a block's number of records, its bytes, and the length of these two numbers; raises ``CORRUPT``."""
+    try:
+        count, at = read_long(head, 0)
+        size, at = read_long(head, at)
+    except (CorruptDatumError, IndexError) as error:
+        raise RejectedAlertError(Rejection.CORRUPT, f"container block breaks off: {error}") from error
+    if count < 0 or size < 0:
+        raise RejectedAlertError(Rejection.CORRUPT, f"container block of {count} records in {size} bytes")
+    return count, size, at
+
+
+def write_header(schema_text: bytes, sync: bytes) -> bytes:
+    """Begin a container without compression."""
+    entries = ((b"avro.schema", schema_text), (b"avro.codec", b"null"))
+    body = b"".join(write_long(len(part)) + part for entry in entries for part in entry)
+    return CONTAINER_MAGIC + write_long(len(entries)) + body + write_long(0) + sync
+
+
+def write_block(count: int, data: bytes, sync: bytes) -> bytes:
+    """Return a block of records."""
+    return write_long(count) + write_long(len(data)) + data + sync
+
+
+def write_long(value: int) -> bytes:
+    """Return a number of at least 0 as a zigzag varint."""
+    value <<= 1
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
 
 
 def decompress(data: bytes, codec: str) -> bytes:
