@@ -27,6 +27,8 @@ class Camera:
     limit_margin_mag: float
     subtraction_px: float  # rms misregistration of science and template per axis
     subtraction_width: float  # rms relative mismatch of the PSF's variance in the subtraction
+    subtraction_grain: float  # rms of what the matching kernel cannot follow, per pixel, as a fraction of the light
+    template_has_sky: bool  # the published template carries the science stamp's background
     template_gain_mag: tuple[float, float]  # how much deeper the template is than the median visit: mean, sd
     template_fwhm: tuple[float, float]  # FWHM over the median visit's: median, log scatter
 
@@ -38,15 +40,19 @@ CAMERAS = {
         limit_margin_mag=0.0,
         subtraction_px=0.1,
         subtraction_width=0.015,
+        subtraction_grain=0.005,
+        template_has_sky=False,
         template_gain_mag=(1.8, 0.2),
         template_fwhm=(0.95, 0.08),
     ),
     "ztf": Camera(
-        psf=PsfShape(2.25, 0.05),
+        psf=PsfShape(2.25, 0.10),
         saturation_mag=12.5,
-        limit_margin_mag=0.8,
+        limit_margin_mag=0.65,
         subtraction_px=0.1,
         subtraction_width=0.015,
+        subtraction_grain=0.01,
+        template_has_sky=True,
         template_gain_mag=(1.6, 0.4),
         template_fwhm=(0.95, 0.10),
     ),
@@ -56,6 +62,8 @@ CAMERAS = {
         limit_margin_mag=0.0,
         subtraction_px=0.1,
         subtraction_width=0.015,
+        subtraction_grain=0.005,
+        template_has_sky=False,
         template_gain_mag=(1.2, 0.3),
         template_fwhm=(0.95, 0.08),
     ),

@@ -13,15 +13,23 @@ from model.simulation.surveys import flux_njy
 
 def background_sigma(depth_N: NDArray, fwhm_px_N: NDArray, shape: psf.PsfShape) -> NDArray[np.float32]:
     """Standard deviation of a background pixel, nJy, for a 5-sigma point-source depth in AB mag."""
-    return (flux_njy(depth_N) / (5 * np.sqrt(psf.noise_equivalent_area(fwhm_px_N, shape)))).astype(np.float32)
+    sigma_N: NDArray = flux_njy(depth_N) / (5 * np.sqrt(psf.noise_equivalent_area(fwhm_px_N, shape)))
+    return sigma_N.astype(np.float32)
 
 
-def add_source_noise(
-    sigma_HW: NDArray[np.float32] | np.float32, signal_HW: NDArray[np.float32], electrons_per_njy: float
-) -> NDArray[np.float32]:
+def peak_area(fwhm_px: float, shape: psf.PsfShape) -> float:
+    """Total flux of a point source over its central pixel's, pixels."""
+    variance_2 = psf.variances(np.array(fwhm_px), shape) + psf.PIXEL_VARIANCE
+    return float(2 * np.pi / (np.array(shape.weights) / variance_2).sum())
+
+
+def add_source_noise(sigma: float, signal_HW: NDArray[np.float32], electrons_per_njy: float) -> NDArray[np.float32]:
     """Background and photon noise together: variance ``sigma^2 + max(signal, 0) / electrons_per_njy``."""
-    variance_HW: NDArray[np.float32] = sigma_HW**2 + np.maximum(signal_HW, 0) * np.float32(1 / electrons_per_njy)
-    return np.sqrt(variance_HW)
+    variance_HW: NDArray[np.float32] = np.maximum(signal_HW, np.float32(0))
+    variance_HW *= np.float32(1 / electrons_per_njy)
+    variance_HW += np.float32(sigma**2)
+    np.sqrt(variance_HW, out=variance_HW)
+    return variance_HW
 
 
 class CoaddNoise:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation import noise, profiles, render_numpy
+from model.simulation import artefacts, noise, profiles, render_numpy
 from model.simulation.cameras import CAMERAS, Camera, electrons_per_njy
 from model.simulation.records import Scene, Schedule, SimulatedObject
-from model.simulation.surveys import survey_named
+from model.simulation.surveys import flux_njy, survey_named
 
 DRAW_CHUNK = 128  # visits drawn at once: bounds memory whatever the length of the series
 LEVELS = range(5)
+LEVEL_OF_CONDITIONS, LEVEL_OF_SCENES, LEVEL_OF_ARTEFACTS = 1, 2, 3
 
 Renderer = Callable[[profiles.Gaussians, profiles.Points, int], NDArray[np.float32]]
 
@@ -36,6 +37,7 @@ class Frames:
     catalogue_y_N: NDArray[np.float32]
     background_N: NDArray[np.float32]  # published level that is still in the science stamp, nJy per pixel
     electrons_per_njy_N: NDArray[np.float32]
+    window_N4: NDArray[np.int16]  # rows from:to and columns from:to that lie on the detector; NaN outside
 
 
 def render(
@@ -107,8 +109,8 @@ class _Sky:
         camera, pixel_arcsec = self.camera, self.survey.pixel_arcsec
         self.seed = int(rng.integers(1 << 63))
         own = np.random.default_rng([self.seed, 0])
-        self.scene = obj.scene if level >= 2 else Scene()
-        self.schedule = obj.schedule if level >= 1 else _constant_conditions(obj.schedule)
+        self.scene = obj.scene if level >= LEVEL_OF_SCENES else Scene()
+        self.schedule = obj.schedule if level >= LEVEL_OF_CONDITIONS else _constant_conditions(obj.schedule)
         self.electrons_T = electrons_per_njy(self.survey.gain_B, self.schedule.band_T, self.schedule.zero_point_T)
         bands = np.arange(len(obj.reference_flux_B))
         deeper_B = own.normal(*camera.template_gain_mag, len(bands))
@@ -125,10 +127,18 @@ class _Sky:
                 np.random.default_rng([self.seed, 1, int(band)]), size_px, float(self.template_sigma_B[band])
             )
 
+        self.saturation = float(flux_njy(camera.saturation_mag))
         self.sharpest = float(min(self.schedule.fwhm_T.min(), self.template_fwhm_B[self.schedule.band_T].min()))
 
+    # Separate streams: noise, residuals and flaws of a visit do not depend on each other or on the channels drawn.
     def of_visit(self, visit: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, 2, visit])
+
+    def of_residual(self, visit: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 3, visit])
+
+    def of_flaws(self, visit: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 4, visit])
 
 
 def _constant_conditions(schedule: Schedule) -> Schedule:
@@ -141,6 +151,7 @@ def _constant_conditions(schedule: Schedule) -> Schedule:
 
 
 def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str], draw: Renderer) -> Frames:
+    flaws = artefacts.FLAWS[sky.survey.name]
     camera, schedule, size, pixel_arcsec = sky.camera, sky.schedule, sky.size_px, sky.survey.pixel_arcsec
     generators = [sky.of_visit(int(visit)) for visit in visits_N]
     jitter_px = sky.survey.astrometric_jitter_arcsec / pixel_arcsec
@@ -163,25 +174,31 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
     template_NHW = images(sky.scene, reference_N, template_fwhm_N) if "template" in channels else None
 
     pixels_NCHW = np.empty((len(visits_N), len(channels), size, size), np.float32)
+    window_N4 = np.tile(np.array([0, size, 0, size], np.int16), (len(visits_N), 1))
     for n, rng in enumerate(generators):
-        point_HW = point_NHW[n]
-        signal_HW = static_NHW[n] + np.float32(flux_N[n]) * point_HW
+        background = schedule.sky_T[visits_N[n]]
+        signal_HW = static_NHW[n] + np.float32(flux_N[n]) * point_NHW[n]
         noise_HW = rng.standard_normal((size, size), np.float32)
+        if sky.level >= LEVEL_OF_ARTEFACTS:
+            noise_HW = artefacts.correlate(noise_HW, flaws.correlation)
         noise_HW *= noise.add_source_noise(sigma_N[n], signal_HW, sky.electrons_T[visits_N[n]])
-        if len(sky.survey.products) == 1:
-            template_noise_HW = np.zeros((size, size), np.float32)
-        else:
-            template_noise_HW = sky.template_noise[int(band_N[n])].resampled(x_N[n] % 1, y_N[n] % 1)
         for c, channel in enumerate(channels):
             if channel == "science":
-                pixels_NCHW[n, c] = signal_HW + noise_HW + schedule.sky_T[visits_N[n]]
-            elif channel == "template" and template_NHW is not None:
-                pixels_NCHW[n, c] = template_NHW[n] + template_noise_HW
-            else:
-                static_HW = static_NHW[n] + np.float32(reference_N[n]) * point_HW
-                residual_HW = _subtraction_residual(static_HW, float(fwhm_px_N[n]), camera, rng)
-                change_HW = np.float32(flux_N[n] - reference_N[n]) * point_HW
-                pixels_NCHW[n, c] = change_HW + noise_HW - template_noise_HW + residual_HW
+                pixels_NCHW[n, c] = signal_HW + noise_HW + background
+                continue
+            coadd_HW = sky.template_noise[int(band_N[n])].resampled(x_N[n] % 1, y_N[n] % 1)
+            if template_NHW is not None and channel == "template":
+                pixels_NCHW[n, c] = template_NHW[n] + coadd_HW + (background if camera.template_has_sky else 0)
+                continue
+            constant_HW = static_NHW[n] + np.float32(reference_N[n]) * point_NHW[n]
+            residual_HW = _subtraction_residual(constant_HW, float(fwhm_px_N[n]), camera, sky.of_residual(visits_N[n]))
+            change_HW = np.float32(flux_N[n] - reference_N[n]) * point_NHW[n]
+            pixels_NCHW[n, c] = change_HW + noise_HW - coadd_HW + residual_HW
+        if sky.level >= LEVEL_OF_ARTEFACTS:
+            peak = sky.saturation / noise.peak_area(fwhm_px_N[n], camera.psf)
+            window_N4[n] = artefacts.add(
+                pixels_NCHW[n], channels, signal_HW, sigma_N[n], peak, fwhm_px_N[n], flaws, sky.of_flaws(visits_N[n])
+            )
     template_sigma_N = sky.template_sigma_B[band_N]
     sigma_by_channel: dict[str, NDArray] = {
         "science": sigma_N,
@@ -199,6 +216,7 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
         cut_N2[:, 1].astype(np.float32),
         schedule.sky_T[visits_N].astype(np.float32),
         sky.electrons_T[visits_N].astype(np.float32),
+        window_N4,
     )
 
 
@@ -210,5 +228,5 @@ def _subtraction_residual(
     width = rng.normal(0, camera.subtraction_width) * (fwhm_px / 2.355) ** 2 / 2
     down_HW, across_HW = np.gradient(static_HW)
     laplacian_HW = np.gradient(down_HW, axis=0) + np.gradient(across_HW, axis=1)
-    residual_HW = shift_x * across_HW + shift_y * down_HW + 2 * width * laplacian_HW
-    return residual_HW.astype(np.float32)
+    grain_HW = camera.subtraction_grain * rng.standard_normal(static_HW.shape, np.float32) * static_HW
+    return (shift_x * across_HW + shift_y * down_HW + width * laplacian_HW + grain_HW).astype(np.float32)
