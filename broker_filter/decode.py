@@ -57,16 +57,15 @@ class Decoder:
         self._read_alerts, self._observers = read_alerts, observers
         self._pool = ThreadPoolExecutor(threads, "decode") if threads > 1 else None
 
-    def decode(self, messages: Sequence[Message]) -> list[Arrival | Rejected]:
-        """Everything that the messages hold, in order; at least one result for each message."""
+    def decode(self, messages: Sequence[Message | Rejected]) -> list[Arrival | Rejected]:
+        """Everything that the messages hold, in order, at least one result for each; rejections are passed on."""
         each = self._pool.map(self._decode_whole, messages) if self._pool else map(self._decode_whole, messages)
         return [result for results in each for result in results]
 
-    def _decode_whole(self, message: Message) -> list[Arrival | Rejected]:
-        return list(self.decode_one(message))
+    def _decode_whole(self, message: Message | Rejected) -> list[Arrival | Rejected]:
+        return [message] if isinstance(message, Rejected) else list(self._decode(message))
 
-    def decode_one(self, message: Message) -> Iterator[Arrival | Rejected]:
-        """The alerts of one message one by one, however many a container holds."""
+    def _decode(self, message: Message) -> Iterator[Arrival | Rejected]:
         empty = True
         try:
             for read in self._read_alerts(message):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from broker_filter.buffer import Change, HeldSeries
 from broker_filter.classifier import Classifier, Verdict
 from broker_filter.decode import Arrival, exposure_time_ms
-from broker_filter.errors import NotClassified
+from broker_filter.errors import NotClassified, Rejection
 from broker_filter.records import Accounts, Classification, Message, Rejected
 from broker_filter.window import Target
 from model.series import BANDS
@@ -127,9 +127,13 @@ def account(outcomes: Sequence[Outcome]) -> Accounts:
             continue
         accounts.read += 1
         if isinstance(result, Rejected):
-            accounts.rejected[result.reason] = accounts.rejected.get(result.reason, 0) + 1
+            _count(accounts.rejected, result.reason)
         elif result.reason is not None:
-            accounts.not_classified[result.reason] = accounts.not_classified.get(result.reason, 0) + 1
+            _count(accounts.not_classified, result.reason)
         else:
             accounts.classified += 1
     return accounts
+
+
+def _count(by_reason: dict[str, int], reason: Rejection | NotClassified) -> None:
+    by_reason[str(reason)] = by_reason.get(str(reason), 0) + 1

@@ -126,5 +126,14 @@ class Accounts:
     def balanced(self) -> bool:
         return self.read == self.classified + sum(self.not_classified.values()) + sum(self.rejected.values())
 
+    def add(self, other: "Accounts") -> None:
+        """Enter another account, for instance of one batch, into this one."""
+        self.read += other.read
+        self.classified += other.classified
+        self.revisions += other.revisions
+        for mine, theirs in ((self.not_classified, other.not_classified), (self.rejected, other.rejected)):
+            for reason, count in theirs.items():
+                mine[reason] = mine.get(reason, 0) + count
+
 
 NO_STAMPS: Mapping[str, bytes | None] = MappingProxyType(dict.fromkeys(STAMP_KINDS))
