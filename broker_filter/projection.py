@@ -239,6 +239,8 @@ class _Compiler:
             for index, step in enumerate(steps):
                 table[2 * index] = 1 + step  # type: ignore[operator] # all of them are integers here
             return tuple(table)
+        if len(branches) == 2 and 0 in steps:
+            return _optional(steps.index(0), steps[1 - steps.index(0)])
         skips = [_as_function(step) for step in steps]
 
         def skip(datum: bytes, at: int) -> int:
@@ -382,6 +384,37 @@ def _as_function(step: _Step) -> Skip:
         table = step
         return lambda datum, at: at + table[datum[at]]
     return step
+
+
+def _optional(null_branch: int, step: _Step) -> Skip:
+    """Step over a union of null and one thing without a fixed size, the most common kind in alerts."""
+    null_code = 2 * null_branch
+    other_code = 2 - null_code
+    if step is _skip_varint:
+
+        def skip_varint(datum: bytes, at: int) -> int:
+            code = datum[at]
+            at += 1
+            if code == null_code:
+                return at
+            if code != other_code:
+                raise CorruptDatumError(f"union code {code}")
+            while datum[at] > 127:
+                at += 1
+            return at + 1
+
+        return skip_varint
+    skip_other = _as_function(step)
+
+    def skip(datum: bytes, at: int) -> int:
+        code = datum[at]
+        if code == null_code:
+            return at + 1
+        if code != other_code:
+            raise CorruptDatumError(f"union code {code}")
+        return skip_other(datum, at + 1)
+
+    return skip
 
 
 def _array_reader(read_item: Read, collect: Callable[[list[Any]], Any]) -> Read:
