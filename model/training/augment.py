@@ -1,0 +1,155 @@
+"""Augmentation on torch: frames in, frames of the same objects in, disturbed as the sky might. It knows no labels.
+
+Legend: ``B`` objects, ``T`` frames, ``C`` channels, ``H W`` pixels. Every random draw comes from the generator given,
+which lives on the processor whatever the device, so that runs can be repeated elsewhere.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.network import Frames, LightCurve
+
+TEMPLATE_CHANNEL = 1  # of (science, template, difference): the noise of one visit is not in its template
+FEWEST_FRAMES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How strongly to disturb; zeros change nothing."""
+
+    dihedral: bool = True  # flips and quarter turns, one draw per object
+    rotation_deg: float = 0.0  # largest turn either way, bilinear
+    rotation_probability: float = 0.5
+    drop_frames: float = 0.0  # largest fraction of frames to forget; the fraction is uniform below it
+    truncate_probability: float = 0.0  # of keeping only a prefix, of uniform length
+    noise_probability: float = 0.0  # of adding noise to an object
+    noise_factor: float = 1.0  # largest factor by which an object's noise grows
+    noisy_photometry: bool = True  # add the noise to point-source fluxes as well as to pixels
+
+
+def dihedral(frames: Frames, generator: torch.Generator) -> Frames:
+    """Turn and flip each object by one of the eight symmetries of the square."""
+    turns_B = torch.randint(8, (len(frames.scale_BTC),), generator=generator)
+    pixels, mask = frames.pixels_BTCHW.clone(), frames.pixel_mask_BTCHW.clone()
+    for turn in range(1, 8):
+        rows = torch.nonzero(turns_B == turn)[:, 0].to(pixels.device)
+        if len(rows) == 0:
+            continue
+        for tensor in (pixels, mask):
+            moved = torch.rot90(tensor[rows], turn % 4, (-2, -1))
+            tensor[rows] = moved.flip(-1) if turn >= 4 else moved
+    return Frames(pixels, mask, frames.scale_BTC, frames.curve)
+
+
+def rotate(frames: Frames, largest_deg: float, probability: float, generator: torch.Generator) -> Frames:
+    """Turn each object by one angle within ``largest_deg``, bilinear; what turns in from outside is masked."""
+    pixels = frames.pixels_BTCHW
+    batch, length, channels, height, width = pixels.shape
+    angle_B = (torch.rand(batch, generator=generator) * 2 - 1) * math.radians(largest_deg)
+    angle_B = torch.where(torch.rand(batch, generator=generator) < probability, angle_B, 0.0).to(pixels.device)
+    cos, sin, none = torch.cos(angle_B), torch.sin(angle_B), torch.zeros_like(angle_B)
+    turn_B23 = torch.stack([torch.stack([cos, -sin, none], 1), torch.stack([sin, cos, none], 1)], 1)
+    planes = (batch, length * channels, height, width)
+    grid = functional.affine_grid(turn_B23, list(planes), align_corners=False).to(pixels.dtype)
+    turned = functional.grid_sample(pixels.reshape(planes), grid, align_corners=False).reshape(pixels.shape)
+    seen = frames.pixel_mask_BTCHW.to(pixels.dtype).reshape(planes)
+    covered = functional.grid_sample(seen, grid, align_corners=False).reshape(pixels.shape)
+    mask = covered > 0.5
+    return Frames(torch.where(mask, turned / covered.clamp(min=0.5), 0.0), mask, frames.scale_BTC, frames.curve)
+
+
+def keep_frames(frames: Frames, keep_BT: Tensor) -> Frames:
+    """Forget the frames that are False in ``keep_BT``: the rest move together and time starts at the first of them."""
+    curve = frames.curve
+    keep_BT = keep_BT.to(curve.mask_BT.device) & curve.mask_BT
+    order_BT = torch.argsort((~keep_BT).to(torch.int8), dim=1, stable=True)
+    length = max(int(keep_BT.sum(1).max()), FEWEST_FRAMES)
+    order_BT = order_BT[:, :length]
+    row_B1 = torch.arange(len(order_BT), device=order_BT.device)[:, None]
+    mask_BT = keep_BT[row_B1, order_BT]
+
+    def pick(tensor: Tensor, padding: float) -> Tensor:
+        chosen = tensor[row_B1, order_BT]
+        return torch.where(mask_BT.reshape(mask_BT.shape + (1,) * (chosen.ndim - 2)), chosen, padding)
+
+    time_BT = pick(curve.time_BT, 0.0)
+    first_B1 = time_BT[:, :1]
+    return Frames(
+        pick(frames.pixels_BTCHW, 0.0),
+        frames.pixel_mask_BTCHW[row_B1, order_BT] & mask_BT[..., None, None, None],
+        pick(frames.scale_BTC, 1.0),
+        LightCurve(
+            torch.where(mask_BT, curve.band_BT[row_B1, order_BT], 0),
+            torch.where(mask_BT, time_BT - first_B1, 0.0),
+            pick(curve.flux_BT, 0.0),
+            pick(curve.flux_error_BT, 0.0),
+            mask_BT,
+        ),
+    )
+
+
+def drop(frames: Frames, largest: float, truncate_probability: float, generator: torch.Generator) -> Frames:
+    """Forget random frames and, for some objects, everything after a random one; at least one frame stays."""
+    mask_BT = frames.curve.mask_BT.cpu()
+    batch, length = mask_BT.shape
+    fraction_B1 = torch.rand(batch, 1, generator=generator) * largest
+    keep_BT = torch.rand(batch, length, generator=generator) >= fraction_B1
+    real_B1 = mask_BT.sum(1, keepdim=True)
+    cut_B1 = (torch.rand(batch, 1, generator=generator) * real_B1).floor().long() + 1  # 1..real
+    cut = torch.rand(batch, 1, generator=generator) < truncate_probability
+    keep_BT &= torch.where(cut, torch.arange(length)[None, :] < cut_B1, True)
+    keep_BT[:, 0] |= ~(keep_BT & mask_BT).any(1)
+    return keep_frames(frames, keep_BT)
+
+
+def add_noise(
+    frames: Frames, probability: float, largest_factor: float, photometry: bool, generator: torch.Generator
+) -> Frames:
+    """Make some objects noisier, by up to ``largest_factor``: the same white noise in science and difference."""
+    pixels, curve = frames.pixels_BTCHW, frames.curve
+    batch, length, channels, height, width = pixels.shape
+    factor_B = 1 + (largest_factor - 1) * torch.rand(batch, generator=generator)
+    factor_B = torch.where(torch.rand(batch, generator=generator) < probability, factor_B, 1.0)
+    added_B = torch.sqrt(factor_B**2 - 1).to(pixels.device)  # in units of the noise that is there
+    white = torch.randn(batch, length, 1, height, width, generator=generator).to(pixels.device)
+    touched_C = torch.ones(channels, device=pixels.device)
+    if channels > TEMPLATE_CHANNEL:
+        touched_C[TEMPLATE_CHANNEL] = 0
+    last_BT = frames.scale_BTC[:, :, -1]  # of the difference, or of the only channel
+    sigma_BT = added_B[:, None] * last_BT
+    noise = white * sigma_BT[..., None, None, None] * touched_C[:, None, None]
+    scale_BTC = torch.sqrt(frames.scale_BTC**2 + (sigma_BT[..., None] * touched_C) ** 2)
+    scale_BTC = torch.where(curve.mask_BT[..., None], scale_BTC, frames.scale_BTC)
+    if photometry:
+        deviate_BT = torch.randn(batch, length, generator=generator).to(pixels.device)
+        error_BT = added_B[:, None] * curve.flux_error_BT
+        curve = LightCurve(
+            curve.band_BT,
+            curve.time_BT,
+            curve.flux_BT + deviate_BT * error_BT,
+            torch.sqrt(curve.flux_error_BT**2 + error_BT**2),
+            curve.mask_BT,
+        )
+    return Frames(
+        torch.where(frames.pixel_mask_BTCHW, pixels + noise, pixels), frames.pixel_mask_BTCHW, scale_BTC, curve
+    )
+
+
+def change_epochs(frames: Frames, how: Augmentation, generator: torch.Generator) -> Frames:
+    """What two views of one object share: which frames there are, and how noisy they are."""
+    if how.drop_frames > 0 or how.truncate_probability > 0:
+        frames = drop(frames, how.drop_frames, how.truncate_probability, generator)
+    if how.noise_probability > 0 and how.noise_factor > 1:
+        frames = add_noise(frames, how.noise_probability, how.noise_factor, how.noisy_photometry, generator)
+    return frames
+
+
+def change_view(frames: Frames, how: Augmentation, generator: torch.Generator) -> Frames:
+    """In what two views of one object differ: how the sky is turned."""
+    if how.rotation_deg > 0:
+        frames = rotate(frames, how.rotation_deg, how.rotation_probability, generator)
+    return dihedral(frames, generator) if how.dihedral else frames

@@ -1,0 +1,63 @@
+"""Logits of held-out objects in, what makes probabilities honest out: a temperature, and the unknown score's zero.
+
+It knows no network. Everything here is fitted on validation rows, never on those that are reported.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+from model.series import MAD_TO_SIGMA
+from model.training.metrics import log_loss
+from model.training.predict import softmax
+from model.weights import UnknownScore
+
+TEMPERATURE_RANGE = (0.05, 20.0)
+
+
+def fit_temperature(logits_NK: NDArray, label_N: NDArray, balanced: bool = True) -> float:
+    """The temperature that gives the smallest log loss.
+
+    Parameters
+    ----------
+    balanced
+        Let every class weigh the same.
+
+    References
+    ----------
+    Guo et al. 2017, "On calibration of modern neural networks".
+    """
+
+    def loss(log_temperature: float) -> float:
+        return log_loss(label_N, softmax(logits_NK, np.exp(log_temperature)), balanced)
+
+    low, high = np.log(TEMPERATURE_RANGE)
+    return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+
+
+def energy(logits_NK: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:
+    """-T logsumexp(logits / T): large where no class answers strongly (Liu et al. 2020). Returns [N]."""
+    return -temperature * np.logaddexp.reduce(np.asarray(logits_NK, np.float64) / temperature, axis=1)
+
+
+def fit_unknown(logits_NK: NDArray, auroc: float | None = None) -> UnknownScore:
+    """The energy score with median 0 and robust deviation 1 on held-out objects of known classes."""
+    raw_N = energy(logits_NK)
+    location = float(np.median(raw_N))
+    scale = float(MAD_TO_SIGMA * np.median(np.abs(raw_N - location)))
+    return UnknownScore("energy", 1.0, location, scale if scale > 0 else 1.0, auroc)
+
+
+def unknown_scores(known_N: NDArray, unknown_M: NDArray) -> dict[str, float]:
+    """How well a score, larger for unknown objects, tells them from known ones."""
+    truth = np.concatenate([np.zeros(len(known_N)), np.ones(len(unknown_M))])
+    value = np.concatenate([known_N, unknown_M])
+    false_positive, true_positive, _ = roc_curve(truth, value)
+    return {
+        "auroc": float(roc_auc_score(truth, value)),
+        "aupr": float(average_precision_score(truth, value)),
+        "fpr_at_95_tpr": float(false_positive[np.searchsorted(true_positive, 0.95)]),
+        "known": len(known_N),
+        "unknown": len(unknown_M),
+    }

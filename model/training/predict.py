@@ -1,0 +1,43 @@
+"""A network and a shelf in, logits, probabilities and features of every object out. It draws nothing at random."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.grouped import GroupedNetwork
+from model.training.shelf import Shelf
+
+BATCH = 128
+
+
+@torch.inference_mode()
+def predict_logits(network: nn.Module, shelf: Shelf, batch_size: int = BATCH) -> NDArray[np.float32]:
+    """Logits [N, K] of every object on the shelf, in its order. Leaves the network in evaluation mode."""
+    network.eval()
+    parts = [network(shelf.batch(index)[0]).float().cpu() for index in in_order(shelf, batch_size)]
+    return torch.cat(parts).numpy()
+
+
+def predict(network: nn.Module, shelf: Shelf, batch_size: int = BATCH) -> NDArray[np.float64]:
+    """Probabilities [N, K] of every object on the shelf, in its order."""
+    return softmax(predict_logits(network, shelf, batch_size))
+
+
+@torch.inference_mode()
+def predict_features(network: GroupedNetwork, shelf: Shelf, batch_size: int = BATCH) -> NDArray[np.float32]:
+    """Penultimate features [N, F] of every object on the shelf, in its order."""
+    network.eval()
+    parts = [network.features(shelf.batch(index)[0]).float().cpu() for index in in_order(shelf, batch_size)]
+    return torch.cat(parts).numpy()
+
+
+def in_order(shelf: Shelf, batch_size: int = BATCH) -> list[Tensor]:
+    return list(torch.arange(len(shelf)).split(batch_size))
+
+
+def softmax(logits: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities along the last axis, in float64."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    raised = np.exp(scaled - scaled.max(-1, keepdims=True))
+    return raised / raised.sum(-1, keepdims=True)

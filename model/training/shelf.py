@@ -1,0 +1,102 @@
+"""Row numbers of a data set in, batches of frames on a device out: collated once, by the code that serves alerts.
+
+The shelf knows neither augmentation nor losses.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.dataset import Dataset
+from model.network import Frames, LightCurve, collate
+
+CHUNK = 64  # series collated at a time
+
+
+class Shelf:
+    """Labelled series of some rows of a data set.
+
+    Parameters
+    ----------
+    rows
+        Row numbers of the data set; the shelf's own index counts within them.
+    frame_limit
+        Of longer series only the newest frames are kept, as in the stream's memory.
+    device
+        Where batches go. The series themselves stay there too, unless they are larger than ``memory_limit_bytes``:
+        then each batch is read from the data set's files.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        rows: NDArray[np.int64],
+        frame_limit: int,
+        device: torch.device,
+        memory_limit_bytes: int = 16 << 30,
+    ) -> None:
+        self.rows = rows
+        self.device = device
+        self.label_N = torch.from_numpy(dataset.labels[rows]).to(device)
+        self._dataset = dataset
+        self._frame_limit = frame_limit
+        lengths = np.array([min(len(dataset.series(int(row)).time_T), frame_limit) for row in rows], np.int64)
+        self.length_N = torch.from_numpy(lengths)
+        pixels = len(rows) * int(lengths.max(initial=0)) * len(dataset.channels) * dataset.size_px**2
+        fits = pixels * 5 <= memory_limit_bytes  # float32 pixels and their mask
+        self._frames = self._collated(np.arange(len(rows)), int(lengths.max(initial=1))) if fits else None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def counts(self, classes: int) -> Tensor:
+        """Objects of each class. Returns float32 [K]."""
+        return torch.bincount(self.label_N.cpu(), minlength=classes).float()
+
+    def batch(self, index: Tensor) -> tuple[Frames, Tensor]:
+        """The series with these numbers on the shelf, padded to the longest of them, and their labels."""
+        length = int(self.length_N[index].max())
+        if self._frames is None:
+            return self._collated(index.numpy(), length), self.label_N[index.to(self.device)]
+        at = index.to(self.device)
+        whole, curve = self._frames, self._frames.curve
+        frames = Frames(
+            whole.pixels_BTCHW[at, :length],
+            whole.pixel_mask_BTCHW[at, :length],
+            whole.scale_BTC[at, :length],
+            LightCurve(*(getattr(curve, name)[at, :length] for name in LightCurve.__slots__)),
+        )
+        return frames, self.label_N[at]
+
+    def _collated(self, index: NDArray[np.int64], length: int) -> Frames:
+        chunks = []
+        for start in range(0, len(index), CHUNK):
+            series = [self._dataset.series(int(row)) for row in self.rows[index[start : start + CHUNK]]]
+            newest = [s[len(s) - min(len(s), self._frame_limit) :] for s in series]
+            chunks.append(collate(newest, length).to(self.device))
+        curves = [chunk.curve for chunk in chunks]
+        return Frames(
+            torch.cat([chunk.pixels_BTCHW for chunk in chunks]),
+            torch.cat([chunk.pixel_mask_BTCHW for chunk in chunks]),
+            torch.cat([chunk.scale_BTC for chunk in chunks]),
+            LightCurve(*(torch.cat([getattr(curve, name) for curve in curves]) for name in LightCurve.__slots__)),
+        )
+
+
+def batch_order(label_N: Tensor, batch_size: int, weighted: bool, generator: torch.Generator) -> list[Tensor]:
+    """Numbers on the shelf in batches of one size for one epoch; the last, incomplete batch is left out.
+
+    Parameters
+    ----------
+    weighted
+        Draw with replacement so that every class comes as often; else shuffle.
+    """
+    label_N = label_N.cpu()
+    if weighted:
+        weight_N = (1.0 / torch.bincount(label_N).clamp(min=1).double())[label_N]
+        order = torch.multinomial(weight_N, len(label_N), replacement=True, generator=generator)
+    else:
+        order = torch.randperm(len(label_N), generator=generator)
+    batch_size = min(batch_size, len(order))
+    return [order[i : i + batch_size] for i in range(0, len(order) - batch_size + 1, batch_size)]

@@ -1,0 +1,189 @@
+"""``ictc-train``: a recipe's name and a data set's folder in, weights with their card out."""
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed
+
+from model import registry, weights
+from model.dataset import Dataset, DatasetError
+from model.grouped import GroupedNetwork
+from model.predictor import DeviceUnavailableError, resolve_device
+from model.taxonomy import load_taxonomy
+from model.training.calibrate import fit_temperature, fit_unknown
+from model.training.checkpoint import CheckpointError
+from model.training.facts import Facts, measure
+from model.training.loop import Crew, Training
+from model.training.metrics import score
+from model.training.parts import Parts, PartsError, divide
+from model.training.predict import predict_logits, softmax
+from model.training.progress import Progress
+from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
+from model.training.shelf import Shelf
+from model.weights import ModelCard
+
+WEIGHTS = "weights"
+
+
+def make_network(recipe: Recipe, facts: Facts, seed: int) -> GroupedNetwork:
+    """Build the recipe's network for this data; what the recipe says goes before what the data say."""
+    settings = dict(recipe.network)
+    name = settings.pop("network")
+    torch.manual_seed(seed)
+    return registry.build({"network": name} | registry.accepted(name, facts.settings()) | settings)
+
+
+def make_shelves(
+    dataset: Dataset, parts: Parts, recipe: Recipe, frame_limit: int, device: torch.device
+) -> dict[str, Shelf]:
+    """Shelves for what the recipe trains on, and for validation.
+
+    Raises
+    ------
+    PartsError
+        When a stage wants a part that the data set lacks.
+    """
+    shelves = {"validation": Shelf(dataset, parts.validation, frame_limit, device)}
+    for part in {stage.part for stage in recipe.stages}:
+        rows = getattr(parts, part)
+        if len(rows) == 0:
+            raise PartsError(f"recipe {recipe.name} has a stage on part {part!r}, which this data set lacks")
+        shelves[part] = Shelf(dataset, rows, frame_limit, device)
+    return shelves
+
+
+def make_card(dataset: Dataset, facts: Facts, network: GroupedNetwork, provenance: dict[str, Any]) -> ModelCard:
+    """A card for weights that were trained just now, not yet calibrated."""
+    return ModelCard(
+        name=network.name,
+        version="",
+        survey=dataset.survey,
+        classes=dataset.classes,
+        taxonomy_version=load_taxonomy().version,
+        channels=dataset.channels,
+        size_px=dataset.size_px,
+        bands=facts.bands,
+        frame_limit=network.frame_limit,
+        group_size=network.group_size,
+        trained=True,
+        network=registry.describe(network),
+        provenance=provenance,
+    )
+
+
+def calibrated(card: ModelCard, network: GroupedNetwork, validation: Shelf) -> ModelCard:
+    """The card with the temperature and the unknown score that the validation rows ask for, and their scores."""
+    logits_NK = predict_logits(network, validation)
+    label_N = validation.label_N.cpu().numpy()
+    temperature = fit_temperature(logits_NK, label_N)
+    reached = dataclasses.asdict(score(label_N, softmax(logits_NK, temperature), card.classes))
+    return dataclasses.replace(
+        card,
+        temperature=temperature,
+        unknown=fit_unknown(logits_NK),
+        provenance={**card.provenance, "validation_scores": reached},
+    )
+
+
+def commit() -> str | None:
+    """The commit of the source tree that this file lies in; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(  # noqa: S603
+            ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ictc-train", description=__doc__)
+    parser.add_argument("recipe", help=f"a JSON file, or one of: {', '.join(recipe_names())}")
+    parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
+    parser.add_argument("--out", type=Path, required=True, help="folder for weights, checkpoint and logs")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument("--fold", type=int, help="test on this fold (default: on the split 'test')")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT")
+    parser.add_argument("--half", action="store_true", help="keep matrices as float16: half the bytes")
+    parser.add_argument("--quiet", action="store_true")
+    return parser.parse_args(argv)
+
+
+def run(options: argparse.Namespace) -> ModelCard | None:
+    """Train as asked and write the weights; None on all but the first of several processes."""
+    crew = Crew(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    device = resolve_device(options.device)
+    if crew.size > 1:
+        if device.type == "cuda":
+            device = resolve_device(f"cuda:{os.environ['LOCAL_RANK']}")
+            torch.cuda.set_device(device)
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    recipe = load_recipe(options.recipe)
+    dataset = Dataset.open(options.data)
+    parts = divide(dataset, options.fold, options.seed)
+    facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]))
+    network = make_network(recipe, facts, options.seed).to(device)
+    shelves = make_shelves(dataset, parts, recipe, network.frame_limit, device)
+    first = crew.rank == 0
+    options.out.mkdir(parents=True, exist_ok=True)
+    with Progress(options.out if first else None, quiet=options.quiet or not first) as progress:
+        training = Training(
+            recipe, network, shelves, len(dataset.classes), options.seed, device, progress, options.out, crew
+        )
+        history = training.run(resume=options.resume)
+    if crew.size > 1:
+        distributed.destroy_process_group()
+    if not first:
+        return None
+    provenance = {
+        "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
+        "seed": options.seed,
+        "fold": options.fold,
+        "commit": commit(),
+        "torch": torch.__version__,
+        "data": {key: dataset.manifest.get(key) for key in ("survey", "recipe", "seed", "version", "objects")},
+        "epochs": len(history),
+        "trained_on": len(parts.train) + len(parts.pretrain),
+        "validated_on": len(parts.validation),
+    }
+    card = calibrated(make_card(dataset, facts, network, provenance), network.cpu(), on_cpu(dataset, parts, network))
+    return weights.save(options.out / WEIGHTS, network, card, half=options.half)
+
+
+def on_cpu(dataset: Dataset, parts: Parts, network: GroupedNetwork) -> Shelf:
+    """Validation rows for calibration, which is done where the service will answer."""
+    return Shelf(dataset, parts.validation, network.frame_limit, torch.device("cpu"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = arguments(argv)
+    try:
+        card = run(options)
+    except (RecipeError, PartsError, DatasetError, CheckpointError, DeviceUnavailableError, ValueError) as error:
+        print(f"ictc-train: {error}", file=sys.stderr)
+        return 2
+    if card is not None:
+        reached = card.provenance["validation_scores"]
+        print(f"{card.name} {card.version}: validation macro-F1 {reached['macro_f1']:.3f}, "
+              f"log loss {reached['log_loss']:.3f} in {options.out}/{WEIGHTS}.*")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

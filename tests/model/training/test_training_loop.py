@@ -1,0 +1,177 @@
+"""Training: it lowers the loss, goes on exactly after a kill, and its control on permuted labels stays at chance."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model import registry
+from model.dataset import Dataset
+from model.training.augment import Augmentation
+from model.training.checkpoint import CheckpointError
+from model.training.facts import measure
+from model.training.loop import Training, head_parameters, learning_rate
+from model.training.metrics import macro_f1
+from model.training.parts import divide
+from model.training.predict import predict
+from model.training.progress import Progress
+from model.training.recipe import Ict, Recipe, Stage
+from model.training.shelf import Shelf
+from model.training.train import main, make_network, make_shelves
+from model.weights import load
+
+CPU = torch.device("cpu")
+PLAIN = Recipe(
+    name="plain",
+    network={"network": "convention", "width": 0.125, "dropout": 0.1},
+    stages=(Stage(epochs=6, learning_rate=3e-3),),
+    augmentation=Augmentation(drop_frames=0.2, rotation_deg=15.0, noise_probability=0.5, noise_factor=1.5),
+    batch_size=40,
+)
+TWO_STAGES = dataclasses.replace(
+    PLAIN,
+    name="two-stages",
+    stages=(
+        Stage("pretrain", epochs=2),
+        Stage("train", epochs=2, sampler="weighted", freeze_backbone=True, renew_head=True),
+    ),
+    ict=Ict(pull="cosine", projection_width=16),
+    average_momentum=0.9,
+)
+
+
+def prepare(recipe: Recipe, data: Dataset, folder: Path | None = None, seed: int = 3) -> Training:
+    parts = divide(data)
+    network = make_network(recipe, measure(data, parts.train), seed)
+    shelves = make_shelves(data, parts, recipe, network.frame_limit, CPU)
+    return Training(recipe, network, shelves, len(data.classes), seed, CPU, Progress(None, quiet=True), folder)
+
+
+def test_training_on_two_hundred_objects_lowers_the_loss(toy: Dataset):
+    """Six epochs bring the loss down by a quarter, and the validation set above chance."""
+    history = prepare(PLAIN, toy).run()
+    assert len(history) == 6
+    assert history[-1]["loss"] < 0.75 * history[0]["loss"]
+    assert max(entry["validation_macro_f1"] for entry in history) > 0.3
+
+
+@pytest.mark.parametrize("recipe", [PLAIN, TWO_STAGES], ids=lambda recipe: recipe.name)
+def test_a_killed_training_goes_on_to_the_same_weights(toy: Dataset, tmp_path: Path, recipe: Recipe):
+    """Stopped in the middle of an epoch and resumed by another process's objects, it ends in the same bits."""
+    recipe = dataclasses.replace(recipe, stages=tuple(dataclasses.replace(s, epochs=2) for s in recipe.stages))
+    whole = prepare(recipe, toy)
+    expected = whole.run()
+    prepare(recipe, toy, tmp_path).run(stop_after_steps=4)
+    again = prepare(recipe, toy, tmp_path)
+    torch.manual_seed(999)
+    history = again.run(resume=True)
+    without_times = [{k: v for k, v in entry.items() if k != "seconds"} for entry in history]
+    assert without_times == [{k: v for k, v in entry.items() if k != "seconds"} for entry in expected]
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name]), name
+
+
+def test_a_finished_training_resumes_to_what_it_was(toy: Dataset, tmp_path: Path):
+    """Resuming after the end changes nothing."""
+    recipe = dataclasses.replace(PLAIN, stages=(Stage(epochs=1),))
+    first = prepare(recipe, toy, tmp_path)
+    first.run()
+    second = prepare(recipe, toy, tmp_path)
+    second.run(resume=True)
+    for name, tensor in first.network.state_dict().items():
+        assert torch.equal(tensor, second.network.state_dict()[name]), name
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(toy: Dataset, tmp_path: Path):
+    """Changing the recipe between two runs into one folder is an error that says so."""
+    prepare(PLAIN, toy, tmp_path).run(stop_after_steps=1)
+    with pytest.raises(CheckpointError, match="another recipe"):
+        prepare(dataclasses.replace(PLAIN, batch_size=20), toy, tmp_path).run(resume=True)
+
+
+@pytest.mark.parametrize(
+    "ict",
+    [
+        Ict("cosine", predictor=False),
+        Ict("cosine", momentum=None, class_positive=True),
+        Ict("dino"),
+        Ict("supervised_contrastive"),
+        Ict("balanced_contrastive"),
+    ],
+    ids=["no-predictor", "no-momentum", "dino", "supervised", "balanced"],
+)
+def test_every_way_to_pull_views_together_trains(toy: Dataset, ict: Ict):
+    """One epoch of each gives a finite loss and leaves the target network without gradients."""
+    recipe = dataclasses.replace(PLAIN, stages=(Stage("pretrain", epochs=1),), ict=ict, batch_size=20)
+    training = prepare(recipe, toy)
+    history = training.run()
+    assert np.isfinite(history[0]["loss"])
+    if training.objective.target is not None:
+        assert all(parameter.grad is None for parameter in training.objective.target.parameters())
+
+
+def test_a_frozen_backbone_does_not_move(toy: Dataset):
+    """With the backbone frozen only the head's parameters change, running statistics included."""
+    recipe = dataclasses.replace(PLAIN, stages=(Stage("pretrain", epochs=1, freeze_backbone=True),), batch_size=20)
+    training = prepare(recipe, toy)
+    before = {name: tensor.clone() for name, tensor in training.network.state_dict().items()}
+    training.run()
+    moved = {name for name, tensor in training.network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == {"output.weight", "output.bias"}
+
+
+def test_permuted_labels_teach_nothing(toy: Dataset):
+    """Trained on shuffled labels, the network stays near chance on the test split: no object leaks."""
+    parts = divide(toy)
+    training = prepare(PLAIN, toy)
+    shelf = training.shelves["train"]
+    shelf.label_N = shelf.label_N[torch.randperm(len(shelf), generator=torch.Generator().manual_seed(1))]
+    training.run()
+    test = Shelf(toy, parts.test, training.network.frame_limit, CPU)
+    chosen = predict(training.network, test).argmax(1)
+    assert macro_f1(test.label_N.numpy(), chosen, 4) < 0.42
+
+
+def test_the_head_is_what_acts_after_the_features():
+    """Of ConvEntion that is its last layer."""
+    network = registry.build({"network": "convention", "size": 15, "width": 0.1, "frame_limit": 6})
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    assert {names[id(p)] for p in head_parameters(network)} == {"output.weight", "output.bias"}
+
+
+def test_the_learning_rate_rises_then_falls():
+    """It climbs linearly over the warm-up, and half a cosine takes it to nearly nothing."""
+    stage = Stage(learning_rate=1.0, warm_up=0.1)
+    rates = [learning_rate(stage, step, 100) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert rates[10] == 1.0
+    assert 0 < rates[-1] < 0.01
+
+
+def test_the_command_writes_weights_that_can_be_read(toy: Dataset, tmp_path: Path):
+    """``ictc-train`` ends with status 0 and weights whose card says what trained them."""
+    recipe = tmp_path / "short.json"
+    recipe.write_text('{"like": "convention-mini", "stages": [{"epochs": 1}], "network": {"width": 0.125}}')
+    out = tmp_path / "out"
+    arguments = [str(recipe), "--data", str(toy.folder), "--out", str(out), "--quiet", "--half"]
+    assert main(arguments) == 0
+    network, card = load(out / "weights")
+    assert card.trained
+    assert card.provenance["recipe"]["name"] == "short"
+    assert card.provenance["validation_scores"]["objects"] == 60
+    assert network.config.width == 0.125
+    assert (out / "history.jsonl").read_text().count("\n") == 1
+    assert main([*arguments, "--resume"]) == 0
+
+
+def test_the_command_explains_what_is_wrong(toy: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """An unknown recipe, a missing data set and a missing fold end with status 2 and one line each."""
+    for arguments, words in (
+        (["nonsense", "--data", str(toy.folder)], "no recipe 'nonsense'"),
+        (["convention-mini", "--data", str(tmp_path / "none")], "no data set"),
+        (["convention-mini", "--data", str(toy.folder), "--fold", "9"], "no fold 9"),
+    ):
+        assert main([*arguments, "--out", str(tmp_path / "o"), "--quiet"]) == 2
+        assert words in capsys.readouterr().err
