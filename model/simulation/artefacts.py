@@ -181,3 +181,39 @@ def _outside(pixels_CHW: NDArray[np.float32], window: Window) -> None:
     pixels_CHW[:, bottom:] = np.nan
     pixels_CHW[:, :, :left] = np.nan
     pixels_CHW[:, :, right:] = np.nan
+
+
+def bogus(kind: str, size: int, x: float, y: float, fwhm_px: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """What a difference image took for a source, in a science and its difference image.
+
+    Parameters
+    ----------
+    kind
+        ``cosmic_ray``, ``bad_column``, ``satellite`` or ``ghost``; dipoles come of the subtraction itself.
+    x, y
+        Where, pixels from the central pixel.
+
+    Returns
+    -------
+    image_HW : of unit brightness at its brightest pixel.
+    """
+    axis = np.arange(size) - size // 2
+    x_W, y_H1 = axis - x, (axis - y)[:, None]
+    if kind == "cosmic_ray":
+        image_HW = np.zeros((size, size), np.float32)
+        angle, along = rng.uniform(0, np.pi), np.arange(0, rng.exponential(3.0) + 0.6, 0.5)
+        columns = np.clip(np.round(x + size // 2 + along * np.cos(angle)), 0, size - 1).astype(int)
+        rows = np.clip(np.round(y + size // 2 + along * np.sin(angle)), 0, size - 1).astype(int)
+        image_HW[rows, columns] = rng.uniform(0.5, 1.0, len(along))
+        return image_HW / image_HW.max()
+    if kind == "bad_column":
+        return np.broadcast_to(np.round(np.abs(x_W)) == 0, (size, size)).astype(np.float32)
+    if kind == "satellite":
+        angle = rng.uniform(0, np.pi)
+        across_HW = x_W * np.sin(angle) - y_H1 * np.cos(angle)
+        return np.exp(-0.5 * (across_HW * 2.355 / fwhm_px) ** 2).astype(np.float32)
+    if kind == "ghost":
+        radius = rng.uniform(2, 5) * fwhm_px
+        distance_HW = np.hypot(x_W - radius * 0.3, y_H1) / radius
+        return (1 / (1 + np.exp(8 * (distance_HW - 1)))).astype(np.float32)
+    raise ValueError(f"artefact {kind!r} is not one of cosmic_ray, bad_column, satellite, ghost")

@@ -46,7 +46,7 @@ class CoaddNoise:
     def __init__(self, rng: np.random.Generator, size_px: int, sigma: float) -> None:
         white = rng.standard_normal((size_px + 2 * self.SLACK, size_px + 2 * self.SLACK), np.float32)
         # Interpolating between neighbours averages: over all sub-pixel positions 2/3 of the variance is left per axis.
-        self._noise = white * np.float32(sigma * 1.5)
+        self._noise: NDArray[np.float32] = white * np.float32(sigma * 1.5)
         self._size = size_px
 
     def resampled(self, x_px: float, y_px: float) -> NDArray[np.float32]:
@@ -55,5 +55,6 @@ class CoaddNoise:
         fx, fy = np.float32(x_px - column), np.float32(y_px - row)
         start_row, start_column = self.SLACK + row, self.SLACK + column
         window = self._noise[start_row : start_row + self._size + 1, start_column : start_column + self._size + 1]
-        along = window[:, :-1] * (1 - fx) + window[:, 1:] * fx
-        return along[:-1] * (1 - fy) + along[1:] * fy
+        along: NDArray[np.float32] = window[:, :-1] * np.float32(1 - fx) + window[:, 1:] * fx
+        resampled: NDArray[np.float32] = along[:-1] * np.float32(1 - fy) + along[1:] * fy
+        return resampled

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf
 
 from model.simulation import psf
 from model.simulation.cameras import CAMERAS
@@ -15,21 +14,6 @@ from model.simulation.products import Frames
 from model.simulation.surveys import survey_named
 
 LEAST_WEIGHT = 0.5  # of the PSF's squared weight that must lie on real pixels
-
-
-def psf_images(
-    fwhm_px_N: NDArray, x_N: NDArray, y_N: NDArray, size_HW: tuple[int, int], shape: psf.PsfShape
-) -> NDArray[np.float32]:
-    """Images of point sources of flux 1 at positions in pixels from the central pixel."""
-    sigma_NP1 = np.sqrt(2 * psf.variances(fwhm_px_N, shape))[..., None]
-
-    def along(position_N: NDArray, size: int) -> NDArray:
-        edge = np.arange(size + 1) - (size // 2 + 0.5)
-        return 0.5 * np.diff(erf((edge - np.asarray(position_N)[:, None, None]) / sigma_NP1), axis=-1)
-
-    across_NPW = along(x_N, size_HW[1]) * np.array(shape.weights)[:, None]
-    image_NHW = along(y_N, size_HW[0]).swapaxes(1, 2) @ across_NPW
-    return image_NHW.astype(np.float32)
 
 
 def forced(
@@ -59,7 +43,7 @@ def forced(
     flux_N, error_N : nJy; NaN where too few pixels are real.
     """
     real_NHW = np.isfinite(pixels_NHW)
-    psf_NHW = psf_images(fwhm_px_N, x_N, y_N, pixels_NHW.shape[1:], shape)
+    psf_NHW = psf.images(fwhm_px_N, x_N, y_N, pixels_NHW.shape[1:], shape)
     squared_NHW = np.where(real_NHW, psf_NHW**2, 0)
     pixels_NHW = np.where(real_NHW, pixels_NHW, 0)
     weight_N = squared_NHW.sum((1, 2))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation import artefacts, noise, profiles, render_numpy
+from model.simulation import artefacts, noise, profiles, psf, render_numpy, selection
 from model.simulation.cameras import CAMERAS, Camera, electrons_per_njy
 from model.simulation.records import Scene, Schedule, SimulatedObject
 from model.simulation.surveys import flux_njy, survey_named
@@ -20,6 +20,9 @@ from model.simulation.surveys import flux_njy, survey_named
 DRAW_CHUNK = 128  # visits drawn at once: bounds memory whatever the length of the series
 LEVELS = range(5)
 LEVEL_OF_CONDITIONS, LEVEL_OF_SCENES, LEVEL_OF_ARTEFACTS = 1, 2, 3
+BAD_SUBTRACTIONS = ("dipole", "subtraction_residual")
+DIPOLE_FWHM = (0.5, 1.2)  # between the two poles
+LEAST_RESPONSE = 0.05  # of a PSF fit to an artefact: keeps one that the fit hardly sees from growing without bound
 
 Renderer = Callable[[profiles.Gaussians, profiles.Points, int], NDArray[np.float32]]
 
@@ -127,6 +130,8 @@ class _Sky:
                 np.random.default_rng([self.seed, 1, int(band)]), size_px, float(self.template_sigma_B[band])
             )
 
+        self.artefact = str(obj.truth.get("artefact", ""))
+        self.spoiled_T = selection.artefact_visits(obj)
         self.saturation = float(flux_njy(camera.saturation_mag))
         self.sharpest = float(min(self.schedule.fwhm_T.min(), self.template_fwhm_B[self.schedule.band_T].min()))
 
@@ -136,6 +141,9 @@ class _Sky:
 
     def of_residual(self, visit: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, 3, visit])
+
+    def of_bogus(self, visit: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 5, visit])
 
     def of_flaws(self, visit: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, 4, visit])
@@ -194,6 +202,8 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
             residual_HW = _subtraction_residual(constant_HW, float(fwhm_px_N[n]), camera, sky.of_residual(visits_N[n]))
             change_HW = np.float32(flux_N[n] - reference_N[n]) * point_NHW[n]
             pixels_NCHW[n, c] = change_HW + noise_HW - coadd_HW + residual_HW
+        if sky.artefact and sky.spoiled_T[visits_N[n]]:
+            _add_bogus(sky, pixels_NCHW[n], channels, visits_N[n], (x_N[n], y_N[n]), fwhm_px_N[n], sigma_N[n])
         if sky.level >= LEVEL_OF_ARTEFACTS:
             peak = sky.saturation / noise.peak_area(fwhm_px_N[n], camera.psf)
             window_N4[n] = artefacts.add(
@@ -218,6 +228,34 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
         sky.electrons_T[visits_N].astype(np.float32),
         window_N4,
     )
+
+
+def _add_bogus(
+    sky: _Sky,
+    pixels_CHW: NDArray[np.float32],
+    channels: Sequence[str],
+    visit: int,
+    place: tuple[float, float],
+    fwhm_px: float,
+    sigma: float,
+) -> None:
+    """Spoil one visit in place, as bright as PSF photometry would find the artefact to be."""
+    rng, size, shape = sky.of_bogus(visit), sky.size_px, sky.camera.psf
+    area = psf.noise_equivalent_area(np.array(fwhm_px), shape)
+    flux = float(sky.obj.truth["artefact_sigma"]) * sigma * float(np.sqrt(area))
+    spoiled: tuple[str, ...] = ("science", "difference")
+    apart, angle = rng.uniform(*DIPOLE_FWHM) * fwhm_px, rng.uniform(0, 2 * np.pi)
+    x_2 = place[0] + apart * np.array([0, np.cos(angle)])
+    y_2 = place[1] + apart * np.array([0, np.sin(angle)])
+    point_HW, beside_HW = psf.images(np.full(2, fwhm_px), x_2, y_2, (size, size), shape)
+    if sky.artefact in BAD_SUBTRACTIONS:
+        image_HW, spoiled = point_HW - beside_HW, ("difference",)
+    else:
+        image_HW = artefacts.bogus(sky.artefact, size, *place, fwhm_px, rng)
+    response = float((image_HW * point_HW).sum() / (point_HW**2).sum())
+    for c, channel in enumerate(channels):
+        if channel in spoiled:
+            pixels_CHW[c] += np.float32(flux / max(response, LEAST_RESPONSE)) * image_HW
 
 
 def _subtraction_residual(

@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.special import erf
 
 PIXEL_VARIANCE = 1 / 12  # variance of a uniform pixel, pixel^2: what integrating over pixels adds to any profile
 
@@ -66,3 +67,18 @@ def _noise_area(variance_2: NDArray, weights: tuple[float, float]) -> NDArray[np
 def noise_equivalent_area(fwhm_px: NDArray, shape: PsfShape) -> NDArray[np.float64]:
     """Area in pixels whose background noise equals that of optimal photometry: ``1 / sum P^2``, pixels included."""
     return _noise_area(variances(fwhm_px, shape) + PIXEL_VARIANCE, shape.weights)
+
+
+def images(
+    fwhm_px_N: NDArray, x_N: NDArray, y_N: NDArray, size_HW: tuple[int, int], shape: PsfShape
+) -> NDArray[np.float32]:
+    """Images ``[N, H, W]`` of point sources of flux 1 at positions in pixels from the central pixel."""
+    scale_NP1 = np.sqrt(2 * variances(fwhm_px_N, shape))[..., None]
+
+    def along(position_N: NDArray, size: int) -> NDArray:
+        edge = np.arange(size + 1) - (size // 2 + 0.5)
+        return 0.5 * np.diff(erf((edge - np.asarray(position_N)[:, None, None]) / scale_NP1), axis=-1)
+
+    across_NPW = along(x_N, size_HW[1]) * np.array(shape.weights)[:, None]
+    image_NHW = along(y_N, size_HW[0]).swapaxes(1, 2) @ across_NPW
+    return image_NHW.astype(np.float32)
