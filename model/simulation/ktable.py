@@ -1,4 +1,4 @@
-"""The shipped SN Ia table in, apparent-minus-absolute colours at any redshift out. Knows nothing of rates or surveys' noise."""
+"""The shipped SN Ia table in, apparent-minus-absolute colours at any redshift out. Knows no rates and no noise."""
 
 from dataclasses import dataclass
 from functools import lru_cache

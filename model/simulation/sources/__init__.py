@@ -18,7 +18,10 @@ TEMPLATE_DAYS = np.linspace(-800.0, -100.0, 15)  # epochs that the reference ima
 class Source(Protocol):
     """A point source whose parameters are fixed; any survey may look at it."""
 
-    subtype: str
+    @property
+    def subtype(self) -> str:
+        """Name of the kind of source within its class."""
+        ...
 
     @property
     def truth(self) -> Mapping[str, float | int | str]:

@@ -100,11 +100,10 @@ class CoreCollapse:
         return flux_njy(mag_T) * self.shape(tau_T)
 
 
-def draw_corecollapse(rng: Generator, seen: Circumstances, subtype: str | None = None) -> CoreCollapse:
-    """Draw a core-collapse supernova at a redshift, of a subtype or of the volume's mix."""
-    if subtype is None:
-        weights = np.array(list(FRACTION.values()))
-        subtype = str(rng.choice(list(FRACTION), p=weights / weights.sum()))
+def draw_corecollapse(
+    rng: Generator, seen: Circumstances, subtype: str, peak_abs_mag: float | None = None
+) -> CoreCollapse:
+    """Draw a core-collapse supernova of a subtype at a redshift, of a given or of a drawn luminosity."""
     mean, sd = LUMINOSITY[subtype]
     rise, plateau = rng.uniform(5, 11), rng.normal(95, 14)
     decline = abs(rng.normal(0.9, 0.6)) / 100
@@ -118,7 +117,7 @@ def draw_corecollapse(rng: Generator, seen: Circumstances, subtype: str | None =
         subtype=subtype,
         redshift=seen.redshift,
         explosion_day=float(rng.uniform(-MARGIN_BEFORE, seen.window_days)),
-        peak_abs_mag=float(rng.normal(mean, sd)),
+        peak_abs_mag=float(rng.normal(mean, sd) if peak_abs_mag is None else peak_abs_mag),
         dust_mag=float(min(rng.exponential(MEAN_DUST_MAG), LARGEST_DUST_MAG)),
         rise_days=float(rise),
         decline_mag_per_day=float(decline),

@@ -25,10 +25,10 @@ DUST_RATIO = 2.1
 FIRST_PHASE, RISE_END, LAST_PHASE = -19.0, -10.0, 85.0
 TAIL_MAG_PER_DAY = 0.015
 PEAK_MARGIN_BEFORE, PEAK_MARGIN_AFTER = 20.0, 15.0  # days outside the window in which a peak may still be drawn
-SUBTYPES = {  # fraction of the volume, mean and scatter of the peak, shift of x1 and of c
-    "Ia": (0.735, 0.0, 0.0, 0.0, 0.0),
-    "91bg": (0.088, 1.9, 0.35, -2.0, 0.32),
-    "Iax": (0.177, 2.6, 0.9, -1.0, 0.18),
+SUBTYPES = {  # how much fainter, its scatter, shift of x1 and of c
+    "Ia": (0.0, 0.0, 0.0, 0.0),
+    "91bg": (1.9, 0.35, -2.0, 0.32),
+    "Iax": (2.6, 0.9, -1.0, 0.18),
 }
 
 
@@ -72,11 +72,9 @@ class SNIa:
         return flux_njy(mag_T) * rise_T
 
 
-def draw_snia(rng: Generator, seen: Circumstances, normal_only: bool = True) -> SNIa:
+def draw_snia(rng: Generator, seen: Circumstances, subtype: str = "Ia") -> SNIa:
     """Draw a type Ia supernova at a redshift, its peak anywhere in the window or a little outside it."""
-    names = list(SUBTYPES)
-    subtype = "Ia" if normal_only else str(rng.choice(names, p=[SUBTYPES[name][0] for name in names]))
-    _, fainter, scatter, x1_shift, c_shift = SUBTYPES[subtype]
+    fainter, scatter, x1_shift, c_shift = SUBTYPES[subtype]
     x1 = np.clip(_two_sided(rng, 1.14, 1.65, 0.30) + x1_shift, -4, 4)
     c = np.clip(_two_sided(rng, -0.038, 0.048, 0.079) + c_shift, -0.3, 0.6)
     day = rng.uniform(-PEAK_MARGIN_BEFORE, seen.window_days + PEAK_MARGIN_AFTER)

@@ -31,7 +31,7 @@ def _distances() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.f
 def distance_modulus(redshift: float | NDArray) -> NDArray:
     """Luminosity-distance modulus in a flat universe, H0 = 70 km/s/Mpc, matter 0.3."""
     grid, distance_mpc, _ = _distances()
-    return 5 * np.log10(np.interp(redshift, grid, distance_mpc) * (1 + np.asarray(redshift))) + 25
+    return np.asarray(5 * np.log10(np.interp(redshift, grid, distance_mpc) * (1 + np.asarray(redshift))) + 25)
 
 
 def kpc_per_arcsec(redshift: float) -> float:
@@ -43,7 +43,7 @@ def kpc_per_arcsec(redshift: float) -> float:
 def comoving_volume_mpc3(redshift: NDArray | float) -> NDArray:
     """All-sky volume out to a redshift."""
     grid, _, volume = _distances()
-    return np.interp(redshift, grid, volume)
+    return np.asarray(np.interp(redshift, grid, volume))
 
 
 def star_formation(redshift: NDArray | float) -> NDArray:

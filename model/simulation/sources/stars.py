@@ -279,6 +279,7 @@ def _star_mags(rng: Generator, subtype: str, r_mag: float) -> NDArray[np.float64
 
 
 def _draw_pulsator(rng: Generator, subtype: str, mag_B: NDArray) -> Pulsator:
+    rows: list[tuple[float, ...]]
     if subtype == "RRab":
         log_period = rng.normal(-0.238, 0.052)
         amplitude = np.clip(-3.77 * log_period + 0.07 + 0.23 * rng.standard_normal(), 0.25, 1.6)

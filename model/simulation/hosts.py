@@ -1,0 +1,187 @@
+"""Galaxies: what a catalogue says of a host, its profile on the sky, and what else falls into the stamp.
+
+Knows no class of source: a population (a key of ``populations.json``) or a redshift is all it is told.
+
+References
+----------
+Sako et al. 2018 (PASP 130, 064002), hosts of the SDSS-II candidates; Shen et al. 2003 (MNRAS 343, 978), sizes.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from model.simulation.records import Galaxy, Star
+from model.simulation.sources.spectra import distance_modulus, kpc_per_arcsec
+from model.simulation.surveys import Survey, flux_njy
+
+CENTROID_ERROR_ARCSEC = 0.12  # per axis, of the position at which stamps are cut
+LARGEST_OFFSET_IN_RADII = 4.0
+NUCLEAR_OFFSET_ARCSEC = 0.03
+STAMP_FOR_COUNTS_ARCSEC = 25.3
+GALAXIES_PER_STAMP, STARS_PER_STAMP = 0.5, 0.2  # brighter than r = 22 in 25.3 arcsec
+FAINTEST_NEIGHBOUR_MAG, COUNT_SLOPE = 22.0, 0.38
+DISC_FRACTION = 0.65
+MASS_AT_MAG = (10.5, -21.2, 1.9)  # log10 mass, its M_r, magnitudes per dex
+MASS_SCATTER_MAG = 0.4
+K_CORRECTION_R_PER_REDSHIFT = 1.2
+LOG_MASS = {"Ia": (10.5, 0.75), "CC": (10.4, 0.70), "dwarf": (8.6, 0.6), "any": (10.3, 0.7)}
+SMALLEST_RADIUS_ARCSEC, LARGEST_RADIUS_ARCSEC = 0.15, 30.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HostEntry:
+    """What a catalogue would say: magnitudes of the nearest object and its separation from the measured position."""
+
+    matched: bool
+    mag_B: NDArray[np.float64]
+    offset_arcsec: float
+    redshift: float  # NaN where the population has none
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Population:
+    """One class of the catalogue: quantiles of each column and a mixture of their normal scores."""
+
+    host_fraction: float
+    percentile_Q: NDArray[np.float64]
+    quantile_DQ: NDArray[np.float64]
+    weight_K: NDArray[np.float64]
+    mean_KD: NDArray[np.float64]
+    cholesky_KDD: NDArray[np.float64]
+    sigma_KD: NDArray[np.float64]
+
+    def draw(self, rng: Generator) -> NDArray[np.float64]:
+        """One row of columns: r, u-g, g-r, r-i, i-z, log10 offset, and the redshift where there is one."""
+        k = int(np.searchsorted(np.cumsum(self.weight_K), rng.random() * self.weight_K.sum()))
+        score_D = self.mean_KD[k] + self.cholesky_KDD[k] @ rng.standard_normal(self.mean_KD.shape[1])
+        uniform_D = self.weight_K @ ndtr((score_D - self.mean_KD) / self.sigma_KD) / self.weight_K.sum()
+        return np.array(
+            [np.interp(100 * u, self.percentile_Q, row_Q) for u, row_Q in zip(uniform_D, self.quantile_DQ, strict=True)]
+        )
+
+
+@lru_cache(maxsize=1)
+def load_populations() -> dict[str, Population]:
+    """Read the statistics that the package ships."""
+    table = json.loads(resources.files("model.simulation").joinpath("populations.json").read_text("utf-8"))
+    percentile_Q = np.array(table["percentiles"])
+    populations = {}
+    for name, entry in table["populations"].items():
+        covariance_KDD = np.array(entry["covariances"])
+        populations[name] = Population(
+            host_fraction=entry["host_fraction"],
+            percentile_Q=percentile_Q,
+            quantile_DQ=np.array(list(entry["quantiles"].values())),
+            weight_K=np.array(entry["weights"]),
+            mean_KD=np.array(entry["means"]),
+            cholesky_KDD=np.linalg.cholesky(covariance_KDD),
+            sigma_KD=np.sqrt(np.diagonal(covariance_KDD, axis1=1, axis2=2)),
+        )
+    return populations
+
+
+def draw_entry(rng: Generator, population: str) -> HostEntry:
+    """Draw what the catalogue says of one object of a population, as a whole."""
+    statistics = load_populations()[population]
+    matched = bool(rng.random() < statistics.host_fraction)
+    row_D = statistics.draw(rng)
+    redshift = float(row_D[6]) if len(row_D) > 6 else float("nan")
+    return HostEntry(matched, magnitudes(*row_D[:5]), float(10 ** row_D[5]), redshift)
+
+
+def entry_at(rng: Generator, redshift: float, kind: str, nuclear: bool = False) -> HostEntry:
+    """Draw a host for a transient at a redshift, from the stellar masses of the hosts of its kind."""
+    mean, sd = LOG_MASS[kind]
+    log_mass = rng.normal(mean, sd)
+    mass, magnitude, slope = MASS_AT_MAG
+    absolute = magnitude - slope * (log_mass - mass) + MASS_SCATTER_MAG * rng.standard_normal()
+    r_mag = absolute + float(distance_modulus(max(redshift, 1e-3))) + K_CORRECTION_R_PER_REDSHIFT * redshift
+    red = np.clip(0.5 + 0.25 * (log_mass - 10.3) + 0.15 * rng.standard_normal(), 0, 1)
+    colours = np.array(
+        [0.8 + 0.9 * red, 0.30 + 0.45 * red + 1.6 * min(redshift, 0.4), 0.2 + 0.2 * red, 0.12 + 0.2 * red]
+    )
+    colours += 0.06 * rng.standard_normal(4)
+    radius = half_light_arcsec(rng, log_mass, redshift, red > 0.6)
+    offset = radius * exponential_radius(rng) if not nuclear else NUCLEAR_OFFSET_ARCSEC
+    along, across = CENTROID_ERROR_ARCSEC * rng.standard_normal(2)
+    offset = float(np.hypot(offset + along, across))
+    return HostEntry(True, magnitudes(r_mag, *colours), offset, redshift)
+
+
+def magnitudes(r: float, ug: float, gr: float, ri: float, iz: float) -> NDArray[np.float64]:
+    """Six magnitudes of r and four colours; z-y continues i-z at 0.4 of it."""
+    return r + np.array([ug + gr, gr, 0.0, -ri, -ri - iz, -ri - 1.4 * iz])
+
+
+def log_mass_of(entry: HostEntry, redshift: float) -> float:
+    """Stellar mass that the magnitude and redshift imply, log10 of solar masses."""
+    mass, magnitude, slope = MASS_AT_MAG
+    absolute = entry.mag_B[2] - float(distance_modulus(max(redshift, 1e-3))) - K_CORRECTION_R_PER_REDSHIFT * redshift
+    return float(np.clip(mass - (absolute - magnitude) / slope, 6.5, 12.0))
+
+
+def half_light_arcsec(rng: Generator, log_mass: float, redshift: float, early: bool) -> float:
+    """Half-light radius of the major axis."""
+    mass = 10.0**log_mass
+    kpc = 2.88e-6 * mass**0.56 if early else 0.1 * mass**0.14 * (1 + mass / 3.98e10) ** 0.25
+    kpc *= np.exp(0.4 * rng.standard_normal())
+    return float(np.clip(kpc / kpc_per_arcsec(max(redshift, 0.005)), SMALLEST_RADIUS_ARCSEC, LARGEST_RADIUS_ARCSEC))
+
+
+def exponential_radius(rng: Generator) -> float:
+    """Distance from the centre, in half-light radii, of a random point of an exponential disc's light."""
+    return float(rng.gamma(2.0) / 1.678)
+
+
+def draw_galaxy(rng: Generator, entry: HostEntry, redshift: float, x_arcsec: float, y_arcsec: float) -> Galaxy:
+    """Give a catalogue entry a profile; it is made large enough that its offset lies within four radii."""
+    disc = rng.random() < DISC_FRACTION
+    radius = half_light_arcsec(rng, log_mass_of(entry, redshift), redshift, not disc)
+    radius = max(radius, np.hypot(x_arcsec, y_arcsec) / LARGEST_OFFSET_IN_RADII)
+    return Galaxy(
+        flux_B=flux_njy(entry.mag_B).astype(np.float32),
+        half_light_arcsec=float(radius),
+        sersic_index=1.0 if disc else 4.0,
+        axis_ratio=float(rng.uniform(0.2, 1.0) if disc else rng.uniform(0.5, 1.0)),
+        position_angle_rad=float(rng.uniform(0, np.pi)),
+        x_arcsec=float(x_arcsec),
+        y_arcsec=float(y_arcsec),
+    )
+
+
+def draw_neighbours(rng: Generator, survey: Survey) -> tuple[tuple[Galaxy, ...], tuple[Star, ...]]:
+    """Galaxies and stars that happen to lie in the stamp: one pool for every class."""
+    half = survey.stamp_arcsec / 2
+    area = (survey.stamp_arcsec / STAMP_FOR_COUNTS_ARCSEC) ** 2
+    galaxies = []
+    for _ in range(rng.poisson(GALAXIES_PER_STAMP * area)):
+        r_mag = _counts_mag(rng, 14.0)
+        redshift = float(np.clip(rng.lognormal(np.log(0.05 + 0.05 * max(r_mag - 16, 0.0)), 0.4), 0.01, 1.5))
+        ug, gr = rng.normal(1.2, 0.4), rng.normal(0.8, 0.25)
+        entry = HostEntry(True, magnitudes(r_mag, ug, gr, 0.45 * gr, 0.35 * gr), 0.0, redshift)
+        galaxy = draw_galaxy(rng, entry, redshift, 0.0, 0.0)
+        x, y = rng.uniform(-half, half, 2)
+        galaxies.append(replace(galaxy, x_arcsec=float(x), y_arcsec=float(y)))
+    stars = []
+    for _ in range(rng.poisson(STARS_PER_STAMP * area)):
+        gr = float(rng.choice([rng.normal(0.45, 0.12), rng.normal(1.4, 0.08)]))
+        mag_B = magnitudes(_counts_mag(rng, 13.0), 0.7 + gr, gr, 0.45 * gr, 0.25 * gr)
+        x, y = rng.uniform(-half, half, 2)
+        stars.append(Star(flux_njy(mag_B).astype(np.float32), float(x), float(y)))
+    return tuple(galaxies), tuple(stars)
+
+
+def _counts_mag(rng: Generator, brightest: float) -> float:
+    return max(FAINTEST_NEIGHBOUR_MAG + np.log10(1 - rng.random()) / COUNT_SLOPE, brightest)
+
+
+def faint_host(rng: Generator) -> NDArray[np.float64]:
+    """Magnitudes of a host that no catalogue of the survey holds."""
+    return magnitudes(22.6 + rng.exponential(0.7), 1.0, 0.6, 0.3, 0.2)
