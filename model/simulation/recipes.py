@@ -20,6 +20,7 @@ LABELS = ("spectroscopic", "photometric")
 SURVEY_MODE = {"sdss": "sdss_label", "ztf": "physical", "lsst": "physical"}  # what the survey's own labels would be
 NOISY_LEVEL = 4
 CLASSES = load_taxonomy().classes
+SUPERNOVAE = ("SNIa", "SNOther")  # the classes that SDSS labelled by photometry too
 REQUIRED = {"name", "about", "level", "frames_at_most", "stamps", "groups", "folds"}
 OPTIONAL = {"photometric_labels", "bands"}
 
@@ -66,6 +67,7 @@ class Order:
     split: str
     fold: int | None
     mode: str
+    photometric: bool  # drawn from the fainter sample that nobody took spectra of
 
 
 def shipped_recipes() -> tuple[str, ...]:
@@ -212,6 +214,7 @@ def plan(recipe: Recipe, survey: str, seed: int, mode: str | None = None, level:
             split=drawn[i][0].split,
             fold=folds[row],
             mode=mode or drawn[i][0].mode or SURVEY_MODE[survey],
+            photometric=drawn[i][0].photometric and drawn[i][1] in SUPERNOVAE,
         )
         for row, i in enumerate(order)
     ]

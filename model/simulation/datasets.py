@@ -1,0 +1,159 @@
+"""A recipe in, a data set on disk out: draws the objects of the plan in parallel and hands them to the writer in order.
+
+Knows neither how an object is made nor how a data set is stored. The result does not depend on the number of workers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.dataset import DatasetWriter
+from model.series import BANDS, Series, compact
+from model.simulation import photometry, population, products, selection
+from model.simulation.parallel import in_order
+from model.simulation.recipes import CLASSES, SURVEYS, Order, Recipe, plan
+from model.simulation.records import SimulatedObject
+
+ATTEMPTS = 50  # drawings of one object until the survey sees it
+ID_STRIDE = 1_000_000_000  # between the object ids of such attempts
+PIXEL_STREAM = 7  # sets the random numbers of pixels apart from those of the object
+
+
+@dataclass(frozen=True, slots=True)
+class Kitchen:
+    """What all objects of one data set share."""
+
+    survey: str
+    channels: tuple[str, ...]
+    size_px: int
+    bands: str
+    frames_at_most: int
+    level: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One object, ready to be written."""
+
+    order: Order
+    series: Series
+    truth: dict[str, Any]
+
+
+class UnseenError(RuntimeError):
+    """An object that the survey never detects however often it is drawn: a fault of the population."""
+
+
+def kitchen_of(recipe: Recipe, survey: str, seed: int, size_px: int | None = None, level: int | None = None) -> Kitchen:
+    """Settle what a recipe leaves to the survey."""
+    return Kitchen(
+        survey=survey,
+        channels=recipe.channels[survey],
+        size_px=recipe.size_px[survey] if size_px is None else size_px,
+        bands=recipe.bands.get(survey, BANDS),
+        frames_at_most=recipe.frames_at_most,
+        level=recipe.level if level is None else level,
+        seed=seed,
+    )
+
+
+def draw(order: Order, kitchen: Kitchen) -> Drawn:
+    """Draw one object: its physics, the frames that the survey would give, their photometry.
+
+    Raises
+    ------
+    UnseenError
+        When no attempt has a frame.
+    """
+    for attempt in range(ATTEMPTS):
+        object_id = order.object_id + attempt * ID_STRIDE
+        obj = population.draw_object(
+            kitchen.seed,
+            kitchen.survey,
+            order.true_class,
+            object_id,
+            order.mode,
+            kitchen.level,
+            sample="photo" if order.photometric else "spec",
+            labelled_as=order.label if order.photometric else None,
+        )
+        if obj is None:
+            continue
+        visits = frames_of(obj, kitchen)
+        if len(visits):
+            break
+    else:
+        raise UnseenError(f"{kitchen.survey} never sees object {order.object_id} ({order.true_class}, {order.mode})")
+    rng = np.random.default_rng([kitchen.seed, SURVEYS.index(kitchen.survey), object_id, PIXEL_STREAM])
+    frames = products.render_frames(obj, kitchen.size_px, kitchen.channels, visits, kitchen.level, rng)
+    flux_N, flux_error_N = photometry.of_frames(frames, kitchen.channels, kitchen.survey)
+    compacted = [compact(pixels_CHW) for pixels_CHW in frames.pixels_NCHW]
+    schedule = obj.schedule
+    series = Series(
+        pixels_TCHW=np.stack([pixels for pixels, _ in compacted]),
+        scale_TC=np.stack([scale for _, scale in compacted]),
+        band_T=schedule.band_T[visits].astype(np.int8),
+        time_T=schedule.time_T[visits],
+        flux_T=flux_N.astype(np.float32),
+        flux_error_T=flux_error_N.astype(np.float32),
+    )
+    truth = {
+        **{name: value for name, value in obj.truth.items() if name not in ("object_id", "label", "split")},
+        "drawn_id": object_id,
+        "true_class": order.true_class,
+        "label_mode": order.mode,
+        "first_mjd": float(schedule.time_T[visits[0]]),
+        "true_flux_T": obj.flux_T[visits],
+        "visit_T": visits,
+    }
+    return Drawn(order, series, truth)
+
+
+def frames_of(obj: SimulatedObject, kitchen: Kitchen) -> NDArray[np.int64]:
+    """Which visits become frames: SDSS gives all of them, an alert stream those with a detection."""
+    schedule = obj.schedule
+    wanted_T = np.isin(schedule.band_T, [BANDS.index(band) for band in kitchen.bands])
+    if kitchen.survey == "sdss":
+        return np.flatnonzero(wanted_T)[: kitchen.frames_at_most]
+    return np.flatnonzero(wanted_T & selection.detections(obj))[: kitchen.frames_at_most]
+
+
+def write_dataset(
+    recipe: Recipe,
+    survey: str,
+    seed: int,
+    folder: Path,
+    *,
+    mode: str | None = None,
+    level: int | None = None,
+    size_px: int | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Make a data set, or go on with an interrupted one.
+
+    Raises
+    ------
+    DatasetError
+        When the folder holds something else or cannot be written.
+    RecipeError
+        When the recipe does not know the survey.
+    """
+    orders = plan(recipe, survey, seed, mode, level)
+    kitchen = kitchen_of(recipe, survey, seed, size_px, level)
+    asked = {**recipe.source, "stamps": recipe.source["stamps"][survey], "size_px": kitchen.size_px}
+    asked |= {"level": kitchen.level, "mode": mode}
+    writer = DatasetWriter(folder, survey, kitchen.channels, kitchen.size_px, CLASSES, asked, seed, version("ictc"))
+    with writer:
+        progress(len(writer), len(orders))
+        for drawn in in_order(partial(draw, kitchen=kitchen), orders[len(writer) :], workers):
+            order = drawn.order
+            writer.append(order.object_id, order.label, order.split, order.fold, drawn.series, drawn.truth)
+            progress(len(writer), len(orders))
