@@ -85,6 +85,10 @@ class Classifier:
         self._predictor = predictor
         self.card = predictor.card
 
+    def warm_up(self) -> None:
+        """Compute once at the largest shapes, so that the first alert does not wait for it."""
+        self._predictor.warm_up()
+
     def embed(self, groups: Sequence[Series]) -> list[NDArray[np.float32]]:
         """One embedding per group of up to ``card.group_size`` frames."""
         return _in_batches(lambda rows: list(self._predictor.embed(rows)), groups, GROUPS_AT_ONCE)
@@ -153,6 +157,11 @@ def load_classifiers(
             "with --allow-untrained"
         )
     return classifiers
+
+
+def use_threads(count: int) -> None:
+    """Let the network use so many processor threads."""
+    torch.set_num_threads(count)
 
 
 def _in_batches(compute: Callable[[Sequence[Row]], list[Result]], rows: Sequence[Row], limit: int) -> list[Result]:

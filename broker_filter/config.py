@@ -159,9 +159,10 @@ class RegistrySettings(Section):
 class ModelSettings(Section):
     """Which network classifies, and where."""
 
-    weights: Path | None = None
-    """safetensors file with its JSON beside it; the weights that the package ships when not given"""
-    device: Literal["cpu", "cuda"] = "cpu"
+    weights: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    """one for each survey to read: a safetensors file with its JSON beside it, or the name of a survey (ztf, lsst) for
+    the weights that the package ships; all that it ships when not given"""
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
     """asked for and absent: the service stops and says so"""
     allow_untrained: bool = False
     """publish from a network that was never trained"""
@@ -181,9 +182,13 @@ class StoreSettings(Section):
     url: SecretStr | None = None
     """redis://[user:password@]host:port/db of the shared store"""
     frame_limit: Annotated[int, Field(ge=3, le=1000)] = 99
-    """observations kept of one object"""
+    """most observations of one object that a classification reads; a network may read fewer"""
+    object_limit: PositiveInt = 10_000_000
+    """objects kept; the longest silent go first"""
     byte_limit: Annotated[int, Field(ge=2**24)] = 16 * 2**30
-    """bytes kept of all objects; the longest silent objects go first"""
+    """bytes kept of all objects; the longest silent go first"""
+    sync: bool = True
+    """wait for the disk after each batch; without, a crash of the machine (not of the process) can lose some"""
 
     @model_validator(mode="after")
     def _redis_has_url(self) -> "StoreSettings":
@@ -203,6 +208,8 @@ class BatchSettings(Section):
     """age of its first alert that closes a batch"""
     queue_limit: PositiveInt = 4
     """closed batches that may wait for the worker before partitions are paused"""
+    decode_threads: PositiveInt = 2
+    """alerts decoded at a time"""
 
 
 class OutputSettings(Section):
@@ -210,8 +217,8 @@ class OutputSettings(Section):
 
     topic: str = "ictc-classifications"
     """must exist, unless create_topics"""
-    format: Literal["container", "confluent", "elasticc"] = "container"
-    """Avro object container; Confluent-framed Avro; the ELAsTiCC brokerClassification"""
+    format: Literal["container", "confluent", "json", "elasticc", "elasticc-container"] = "container"
+    """Avro object container; Confluent-framed Avro; JSON; the ELAsTiCC brokerClassification, bare or in a container"""
     schema_id: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     """Confluent schema id to write; asked from (or registered with) the registry when not given"""
     broker_name: str = "ICTC"

@@ -1,0 +1,213 @@
+"""Batches of messages in, finished tickets out: process, deliver, settle, in a thread of its own. Knows no consumer.
+
+A failure that may pass is met by trying the same step again, with growing waits; any other ends the service.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from broker_filter.books import Books
+from broker_filter.buffer import StoreStats
+from broker_filter.config import LifeSettings
+from broker_filter.errors import FatalError, RetryableError
+from broker_filter.health import Health
+from broker_filter.logs import facts, logger
+from broker_filter.metrics import Metrics
+from broker_filter.offsets import Ticket
+from broker_filter.outcome import BatchResult, Outcome
+from broker_filter.records import Message, Rejected
+
+STATS_EVERY_S = 5.0
+log = logger("worker")
+T = TypeVar("T")
+
+
+class Works(Protocol):
+    """What is asked of the pipeline."""
+
+    def process(self, messages: Sequence[Message]) -> BatchResult: ...
+    def settle(self, result: BatchResult) -> None: ...
+
+
+class Delivers(Protocol):
+    """What is asked of the sink."""
+
+    def deliver(self, outcomes: Sequence[Outcome]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages that are worked on together."""
+
+    messages: tuple[Message, ...]
+    ticket: Ticket
+    opened_s: float  # monotonic time at which its first message came
+
+
+class _AbandonedError(Exception):
+    """The service ends, and does not wait for another attempt."""
+
+
+class Worker:
+    """One thread that works on batches in their order.
+
+    Parameters
+    ----------
+    queue_limit
+        Batches that may wait.
+    stats
+        How full the store is.
+    """
+
+    def __init__(
+        self,
+        pipeline: Works,
+        sink: Delivers,
+        books: Books,
+        metrics: Metrics,
+        health: Health,
+        life: LifeSettings,
+        queue_limit: int,
+        stats: Callable[[], StoreStats] | None = None,
+    ) -> None:
+        self._pipeline, self._sink, self._books, self._metrics, self._health = pipeline, sink, books, metrics, health
+        self._life, self._stats = life, stats
+        self._waiting: queue.Queue[Batch | None] = queue.Queue()
+        self._queue_limit = queue_limit
+        self._finished: queue.SimpleQueue[Ticket] = queue.SimpleQueue()
+        self._abandon = threading.Event()
+        self._error: BaseException | None = None
+        self._stats_due_s, self._evicted = 0.0, 0
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    @property
+    def full(self) -> bool:
+        """True while as many batches wait as may."""
+        return self._waiting.qsize() >= self._queue_limit
+
+    def submit(self, batch: Batch) -> None:
+        """Put a batch in the queue; it is never refused."""
+        self._waiting.put(batch)
+
+    def finished(self, timeout_s: float = 0.0) -> list[Ticket]:
+        """Tickets of batches that are delivered and settled, waiting for the first at most ``timeout_s``.
+
+        Raises
+        ------
+        FatalError
+            What ended the worker.
+        """
+        tickets: list[Ticket] = []
+        try:
+            tickets.append(self._finished.get(timeout=timeout_s) if timeout_s > 0 else self._finished.get_nowait())
+            while True:
+                tickets.append(self._finished.get_nowait())
+        except queue.Empty:
+            pass
+        if not tickets and self._error is not None:
+            raise self._error
+        return tickets
+
+    def stop(self, timeout_s: float) -> bool:
+        """Finish what waits, but for at most ``timeout_s``, then give up; True when all was finished."""
+        self._waiting.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        drained = not self._thread.is_alive()
+        self._abandon.set()
+        if not drained:
+            self._thread.join(1.0)
+        return drained
+
+    def _run(self) -> None:
+        try:
+            while not self._abandon.is_set() and (batch := self._waiting.get()) is not None:
+                self._work(batch)
+        except _AbandonedError:
+            return
+        except FatalError as error:
+            self._error = error
+        except Exception as error:  # the service's own loop: whatever it is, nothing more is committed
+            log.error("unforeseen failure", exc_info=error)
+            self._error = FatalError(f"unforeseen failure, please report it: {type(error).__name__}: {error}")
+
+    def _work(self, batch: Batch) -> None:
+        waited_s = time.monotonic() - batch.opened_s
+        result = self._until_it_works(lambda: self._pipeline.process(batch.messages), "process")
+        begun_s = time.monotonic()
+        self._until_it_works(lambda: self._sink.deliver(result.outcomes), "deliver")
+        delivered_s = time.monotonic()
+        self._until_it_works(lambda: self._pipeline.settle(result), "settle")
+        settled_s = time.monotonic()
+        self._finished.put(batch.ticket)
+        self._health.progressed()
+        self._books.enter(result)
+        metrics = self._metrics
+        metrics.observe("ictc_stage_duration_seconds", delivered_s - begun_s, stage="deliver")
+        metrics.observe("ictc_stage_duration_seconds", settled_s - delivered_s, stage="settle")
+        metrics.observe("ictc_batch_alerts", len(batch.messages))
+        metrics.observe("ictc_batch_wait_seconds", waited_s)
+        metrics.set("ictc_last_progress_timestamp_seconds", time.time())
+        self._tell(batch, result, waited_s, settled_s)
+        if self._stats is not None and settled_s >= self._stats_due_s:
+            self._stats_due_s = settled_s + STATS_EVERY_S
+            self._measure_store(self._stats())
+
+    def _until_it_works(self, step: Callable[[], T], name: str) -> T:
+        wait_s, attempt = self._life.retry_first_s, 0
+        while True:
+            try:
+                return step()
+            except RetryableError as error:
+                attempt += 1
+                if self._life.retry_limit is not None and attempt > self._life.retry_limit:
+                    raise FatalError(f"gave up after {attempt} attempts to {name} a batch: {error}") from error
+                self._health.in_trouble(str(error))
+                self._metrics.count("ictc_batch_retries")
+                log.warning(
+                    "%s failed, next attempt in %.1f s", name, wait_s, extra=facts(error=str(error), attempt=attempt)
+                )
+                if self._abandon.wait(wait_s):
+                    raise _AbandonedError from error
+                wait_s = min(2 * wait_s, self._life.retry_longest_s)
+
+    def _tell(self, batch: Batch, result: BatchResult, waited_s: float, now_s: float) -> None:
+        log.info(
+            "batch",
+            extra=facts(
+                alerts=len(batch.messages),
+                classified=result.accounts.classified,
+                not_classified=sum(result.accounts.not_classified.values()),
+                rejected=sum(result.accounts.rejected.values()),
+                revisions=result.accounts.revisions,
+                waited_s=round(waited_s, 4),
+                total_s=round(now_s - batch.opened_s, 4),
+            ),
+        )
+        for outcome in result.outcomes:
+            if isinstance(outcome.result, Rejected):
+                origin = outcome.message.origin
+                log.warning(
+                    "rejected",
+                    extra=facts(
+                        reason=str(outcome.result.reason),
+                        detail=outcome.result.detail,
+                        topic=origin.source,
+                        partition=origin.partition,
+                        offset=origin.offset,
+                    ),
+                )
+
+    def _measure_store(self, stats: StoreStats) -> None:
+        self._metrics.set("ictc_series_held", stats.objects)
+        self._metrics.set("ictc_series_bytes", stats.bytes)
+        self._metrics.count("ictc_series_evicted", max(stats.evicted_objects - self._evicted, 0))
+        self._evicted = max(stats.evicted_objects, self._evicted)
