@@ -27,15 +27,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from model.grouped import GroupedNetwork, central_crop, cut_groups
+from model.grouped import GroupedNetwork, cut_groups
 from model.network import Frames, LightCurve
-from model.series import BANDS
+from model.pixel_standard import SDSS_MEAN_NJY, SDSS_SIGMA_NJY, PixelStandard, Table, check_tables
 
-NJY_PER_MAGGY = 3.631e12  # AB: a source of magnitude 0 has 3631 Jy
-# Mean and standard deviation of the authors' SDSS pixels in u, g, r, i, z (maggies per pixel); they had no y band, and
-# it takes the values of z.
-SDSS_MEAN_MAGGY = (1.17335142e-11, 2.41511189e-11, 5.53039069e-11, 5.17518492e-11, 9.30239258e-11, 9.30239258e-11)
-SDSS_SIGMA_MAGGY = (1.87221809e-10, 7.85509139e-11, 1.42964490e-10, 2.15037795e-10, 3.89587566e-10, 3.89587566e-10)
 BAND_VECTORS = 10  # rows of the band embedding; more than there are bands, as published
 FEATURE_WIDTH = 256
 
@@ -56,16 +51,13 @@ class ConvEntionConfig:
     dropout: float = 0.5
     attention: str = "linear"  # "linear" | "quadratic": O(T) and O(T^2), the same function
     # Standardisation of pixels by band (index in model.series.BANDS) and channel, nJy per pixel.
-    mean_njy: tuple[tuple[float, ...], ...] = tuple((m * NJY_PER_MAGGY,) for m in SDSS_MEAN_MAGGY)
-    sigma_njy: tuple[tuple[float, ...], ...] = tuple((s * NJY_PER_MAGGY,) for s in SDSS_SIGMA_MAGGY)
+    mean_njy: Table = SDSS_MEAN_NJY
+    sigma_njy: Table = SDSS_SIGMA_NJY
 
     def __post_init__(self) -> None:
         if self.attention not in ("linear", "quadratic"):
             raise ValueError(f"attention is {self.attention!r}: choose 'linear' or 'quadratic'")
-        for name in ("mean_njy", "sigma_njy"):
-            table = getattr(self, name)
-            if len(table) != len(BANDS) or any(len(row) != self.channels for row in table):
-                raise ValueError(f"{name} needs {len(BANDS)} bands x {self.channels} channels, got {table}")
+        check_tables(self.channels, mean_njy=self.mean_njy, sigma_njy=self.sigma_njy)
         if self.embedding_channels % self.heads:
             raise ValueError(f"{self.embedding_channels} channels cannot be shared by {self.heads} heads")
 
@@ -82,6 +74,7 @@ class ConvEntion(GroupedNetwork):
         self.group_size = config.group_size
         self.group_limit = math.ceil(config.frame_limit / config.group_size)
         self.feature_width = FEATURE_WIDTH
+        self.pixel_standard = PixelStandard(config.mean_njy, config.sigma_njy, config.size)
         self.band_map = nn.Embedding(BAND_VECTORS, config.size**2, padding_idx=0)
         self.stem = Stem(config)
         side = self.stem.output_side(config.size)
@@ -91,12 +84,8 @@ class ConvEntion(GroupedNetwork):
         self.dropout = nn.Dropout(config.dropout)
         self.dense = nn.Linear(math.prod(self.embedding_shape), FEATURE_WIDTH)
         self.output = nn.Linear(FEATURE_WIDTH, config.class_count)
-        self.mean_LC: Tensor
-        self.sigma_LC: Tensor
         self.position_GD11: Tensor
         self.padding_Dhw: Tensor | None
-        self.register_buffer("mean_LC", torch.tensor(config.mean_njy), persistent=False)
-        self.register_buffer("sigma_LC", torch.tensor(config.sigma_njy), persistent=False)
         position = sinusoid(self.group_limit, config.embedding_channels)[..., None, None]
         self.register_buffer("position_GD11", position, persistent=False)
         self.register_buffer("padding_Dhw", None, persistent=False)
@@ -107,20 +96,16 @@ class ConvEntion(GroupedNetwork):
 
     def standardise(self, frames: Frames) -> Tensor:
         """Standardised pixels with the map of the band as one more channel: [N, C + 1, S, H, W]; 0 on padding."""
-        size, band_NS = self.config.size, frames.curve.band_BT
-        pixels = central_crop(frames.pixels_BTCHW, size)
-        observed = central_crop(frames.pixel_mask_BTCHW, size)
-        standard = (pixels - self.mean_LC[band_NS][..., None, None]) / self.sigma_LC[band_NS][..., None, None]
-        standard = torch.where(observed, standard, torch.zeros_like(standard))
-        maps = self.band_map(band_NS).unflatten(-1, (1, size, size))
-        return torch.cat([standard, maps], 2).transpose(1, 2)
+        size = self.config.size
+        maps = self.band_map(frames.curve.band_BT).unflatten(-1, (1, size, size))
+        return torch.cat([self.pixel_standard(frames), maps], 2).transpose(1, 2)
 
     def padding_embedding(self) -> Tensor:
         """Map [D, h, w] of a group without any frame: the stem's answer to zeros."""
         if self.padding_Dhw is not None:
             return self.padding_Dhw
         c = self.config
-        zeros = self.mean_LC.new_zeros((1, c.channels + 1, c.group_size, c.size, c.size))
+        zeros = self.position_GD11.new_zeros((1, c.channels + 1, c.group_size, c.size, c.size))
         return self.stem(zeros)[0]
 
     def embed_series(self, frames: Frames) -> Tensor:

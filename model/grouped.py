@@ -65,6 +65,10 @@ class GroupedNetwork(nn.Module):
         """Logits [B, K] of whole series: the entry for training."""
         return self.head(self.features(frames))
 
+    def extra_loss(self) -> Tensor | None:
+        """A loss of the weights themselves, for the whole training set: divide it by the number of its objects."""
+        return None
+
     def prepare_for_inference(self) -> None:
         """Fold and cache what no longer changes. After this the network must not be trained; ``eval`` mode only."""
         self.eval()
@@ -123,3 +127,9 @@ def central_crop(values: Tensor, size: int) -> Tensor:
         raise ValueError(f"stamps of {height} x {width} pixels, but the network reads {size} x {size}: pad them first")
     top, left = height // 2 - size // 2, width // 2 - size // 2
     return values[..., top : top + size, left : left + size]
+
+
+def last_frame(mask_BT: Tensor) -> Tensor:
+    """Index [B] of the last real frame; 0 where there is none."""
+    index_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
+    return (mask_BT * index_T).amax(1)

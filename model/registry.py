@@ -11,15 +11,21 @@ Every network is a :class:`model.grouped.GroupedNetwork`. What training may rely
 
 import dataclasses
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
-from model.convention import ConvEntion, ConvEntionConfig
 from model.grouped import GroupedNetwork
-from model.vigil import Vigil, VigilConfig
 
-NETWORKS: dict[str, tuple[type, type[GroupedNetwork]]] = {
-    ConvEntion.name: (ConvEntionConfig, ConvEntion),
-    Vigil.name: (VigilConfig, Vigil),
+# Name -> module, config and network. A module is imported when its network is first asked for: the service need not
+# load what only a comparator needs.
+NETWORKS = {
+    "convention": ("model.convention", "ConvEntionConfig", "ConvEntion"),
+    "vigil": ("model.vigil", "VigilConfig", "Vigil"),
+    "cnn_rnn": ("model.comparators.cnn_rnn", "CnnRnnConfig", "CnnRnn"),
+    "sits_bert": ("model.comparators.sits_bert", "SitsBertConfig", "SitsBert"),
+    "scone": ("model.comparators.scone", "SconeConfig", "Scone"),
+    "supernnova": ("model.comparators.supernnova", "SuperNNovaConfig", "SuperNNova"),
+    "lstm": ("model.comparators.lstm", "LstmConfig", "Lstm"),
 }
 
 
@@ -33,9 +39,7 @@ def build(config: Mapping[str, Any]) -> GroupedNetwork:
     """
     settings = dict(config)
     name = settings.pop("network", None)
-    if name not in NETWORKS:
-        raise ValueError(f"network is {name!r}: choose one of {', '.join(sorted(NETWORKS))}")
-    config_class, network_class = NETWORKS[name]
+    config_class, network_class = _classes(name)
     known = {field.name for field in dataclasses.fields(config_class)}
     if unknown := settings.keys() - known:
         raise ValueError(f"{name} has no setting {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
@@ -49,10 +53,16 @@ def describe(network: GroupedNetwork) -> dict[str, Any]:
 
 def accepted(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of ``settings`` that network ``name`` has: so that one set of facts can be offered to any network."""
+    known = {field.name for field in dataclasses.fields(_classes(name)[0])}
+    return {key: value for key, value in settings.items() if key in known}
+
+
+def _classes(name: object) -> tuple[Any, type[GroupedNetwork]]:
     if name not in NETWORKS:
         raise ValueError(f"network is {name!r}: choose one of {', '.join(sorted(NETWORKS))}")
-    known = {field.name for field in dataclasses.fields(NETWORKS[name][0])}
-    return {key: value for key, value in settings.items() if key in known}
+    module, config_class, network_class = NETWORKS[str(name)]
+    loaded = import_module(module)
+    return getattr(loaded, config_class), getattr(loaded, network_class)
 
 
 def _frozen(value: Any) -> Any:

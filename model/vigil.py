@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from model.grouped import GroupedNetwork, central_crop
+from model.grouped import GroupedNetwork, central_crop, last_frame
 from model.network import Frames, LightCurve
 from model.series import BANDS
 
@@ -316,12 +316,6 @@ def flux_features(curve: LightCurve) -> Tensor:
         known_BT.to(flux_BT.dtype),
     ]
     return torch.stack(features, -1)
-
-
-def last_frame(mask_BT: Tensor) -> Tensor:
-    """Index [B] of the last real frame; 0 where there is none."""
-    index_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
-    return (mask_BT * index_T).amax(1)
 
 
 def pad_to(embeddings_BTD: Tensor, curve: LightCurve, length: int) -> tuple[Tensor, LightCurve]:

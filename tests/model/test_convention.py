@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from model import registry
-from model.convention import NJY_PER_MAGGY, ConvEntion, CountedBatchNorm
+from model.convention import ConvEntion, CountedBatchNorm
 from model.grouped import cut_groups, select_rows
 from model.network import Frames, collate
+from model.pixel_standard import NJY_PER_MAGGY
 from model.series import Series
 
 SMALL = {"network": "convention", "size": 21, "width": 0.125, "frame_limit": 15, "dropout": 0.0}
