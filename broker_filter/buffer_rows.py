@@ -169,7 +169,19 @@ def sortable_time(time_mjd: float) -> bytes:
 
 def sortable_order(time_mjd: float, alert_id: int) -> bytes:
     """16 bytes that sort as (time, alert id) does."""
-    return sortable_time(time_mjd) + _TIME.pack(alert_id + _SIGN)
+    return sortable_time(time_mjd) + sortable_id(alert_id)
+
+
+def sortable_id(alert_id: int) -> bytes:
+    """8 bytes that sort as the alert id does."""
+    return _TIME.pack(alert_id + _SIGN)
+
+
+def parse_order(sortable: bytes) -> tuple[float, int]:
+    """The inverse of :func:`sortable_order`."""
+    time_bits, number = _ORDER.unpack(sortable)
+    bits = time_bits ^ (_SIGN if time_bits & _SIGN else _ALL)
+    return struct.unpack("<d", struct.pack("<Q", bits))[0], number - _SIGN
 
 
 def object_prefix(key: str) -> bytes:

@@ -1,0 +1,352 @@
+"""What every series store promises, asked of the embedded one and of a real Redis server."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fake_stream as fake
+import numpy as np
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker_filter import buffer_rows as rows
+from broker_filter.buffer import Change, CorruptStoreError, Embedding, FrameKey, SeriesStore, surplus
+from broker_filter.buffer_lmdb import LmdbSeriesStore
+from broker_filter.buffer_redis import RedisSeriesStore
+from broker_filter.errors import ConfigurationError, FatalError, RetryableError
+from broker_filter.records import Observation
+
+OpenStore = Callable[..., SeriesStore]
+
+
+@pytest.fixture(scope="session")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A Redis server on loopback, for as long as the tests run."""
+    binary = shutil.which("redis-server") or shutil.which("valkey-server")
+    if binary is None:
+        pytest.skip("no redis-server or valkey-server: install one to test the shared store")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("redis")
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), "--appendonly", "yes"]
+    with subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL) as server:
+        with redis.Redis(port=port) as client:
+            for _ in range(100):
+                try:
+                    client.ping()
+                    break
+                except redis.exceptions.ConnectionError:
+                    time.sleep(0.05)
+        yield port
+        server.terminate()
+
+
+@pytest.fixture(params=["lmdb", "redis"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+    """Opens the same store again and again; the test may close it in between."""
+    opened: list[SeriesStore] = []
+    port = request.getfixturevalue("redis_port") if request.param == "redis" else 0
+
+    def reopen(**limits: int) -> SeriesStore:
+        if request.param == "redis":
+            url = f"redis://127.0.0.1:{port}"
+            opened.append(RedisSeriesStore(url, namespace=f"test{hash(tmp_path)}", **limits))
+        else:
+            opened.append(LmdbSeriesStore(tmp_path / "store", sync=False, **({"max_bytes": 64 << 20} | limits)))
+        return opened[-1]
+
+    yield reopen
+    for store in opened:
+        store.close()
+
+
+def settle(store: SeriesStore, key: str, *ids: int, hold: int = 100, group: int = 1, **more: object) -> None:
+    store.settle([Change(key, ids, hold, group, **more)])
+
+
+def ids_of(store: SeriesStore, key: str) -> list[int]:
+    """What is held, seen by adding something long known."""
+    probe = fake.observation(10**9, 1.0)
+    return [i for i in store.add([(key, probe)])[key].heads["alert_id"].tolist() if i != 10**9]
+
+
+def test_series_are_ordered_by_time_then_alert_id(open_store: OpenStore) -> None:
+    """Whatever the order of arrival, a series is in order of time, ties by alert id."""
+    store = open_store()
+    arrivals = [(5, 60_002.0), (9, 60_001.0), (2, 60_001.0), (1, 60_003.0)]
+    held = store.add([("ztf/a", fake.observation(i, t)) for i, t in arrivals])["ztf/a"]
+    assert held.heads["alert_id"].tolist() == [2, 9, 5, 1]
+    assert not held.heads["settled"].any()
+
+
+def test_adding_twice_changes_nothing(open_store: OpenStore) -> None:
+    """An observation is identified by its alert id, in one batch and across batches."""
+    store = open_store()
+    one = fake.observation(1)
+    held = store.add([("ztf/a", one), ("ztf/a", one)])["ztf/a"]
+    assert len(held.heads) == 1
+    settle(store, "ztf/a", 1)
+    again = store.add([("ztf/a", fake.observation(1, 60_000.5))])["ztf/a"]
+    assert again.heads["time_mjd"].tolist() == [60_000.0]
+    assert again.heads["settled"].all()
+    assert store.stats().observations == 1
+
+
+def test_settled_observations_survive_reopening(open_store: OpenStore) -> None:
+    """What was settled is there after a restart, pixel for pixel."""
+    store = open_store()
+    first = fake.observation(1)
+    store.add([("ztf/a", first)])
+    settle(store, "ztf/a", 1)
+    store.close()
+    store = open_store()
+    held = store.add([("ztf/a", fake.observation(2, 60_001.0))])["ztf/a"]
+    assert held.heads["settled"].tolist() == [1, 0]
+    frame = FrameKey("ztf/a", 60_000.0, 1)
+    read = store.pixels([frame])[frame]
+    np.testing.assert_array_equal(read.pixels, first.pixels)
+    np.testing.assert_array_equal(read.scale_njy, first.scale_njy)
+
+
+def test_whole_groups_leave_a_full_series(open_store: OpenStore) -> None:
+    """A full series loses its oldest groups, counts them, and refuses what is older than they were."""
+    store = open_store()
+    store.add([("ztf/a", fake.observation(i, 60_000.0 + i)) for i in range(10)])
+    settle(store, "ztf/a", *range(10), hold=6, group=3)
+    late = fake.observation(99, 60_004.5)
+    held = store.add([("ztf/a", late)])["ztf/a"]
+    assert held.dropped == 6
+    assert held.horizon == (60_005.0, 5)
+    assert held.heads["alert_id"].tolist() == [6, 7, 8, 9]
+    assert store.stats().observations == 4
+
+
+def test_embeddings_are_kept_until_their_group_leaves(open_store: OpenStore) -> None:
+    """Embeddings come back as they were, and leave with their group."""
+    store = open_store()
+    store.add([("ztf/a", fake.observation(i, 60_000.0 + i)) for i in range(6)])
+    kept = {r: Embedding(bytes([r]) * 16, np.arange(r, r + 4, dtype=np.float32)) for r in (0, 3)}
+    settle(store, "ztf/a", *range(6), hold=6, group=3, embeddings=kept)
+    held = store.add([("ztf/a", fake.observation(7, 60_009.0))])["ztf/a"]
+    assert set(held.embeddings) == {0, 3}
+    assert held.embeddings[3].tag == b"\3" * 16
+    np.testing.assert_array_equal(held.embeddings[3].values, kept[3].values)
+    settle(store, "ztf/a", 7, hold=6, group=3)
+    assert set(store.add([("ztf/a", fake.observation(8, 60_010.0))])["ztf/a"].embeddings) == {3}
+
+
+def test_longest_silent_objects_leave_a_full_store(open_store: OpenStore) -> None:
+    """Beyond the limit on objects, those whose newest observation is oldest go, and are counted."""
+    store = open_store(max_objects=3)
+    for i, days in enumerate([3, 1, 2, 4, 5]):
+        store.add([(f"ztf/{i}", fake.observation(i, 60_000.0 + days))])
+        settle(store, f"ztf/{i}", i)
+    assert store.stats().objects == 3
+    assert store.stats().evicted_objects == 2
+    assert ids_of(store, "ztf/1") == []
+    assert ids_of(store, "ztf/4") == [4]
+
+
+def test_bytes_are_bounded(open_store: OpenStore) -> None:
+    """The limit on bytes holds while objects keep coming."""
+    store = open_store(max_bytes=200_000)
+    for i in range(60):
+        store.add([(f"ztf/{i}", fake.observation(i, 60_000.0 + i, size_px=63))])
+        settle(store, f"ztf/{i}", i)
+    stats = store.stats()
+    assert 100_000 < stats.bytes <= 200_000
+    assert stats.objects + stats.evicted_objects == 60
+
+
+def test_bytes_do_not_creep(open_store: OpenStore) -> None:
+    """The count of bytes is exact: what leaves takes its share along, embeddings too."""
+    store, sizes = open_store(max_objects=1), set()
+    for i in range(5):
+        store.add([(f"ztf/{i}", fake.observation(j, 60_000.0 + i + j / 100)) for j in range(7)])
+        kept = {r: Embedding(bytes(16), np.zeros(9, np.float32)) for r in (0, 3)}
+        settle(store, f"ztf/{i}", *range(7), hold=5, group=3, embeddings=kept)
+        settle(store, f"ztf/{i}", hold=5, group=3, embeddings={3: kept[3]})
+        stats = store.stats()
+        sizes.add((stats.objects, stats.observations, stats.bytes))
+    assert len(sizes) == 1
+    assert sizes.pop()[:2] == (1, 4)
+
+
+def test_keys_that_begin_alike_are_apart(open_store: OpenStore) -> None:
+    """An object whose name begins with another's has a series of its own."""
+    store = open_store()
+    store.add([("ztf/a", fake.observation(1)), ("ztf/ab", fake.observation(2)), ("ztf/a:h", fake.observation(3))])
+    store.settle([Change("ztf/a", (1,), 9, 1), Change("ztf/ab", (2,), 9, 1), Change("ztf/a:h", (3,), 9, 1)])
+    assert ids_of(store, "ztf/a") == [1]
+    assert ids_of(store, "ztf/ab") == [2]
+
+
+def test_pixels_of_unknown_frames_are_missing(open_store: OpenStore) -> None:
+    """A frame that has left is missing from the answer."""
+    assert open_store().pixels([FrameKey("ztf/a", 60_000.0, 1)]) == {}
+
+
+def test_two_batches_in_flight_see_each_other(open_store: OpenStore) -> None:
+    """A batch sees what an earlier one brought, before either is settled."""
+    store = open_store()
+    store.add([("ztf/a", fake.observation(1, 60_000.0))])
+    held = store.add([("ztf/a", fake.observation(2, 60_001.0))])["ztf/a"]
+    assert held.heads["alert_id"].tolist() == [1, 2]
+    settle(store, "ztf/a", 1)
+    settle(store, "ztf/a", 2)
+    assert store.add([("ztf/a", fake.observation(2, 60_001.0))])["ztf/a"].heads["settled"].tolist() == [1, 1]
+
+
+def test_embedded_store_has_one_owner(tmp_path: Path) -> None:
+    """A second owner of the folder is refused with the remedy, and may come after the first has gone."""
+    first = LmdbSeriesStore(tmp_path, max_bytes=1 << 20)
+    with pytest.raises(ConfigurationError, match="own folder"):
+        LmdbSeriesStore(tmp_path, max_bytes=1 << 20)
+    first.close()
+    first.close()
+    LmdbSeriesStore(tmp_path, max_bytes=1 << 20).close()
+
+
+def test_embedded_store_keeps_nothing_unsettled(tmp_path: Path) -> None:
+    """What was not delivered before a crash is not in the file, so that its messages count as new."""
+    store = LmdbSeriesStore(tmp_path, max_bytes=1 << 20)
+    store.add([("ztf/a", fake.observation(1))])
+    store.close()
+    store = LmdbSeriesStore(tmp_path, max_bytes=1 << 20)
+    assert len(store.add([("ztf/a", fake.observation(2))])["ztf/a"].heads) == 1
+    store.close()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from broker_filter.buffer import Change
+from broker_filter.buffer_lmdb import LmdbSeriesStore
+from broker_filter.records import Observation
+store = LmdbSeriesStore(Path(sys.argv[1]), max_bytes=64 << 20)
+pixels, scale = np.ones((1, 32, 32), np.float16), np.ones(1, np.float32)
+start = store.stats().observations // 8
+for batch in range(start, 100_000):
+    keys = [f"ztf/{o}" for o in range(8)]
+    store.add([(key, Observation(batch, 60_000.0 + batch, 1, 2.0, 3.0, pixels, scale)) for key in keys])
+    store.settle([Change(key, (batch,), 10_000, 1) for key in keys])
+    print(batch, flush=True)
+"""
+
+
+def test_killed_embedded_store_holds_whole_settled_batches(tmp_path: Path) -> None:
+    """After kill -9 every acknowledged batch is there, and no part of another."""
+    for attempt in range(4):
+        command = [sys.executable, "-c", WRITER, str(tmp_path / "store")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            for _ in range(5 + 7 * attempt):
+                acknowledged = int(writer.stdout.readline())
+            os.kill(writer.pid, signal.SIGKILL)
+            acknowledged = max([acknowledged, *map(int, writer.stdout.read().split())])
+        store = LmdbSeriesStore(tmp_path / "store", max_bytes=64 << 20)
+        held = store.add([(f"ztf/{o}", fake.observation(10**6, 1e6)) for o in range(8)])
+        lengths = {len(series.heads) - 1 for series in held.values()}
+        store.close()
+        assert len(lengths) == 1
+        assert lengths.pop() in (acknowledged + 1, acknowledged + 2)
+
+
+def test_full_file_evicts_or_says_what_to_do(tmp_path: Path) -> None:
+    """When the file cannot hold a batch even after evicting, the message names the limit and the remedy."""
+    store = LmdbSeriesStore(tmp_path, max_bytes=1 << 20)
+    huge = [(f"ztf/{i}", fake.observation(i, size_px=512)) for i in range(150)]
+    store.add(huge)
+    with pytest.raises(FatalError, match=r"limit 1048576 bytes.*raise store"):
+        store.settle([Change(key, (o.alert_id,), 9, 1) for key, o in huge])
+    store.close()
+
+
+def test_damaged_rows_are_refused() -> None:
+    """A row that is cut off or of another version is refused with the remedy."""
+    row = rows.encode_observation(fake.observation(1), settled=True)
+    for damaged in (row[:-1], row[:10], b"\7" + row[1:], b""):
+        with pytest.raises(CorruptStoreError, match="rebuild"):
+            rows.decode_pixels(damaged)
+    embedding = rows.encode_embedding(Embedding(bytes(16), np.ones((2, 3), np.float32)))
+    for damaged in (embedding[:-1], embedding[:-4], embedding[:5], b"\7" + embedding[1:]):
+        with pytest.raises(CorruptStoreError, match="rebuild"):
+            rows.decode_embedding(damaged)
+    with pytest.raises(CorruptStoreError):
+        rows.decode_heads([row[:31]])
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.floats(-1e5, 1e5), st.floats(width=32), st.integers(1, 3))
+def test_rows_come_back_as_they_were(alert_id: int, time_mjd: float, flux: float, channels: int) -> None:
+    """An observation survives its row bit for bit."""
+    pixels = np.full((channels, 2, 3), np.nan, np.float16)
+    before = Observation(alert_id, time_mjd, 5, flux, 1.0, pixels, np.ones(channels, np.float32))
+    after = rows.decode_observation(rows.encode_observation(before, settled=False))
+    assert after.order == before.order
+    np.testing.assert_equal([after.flux_njy, after.pixels], [before.flux_njy, before.pixels])
+
+
+@given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(-(2**63), 2**63 - 1)), min_size=2, max_size=9))
+def test_sort_keys_sort_like_orders(orders: list[tuple[float, int]]) -> None:
+    """Bytes of orders sort as the orders do, and can be read back."""
+    orders = [(t + 0.0, i) for t, i in orders]
+    assert sorted(orders) == sorted(orders, key=lambda order: rows.sortable_order(*order))
+    assert [rows.parse_order(rows.sortable_order(*order)) for order in orders] == orders
+
+
+@given(st.integers(0, 300), st.integers(1, 150), st.integers(1, 5))
+def test_surplus_leaves_in_whole_groups(held: int, hold: int, group: int) -> None:
+    """What leaves brings the series to its limit, in whole groups unless that would empty it."""
+    leaving = surplus(held, hold, group)
+    assert held - leaving <= hold or leaving == held - 1
+    assert leaving % group == 0 or leaving == held - 1
+
+
+def test_a_server_that_is_away_is_retryable() -> None:
+    """No answer is worth another try; a wrong address is not."""
+    with pytest.raises(RetryableError, match="does not answer"):
+        RedisSeriesStore("redis://127.0.0.1:9")
+    with pytest.raises(ConfigurationError):
+        RedisSeriesStore("http://127.0.0.1:9")
+
+
+def test_round_trips_do_not_grow_with_the_batch(redis_port: int, tmp_path: Path) -> None:
+    """A batch of a thousand objects is as many calls to the server as a batch of one."""
+    store = RedisSeriesStore(f"redis://127.0.0.1:{redis_port}", namespace=f"trips{hash(tmp_path)}")
+    with redis.Redis(port=redis_port) as client:
+
+        def reads() -> int:
+            return int(client.info("stats")["total_reads_processed"])
+
+        used = []
+        for size in (1, 200):
+            before = reads()
+            batch = [(f"ztf/{size}/{i}", fake.observation(i)) for i in range(size)]
+            store.add(batch)
+            store.pixels([FrameKey(key, o.time_mjd, o.alert_id) for key, o in batch])
+            store.settle([Change(key, (o.alert_id,), 9, 1) for key, o in batch])
+            used.append(reads() - before)
+    store.close()
+    assert used[0] <= 4
+    # The server reads a long pipeline in pieces of its buffer's size; far fewer than one for each object.
+    assert used[1] < 40
+
+
+def test_a_restarted_server_gets_its_scripts_again(redis_port: int, tmp_path: Path) -> None:
+    """A server that has forgotten the scripts is told them again."""
+    store = RedisSeriesStore(f"redis://127.0.0.1:{redis_port}", namespace=f"again{hash(tmp_path)}")
+    with redis.Redis(port=redis_port) as client:
+        client.script_flush()
+    assert len(store.add([("ztf/a", fake.observation(1))])["ztf/a"].heads) == 1
+    assert store.durability() == "everysec"
+    store.close()
