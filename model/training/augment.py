@@ -26,6 +26,7 @@ class Augmentation:
     rotation_probability: float = 0.5
     drop_frames: float = 0.0  # largest fraction of frames to forget; the fraction is uniform below it
     truncate_probability: float = 0.0  # of keeping only a prefix, of uniform length
+    late_probability: float = 0.0  # of forgetting everything before a random frame, as a stream joined late would
     noise_probability: float = 0.0  # of adding noise to an object
     noise_factor: float = 1.0  # largest factor by which an object's noise grows
     noisy_photometry: bool = True  # add the noise to point-source fluxes as well as to pixels
@@ -92,16 +93,19 @@ def keep_frames(frames: Frames, keep_BT: Tensor) -> Frames:
     )
 
 
-def drop(frames: Frames, largest: float, truncate_probability: float, generator: torch.Generator) -> Frames:
-    """Forget random frames and, for some objects, everything after a random one; at least one frame stays."""
+def drop(frames: Frames, how: Augmentation, generator: torch.Generator) -> Frames:
+    """Forget random frames and, for some objects, all before or all after a random one; at least one frame stays."""
     mask_BT = frames.curve.mask_BT.cpu()
     batch, length = mask_BT.shape
-    fraction_B1 = torch.rand(batch, 1, generator=generator) * largest
+    fraction_B1 = torch.rand(batch, 1, generator=generator) * how.drop_frames
     keep_BT = torch.rand(batch, length, generator=generator) >= fraction_B1
     real_B1 = mask_BT.sum(1, keepdim=True)
     cut_B1 = (torch.rand(batch, 1, generator=generator) * real_B1).floor().long() + 1  # 1..real
-    cut = torch.rand(batch, 1, generator=generator) < truncate_probability
+    cut = torch.rand(batch, 1, generator=generator) < how.truncate_probability
     keep_BT &= torch.where(cut, torch.arange(length)[None, :] < cut_B1, True)
+    start_B1 = (torch.rand(batch, 1, generator=generator) * torch.where(cut, cut_B1, real_B1)).floor().long()
+    late = torch.rand(batch, 1, generator=generator) < how.late_probability
+    keep_BT &= torch.where(late, torch.arange(length)[None, :] >= start_B1, True)
     keep_BT[:, 0] |= ~(keep_BT & mask_BT).any(1)
     return keep_frames(frames, keep_BT)
 
@@ -141,8 +145,8 @@ def add_noise(
 
 def change_epochs(frames: Frames, how: Augmentation, generator: torch.Generator) -> Frames:
     """What two views of one object share: which frames there are, and how noisy they are."""
-    if how.drop_frames > 0 or how.truncate_probability > 0:
-        frames = drop(frames, how.drop_frames, how.truncate_probability, generator)
+    if how.drop_frames > 0 or how.truncate_probability > 0 or how.late_probability > 0:
+        frames = drop(frames, how, generator)
     if how.noise_probability > 0 and how.noise_factor > 1:
         frames = add_noise(frames, how.noise_probability, how.noise_factor, how.noisy_photometry, generator)
     return frames

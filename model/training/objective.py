@@ -10,6 +10,8 @@ ICT-ConvEntion as reconstructed in docs/results.md; Grill et al. 2020, "Bootstra
 """
 
 import copy
+from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +102,8 @@ class Objective(nn.Module):
 
     def _over_prefixes(self, frames: Frames, label_B: Tensor, counts_K: Tensor, stage: Stage) -> dict[str, Tensor]:
         """Every prefix of a series is an example; each object weighs the same, however long."""
-        logits_BTK = self.network.classify_prefixes(self.network.embed_series(frames), frames.curve)
+        prefix_logits = cast(Callable[[Frames], Tensor], self.network.prefix_logits)
+        logits_BTK = prefix_logits(frames)
         mask_BT = frames.curve.mask_BT
         flat = logits_BTK.flatten(0, 1)
         label = label_B[:, None].expand(mask_BT.shape).flatten()

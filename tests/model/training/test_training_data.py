@@ -91,7 +91,9 @@ def test_no_rotation_changes_nothing_and_a_large_one_masks_corners():
 def test_dropped_frames_leave_a_shorter_series_in_order():
     """What remains is in time order, packed to the front, starts at time 0, and padding is as collate makes it."""
     frames = some_frames()
-    fewer = augment.drop(frames, 0.8, 0.5, generator(1))
+    fewer = augment.drop(
+        frames, Augmentation(drop_frames=0.8, truncate_probability=0.5, late_probability=0.5), generator(1)
+    )
     mask = fewer.curve.mask_BT
     assert mask.any(1).all()
     assert (mask.sum(1) <= frames.curve.mask_BT.sum(1)).all()

@@ -1,0 +1,218 @@
+"""``ictc-evaluate``: weights and a data set's folder in; scores as JSON and tables, and an HTML report, out."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model import weights
+from model.dataset import Dataset, DatasetError
+from model.grouped import GroupedNetwork
+from model.predictor import DeviceUnavailableError, resolve_device
+from model.training import early
+from model.training.calibrate import energy, unknown_scores
+from model.training.histories import histories_of
+from model.training.intervals import bootstrap, macro_f1_interval, wilson
+from model.training.metrics import balanced_accuracy, reliability, score
+from model.training.parts import PartsError, divide
+from model.training.predict import predict_logits, softmax
+from model.training.report import write_report
+from model.training.shelf import Shelf
+from model.weights import ModelCard, WeightsError
+
+SUPERNOVAE = ("SNIa", "SNOther")
+RESULT = "scores.json"
+PREDICTIONS = "predictions.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that was measured of one set of weights on one set of objects."""
+
+    card: ModelCard
+    label_N: NDArray[np.int64]
+    probability_NK: NDArray[np.float64]
+    histories: early.Histories
+    table: dict[str, Any]  # what scores.json holds
+
+
+def check_fit(card: ModelCard, dataset: Dataset) -> None:
+    """Refuse a data set that the weights cannot read.
+
+    Raises
+    ------
+    WeightsError
+        Naming what differs.
+    """
+    for what, mine, theirs in (
+        ("classes", card.classes, dataset.classes),
+        ("channels", card.channels, dataset.channels),
+    ):
+        if tuple(mine) != tuple(theirs):
+            raise WeightsError(f"the weights know the {what} {mine}, the data set has {theirs}")
+    if dataset.size_px < int(card.network.get("size", 0)):
+        raise WeightsError(f"stamps of {dataset.size_px} pixels, but the network reads {card.network['size']}")
+
+
+def evaluate(
+    network: GroupedNetwork,
+    card: ModelCard,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    device: torch.device,
+    unknown_rows: NDArray[np.int64] | None = None,
+) -> Evaluation:
+    """Score weights on some rows of a data set; the calibration is the card's own."""
+    network = network.to(device)
+    shelf = Shelf(dataset, rows, network.frame_limit, device)
+    logits_NK = predict_logits(network, shelf) + np.array(card.logit_offset or 0.0)
+    probability_NK = softmax(logits_NK, card.temperature)
+    label_N = shelf.label_N.cpu().numpy()
+    histories = histories_of(network, dataset, shelf, card.temperature)
+    chosen_N, count = probability_NK.argmax(1), len(card.classes)
+    reached = score(label_N, probability_NK, card.classes)
+    hits = np.diagonal(np.array(reached.confusion))
+    kinds = [card.classes.index(name) for name in SUPERNOVAE if name in card.classes]
+    quiet = tuple(k for k in range(count) if k not in kinds)
+    table: dict[str, Any] = {
+        "weights": {"name": card.name, "version": card.version, "survey": card.survey},
+        "data": {"folder": dataset.folder.name, "recipe": name_of(dataset), "seed": dataset.manifest.get("seed")},
+        "scores": dataclasses.asdict(reached),
+        "intervals": {
+            "macro_f1": dataclasses.asdict(macro_f1_interval(label_N, chosen_N, count)),
+            "balanced_accuracy": dataclasses.asdict(
+                bootstrap(label_N, lambda rows: balanced_accuracy(label_N[rows], chosen_N[rows], count))
+            ),
+            "recall": {
+                name: dataclasses.asdict(wilson(int(hits[k]), int((label_N == k).sum())))
+                for k, name in enumerate(card.classes)
+            },
+        },
+        "reliability": reliability(probability_NK.max(1), chosen_N == label_N).tolist(),
+        "early": early.curves(histories),
+        "confidence": early.confidence(histories),
+        "before_peak_purity_snia": early.before_peak_purity(histories, card.classes.index("SNIa")),
+        "false_alarms_per_1000": early.false_alarms(histories, tuple(kinds), quiet),
+    }
+    if modes := label_modes(dataset, rows):
+        table["by_label_mode"] = {
+            mode: dataclasses.asdict(score(label_N[at], probability_NK[at], card.classes)) for mode, at in modes.items()
+        }
+    if unknown_rows is not None and len(unknown_rows):
+        strange = predict_logits(network, Shelf(dataset, unknown_rows, network.frame_limit, device))
+        table["unknown"] = unknown_scores(energy(logits_NK), energy(strange))
+    return Evaluation(card, label_N, probability_NK, histories, table)
+
+
+def name_of(dataset: Dataset) -> Any:
+    recipe = dataset.manifest.get("recipe")
+    return recipe.get("name") if isinstance(recipe, dict) else recipe
+
+
+def label_modes(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Which rows have the survey's own labels and which are deconfounded, where the truth tells."""
+    truth = dataset.truth()
+    if "label_mode" not in truth.column_names:
+        return {}
+    mode_N = np.asarray(truth["label_mode"].to_numpy(zero_copy_only=False)).astype(str)[rows]
+    return {str(mode): mode_N == mode for mode in np.unique(mode_N)}
+
+
+def plain_table(table: dict[str, Any]) -> str:
+    """The main scores as text."""
+    scores, ranges = table["scores"], table["intervals"]
+    lines = [
+        f"{table['weights']['name']} {table['weights']['version']} on {table['data']['folder']}, "
+        f"{scores['objects']} objects",
+        "macro-F1 {value:.3f} [{low:.3f}, {high:.3f}]".format(**ranges["macro_f1"]),
+        "balanced accuracy {value:.3f} [{low:.3f}, {high:.3f}]".format(**ranges["balanced_accuracy"]),
+        f"accuracy {scores['accuracy']:.3f}  AUC {scores['auc']:.3f}  AP {scores['average_precision']:.3f}  "
+        f"MCC {scores['mcc']:.3f}",
+        f"log loss {scores['log_loss']:.3f}  Brier {scores['brier']:.3f}  ECE {scores['ece']:.3f}",
+        "",
+        f"{'class':<10} recall              precision",
+    ]
+    lines += [
+        f"{name:<10} {ranges['recall'][name]['value']:.2f} [{ranges['recall'][name]['low']:.2f}, "
+        f"{ranges['recall'][name]['high']:.2f}]   {scores['precision'][name]:.2f}"
+        for name in scores["recall"]
+    ]
+    lines += ["", "nights since detection  macro-F1  balanced accuracy  AUC"]
+    lines += [
+        f"{night:>22}  {entry['macro_f1']:.3f}     {entry['balanced_accuracy']:.3f}              {entry['auc']:.3f}"
+        for night, entry in table["early"]["by_night"].items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write(evaluation: Evaluation, dataset: Dataset, rows: NDArray[np.int64], folder: Path) -> None:
+    """Write scores.json, scores.txt, predictions.npz and report.html."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RESULT).write_text(json.dumps(evaluation.table, indent=1) + "\n", "utf-8")
+    (folder / "scores.txt").write_text(plain_table(evaluation.table), "utf-8")
+    np.savez_compressed(
+        folder / PREDICTIONS,
+        row=rows,
+        object_id=dataset.object_ids[rows],
+        label=evaluation.label_N,
+        probability=evaluation.probability_NK.astype(np.float32),
+    )
+    write_report(evaluation.card, evaluation.table, evaluation.histories, dataset, rows, folder / "report.html")
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ictc-evaluate", description=__doc__)
+    parser.add_argument("weights", help="path of weights, or a shipped survey: sdss, ztf, lsst")
+    parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
+    parser.add_argument("--out", type=Path, required=True, help="folder for scores and report")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--split", default="test", help="which split to score (default: test)")
+    parser.add_argument("--fold", type=int, help="score this fold instead of a split")
+    parser.add_argument(
+        "--unknown-split", help="objects of classes that the weights do not know, for the unknown score"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = arguments(argv)
+    try:
+        device = resolve_device(options.device)
+        network, card = weights.load(options.weights)
+        dataset = Dataset.open(options.data)
+        check_fit(card, dataset)
+        rows = divide(dataset, options.fold).test if options.fold is not None else split_rows(dataset, options.split)
+        strange = None if options.unknown_split is None else split_rows(dataset, options.unknown_split)
+        evaluation = evaluate(network, card, dataset, rows, device, strange)
+        write(evaluation, dataset, rows, options.out)
+    except (WeightsError, DatasetError, PartsError, DeviceUnavailableError) as error:
+        print(f"ictc-evaluate: {error}", file=sys.stderr)
+        return 2
+    print(plain_table(evaluation.table), end="")
+    return 0
+
+
+def split_rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
+    """Rows of a split by its name.
+
+    Raises
+    ------
+    PartsError
+        When there is none.
+    """
+    if split not in dataset.splits:
+        raise PartsError(f"the data set has no split {split!r}; it has {', '.join(dataset.splits)}")
+    return dataset.splits[split]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

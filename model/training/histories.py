@@ -1,0 +1,125 @@
+"""A network and a shelf in, what the network says of every prefix of every series out, as the stream would.
+
+Legend: ``B`` objects, ``T`` frames, ``G`` groups, ``S`` frames of a group, ``K`` classes.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.dataset import Dataset
+from model.grouped import GroupedNetwork, cut_groups, select_rows
+from model.network import Frames, LightCurve
+from model.training.early import Histories, first_detection
+from model.training.predict import BATCH, in_order, softmax
+from model.training.shelf import Shelf
+
+
+@torch.inference_mode()
+def prefix_logits(network: GroupedNetwork, frames: Frames) -> Tensor:
+    """Logits after each frame, from nothing later than it. Returns [B, T, K]; rows of padding mean nothing."""
+    whole = getattr(network, "prefix_logits", None)
+    if whole is not None:
+        return whole(frames)
+    size, mask_BT = network.group_size, frames.curve.mask_BT
+    full = network.embed_series(frames)[:, : -(-mask_BT.shape[1] // size)]
+    groups, _ = cut_groups(frames, size)
+    steps = []
+    for t in range(mask_BT.shape[1]):
+        last = t // size
+        known = full[:, : last + 1].clone()
+        if (t + 1) % size:
+            row = torch.arange(len(mask_BT), device=mask_BT.device) * full.shape[1] + last
+            partial = first_frames(select_rows(groups, row), (t + 1) % size)
+            known[:, last] = network.embed(partial)
+        steps.append(network.classify(known, first_of_curve(frames.curve, t + 1)))
+    return torch.stack(steps, 1)
+
+
+def first_of_curve(curve: LightCurve, length: int) -> LightCurve:
+    """The light curve up to a frame."""
+    return LightCurve(*(getattr(curve, name)[:, :length] for name in LightCurve.__slots__))
+
+
+def first_frames(frames: Frames, length: int) -> Frames:
+    """The same number of frames, those after the first few being padding."""
+    curve = frames.curve
+    keep_T = torch.arange(curve.mask_BT.shape[1], device=curve.mask_BT.device) < length
+    keep_BT = curve.mask_BT & keep_T
+    pixel_BT = keep_BT[..., None, None, None]
+    return Frames(
+        frames.pixels_BTCHW * pixel_BT,
+        frames.pixel_mask_BTCHW & pixel_BT,
+        torch.where(keep_BT[..., None], frames.scale_BTC, 1.0),
+        LightCurve(
+            curve.band_BT * keep_BT,
+            curve.time_BT * keep_BT,
+            curve.flux_BT * keep_BT,
+            curve.flux_error_BT * keep_BT,
+            keep_BT,
+        ),
+    )
+
+
+def histories_of(
+    network: GroupedNetwork, dataset: Dataset, shelf: Shelf, temperature: float = 1.0, batch_size: int = BATCH
+) -> Histories:
+    """What the network says of every object on the shelf after each of its frames.
+
+    Frames before the first detection count as history, not as answers: see :class:`model.training.early.Histories`.
+    """
+    network.eval()
+    count, longest = len(shelf), int(shelf.length_N.max())
+    time_NT = np.full((count, longest), np.nan)
+    detected_N = detected_frames(dataset, shelf)
+    probability_NTK: NDArray[np.float64] | None = None
+    for index in in_order(shelf, batch_size):
+        frames, _ = shelf.batch(index)
+        answers = softmax(prefix_logits(network, frames).float().cpu().numpy(), temperature)
+        if probability_NTK is None:
+            probability_NTK = np.full((count, longest, answers.shape[2]), np.nan)
+        curve = frames.curve.to("cpu")
+        for row, n in enumerate(index.tolist()):
+            length = int(curve.mask_BT[row].sum())
+            time_NT[n, :length] = curve.time_BT[row, :length].numpy()
+            probability_NTK[n, :length] = answers[row, :length]
+    assert probability_NTK is not None
+    return Histories(shelf.label_N.cpu().numpy(), probability_NTK, time_NT, detected_N, peak_days(dataset, shelf.rows))
+
+
+def detected_frames(dataset: Dataset, shelf: Shelf) -> NDArray[np.int64]:
+    """The frame of each object's first detection.
+
+    Alert streams have no frame before it. Elsewhere the truth knows; without it, photometry must stand out from the
+    object's own median.
+    """
+    if "difference" in dataset.channels:
+        return np.zeros(len(shelf), np.int64)
+    truth = dataset.truth()
+    known = {"first_detection", "visit_T"} <= set(truth.column_names)
+    first = truth["first_detection"].to_numpy() if known else None
+    visits = truth["visit_T"] if known else None
+    found = []
+    for row, length in zip(shelf.rows, shelf.length_N.tolist(), strict=True):
+        if first is not None and visits is not None:
+            visit_T = visits[int(row)].values.to_numpy()[-length:]
+            found.append(min(int(np.searchsorted(visit_T, first[row])), length - 1))
+        else:
+            series = dataset.series(int(row))
+            flux_T = series.flux_T[-length:]
+            found.append(first_detection(flux_T - np.nanmedian(flux_T), series.flux_error_T[-length:]))
+    return np.array(found, np.int64)
+
+
+def peak_days(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Days from the first frame to peak light, from the truth; NaN where there is no peak or no truth of it."""
+    truth = dataset.truth()
+    needed = ("peak_day", "origin_mjd", "first_mjd", "kind")
+    if not set(needed) <= set(truth.column_names):
+        return np.full(len(rows), np.nan)
+    table = {name: truth[name].to_numpy(zero_copy_only=False) for name in needed}
+    day = (
+        np.array(table["peak_day"], float) + np.array(table["origin_mjd"], float) - np.array(table["first_mjd"], float)
+    )
+    return np.where(table["kind"] == "SN", day, np.nan)[rows]

@@ -1,0 +1,140 @@
+"""An evaluation in, one self-contained HTML page out: pictures are inside it, nothing is fetched. It measures nothing."""
+
+import base64
+import io
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from model.dataset import Dataset
+from model.series import BANDS
+from model.training.early import Histories
+from model.weights import ModelCard
+
+EXAMPLES_PER_CLASS = 2
+SHOWN_STAMPS = 6
+BAND_COLOURS = ("tab:purple", "tab:green", "tab:red", "tab:orange", "tab:brown", "black")
+CLASS_COLOURS = ("tab:blue", "tab:red", "tab:gray", "tab:orange")
+
+
+def picture(draw: Callable[[Any], None], width: float = 5.0, height: float = 4.0) -> str:
+    """A drawing as a PNG in a data address."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    draw(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def draw_confusion(axes: Axes, table_KK: NDArray, classes: tuple[str, ...]) -> None:
+    """Counts, coloured by the share of the true class."""
+    share_KK = table_KK / np.maximum(table_KK.sum(1, keepdims=True), 1)
+    axes.imshow(share_KK, cmap="Blues", vmin=0, vmax=1)
+    for i, j in np.ndindex(*table_KK.shape):
+        colour = "white" if share_KK[i, j] > 0.5 else "black"
+        axes.text(j, i, f"{table_KK[i, j]}\n{share_KK[i, j]:.0%}", ha="center", va="center", color=colour, fontsize=9)
+    axes.set_xticks(range(len(classes)), classes)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("classified as")
+    axes.set_ylabel("is")
+
+
+def draw_reliability(axes: Axes, table_Q3: NDArray, ece: float) -> None:
+    """Share correct against confidence; the diagonal is honest."""
+    axes.plot([0, 1], [0, 1], color="lightgray")
+    axes.plot(table_Q3[:, 0], table_Q3[:, 1], "o-", color="tab:blue")
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("share correct")
+    axes.set_title(f"expected calibration error {ece:.3f}", fontsize=10)
+
+
+def draw_early(axes: Axes, by: dict[Any, dict[str, float]], unit: str) -> None:
+    """Scores against nights or days since the first detection."""
+    for name, colour in (("macro_f1", "tab:blue"), ("balanced_accuracy", "tab:orange"), ("auc", "tab:green")):
+        axes.plot(list(by), [entry[name] for entry in by.values()], "o-", color=colour, label=name.replace("_", " "))
+    axes.set_xscale("symlog")
+    axes.set_ylim(0, 1)
+    axes.set_xlabel(f"{unit} since first detection")
+    axes.legend(fontsize=8)
+
+
+def draw_history(
+    axes: Axes, time_T: NDArray, probability_TK: NDArray, classes: tuple[str, ...], xlabel: str = "days"
+) -> None:
+    """The probability of each class after every frame."""
+    for k, name in enumerate(classes):
+        axes.plot(time_T, probability_TK[:, k], ".-", color=CLASS_COLOURS[k % len(CLASS_COLOURS)], label=name)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("probability")
+    axes.legend(fontsize=7)
+
+
+def draw_example(figure: Any, dataset: Dataset, row: int, history: Histories, n: int, classes: tuple[str, ...]) -> None:
+    """Stamps of one object, its photometry, and what the network said after every frame."""
+    series = dataset.series(row)
+    parts = figure.subfigures(2, 1, height_ratios=[1, 2.2])
+    shown = np.unique(np.linspace(0, len(series) - 1, SHOWN_STAMPS).astype(int))
+    for axes, t in zip(parts[0].subplots(1, SHOWN_STAMPS), shown, strict=False):
+        image = series.pixels_TCHW[t, -1].astype(np.float32)
+        axes.imshow(np.arcsinh(image), cmap="gray", origin="lower")
+        axes.set_title(f"{BANDS[series.band_T[t]]} +{series.time_T[t] - series.time_T[0]:.0f} d", fontsize=7)
+    for axes in parts[0].axes:
+        axes.axis("off")
+    left, right = parts[1].subplots(1, 2)
+    days = series.time_T - series.time_T[0]
+    for band in np.unique(series.band_T):
+        at = series.band_T == band
+        left.errorbar(
+            days[at], series.flux_T[at] / 1e3, series.flux_error_T[at] / 1e3,
+            fmt=".", color=BAND_COLOURS[band], label=BANDS[band],
+        )  # fmt: skip
+    left.set_xlabel("days")
+    left.set_ylabel("flux (µJy)")
+    left.legend(fontsize=7)
+    last = history.last_frame[n]
+    draw_history(right, history.time_NT[n, : last + 1], history.probability_NTK[n, : last + 1], classes)
+
+
+def examples(label_N: NDArray, classes: int) -> list[int]:
+    """The first few objects of each class, so that nobody chose them."""
+    return [int(n) for k in range(classes) for n in np.flatnonzero(label_N == k)[:EXAMPLES_PER_CLASS]]
+
+
+def write_report(
+    card: ModelCard,
+    table: dict[str, Any],
+    histories: Histories,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    path: Path,
+) -> None:
+    """Write the page."""
+    scores, curves = table["scores"], table["early"]
+    pictures = [
+        ("Confusion", picture(lambda f: draw_confusion(f.subplots(), np.array(scores["confusion"]), card.classes))),
+        (
+            "Reliability",
+            picture(lambda f: draw_reliability(f.subplots(), np.array(table["reliability"]), scores["ece"])),
+        ),
+        ("By nights", picture(lambda f: draw_early(f.subplots(), curves["by_night"], "nights"))),
+        ("By days", picture(lambda f: draw_early(f.subplots(), curves["by_day"], "days"))),
+    ]
+    shown = [
+        (
+            f"Object {dataset.object_ids[rows[n]]}: {card.classes[histories.label_N[n]]}",
+            picture(lambda f, n=n: draw_example(f, dataset, int(rows[n]), histories, n, card.classes), 8, 4.5),
+        )
+        for n in examples(histories.label_N, len(card.classes))
+    ]
+    template = resources.files("model.training").joinpath("report.html").read_text("utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page = environment.from_string(template).render(card=card, table=table, pictures=pictures, examples=shown)
+    path.write_text(page, "utf-8")
