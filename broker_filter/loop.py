@@ -45,7 +45,7 @@ class PollLoop:
             consumer_configuration(settings.kafka), settings.kafka.topics, self._drain_partitions
         )
         self._paused = False
-        self._measured_s = self._told_s = self._last_alert_s = time.monotonic()
+        self._measured_s = self._told_s = self._busy_s = time.monotonic()
         self._lag_partitions: set[str] = set()
 
     def run(self, stop: Stops) -> None:
@@ -74,8 +74,7 @@ class PollLoop:
         self._set_flow()
         arrived = self._consumer.read(POLL_S)
         if arrived:
-            self._last_alert_s = time.monotonic()
-            self._batcher.add(arrived, self._last_alert_s)
+            self._batcher.add(arrived, time.monotonic())
         self._submit_due(time.monotonic())
         if now_s - self._measured_s >= MEASURE_EVERY_S:
             self._measured_s = now_s
@@ -139,9 +138,10 @@ class PollLoop:
 
     def _idle_too_long(self) -> bool:
         limit_s = self._settings.life.idle_exit_s
-        if limit_s is None or self._consumer.in_flight > 0 or len(self._batcher) > 0:
-            return False
-        return time.monotonic() - self._last_alert_s >= limit_s
+        now_s = time.monotonic()
+        if not self._consumer.assigned or self._consumer.in_flight > 0 or len(self._batcher) > 0:
+            self._busy_s = now_s
+        return limit_s is not None and now_s - self._busy_s >= limit_s
 
     def _measure(self) -> None:
         lag: dict[str, int] = {}

@@ -71,14 +71,14 @@ class Admin:
         )
 
     def create(self, topics: Iterable[str], partitions: int) -> None:
-        """Make topics, with the broker's own replication.
+        """Make topics, as often replicated as the broker likes.
 
         Raises
         ------
         RetryableError, FatalError
             As ``cluster``.
         """
-        wanted = [NewTopic(topic, num_partitions=partitions, replication_factor=-1) for topic in topics]
+        wanted = [NewTopic(topic, num_partitions=partitions) for topic in topics]
         for topic, future in self._client.create_topics(wanted, operation_timeout=ANSWER_S).items():
             try:
                 future.result(timeout=2 * ANSWER_S)
@@ -86,6 +86,14 @@ class Admin:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise translated(error.args[0], f"cannot create topic {topic}") from error
+
+    def delete(self, topics: Iterable[str]) -> None:
+        """Remove topics; one that is gone already is no failure."""
+        for topic, future in self._client.delete_topics(list(topics), operation_timeout=ANSWER_S).items():
+            try:
+                future.result(timeout=2 * ANSWER_S)
+            except KafkaException as error:
+                log.warning("cannot remove a topic", extra=facts(topic=topic, error=str(error)))
 
 
 def output_topics(settings: Settings) -> list[str]:
