@@ -18,8 +18,11 @@ SECONDS_PER_DAY = 86_400.0
 SDSS_GAP_PROBABILITY = np.array(
     [182, 269, 166, 75, 68, 67, 50, 34, 19, 32, 3, 3, 5, 6, 6, 6]
 )  # per mille of 1..16 days between nights of the supernova survey
-SDSS_OVERLAP_FRACTION = 0.06  # positions that both stripes, 82N and 82S, cover
-SDSS_MISSING = {"u": 0.064, "g": 0.019, "r": 0.022, "i": 0.022, "z": 0.018}  # band-epochs that were not delivered
+# Quoted gaps include positions seen by both strips, which have shorter ones; a single strip's are a little longer.
+SDSS_SINGLE_STRIP_TILT = 0.05  # per day
+SDSS_NIGHT_MARGIN_DAYS = 1.0  # the last night may follow the end of the window by this much
+SDSS_OVERLAP_FRACTION = 0.07  # positions that both stripes, 82N and 82S, cover
+SDSS_MISSING = {"u": 0.066, "g": 0.023, "r": 0.026, "i": 0.027, "z": 0.023}  # band-epochs that were not delivered
 SDSS_OFFSET_S = {"u": 143.3, "g": 286.6, "r": 0.0, "i": 71.6, "z": 215.0}  # one drift scan crosses r, i, u, z, g
 SDSS_DEPTH_CORRELATION = np.array(
     [
@@ -47,10 +50,12 @@ ZTF_FWHM_ARCSEC = {  # pixels of alerts times 1.01
 ZTF_SKY_DN = {"g": (80, 101, 156), "r": (163, 217, 306), "i": (170, 225, 320)}  # 16/50/84 %
 ZTF_GAP_DAYS = np.array([1, 2, 3, 4, 5, 6, 8, 12, 22])
 ZTF_GAP_PROBABILITY = np.array([0.39, 0.23, 0.16, 0.05, 0.04, 0.03, 0.05, 0.03, 0.02])
+ZTF_REPEATS = (0.74, 0.15, 0.06, 0.05)  # nights with 1, 2, 3, 4 exposures in one band
 LSST_GAP_DAYS = np.array([1, 2, 3, 4, 5, 6, 10, 17, 30])
 LSST_GAP_PROBABILITY = np.array([0.28, 0.16, 0.13, 0.08, 0.06, 0.05, 0.13, 0.07, 0.04])
 LSST_VISITS = np.array([49, 70, 194, 199, 169, 173])  # per band in ten years
-LSST_PAIR_CHANCE = 0.62  # of a second visit in the same night, half an hour later, mostly in the next redder band
+LSST_PAIR_CHANCE = 0.75  # of a second visit in the same night, half an hour later, mostly in a neighbouring band
+LSST_SECOND_PAIR_CHANCE = 0.35
 LSST_DEPTH_SIGMA_MAG = np.array([0.33, 0.40, 0.42, 0.44, 0.36, 0.33])  # half of 84 % - 16 %
 SEEING_DEPTH_CORRELATION = 0.6  # bad seeing costs depth
 EXPOSURE_S = 30.0
@@ -111,14 +116,11 @@ def _renewal_nights(rng: Generator, gaps: NDArray, probability: NDArray, days: f
 
 def _sdss_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) -> tuple[NDArray, Visits]:
     gaps = np.arange(1, len(SDSS_GAP_PROBABILITY) + 1)
+    probability = SDSS_GAP_PROBABILITY * np.exp(SDSS_SINGLE_STRIP_TILT * gaps)
     strips = 2 if rng.random() < SDSS_OVERLAP_FRACTION else 1
+    end = survey.window_days + SDSS_NIGHT_MARGIN_DAYS
     night_N = np.unique(
-        np.concatenate(
-            [
-                _renewal_nights(rng, gaps, SDSS_GAP_PROBABILITY, survey.window_days, rng.uniform(0, 5))
-                for _ in range(strips)
-            ]
-        )
+        np.concatenate([_renewal_nights(rng, gaps, probability, end, rng.uniform(0, 4)) for _ in range(strips)])
     )
     missing_B = np.array([SDSS_MISSING[band] for band in survey.bands])
     kept_NB = rng.random((len(night_N), len(missing_B))) >= (missing_B if level >= 3 else 0.0)
@@ -160,8 +162,8 @@ def _ztf_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) -
     both_N = rng.random(len(night_N))
     for band, seen_N in (("g", both_N < 0.62), ("r", (both_N > 0.11)), ("i", rng.random(len(night_N)) < 0.12)):
         delay_N = {"g": 0.0, "r": 62.0, "i": 20.0}[band] * np.exp(0.5 * rng.standard_normal(len(night_N))) / 1440
-        repeat_N = np.where(rng.random(len(night_N)) < 0.24, 2, 1)
-        for visit in (1, 2):
+        repeat_N = rng.choice(len(ZTF_REPEATS), len(night_N), p=ZTF_REPEATS) + 1
+        for visit in range(1, len(ZTF_REPEATS) + 1):
             rows = seen_N & (repeat_N >= visit)
             times.append((start_N + delay_N + (visit - 1) * rng.uniform(0.02, 0.1, len(night_N)))[rows])
             nights.append(night_N[rows])
@@ -194,12 +196,23 @@ def _lsst_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) 
     night_N = _renewal_nights(rng, LSST_GAP_DAYS, LSST_GAP_PROBABILITY, survey.window_days, rng.uniform(0, 5))
     night_N = night_N[in_season[night_N]]
     share_B = LSST_VISITS / LSST_VISITS.sum()
-    first_N = rng.choice(6, len(night_N), p=share_B)
+    start_N = origin_mjd + night_N + rng.uniform(0.0, 0.3, len(night_N))
+    again_N = rng.random(len(night_N)) < LSST_SECOND_PAIR_CHANCE
+    pairs = [
+        _lsst_pairs(rng, share_B, start_N, night_N),
+        _lsst_pairs(rng, share_B, start_N[again_N] + rng.uniform(0.04, 0.1, again_N.sum()), night_N[again_N]),
+    ]
+    time_T, band_T, night_T = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    return night_N, (time_T, band_T, night_T)
+
+
+def _lsst_pairs(rng: Generator, share_B: NDArray, start_N: NDArray, night_N: NDArray) -> Visits:
+    """One visit at each time, and half an hour later most often another, in the same or a neighbouring band."""
+    first_N = rng.choice(len(share_B), len(night_N), p=share_B)
     second_N = np.clip(first_N + rng.choice([-1, 0, 1], len(night_N), p=[0.3, 0.2, 0.5]), 0, 5)
-    start_N = origin_mjd + night_N + rng.uniform(0.0, 0.35, len(night_N))
     later_N = start_N + rng.uniform(0.015, 0.03, len(night_N))
     paired_N = rng.random(len(night_N)) < LSST_PAIR_CHANCE
-    return night_N, (
+    return (
         np.r_[start_N, later_N[paired_N]],
         np.r_[first_N, second_N[paired_N]],
         np.r_[night_N, night_N[paired_N]],
