@@ -1,4 +1,4 @@
-"""``ictc-replay``: archives in, classifications out, through the same rooms as the service. Knows no Kafka.
+"""``ictc-replay``: archives in, classifications out, through the same rooms as the service; or onto a Kafka topic.
 
 In order of time (the default) the result is a function of the archive alone. Two passes: the first decodes everything
 and keeps it, compact, in a sorted temporary file; the second classifies. Memory does not grow with the archive. An
@@ -24,9 +24,11 @@ from broker_filter.classifier import Classifier, load_classifiers
 from broker_filter.decode import Arrival, Decoder
 from broker_filter.errors import FatalError, RetryableError
 from broker_filter.pipeline import Pipeline, connect
+from broker_filter.publish import Pace, Publisher, as_given, in_order_of_time
 from broker_filter.records import Accounts, Classification, Message, Rejected
 from broker_filter.reject_file import RejectFile
-from broker_filter.result_files import FORMATS, ResultFile, open_output, open_results
+from broker_filter.replay_options import parser
+from broker_filter.result_files import ResultFile, open_output, open_results
 from broker_filter.schema import Schemas
 from broker_filter.time_order import TimeOrder, pack_arrival, unpack_arrival
 
@@ -35,42 +37,16 @@ DECODE_BYTES_AT_ONCE = 32 << 20
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    p = argparse.ArgumentParser("ictc-replay", description="Classify the alerts of an archive, or publish it to Kafka.")
-    p.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file, folder, tar or tar.gz of alerts")
-    p.add_argument("--output", default="-", metavar="FILE", help="where classifications go; - is standard output")
-    p.add_argument("--format", choices=FORMATS, default="jsonl", help="of the output (default: %(default)s)")
-    p.add_argument("--rejects", metavar="FILE", help="tar archive of rejected messages, which this command reads again")
-    p.add_argument("--summary", metavar="FILE", help="where the accounts go as JSON; standard error without it")
-    p.add_argument("--order", choices=("time", "given"), default="time", help="of alerts (default: %(default)s)")
-    p.add_argument("--limit", type=_positive, metavar="N", help="stop reading after N messages")
-    p.add_argument(
-        "--weights", action="append", default=[], metavar="PATH|SURVEY", help="network to use; repeat for each survey"
-    )
-    p.add_argument("--allow-untrained", action="store_true", help="accept networks that were never trained")
-    p.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    p.add_argument("--deterministic", action="store_true", help="equal bytes whatever the batches, more slowly")
-    p.add_argument("--schema", type=Path, metavar="FILE", help="schema of alerts that carry neither id nor schema")
-    p.add_argument("--schemas", type=Path, metavar="FOLDER", help="schemas by id, for ids that the program lacks")
-    p.add_argument("--store", type=Path, metavar="FOLDER", help="keep the series there; a temporary folder without it")
-    p.add_argument("--broker-name", default="ICTC", help="ours, in the desc format (default: %(default)s)")
-    p.add_argument("--threads", type=_positive, default=2, help="that decode alerts (default: %(default)s)")
-    return p
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not positive")
-    return number
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 when every alert is accounted for."""
     options = parser().parse_args(arguments)
+    if options.publish and not options.brokers:
+        parser().error("--publish needs --brokers")
     try:
-        replay(options)
+        if options.publish:
+            publish(options)
+        else:
+            replay(options)
     except (FatalError, RetryableError) as error:
         print(f"ictc-replay: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -109,6 +85,36 @@ def replay(options: argparse.Namespace) -> Accounts:
             print(f"ictc-replay: the store was full: {evicted} objects lost their series", file=sys.stderr)
     _summarise(run.accounts, options.summary)
     return run.accounts
+
+
+def publish(options: argparse.Namespace) -> Accounts:
+    """Put what is at the paths on a topic; what cannot be read from the archive is accounted for as rejected."""
+    accounts = Accounts()
+
+    def readable() -> Iterator[Message]:
+        for item in islice(read_messages(options.paths), options.limit):
+            accounts.read += 1
+            if isinstance(item, Message):
+                yield item
+            else:
+                accounts.rejected[str(item.reason)] = accounts.rejected.get(str(item.reason), 0) + 1
+
+    with ExitStack() as stack:
+        schemas = Schemas(folder=options.schemas, bare_schema=options.schema)
+        publisher = Publisher(options.publish, options.brokers, dict(options.kafka))
+        if options.order == "time":
+            order = TimeOrder()
+            stack.callback(order.close)
+            timed = in_order_of_time(readable(), schemas, order)
+        else:
+            timed = as_given(readable(), schemas)
+        progress = stack.enter_context(_progress())
+        task = progress.add_task("publish", total=None)
+        for sent in publisher.publish(timed, Pace(options.rate, options.burst, options.speed)):
+            progress.update(task, completed=sent)
+    summary = {"read": accounts.read, "published": publisher.acknowledged, "rejected": accounts.rejected}
+    _write_summary(summary, options.summary)
+    return accounts
 
 
 class _Run:
@@ -195,7 +201,11 @@ def _summarise(accounts: Accounts, path: str | None) -> None:
     """Read = classified + the sum of not_classified + the sum of rejected; revisions are counted apart."""
     if not accounts.balanced:
         raise FatalError(f"the accounts do not balance, please report it: {accounts}")
-    text = orjson.dumps(dataclasses.asdict(accounts), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    _write_summary(dataclasses.asdict(accounts), path)
+
+
+def _write_summary(summary: dict[str, object], path: str | None) -> None:
+    text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if path is None:
         sys.stderr.write(text.decode())
         return

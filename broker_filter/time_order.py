@@ -12,7 +12,7 @@ from pathlib import Path
 import lmdb
 import orjson
 
-from broker_filter.buffer_rows import decode_observation, encode_observation, sortable_order
+from broker_filter.buffer_rows import decode_observation, encode_observation, parse_order, sortable_order
 from broker_filter.decode import Arrival
 from broker_filter.errors import FatalError, NotClassified
 from broker_filter.records import Message, Origin
@@ -67,11 +67,15 @@ class TimeOrder:
             ) from error
         self._waiting.clear()
 
-    def __iter__(self) -> Iterator[bytes]:
+    def items(self) -> Iterator[tuple[float, bytes]]:
+        """(MJD, record) in order."""
         self._write()
         with self._env.begin() as txn, txn.cursor() as cursor:
-            for _, record in cursor:
-                yield bytes(record)
+            for name, record in cursor:
+                yield parse_order(bytes(name[:-_SEQUENCE_BYTES]))[0], bytes(record)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (record for _, record in self.items())
 
     def close(self) -> None:
         """Delete the file; closing twice does nothing."""
