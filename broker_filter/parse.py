@@ -2,7 +2,7 @@
 
 It is more tolerant than the libraries where real packets need it: a default that does not fit its type, and a type or
 field that is defined twice, do not matter to a reader of the writer's own data. It refuses what could hurt: recursive
-types, sizes below zero, schemas beyond ``MAX_SCHEMA_BYTES``.
+types, sizes below zero, schemas beyond ``MAX_SCHEMA_BYTES`` or ``MAX_SCHEMA_DEPTH``.
 """
 
 import json
@@ -12,6 +12,7 @@ from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.projection import Node, Schema
 
 MAX_SCHEMA_BYTES = 1024 * 1024  # ZTF's has 26 kB, LSST's 60 kB
+MAX_SCHEMA_DEPTH = 32  # levels of types within types; LSST's has 5. A reader recurses as deep as its schema
 _PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "string", "bytes")
 
 
@@ -38,50 +39,97 @@ def parse_schema(text: bytes | str) -> Schema:
 
 def parse_tree(tree: Any) -> Schema:
     """Check a schema that is already a tree of dictionaries and lists; raises ``ValueError``."""
-    types: dict[str, dict[str, Any]] = {}
-    root = _parse(tree, "", types, ())
-    return Schema(root, types)
+    parser = _Parser()
+    root, _ = parser.parse(tree, "", ())
+    return Schema(root, parser.types)
 
 
-def _parse(node: Any, namespace: str, types: dict[str, dict[str, Any]], within: tuple[str, ...]) -> Node:  # noqa: PLR0911 - one for each kind of type
-    if isinstance(node, str):
-        return _reference(node, namespace, types, within)
-    if isinstance(node, list):
-        if not node:
-            raise _BadSchemaError("a union without branches")
-        return [_parse(branch, namespace, types, within) for branch in node]
-    if not isinstance(node, dict) or "type" not in node:
-        raise _BadSchemaError(f"a type is a name, a list or an object with a type, not {str(node)[:80]}")
-    kind = node["type"]
-    if kind in ("record", "error"):
-        return _parse_record(node, namespace, types, within)
-    if kind == "enum":
-        symbols = node.get("symbols")
-        if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
-            raise _BadSchemaError("an enum without symbols")
-        return _name(node, namespace, types, {"type": "enum", "symbols": symbols})
-    if kind == "fixed":
-        size = node.get("size")
-        if not isinstance(size, int) or size < 0:
-            raise _BadSchemaError(f"a fixed of size {str(size)[:80]}")
-        return _name(node, namespace, types, {"type": "fixed", "size": size})
-    if kind == "array":
-        return {"type": "array", "items": _parse(node.get("items"), namespace, types, within)}
-    if kind == "map":
-        value = _parse(node.get("values"), namespace, types, within)
-        return {"type": "map", "entry": {"type": "record", "by_name": {"key": "string", "value": value}}}
-    return _parse(kind, namespace, types, within)  # {"type": "long", "logicalType": ...} and nested objects
+class _Parser:
+    """Parses one schema. Every method returns a node and how deep it nests, references followed."""
 
+    def __init__(self) -> None:
+        self.types: dict[str, dict[str, Any]] = {}
+        self._heights: dict[str, int] = {}
 
-def _reference(name: str, namespace: str, types: dict[str, dict[str, Any]], within: tuple[str, ...]) -> Node:
-    if name in _PRIMITIVES:
-        return name
-    for full_name in (f"{namespace}.{name}", name) if namespace and "." not in name else (name,):
-        if full_name in within:
-            raise _BadSchemaError(f"recursive type {full_name[:80]}")
-        if full_name in types:
-            return full_name
-    raise _BadSchemaError(f"unknown type {name[:80]}")
+    def parse(self, node: Any, namespace: str, within: tuple[str, ...], depth: int = 0) -> tuple[Node, int]:
+        """Parse a type within records of these names."""
+        if depth > MAX_SCHEMA_DEPTH:
+            raise _BadSchemaError(f"types nest deeper than {MAX_SCHEMA_DEPTH}")
+        parsed, height = self._parse_kind(node, namespace, within, depth + 1)
+        if height > MAX_SCHEMA_DEPTH:
+            raise _BadSchemaError(f"types nest deeper than {MAX_SCHEMA_DEPTH}")
+        return parsed, height
+
+    def _parse_kind(self, node: Any, namespace: str, within: tuple[str, ...], depth: int) -> tuple[Node, int]:
+        if isinstance(node, str):
+            return self._reference(node, namespace, within)
+        if isinstance(node, list):
+            if not node:
+                raise _BadSchemaError("a union without branches")
+            branches = [self.parse(branch, namespace, within, depth) for branch in node]
+            return [branch for branch, _ in branches], 1 + max(height for _, height in branches)
+        if not isinstance(node, dict) or "type" not in node:
+            raise _BadSchemaError(f"a type is a name, a list or an object with a type, not {str(node)[:80]}")
+        kind = node["type"]
+        if kind in ("record", "error"):
+            return self._record(node, namespace, within, depth)
+        if kind in ("enum", "fixed"):
+            return self._leaf(node, namespace)
+        if kind in ("array", "map"):
+            return self._collection(node, namespace, within, depth)
+        return self.parse(kind, namespace, within, depth)  # {"type": "long", "logicalType": ...} and nested objects
+
+    def _reference(self, name: str, namespace: str, within: tuple[str, ...]) -> tuple[Node, int]:
+        if name in _PRIMITIVES:
+            return name, 0
+        for full_name in (f"{namespace}.{name}", name) if namespace and "." not in name else (name,):
+            if full_name in within:
+                raise _BadSchemaError(f"recursive type {full_name[:80]}")
+            if full_name in self.types:
+                return full_name, self._heights[full_name]
+        raise _BadSchemaError(f"unknown type {name[:80]}")
+
+    def _collection(
+        self, node: dict[str, Any], namespace: str, within: tuple[str, ...], depth: int
+    ) -> tuple[Node, int]:
+        if node["type"] == "array":
+            items, height = self.parse(node.get("items"), namespace, within, depth)
+            return {"type": "array", "items": items}, height + 1
+        value, height = self.parse(node.get("values"), namespace, within, depth)
+        return {"type": "map", "entry": {"type": "record", "by_name": {"key": "string", "value": value}}}, height + 2
+
+    def _leaf(self, node: dict[str, Any], namespace: str) -> tuple[Node, int]:
+        symbols, size = node.get("symbols"), node.get("size")
+        if node["type"] == "enum":
+            if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
+                raise _BadSchemaError("an enum without symbols")
+            parsed: dict[str, Any] = {"type": "enum", "symbols": symbols}
+        else:
+            if type(size) is not int or size < 0:
+                raise _BadSchemaError(f"a fixed of size {str(size)[:80]}")
+            parsed = {"type": "fixed", "size": size}
+        full_name, _ = _full_name(node, namespace)
+        self.types[full_name], self._heights[full_name] = parsed, 0
+        return parsed, 0
+
+    def _record(self, node: dict[str, Any], namespace: str, within: tuple[str, ...], depth: int) -> tuple[Node, int]:
+        full_name, inner = _full_name(node, namespace)
+        fields = node.get("fields")
+        if not isinstance(fields, list):
+            raise _BadSchemaError(f"record {full_name[:80]} without fields")
+        by_name: dict[str, Node] = {}
+        highest = 0
+        for field in fields:
+            if not isinstance(field, dict) or not isinstance(field.get("name"), str) or "type" not in field:
+                raise _BadSchemaError(f"record {full_name[:80]} with a field without name or type")
+            name = field["name"]
+            while name in by_name:  # WINTER writes one field twice: both are in the data, the first keeps the name
+                name += f" #{len(by_name)}"
+            by_name[name], height = self.parse(field["type"], inner, (*within, full_name), depth)
+            highest = max(highest, height)
+        parsed = {"type": "record", "by_name": by_name, "name": full_name, "version": str(node.get("version", ""))}
+        self.types[full_name], self._heights[full_name] = parsed, highest + 1
+        return parsed, highest + 1
 
 
 def _full_name(node: dict[str, Any], namespace: str) -> tuple[str, str]:
@@ -95,31 +143,3 @@ def _full_name(node: dict[str, Any], namespace: str) -> tuple[str, str]:
     if not isinstance(inner, str):
         raise _BadSchemaError("a namespace that is no text")
     return (f"{inner}.{name}" if inner else name), inner
-
-
-def _name(
-    node: dict[str, Any], namespace: str, types: dict[str, dict[str, Any]], parsed: dict[str, Any]
-) -> dict[str, Any]:
-    full_name, _ = _full_name(node, namespace)
-    types[full_name] = parsed
-    return parsed
-
-
-def _parse_record(
-    node: dict[str, Any], namespace: str, types: dict[str, dict[str, Any]], within: tuple[str, ...]
-) -> Node:
-    full_name, inner = _full_name(node, namespace)
-    fields = node.get("fields")
-    if not isinstance(fields, list):
-        raise _BadSchemaError(f"record {full_name[:80]} without fields")
-    by_name: dict[str, Node] = {}
-    for field in fields:
-        if not isinstance(field, dict) or not isinstance(field.get("name"), str) or "type" not in field:
-            raise _BadSchemaError(f"record {full_name[:80]} with a field without name or type")
-        name = field["name"]
-        while name in by_name:  # WINTER writes one field twice: both are in the data, the first keeps the name
-            name += " again"
-        by_name[name] = _parse(field["type"], inner, types, (*within, full_name))
-    parsed = {"type": "record", "by_name": by_name, "name": full_name, "version": str(node.get("version", ""))}
-    types[full_name] = parsed
-    return parsed

@@ -241,3 +241,13 @@ def lsst_packet(**fields: Any) -> bytes:
     """Write one message as LSST does; the arguments are those of ``lsst_datum``."""
     major, minor = fields.get("version", (10, 0))
     return b"\x00" + (100 * major + minor).to_bytes(4, "big") + lsst_datum(**fields)
+
+
+def varint(value: int) -> bytes:
+    """Encode an Avro number as the specification says, independently of the program."""
+    value = (value << 1) ^ (value >> 63)
+    out = bytearray()
+    while value & ~127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])

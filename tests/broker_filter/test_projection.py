@@ -8,7 +8,7 @@ import fastavro
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packets import lsst_datum, lsst_schema, ztf_record, ztf_schema
+from packets import lsst_datum, lsst_schema, varint, ztf_record, ztf_schema
 
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.parse import parse_tree
@@ -115,16 +115,6 @@ def test_every_truncation_is_refused(schema_and_datum):
         assert caught.value.reason == Rejection.CORRUPT
     with pytest.raises(RejectedAlertError, match="ends at byte"):
         read(datum + b"\0")
-
-
-def varint(value):
-    """Encode as the specification says, independently of the program."""
-    value = (value << 1) ^ (value >> 63)
-    out = bytearray()
-    while value & ~127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
 
 
 TWO_GB = varint(2**31)
