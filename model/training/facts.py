@@ -1,12 +1,15 @@
 """A data set and its training rows in, what a network must know of the data out: sizes, bands, typical pixels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.comparators.photometry import measure_photometry
 from model.dataset import Dataset
+from model.network import collate_curve
 from model.series import BANDS
 
 SAMPLE = 400  # objects that the typical pixels are measured on
@@ -25,6 +28,7 @@ class Facts:
     bands: str  # those that occur, in the order of model.series.BANDS
     mean_njy: tuple[tuple[float, ...], ...]  # [band][channel] of the pixels, nJy
     sigma_njy: tuple[tuple[float, ...], ...]
+    photometry: Mapping[str, Any]  # how light-curve networks standardise
 
     def settings(self) -> dict[str, Any]:
         """Settings that any network may take."""
@@ -35,6 +39,8 @@ class Facts:
             "frame_limit": self.frame_limit,
             "mean_njy": self.mean_njy,
             "sigma_njy": self.sigma_njy,
+            "bands": self.bands,
+            **self.photometry,
         }
 
 
@@ -79,6 +85,7 @@ def measure(dataset: Dataset, rows: NDArray[np.int64]) -> Facts:
         bands="".join(BANDS[band] for band in sorted(seen)),
         mean_njy=tuple(tuple(float(v) for v in line) for line in mean),
         sigma_njy=tuple(tuple(float(v) for v in line) for line in sigma),
+        photometry=measure_photometry(collate_curve([dataset.series(row) for row in sorted(chosen)])),
     )
 
 

@@ -118,8 +118,6 @@ def peak_days(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     needed = ("peak_day", "origin_mjd", "first_mjd", "kind")
     if not set(needed) <= set(truth.column_names):
         return np.full(len(rows), np.nan)
-    table = {name: truth[name].to_numpy(zero_copy_only=False) for name in needed}
-    day = (
-        np.array(table["peak_day"], float) + np.array(table["origin_mjd"], float) - np.array(table["first_mjd"], float)
-    )
-    return np.where(table["kind"] == "SN", day, np.nan)[rows]
+    peak_N, origin_N, first_N, kind_N = (truth[name].to_numpy(zero_copy_only=False) for name in needed)
+    day_N = peak_N.astype(float) + origin_N.astype(float) - first_N.astype(float)
+    return np.where(kind_N == "SN", day_N, np.nan)[rows]

@@ -90,6 +90,9 @@ class Objective(nn.Module):
             parts["class"] = parts["class"] + other
             parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
         parts["loss"] = parts["class"] + self.ict.weight * parts.get("pull", torch.zeros_like(parts["class"]))
+        extra = getattr(self.network, "extra_loss", lambda: None)()
+        if extra is not None:  # a Bayesian network's divergence from its prior, shared out over the objects
+            parts["loss"] = parts["loss"] + extra / counts_K.sum()
         return parts
 
     def _class_loss(

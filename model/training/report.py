@@ -1,8 +1,9 @@
-"""An evaluation in, one self-contained HTML page out: pictures are inside it, nothing is fetched. It measures nothing."""
+"""An evaluation in, one self-contained HTML page out, its pictures inside it. It measures nothing."""
 
 import base64
 import io
 from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -127,13 +128,11 @@ def write_report(
         ("By nights", picture(lambda f: draw_early(f.subplots(), curves["by_night"], "nights"))),
         ("By days", picture(lambda f: draw_early(f.subplots(), curves["by_day"], "days"))),
     ]
-    shown = [
-        (
-            f"Object {dataset.object_ids[rows[n]]}: {card.classes[histories.label_N[n]]}",
-            picture(lambda f, n=n: draw_example(f, dataset, int(rows[n]), histories, n, card.classes), 8, 4.5),
-        )
-        for n in examples(histories.label_N, len(card.classes))
-    ]
+    shown = []
+    for n in examples(histories.label_N, len(card.classes)):
+        title = f"Object {dataset.object_ids[rows[n]]}: {card.classes[histories.label_N[n]]}"
+        draw = partial(draw_example, dataset=dataset, row=int(rows[n]), history=histories, n=n, classes=card.classes)
+        shown.append((title, picture(draw, 8, 4.5)))
     template = resources.files("model.training").joinpath("report.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template).render(card=card, table=table, pictures=pictures, examples=shown)

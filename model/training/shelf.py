@@ -24,8 +24,8 @@ class Shelf:
     frame_limit
         Of longer series only the newest frames are kept, as in the stream's memory.
     device
-        Where batches go. The series themselves stay there too, unless they are larger than ``memory_limit_bytes``:
-        then each batch is read from the data set's files.
+        Where batches go. The series themselves stay there too, unless they are larger than ``memory_limit_bytes``
+        (default: 1 GiB on the processor, 64 GiB elsewhere): then each batch is read from the data set's files.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Shelf:
         rows: NDArray[np.int64],
         frame_limit: int,
         device: torch.device,
-        memory_limit_bytes: int = 16 << 30,
+        memory_limit_bytes: int | None = None,
     ) -> None:
         self.rows = rows
         self.device = device
@@ -44,6 +44,8 @@ class Shelf:
         lengths = np.array([min(len(dataset.series(int(row)).time_T), frame_limit) for row in rows], np.int64)
         self.length_N = torch.from_numpy(lengths)
         pixels = len(rows) * int(lengths.max(initial=0)) * len(dataset.channels) * dataset.size_px**2
+        if memory_limit_bytes is None:
+            memory_limit_bytes = (1 if device.type == "cpu" else 64) << 30
         fits = pixels * 5 <= memory_limit_bytes  # float32 pixels and their mask
         self._frames = self._collated(np.arange(len(rows)), int(lengths.max(initial=1))) if fits else None
 
