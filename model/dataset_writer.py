@@ -90,7 +90,7 @@ class DatasetWriter:
         self._shards: list[str] = []
         self._closed = False
         self._claim_folder()
-        with _disk_errors(self.folder):
+        with disk_errors(self.folder):
             self._lock = (self._partial / IDENTITY).open("r+")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -110,7 +110,7 @@ class DatasetWriter:
             if found != wanted:
                 raise DatasetError(f"{self._partial} is the beginning of another data set: remove it, or move it away")
             return
-        with _disk_errors(self.folder):
+        with disk_errors(self.folder):
             self._partial.mkdir(parents=True, exist_ok=True)
             identity.write_text(wanted, "utf-8")
 
@@ -180,7 +180,7 @@ class DatasetWriter:
         if not self._rows:
             return
         index = len(self._shards)
-        with _disk_errors(self.folder):
+        with disk_errors(self.folder):
             truth = self._partial / f"truth-{index:05d}.parquet"
             pq.write_table(_as_table(self._truths), truth)
             unfinished = self._partial / (shard_name(index) + ".unfinished")
@@ -196,7 +196,7 @@ class DatasetWriter:
         if self._closed:
             return
         self._finish_shard()
-        with _disk_errors(self.folder):
+        with disk_errors(self.folder):
             truths = [self._partial / f"truth-{index:05d}.parquet" for index in range(len(self._shards))]
             _join_truths(truths, self._partial / TRUTH)
             files = {}
@@ -273,7 +273,8 @@ def _name(field: pa.Field) -> str:
 
 
 @contextlib.contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Make errors of the disk a ``DatasetError`` that says how much room is left and how to go on."""
     try:
         yield
     except OSError as exc:

@@ -1,6 +1,7 @@
 """The command ``ictc-simulate``: arguments in, one room's work done, errors as one line. Simulates nothing itself."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     dataset.add_argument("--workers", type=_positive, default=2)
     dataset.set_defaults(run=_dataset)
+
+    alerts = commands.add_parser("alerts", help="write or publish alert packets")
+    alerts.add_argument("--survey", required=True, choices=("ztf", "lsst"))
+    alerts.add_argument("--nights", type=_positive, default=1)
+    alerts.add_argument("--objects", type=_positive, default=100, help="things that alert at least once")
+    alerts.add_argument("--seed", type=_seed, default=0)
+    alerts.add_argument("--start", type=float, metavar="MJD", help="first night (default: one of the survey's own)")
+    alerts.add_argument("--mode", choices=MODES, default="physical", help="label mode")
+    alerts.add_argument("--out", type=Path, metavar="DIR", help="a file per alert and truth.parquet")
+    alerts.add_argument("--publish", metavar="TOPIC", help="send to Kafka; what --out holds already is not made again")
+    alerts.add_argument("--brokers", default="localhost:9092", help="of Kafka, for --publish (default: %(default)s)")
+    pace = alerts.add_mutually_exclusive_group()
+    pace.add_argument("--rate", type=float, metavar="HZ", help="alerts a second")
+    pace.add_argument("--burst", type=_positive, metavar="N", help="N alerts at once, every 37 to 39 seconds")
+    alerts.add_argument("--workers", type=_positive, default=2)
+    alerts.set_defaults(run=_alerts)
+
+    look = commands.add_parser("look", help="draw one object: stamps, light curve, truth")
+    look.add_argument("dataset", type=Path, metavar="DATASET")
+    look.add_argument("--object", type=_seed, default=0, metavar="N", help="its row in the data set")
+    look.add_argument("--png", type=Path, required=True, metavar="FILE")
+    look.set_defaults(run=_look)
     return parser
 
 
@@ -103,6 +126,66 @@ def _dataset(options: argparse.Namespace) -> int:
     size = sum(entry["bytes"] for entry in dataset.manifest["files"].values())
     print(f"{options.out}: {len(dataset)} objects, {dataset.manifest['frames']} frames, {size / 1e6:.0f} MB")
     return 0
+
+
+def _alerts(options: argparse.Namespace) -> int:
+    from model.simulation.alert_files import read_alerts, write_alerts  # noqa: PLC0415 - as above
+    from model.simulation.night import write_night  # noqa: PLC0415
+    from model.simulation.publish import Pace, PublishError, publish  # noqa: PLC0415
+
+    if options.out is None and options.publish is None:
+        print("ictc-simulate: say where the alerts go: --out DIR, --publish TOPIC, or both", file=sys.stderr)
+        return MISUSE
+    if options.rate is not None and options.rate <= 0:
+        print(f"ictc-simulate: --rate is {options.rate}, it must be above 0", file=sys.stderr)
+        return MISUSE
+    asked = {name: getattr(options, name) for name in ("survey", "nights", "objects", "seed", "start", "mode")}
+    made_already = options.publish is not None and options.out is not None and holds_alerts(options.out, asked)
+    with progress_bar(f"{options.survey} alerts") as progress:
+        packets = write_night(
+            options.survey,
+            options.objects,
+            options.nights,
+            options.seed,
+            start_mjd=options.start,
+            mode=options.mode,
+            workers=options.workers,
+            progress=progress,
+        )
+        if options.out is not None and not made_already:
+            count = write_alerts(packets, options.out, asked)
+            print(f"{options.out}: {count} alerts of {options.survey}, truth in truth.parquet")
+        if options.publish is not None:
+            source = packets if options.out is None else read_alerts(options.out)
+            try:
+                sent = publish(source, options.publish, options.brokers, Pace(options.rate, options.burst))
+            except PublishError as exc:
+                print(f"ictc-simulate: {exc}", file=sys.stderr)
+                return 1
+            print(f"{sent} alerts sent to {options.publish} at {options.brokers}")
+    return 0
+
+
+def _look(options: argparse.Namespace) -> int:
+    from model.dataset import Dataset  # noqa: PLC0415 - as above
+    from model.simulation.look import NoSuchObjectError, save_object  # noqa: PLC0415
+
+    try:
+        save_object(Dataset.open(options.dataset), options.object, options.png)
+    except NoSuchObjectError as exc:
+        print(f"ictc-simulate: {exc}", file=sys.stderr)
+        return MISUSE
+    print(options.png)
+    return 0
+
+
+def holds_alerts(folder: Path, asked: dict[str, object]) -> bool:
+    """Whether a folder holds exactly the alerts that are asked for."""
+    path = folder / "alerts.json"
+    if not path.is_file():
+        return False
+    found = json.loads(path.read_text("utf-8"))
+    return all(found.get(name) == value for name, value in asked.items())
 
 
 if __name__ == "__main__":

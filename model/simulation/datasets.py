@@ -110,7 +110,7 @@ def draw(order: Order, kitchen: Kitchen) -> Drawn:
         "true_class": order.true_class,
         "label_mode": order.mode,
         "first_mjd": float(schedule.time_T[visits[0]]),
-        "true_flux_T": obj.flux_T[visits],
+        "true_flux_T": (obj.flux_T if kitchen.survey == "sdss" else obj.difference_flux_T)[visits],
         "visit_T": visits,
     }
     return Drawn(order, series, truth)

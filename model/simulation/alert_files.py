@@ -1,0 +1,92 @@
+"""Packets with their truth in, a folder as archives keep alerts out: ``NIGHT/ALERT.avro`` and ``truth.parquet``.
+
+Whole or not at all: everything goes to ``<folder>.partial``, which gets its name last.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model.dataset import DatasetError
+from model.dataset_writer import disk_errors
+
+ALERTS = "alerts.json"
+TRUTH = "truth.parquet"
+
+Packets = Iterable[tuple[bytes, Mapping[str, Any]]]
+
+
+def write_alerts(packets: Packets, folder: Path, about: Mapping[str, Any]) -> int:
+    """Write every packet as a file of its own.
+
+    Parameters
+    ----------
+    about
+        What was asked for: survey, seed, numbers; kept in ``alerts.json``.
+
+    Returns
+    -------
+    int
+        Number of alerts.
+
+    Raises
+    ------
+    DatasetError
+        When the folder holds something, or the disk is full.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DatasetError(f"{folder} holds something already: choose another folder, or remove it")
+    partial = folder.with_name(folder.name + ".partial")
+    truths: list[Mapping[str, Any]] = []
+    with disk_errors(folder):
+        if partial.exists():
+            if not (partial / ALERTS).exists():
+                raise DatasetError(f"{partial} is not ours: remove it, or move it away")
+            shutil.rmtree(partial)  # half a night: made again from its seed
+        partial.mkdir(parents=True)
+        (partial / ALERTS).write_text(json.dumps(dict(about), indent=1) + "\n", "utf-8")
+        for packet, truth in packets:
+            night = partial / night_name(float(truth["time_mjd"]))
+            night.mkdir(exist_ok=True)
+            (night / f"{truth['alert_id']}.avro").write_bytes(packet)
+            truths.append(truth)
+        pq.write_table(truth_table(truths), partial / TRUTH)
+        (partial / ALERTS).write_text(json.dumps(dict(about) | {"alerts": len(truths)}, indent=1) + "\n", "utf-8")
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
+    return len(truths)
+
+
+def read_alerts(folder: Path) -> Iterator[tuple[bytes, Mapping[str, Any]]]:
+    """Packets of such a folder in time order, each with its truth.
+
+    Raises
+    ------
+    DatasetError
+        When the folder is none, or a packet is missing.
+    """
+    if not (folder / TRUTH).is_file():
+        raise DatasetError(f"{folder} holds no alerts of ours: it has no {TRUTH}")
+    for truth in pq.read_table(folder / TRUTH).to_pylist():
+        path = folder / night_name(truth["time_mjd"]) / f"{truth['alert_id']}.avro"
+        if not path.is_file():
+            raise DatasetError(f"{path} is missing: make the alerts again")
+        yield path.read_bytes(), truth
+
+
+def truth_table(truths: list[Mapping[str, Any]]) -> pa.Table:
+    """One row per alert, in time order."""
+    names = dict.fromkeys(name for truth in truths for name in truth)
+    return pa.table({name: pa.array([truth.get(name) for truth in truths]) for name in names})
+
+
+def night_name(time_mjd: float) -> str:
+    """Calendar date of a time as YYYYMMDD."""
+    return str(np.datetime64("1858-11-17") + np.timedelta64(int(time_mjd), "D")).replace("-", "")

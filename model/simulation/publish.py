@@ -1,0 +1,124 @@
+"""Packets in, Kafka messages out at the pace of a survey: bursts, one for each exposure. Knows no packet format."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model.simulation.alert_files import Packets
+
+EXPOSURE_SPACING_S = (37.0, 39.0)  # between the bursts of LSST
+QUEUE_FULL_WAIT_S = 0.1  # while the producer's queue empties
+FLUSH_TIMEOUT_S = 60.0
+
+
+class PublishError(Exception):
+    """Kafka did not take what it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast to send. With neither, as fast as Kafka takes it."""
+
+    rate_hz: float | None = None  # alerts a second, evenly
+    burst: int | None = None  # alerts at once, then wait for the next exposure
+
+    def __post_init__(self) -> None:
+        if self.rate_hz is not None and self.burst is not None:
+            raise ValueError("either a rate or bursts, not both")
+
+
+def publish(
+    packets: Packets,
+    topic: str,
+    brokers: str,
+    pace: Pace,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Send every packet without a key, as surveys do.
+
+    Returns
+    -------
+    int
+        Number of delivered messages.
+
+    Raises
+    ------
+    PublishError
+        When a message was not delivered.
+    """
+    from confluent_kafka import KafkaError, KafkaException, Message, Producer  # noqa: PLC0415 - files need no Kafka
+
+    failures: list[str] = []
+    delivered = 0
+
+    def report(error: KafkaError | None, message: Message) -> None:
+        nonlocal delivered
+        delivered += error is None
+        if error is not None:
+            failures.append(error.str())
+
+    producer = Producer(
+        {"bootstrap.servers": brokers, "compression.type": "lz4", "linger.ms": 20, "message.max.bytes": 10_000_000}
+    )
+    for packet, truth in paced(packets, pace, clock, sleep):
+        while True:
+            try:
+                producer.produce(topic, packet, timestamp=_unix_ms(float(truth["time_mjd"])), on_delivery=report)
+                break
+            except BufferError:
+                producer.poll(QUEUE_FULL_WAIT_S)
+            except KafkaException as exc:
+                raise PublishError(f"topic {topic} at {brokers}: {exc}") from exc
+        producer.poll(0)
+        if failures:
+            break
+    left = producer.flush(FLUSH_TIMEOUT_S)
+    if failures or left:
+        what = failures[0] if failures else f"no answer in {FLUSH_TIMEOUT_S:.0f} s"
+        raise PublishError(f"{left + len(failures)} alerts were not delivered to {topic} at {brokers}: {what}")
+    return delivered
+
+
+def paced(
+    packets: Packets, pace: Pace, clock: Callable[[], float], sleep: Callable[[float], None]
+) -> Iterator[tuple[bytes, Mapping[str, Any]]]:
+    """Hold packets back until their time has come. A burst is made whole before its first packet goes out."""
+    start = clock()
+    if pace.rate_hz is not None:
+        for n, item in enumerate(packets):
+            _wait_until(start + n / pace.rate_hz, clock, sleep)
+            yield item
+        return
+    if pace.burst is None:
+        yield from packets
+        return
+    spacing = random.Random(0)
+    due = start
+    for burst in _groups(packets, pace.burst):
+        _wait_until(due, clock, sleep)
+        due = max(due, clock() - EXPOSURE_SPACING_S[1]) + spacing.uniform(*EXPOSURE_SPACING_S)
+        yield from burst
+
+
+def _groups(packets: Packets, size: int) -> Iterator[list[tuple[bytes, Mapping[str, Any]]]]:
+    group: list[tuple[bytes, Mapping[str, Any]]] = []
+    for item in packets:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _wait_until(due: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    if (wait := due - clock()) > 0:
+        sleep(wait)
+
+
+def _unix_ms(time_mjd: float) -> int:
+    return round((time_mjd - 40_587.0) * 86_400_000)
