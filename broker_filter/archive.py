@@ -199,6 +199,8 @@ def _read_container(feed: _Feed, source: str) -> Iterator[Message | Rejected]:
             for offset, value in _cut(header, prefix, block, block[start : start + size], count):
                 yield Message(value, Origin(source, 0, index + offset))
         index += count
+    if index == 0:
+        yield Message(prefix, Origin(source))  # holds nothing, and is accounted for as that
 
 
 def _cut(header: Header, prefix: bytes, block: bytes, data: bytes, count: int) -> Iterator[tuple[int, bytes]]:
