@@ -21,6 +21,8 @@ T = TypeVar("T")
 MJD_OF_JD_ZERO = 2_400_000.5
 TAI_MINUS_UTC_S = 37.0  # since 2017-01-01, before ZTF's first alert; IERS Bulletin C announces any change
 SECONDS_PER_DAY = 86_400.0
+# ZTF's jd is UTC at the start of an exposure of 30 s. Half of that is not added: schemas before 3.1 do not say how long
+# the exposure was, and series of one object reach across versions. LSST gives the middle, in TAI.
 LATEST_MJD = 1e10  # finite and positive is all that ordering needs: LSST's own sample packets hold seconds
 AB_MAG_OF_1_NJY = 31.4  # -2.5 log10(1e-32 erg/s/cm2/Hz) - 48.60
 MAG_TO_FRACTION = math.log(10) / 2.5  # relative flux error per magnitude of error

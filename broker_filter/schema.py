@@ -188,6 +188,11 @@ def load_packet_schema(path: Path) -> PacketSchema:
         raise ConfigurationError(f"schema file {path} cannot be used: {error}") from error
 
 
+def bundled_schema_file(schema_id: int) -> Path | None:
+    """Return the file of a schema in the survey's own package, or None."""
+    return _file_of(_bundled_folder(), schema_id)
+
+
 def _bundled_folder() -> Path:
     return Path(str(files("lsst.alert.packet"))) / "schema"
 
