@@ -38,13 +38,14 @@ class SurveyInput:
     channels: tuple[str, ...]
     size_px: int
     bands: str
+    arcsec_per_pixel: float
     sigma_njy: float  # typical pixel, for networks that standardise by constants before any training has measured them
 
 
 SURVEY_INPUTS = {
-    "sdss": SurveyInput(("science",), 32, "ugriz", 500.0),
-    "ztf": SurveyInput(("science", "template", "difference"), 32, "gri", 1_000.0),
-    "lsst": SurveyInput(("science", "template", "difference"), 32, "ugrizy", 100.0),
+    "sdss": SurveyInput(("science",), 32, "ugriz", 0.396, 500.0),
+    "ztf": SurveyInput(("science", "template", "difference"), 32, "gri", 1.01, 1_000.0),
+    "lsst": SurveyInput(("science", "template", "difference"), 32, "ugrizy", 0.2, 100.0),
 }
 
 

@@ -222,7 +222,7 @@ class SeriesEncoder(nn.Module):
             tokens_BTE = layer(tokens_BTE, tokens_BTE, bias_BMTT)
         queries, bias_BMQT = tokens_BTE, bias[-1]
         if last_B is not None:
-            row_B = torch.arange(len(last_B), device=last_B.device)
+            row_B = torch.arange(last_B.shape[0], device=last_B.device)  # len() would fix it in an exported graph
             queries, bias_BMQT = tokens_BTE[row_B, last_B].unsqueeze(1), bias_BMQT[row_B, :, last_B].unsqueeze(2)
         pooled = self.layers[-1](queries, tokens_BTE, bias_BMQT)
         return self.readout(self.norm(pooled))
@@ -277,7 +277,8 @@ class Layer(nn.Module):
         mixed = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=bias_BMQT.to(query.dtype), dropout_p=dropout
         )
-        x = queries_BQE + self.output(mixed.transpose(1, 2).flatten(2))
+        heads_side_by_side = torch.cat(mixed.unbind(1), -1)  # not transpose and flatten: torch 2.13 cannot export that
+        x = queries_BQE + self.output(heads_side_by_side)
         return x + self.feed_forward(self.norm_feed_forward(x))
 
 

@@ -1,0 +1,251 @@
+"""``ictc-export``: weights in, one ONNX file out that answers like the predictor and says how to feed it.
+
+Legend: ``N`` objects, ``T`` frames, ``C`` image channels, ``H W`` pixels, ``K`` classes.
+
+Inputs of the graph, padded at the end to equal length: ``stamps`` float32 [N, T, C, H, W] in nJy per pixel, NaN where
+not observed; ``t`` float32 [N, T] days since the first frame; ``band`` int64 [N, T]; ``mask`` bool [N, T], True for
+real frames; ``flux`` and ``flux_error`` float32 [N, T] in nJy, 0 where unknown; ``scale`` float32 [N, T, C], noise of a
+pixel in nJy (1 on padding). A network that does not read an input may not have it. Output: ``probs`` float32 [N, K],
+calibrated. What each means, and the order of classes, is in the file's metadata. Comparators are not exported.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model import weights
+from model.grouped import GroupedNetwork, cut_groups
+from model.network import Frames, LightCurve, collate
+from model.predictor import SURVEY_INPUTS, Predictor
+from model.series import BANDS, Series
+from model.weights import ModelCard, WeightsError
+
+INPUTS = ("stamps", "t", "band", "mask", "flux", "flux_error", "scale")
+EXPORTABLE = ("convention", "vigil")
+FREE_LENGTH = ("vigil",)  # whose graph takes any number of frames
+TOLERANCE = 1e-4
+OPSET = 20
+CHECK_SEED = 1
+
+
+class ExportError(ValueError):
+    """This network cannot be exported, or its graph does not answer as it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written, and how far its answers lie from torch's."""
+
+    path: Path
+    largest_difference: float
+
+
+class CalibratedGraph(nn.Module):
+    """The network from arrays to calibrated probabilities; every frame is embedded, padding is masked afterwards."""
+
+    def __init__(self, network: GroupedNetwork, card: ModelCard) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature = card.temperature
+        self.offset_K: Tensor
+        offset = torch.tensor(card.logit_offset or (0.0,) * len(card.classes))
+        self.register_buffer("offset_K", offset, persistent=False)
+
+    def forward(
+        self,
+        stamps: Tensor,
+        t: Tensor,
+        band: Tensor,
+        mask: Tensor,
+        flux: Tensor,
+        flux_error: Tensor,
+        scale: Tensor,
+    ) -> Tensor:
+        # Whatever a caller left in padding is cleared. This also tells the exporter, one plain equation per axis, that
+        # all inputs have the same numbers of objects and frames.
+        band, t = torch.where(mask, band, 0), torch.where(mask, t, 0.0)
+        flux, flux_error = torch.where(mask, flux, 0.0), torch.where(mask, flux_error, 0.0)
+        scale = torch.where(mask[..., None], scale, 1.0)
+        observed = mask[..., None, None, None] & ~torch.isnan(stamps)
+        pixels = torch.where(observed, stamps, 0.0)
+        curve = LightCurve(band, t, flux, flux_error, mask)
+        groups, _ = cut_groups(Frames(pixels, observed, scale, curve), self.network.group_size)
+        embeddings = self.network.embed(groups)
+        group_count = -(-stamps.shape[1] // self.network.group_size)
+        embeddings = embeddings.reshape(stamps.shape[0], group_count, *self.network.embedding_shape)
+        logits = self.network.classify(embeddings, curve)
+        return ((logits + self.offset_K) / self.temperature).softmax(-1)
+
+
+def export(source: Path | str, out: Path, opset: int = OPSET) -> Exported:
+    """Write the ONNX file of some weights, then compare it with torch.
+
+    Raises
+    ------
+    model.weights.WeightsError
+        When the weights cannot be read.
+    ExportError
+        When the network is a comparator, or the graph's probabilities differ from torch's by over 1e-4.
+    """
+    network, card = weights.load(source)
+    return export_network(network, card, out, opset)
+
+
+def export_network(network: GroupedNetwork, card: ModelCard, out: Path, opset: int = OPSET) -> Exported:
+    """:func:`export` of a network at hand; it is prepared for inference on the way."""
+    if network.name not in EXPORTABLE:
+        raise ExportError(f"{network.name} is not exported, only {' and '.join(EXPORTABLE)}")
+    predictor = Predictor(network, card)
+    graph = CalibratedGraph(network, card).eval()
+    length = min(4, card.frame_limit) if network.name in FREE_LENGTH else card.frame_limit
+    example = arrays([random_series(card, length, seed) for seed in (1, 2)], length)
+    batch = torch.export.Dim("objects", min=1)
+    free: dict[int, Any] = {0: batch}
+    if network.name in FREE_LENGTH:
+        free[1] = torch.export.Dim("frames", min=1, max=card.frame_limit)
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        _need(module)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # torch about itself
+        warnings.filterwarnings("ignore", message=".*axis name", category=UserWarning)  # axes are shared on purpose
+        program = torch.onnx.export(
+            graph,
+            tuple(torch.from_numpy(example[name]) for name in INPUTS),
+            input_names=list(INPUTS),
+            output_names=["probs"],
+            dynamic_shapes=dict.fromkeys(INPUTS, free),
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    program.model.metadata_props.update(metadata(card, network))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    program.save(out, external_data=False)
+    difference = largest_difference(predictor, out)
+    if not difference <= TOLERANCE:
+        raise ExportError(f"{out} differs from torch by {difference:.2g}, more than {TOLERANCE}: do not use it")
+    return Exported(out, difference)
+
+
+def metadata(card: ModelCard, network: GroupedNetwork) -> dict[str, str]:
+    """What a user of the file must know, as strings."""
+    facts = SURVEY_INPUTS[card.survey]
+    frames = f"1 to {card.frame_limit}" if network.name in FREE_LENGTH else f"exactly {card.frame_limit}, padded"
+    return {
+        "classes": json.dumps(card.classes),
+        "taxonomy_version": card.taxonomy_version,
+        "network": json.dumps(dict(card.network)),
+        "model_version": card.version,
+        "trained": json.dumps(card.trained),
+        "survey": card.survey,
+        "channels": json.dumps(card.channels),
+        "bands": json.dumps({band: index for index, band in enumerate(BANDS)}),
+        "bands_trained": card.bands,
+        "size_px": str(card.size_px),
+        "pixel_scale_arcsec": str(facts.arcsec_per_pixel),
+        "frames": frames,
+        "normalisation": (
+            "inside the graph: give stamps in nJy per pixel, NaN where not observed, and scale as 1.4826 times the "
+            "median absolute deviation of each stamp's pixels from their median"
+        ),
+        "calibration": json.dumps({"temperature": card.temperature, "logit_offset": card.logit_offset, "inside": True}),
+        "provenance": json.dumps(dict(card.provenance)),
+    }
+
+
+def largest_difference(predictor: Predictor, path: Path) -> float:
+    """Run the file on random series of several lengths, with gaps, and compare with the predictor."""
+    session = _need("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    card = predictor.card
+    names = {entry.name for entry in session.get_inputs()}
+    largest = 0.0
+    for count in (1, 3):
+        lengths = [max(1, card.frame_limit * (row + 1) // (2 * count)) for row in range(count)]
+        batch = [random_series(card, length, CHECK_SEED + length) for length in lengths]
+        padded = max(lengths) if predictor.card.name in FREE_LENGTH else card.frame_limit
+        feed = {name: array for name, array in arrays(batch, padded).items() if name in names}
+        (found,) = session.run(["probs"], feed)
+        size = card.group_size
+        vectors = [predictor.embed([s[i : i + size] for i in range(0, len(s), size)]) for s in batch]
+        largest = max(largest, float(np.abs(found - predictor.classify(vectors, batch).probabilities).max()))
+    return largest
+
+
+def arrays(series: Sequence[Series], length: int) -> dict[str, NDArray]:
+    """The inputs of the graph for some series."""
+    frames = collate(series, length)
+    stamps = torch.where(frames.pixel_mask_BTCHW, frames.pixels_BTCHW, torch.nan)
+    stamps = torch.where(frames.curve.mask_BT[..., None, None, None], stamps, 0.0)
+    curve = frames.curve
+    values = (
+        stamps,
+        curve.time_BT,
+        curve.band_BT,
+        curve.mask_BT,
+        curve.flux_BT,
+        curve.flux_error_BT,
+        frames.scale_BTC,
+    )
+    return {name: value.numpy() for name, value in zip(INPUTS, values, strict=True)}
+
+
+def random_series(card: ModelCard, length: int, seed: int) -> Series:
+    """A series of the card's shape with every input at work: noise, a source, missing pixels and fluxes."""
+    rng = np.random.default_rng(seed)
+    shape = (length, len(card.channels), card.size_px, card.size_px)
+    pixels = rng.normal(size=shape)
+    pixels[..., card.size_px // 2, card.size_px // 2] += rng.uniform(0, 50, shape[:2])
+    pixels[rng.random(shape) < 0.01] = np.nan
+    bands = np.array([BANDS.index(band) for band in card.bands], np.int8)
+    flux_error = rng.uniform(100, 1000, length)
+    flux_error[rng.random(length) < 0.1] = np.nan
+    return Series(
+        pixels_TCHW=pixels.astype(np.float16),
+        scale_TC=rng.uniform(50, 1000, shape[:2]).astype(np.float32),
+        band_T=rng.choice(bands, length),
+        time_T=np.sort(rng.uniform(0, 300, length)),
+        flux_T=rng.normal(5000, 5000, length).astype(np.float32),
+        flux_error_T=flux_error.astype(np.float32),
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="ictc-export", description="Write weights as an ONNX file.")
+    parser.add_argument("weights", help="path of weights, or a shipped survey: sdss, ztf, lsst")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx")
+    parser.add_argument("--opset", type=int, default=OPSET, help=f"ONNX operator set (default {OPSET})")
+    options = parser.parse_args(argv)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports every package that it can do without
+    try:
+        written = export(options.weights, options.out, options.opset)
+    except (WeightsError, ExportError) as error:
+        print(f"ictc-export: {error}", file=sys.stderr)
+        return 1
+    size_kb = written.path.stat().st_size / 1000
+    print(f"{written.path}: {size_kb:.0f} kB, largest difference from torch {written.largest_difference:.1e}")
+    return 0
+
+
+def _need(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise ExportError(f"{module} is not installed: pip install 'ictc[export]'") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

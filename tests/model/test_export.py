@@ -1,0 +1,82 @@
+"""ONNX files: they answer like torch for any number of objects, ignore padding, and say how to feed them."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from model import weights
+from model.export import INPUTS, ExportError, arrays, export_network, main, random_series
+from model.predictor import Predictor, untrained
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'ictc[export]'")
+
+SETTINGS = {
+    "vigil": {"filters": 2, "size": 16, "token_width": 16, "layers": 1, "frame_limit": 9},
+    "convention": {"width": 0.05, "size": 16, "frame_limit": 9, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module", params=sorted(SETTINGS))
+def written(request, tmp_path_factory):
+    """An exported network with a calibration, its predictor and a session on the file."""
+    network, card = untrained("sdss", request.param, 3, **SETTINGS[request.param])
+    card = dataclasses.replace(card, temperature=1.7, logit_offset=(0.5, 0.0, -0.5, 0.1))
+    folder = tmp_path_factory.mktemp("onnx")
+    weights.save(folder / "w", network, card)
+    assert main([str(folder / "w.json"), "--out", str(folder / "out.onnx")]) == 0
+    session = onnxruntime.InferenceSession(str(folder / "out.onnx"), providers=["CPUExecutionProvider"])
+    return Predictor.load(folder / "w"), session
+
+
+def run(session, feed: dict[str, np.ndarray]) -> np.ndarray:
+    names = {entry.name for entry in session.get_inputs()}
+    return session.run(["probs"], {name: value for name, value in feed.items() if name in names})[0]
+
+
+def test_answers_equal_torch(written):
+    """Probabilities equal the predictor's to 1e-4 for one object and for many, calibration included."""
+    predictor, session = written
+    card = predictor.card
+    for count in (1, 5):
+        batch = [random_series(card, 1 + (3 * row) % 9, 50 + row) for row in range(count)]
+        size = card.group_size
+        vectors = [predictor.embed([s[i : i + size] for i in range(0, len(s), size)]) for s in batch]
+        expected = predictor.classify(vectors, batch).probabilities
+        assert np.allclose(run(session, arrays(batch, 9)), expected, atol=1e-4)
+
+
+def test_padding_is_ignored(written):
+    """Whatever a caller leaves in padded frames, NaN included, does not matter."""
+    predictor, session = written
+    feed = arrays([random_series(predictor.card, 4, 7)], 9)
+    before = run(session, feed)
+    for name in INPUTS:
+        if feed[name].dtype == np.float32:
+            feed[name] = feed[name].copy()
+            feed[name][:, 4:] = np.nan
+    assert np.array_equal(run(session, feed), before)
+
+
+def test_metadata_says_how_to_feed_it(written):
+    """Classes in order, inputs, units, pixel scale and calibration can be read from the file."""
+    predictor, session = written
+    notes = session.get_modelmeta().custom_metadata_map
+    assert tuple(json.loads(notes["classes"])) == predictor.card.classes
+    assert notes["model_version"] == predictor.card.version
+    assert json.loads(notes["calibration"])["temperature"] == 1.7
+    assert float(notes["pixel_scale_arcsec"]) == 0.396
+    assert json.loads(notes["bands"])["r"] == 2
+    assert "nJy" in notes["normalisation"]
+
+
+def test_comparators_are_refused(tmp_path, capsys):
+    """A comparator cannot be exported: an error says which networks can, and the command fails with it."""
+    network, card = untrained("sdss", "lstm", 1)
+    with pytest.raises(ExportError, match="only convention and vigil"):
+        export_network(network, card, tmp_path / "x.onnx")
+    weights.save(tmp_path / "w", network, card)
+    assert main([str(tmp_path / "w"), "--out", str(tmp_path / "x.onnx")]) == 1
+    assert "lstm" in capsys.readouterr().err
+    assert main([str(tmp_path / "missing"), "--out", str(tmp_path / "x.onnx")]) == 1
