@@ -1,0 +1,160 @@
+"""How many observations a second the series stores take and give: embedded LMDB, with and without waiting for the disk,
+and a Redis-protocol server on loopback where one is installed.
+
+``python -m benchmarks.store``. Batches of 256 alerts of as many objects, as the pipeline makes them: merge with what is
+held (``add``), make lasting (``settle``). A ten-row read is ``add`` of one alert to a series of ten, which gives the
+curve, and the pixels of those ten. Frames are three 32 x 32 channels, 6 kB. Wall time, median of repeats.
+"""
+
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import redis
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.setting import describe
+from broker_filter.buffer import Change, Embedding, FrameKey, SeriesStore
+from broker_filter.buffer_lmdb import LmdbSeriesStore
+from broker_filter.buffer_redis import RedisSeriesStore
+from broker_filter.records import Observation
+from model.series import compact
+
+OBJECTS = 256
+EPOCHS = 10
+REPEATS = 5
+HOLD_LIMIT, GROUP_SIZE = 132, 3
+EMBEDDING_WIDTH = 3_200  # floats of one group: ConvEntion's width at 32 x 32
+Opener = Callable[[Path], SeriesStore]
+
+
+def frames() -> list[Observation]:
+    """One frame per epoch; what is in it does not matter to a store."""
+    rng = np.random.default_rng(1)
+    made = []
+    for epoch in range(EPOCHS + 1):
+        pixels, scale = compact(rng.normal(0, 10, (3, 32, 32)).astype(np.float32))
+        made.append(Observation(epoch, 60_000.0 + epoch, 1, 5.0, 1.0, pixels, scale))
+    return made
+
+
+def appended_per_second(store: SeriesStore, night: list[Observation], width: int) -> tuple[float, float, float]:
+    """Observations a second over all epochs, and median seconds of ``add`` and ``settle`` of one batch."""
+    adds, settles = [], []
+    begun = time.perf_counter()
+    for epoch, frame in enumerate(night[:EPOCHS]):
+        group = epoch // GROUP_SIZE * GROUP_SIZE
+        full = width > 0 and epoch % GROUP_SIZE == GROUP_SIZE - 1
+        embeddings = {group: Embedding(bytes(16), np.zeros(width, np.float32))} if full else {}
+        start = time.perf_counter()
+        store.add([(f"ztf/{o}", frame) for o in range(OBJECTS)])
+        middle = time.perf_counter()
+        store.settle(
+            [Change(f"ztf/{o}", (frame.alert_id,), HOLD_LIMIT, GROUP_SIZE, embeddings) for o in range(OBJECTS)]
+        )
+        adds.append(middle - start)
+        settles.append(time.perf_counter() - middle)
+    seconds = time.perf_counter() - begun
+    return EPOCHS * OBJECTS / seconds, statistics.median(adds), statistics.median(settles)
+
+
+def read_per_second(store: SeriesStore, night: list[Observation]) -> float:
+    """Series of ten a second, curve and pixels."""
+    rates = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        held = store.add([(f"ztf/{o}", night[0]) for o in range(OBJECTS)])
+        wanted = [
+            FrameKey(key, time_mjd, alert_id)
+            for key, series in held.items()
+            for time_mjd, alert_id in series.heads[["time_mjd", "alert_id"]].tolist()
+        ]
+        found = store.pixels(wanted)
+        rates.append(OBJECTS / (time.perf_counter() - start))
+        assert len(found) == OBJECTS * EPOCHS
+    return statistics.median(rates)
+
+
+@contextmanager
+def redis_server() -> Iterator[int | None]:
+    """The port of a server on loopback that writes to disk each second, or None where none is installed."""
+    binary = shutil.which("valkey-server") or shutil.which("redis-server")
+    if binary is None:
+        yield None
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, "--appendonly", "yes"]
+        with subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL) as server:
+            client = redis.Redis(port=port)
+            for _ in range(100):
+                try:
+                    client.ping()
+                    break
+                except redis.exceptions.ConnectionError:
+                    time.sleep(0.05)
+            client.close()
+            yield port
+            server.terminate()
+
+
+def main() -> int:
+    """Print the table."""
+    night = frames()
+    with ExitStack() as stack:
+        port = stack.enter_context(redis_server())
+        stores: dict[str, Opener] = {
+            "LMDB, on disk when settled": lambda folder: LmdbSeriesStore(folder, max_bytes=4 << 30),
+            "LMDB, disk in its own time": lambda folder: LmdbSeriesStore(folder, max_bytes=4 << 30, sync=False),
+        }
+        if port is not None:
+            stores["Redis protocol, loopback"] = lambda folder: RedisSeriesStore(
+                f"redis://127.0.0.1:{port}", namespace=folder.name
+            )
+        table = Table("store", "observations/s", "with embeddings", "add, ms", "settle, ms", "ten-row reads/s")
+        for name, opener in stores.items():
+            plain, embedded, adds, settles, reads = [], [], [], [], []
+            for _ in range(REPEATS):
+                for width in (0, EMBEDDING_WIDTH):
+                    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                    store = opener(folder)
+                    rate, add_s, settle_s = appended_per_second(store, night, width)
+                    if width:
+                        embedded.append(rate)
+                    else:
+                        plain.append(rate)
+                        adds.append(add_s)
+                        settles.append(settle_s)
+                        reads.append(read_per_second(store, night))
+                    store.close()
+            median = [statistics.median(column) for column in (plain, embedded, adds, settles, reads)]
+            table.add_row(
+                name,
+                f"{median[0]:,.0f}",
+                f"{median[1]:,.0f}",
+                f"{1000 * median[2]:.1f}",
+                f"{1000 * median[3]:.1f}",
+                f"{median[4]:,.0f}",
+            )
+    console = Console(width=110)
+    console.print(describe("lmdb", "redis", "numpy"))
+    console.print(f"batches of {OBJECTS} alerts, {EPOCHS} epochs, frames of 3 x 32 x 32, {REPEATS} repeats")
+    console.print(table)
+    if port is None:
+        console.print("no redis-server or valkey-server here: the shared store was not measured")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
