@@ -24,7 +24,7 @@ from model.simulation.surveys import Survey, ab_mag, flux_njy, survey_named
 
 ENTRY, PHYSICS, OBSERVING, SCENE = 11, 13, 17, 19  # streams; never 0, which a seed sequence would not see
 ATTEMPTS = 240
-ATTEMPTS_PER_ENTRY = 20  # after which the catalogue entry, too, is drawn again
+ATTEMPTS_PER_ENTRY = 60  # after which the catalogue entry, too, is drawn again
 FIRST_SEASON_MJD = (53_614.0, 53_979.0, 54_344.0)  # 1 September 2005, 2006, 2007
 SURVEY_START_MJD: Mapping[str, tuple[float, float]] = {"ztf": (58_300.0, 60_500.0), "lsst": (61_000.0, 63_500.0)}
 DECLINATION_DEG: Mapping[str, tuple[float, float]] = {
@@ -107,11 +107,11 @@ def draw_object(
         drawn = draw_physics(entry_rng, physics_rng, composition, of, mode, facts.window_days)
         scene_rng = np.random.default_rng([seed, object_id, turn, SCENE])
         obj = _observe(drawn, facts, schedule, origin_mjd, mode, scene_rng)
-        obj = replace(obj, object_id=object_id, seed=seed, label=published, level=level)
-        if attempt is None and select and not selection.triggered(obj):
+        truth = dict(obj.truth) | {"attempt": turn, "sample": sample, "population_survey": of.name}
+        obj = replace(obj, object_id=object_id, seed=seed, label=published, level=level, truth=truth)
+        if attempt is None and select and not _selected(obj):
             continue
         scene, centre = place(scene_rng, drawn, facts)
-        truth = dict(obj.truth) | {"attempt": turn, "sample": sample, "population_survey": of.name}
         truth |= _sky_position(scene_rng, facts.name)
         truth["first_detection"] = selection.first_detection(obj)
         return replace(obj, scene=scene if level >= 2 else Scene(), centre_arcsec=centre, truth=truth)
@@ -157,6 +157,15 @@ def redraw(obj: SimulatedObject, survey: str) -> SimulatedObject:
     )
     assert twin is not None  # an attempt that is named is always returned
     return twin
+
+
+def _selected(obj: SimulatedObject) -> bool:
+    """Whether it became a candidate and, for the spectroscopic sample of SDSS, whether a spectrum was taken."""
+    truth = obj.truth
+    typed = (
+        obj.survey == "sdss" and truth["sample"] == "spec" and truth["kind"] == "SN" and truth["mode"] != "deconfounded"
+    )
+    return selection.triggered(obj) and (not typed or selection.followed_up(obj))
 
 
 def _origin_mjd(rng: Generator, survey: Survey, label: str, mode: str) -> float:

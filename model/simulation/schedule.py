@@ -8,7 +8,7 @@ Legend: ``N`` nights, ``T`` visits, ``B`` bands of ``model.series.BANDS``.
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, ndtr
+from scipy.special import ndtr
 
 from model.series import BANDS
 from model.simulation.records import Schedule
@@ -33,9 +33,16 @@ SDSS_DEPTH_CORRELATION = np.array(
         [0.65, 0.54, 0.71, 0.83, 1.00],
     ]
 )
-SDSS_BEST_DEPTH_MAG = np.array([21.83, 23.00, 22.55, 22.08, 20.87])
-SDSS_DEPTH_LOSS = np.array([1.05, 1.35, 1.0, 0.80, 0.80])
-SDSS_LOSS_SHAPE, SDSS_LOSS_SCALE_MAG, SDSS_LARGEST_LOSS_MAG = 1.6, 0.33, 2.6
+SDSS_DEPTH_PERCENT = np.array([0.0, 0.01, 0.05, 0.16, 0.50, 0.84, 0.95, 1.0])
+SDSS_DEPTH_MAG = np.array(  # measured quantiles; the ends of the range are guesses
+    [
+        [19.70, 20.06, 20.50, 20.95, 21.42, 21.69, 21.78, 21.88],
+        [20.40, 20.81, 21.39, 21.86, 22.53, 22.84, 22.95, 23.05],
+        [20.50, 20.90, 21.29, 21.69, 22.14, 22.40, 22.50, 22.60],
+        [20.30, 20.65, 21.08, 21.40, 21.73, 21.95, 22.03, 22.12],
+        [19.20, 19.51, 19.91, 20.19, 20.50, 20.72, 20.82, 20.90],
+    ]
+)
 PERCENT = np.array([0.0, 0.05, 0.16, 0.50, 0.84, 0.95, 1.0])
 ZTF_DEPTH_MAG = {  # diffmaglim of real alerts; i scaled from the pointing log
     "g": [18.6, 19.07, 19.52, 20.17, 20.59, 20.75, 20.9],
@@ -134,8 +141,8 @@ def _sdss_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) 
 
 def _sdss_conditions(survey: Survey, rng: Generator, nights: int) -> tuple[NDArray, ...]:
     correlated_NB = rng.standard_normal((nights, 5)) @ np.linalg.cholesky(SDSS_DEPTH_CORRELATION).T
-    loss_NB = SDSS_LOSS_SCALE_MAG * gammaincinv(SDSS_LOSS_SHAPE, ndtr(correlated_NB))
-    depth_NB = _six(SDSS_BEST_DEPTH_MAG - np.minimum(SDSS_DEPTH_LOSS * loss_NB, SDSS_LARGEST_LOSS_MAG))
+    uniform_NB = ndtr(correlated_NB)
+    depth_NB = _six(np.stack([np.interp(uniform_NB[:, b], SDSS_DEPTH_PERCENT, SDSS_DEPTH_MAG[b]) for b in range(5)], 1))
     seeing_N1 = np.exp(0.18 * rng.standard_normal((nights, 1)))
     fwhm_NB = survey.fwhm_arcsec_B * seeing_N1 * np.exp(0.05 * rng.standard_normal((nights, 6)))
     zero_point_NB = survey.zero_point_mag_B + 0.02 * rng.standard_normal((nights, 6))

@@ -12,7 +12,11 @@ from model.simulation.surveys import flux_njy, survey_named
 DETECTION_SIGMA = 5.0
 TEMPLATE_NOISE = 1.05  # of the difference image over the direct one
 CALIBRATION_ERROR = 0.01  # of the source's flux
-NOISE_TAG = 71
+NOISE_TAG, FOLLOW_UP_TAG = 71, 73
+FOLLOW_UP_MAG, FOLLOW_UP_WIDTH_MAG = (
+    21.2,
+    0.25,
+)  # brightest r that spectrographs typed half of the time, and its scatter
 NIGHTS_TO_TRIGGER = {"sdss": 2, "ztf": 2, "lsst": 2}
 TRIGGER_BANDS = {"sdss": (1, 2, 3), "ztf": (1, 2, 3), "lsst": (0, 1, 2, 3, 4, 5)}
 
@@ -45,6 +49,18 @@ def detections(obj: SimulatedObject) -> NDArray[np.bool_]:
     """Which visits give an alert: difference flux at 5 sigma or more, of either sign. [T]"""
     flux_T, error_T = measured_flux(obj)
     return np.abs(flux_T) >= DETECTION_SIGMA * error_T
+
+
+def followed_up(obj: SimulatedObject) -> bool:
+    """Whether a supernova was bright enough for a spectrum: a soft limit on its brightest measured r."""
+    flux_T, error_T = measured_flux(obj)
+    seen_T = (obj.schedule.band_T == 2) & (flux_T > DETECTION_SIGMA * error_T)
+    if not seen_T.any():
+        return False
+    limit = FOLLOW_UP_MAG + FOLLOW_UP_WIDTH_MAG * np.random.default_rng(
+        [obj.seed, obj.object_id, int(obj.truth["attempt"]), FOLLOW_UP_TAG]
+    ).logistic(0, 0.6)
+    return bool(flux_T[seen_T].max() >= flux_njy(limit))
 
 
 def first_detection(obj: SimulatedObject) -> int:

@@ -20,6 +20,7 @@ from model.simulation.surveys import Survey, flux_njy
 
 ALPHA, BETA = 0.15, 3.1
 PEAK_B_AB_MAG = -19.27
+TEMPLATE_COLOUR = 0.03  # Hsiao's mean spectrum is bluer than that of SALT3, whose c is drawn: part of the way to it
 INTRINSIC_SCATTER_MAG = 0.11
 DUST_RATIO = 2.1
 FIRST_PHASE, RISE_END, LAST_PHASE = -19.0, -10.0, 85.0
@@ -66,7 +67,7 @@ class SNIa:
         rest_T = survey.pivot_angstrom_B[band_T] / (1 + self.redshift)
         # Colour is the whole reddening c = E(B-V), whatever its cause; dust() is per A_V, brought to per E(B-V) with
         # A_B = 3.1 E(B-V), as the colour law of light-curve fitters has it.
-        reddening_T = self.c * 3.1 * (dust(rest_T, DUST_RATIO) / dust(B_ANGSTROM, DUST_RATIO) - 1)
+        reddening_T = (self.c + TEMPLATE_COLOUR) * 3.1 * (dust(rest_T, DUST_RATIO) / dust(B_ANGSTROM, DUST_RATIO) - 1)
         mag_T += self.peak_mag + distance_modulus(self.redshift) - 2.5 * np.log10(1 + self.redshift) + reddening_T
         rise_T = np.clip((phase_T - FIRST_PHASE) / (RISE_END - FIRST_PHASE), 0, 1) ** 2
         return flux_njy(mag_T) * rise_T

@@ -1,0 +1,85 @@
+"""Checks 1 and 2: cadence and depth of the SDSS-II supernova survey against 202 real light curves."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from model.simulation.records import Schedule
+from model.simulation.schedule import SDSS_DEPTH_CORRELATION, draw_schedule
+from model.simulation.surveys import SDSS
+from model.simulation.validation import Check, within
+
+NIGHTS = {25: 19, 50: 21, 75: 23}  # percentile -> nights per object
+SPANS_DAYS = {25: 82, 50: 87, 75: 89}
+GAPS_DAYS = {25: 2, 50: 3, 75: 5, 90: 8, 95: 10}
+MEAN_GAP_DAYS = 3.95
+ALL_BANDS = 0.84
+DEPTHS_MAG = {
+    "u": (20.50, 20.95, 21.42, 21.69, 21.78),
+    "g": (21.39, 21.86, 22.53, 22.84, 22.95),
+    "r": (21.29, 21.69, 22.14, 22.40, 22.50),
+    "i": (21.08, 21.40, 21.73, 21.95, 22.03),
+    "z": (19.91, 20.19, 20.50, 20.72, 20.82),
+}  # 5, 16, 50, 84, 95 %
+RELATIVE, NIGHT_ROUNDING, DEPTH_TOLERANCE_MAG, CORRELATION_TOLERANCE = 0.10, 0.5, 0.15, 0.08
+
+
+def schedule_checks(seed: int, objects: int) -> Iterator[Check]:
+    """Draw schedules and compare them."""
+    drawn = [draw_schedule(SDSS, np.random.default_rng([seed, i, 1]), 53_614.0) for i in range(objects)]
+    yield from _cadence(drawn)
+    yield from _depth(drawn)
+
+
+def _cadence(drawn: list[Schedule]) -> Iterator[Check]:
+    nights = [np.unique(s.night_T) for s in drawn]
+    measured = {
+        "nights per object": (NIGHTS, np.array([len(n) for n in nights])),
+        "span, days": (SPANS_DAYS, np.array([np.ptp(n) for n in nights])),
+        "gap between nights, days": (GAPS_DAYS, np.concatenate([np.diff(n) for n in nights])),
+    }
+    for name, (target, values) in measured.items():
+        found = {p: float(np.percentile(values, p)) for p in target}
+        good = all(within(found[p], target[p], max(RELATIVE * target[p], NIGHT_ROUNDING)) for p in target)
+        yield Check(1, f"{name} at {_list(target)} %", f"{_list(target.values())} +-10 %", _list(found.values()), good)
+    mean_gap = float(np.mean(measured["gap between nights, days"][1]))
+    good = within(mean_gap, MEAN_GAP_DAYS, RELATIVE * MEAN_GAP_DAYS)
+    yield Check(1, "mean gap, days", f"{MEAN_GAP_DAYS} +-10 %", f"{mean_gap:.2f}", good)
+    full = np.concatenate([np.unique(s.night_T, return_counts=True)[1] == len(SDSS.bands) for s in drawn])
+    yield Check(
+        1, "nights with all five bands", "0.84 +-0.02", f"{full.mean():.3f}", within(full.mean(), ALL_BANDS, 0.02)
+    )
+
+
+def _depth(drawn: list[Schedule]) -> Iterator[Check]:
+    table_NB = np.concatenate([_depth_by_night(s) for s in drawn])
+    for b, band in enumerate(SDSS.bands):
+        found = np.nanpercentile(table_NB[:, b], (5, 16, 50, 84, 95))
+        worst = float(np.abs(found - DEPTHS_MAG[band]).max())
+        yield Check(
+            2,
+            f"5-sigma depth in {band} at 5, 16, 50, 84, 95 %",
+            f"{_list(DEPTHS_MAG[band])} +-{DEPTH_TOLERANCE_MAG}",
+            _list(np.round(found, 2)),
+            worst <= DEPTH_TOLERANCE_MAG,
+        )
+    whole_NB = table_NB[np.isfinite(table_NB).all(axis=1)]
+    difference = float(np.abs(np.corrcoef(whole_NB.T) - SDSS_DEPTH_CORRELATION).max())
+    yield Check(
+        2,
+        "correlation of depth between bands, largest difference",
+        f"<= {CORRELATION_TOLERANCE}",
+        f"{difference:.3f}",
+        difference <= CORRELATION_TOLERANCE,
+    )
+
+
+def _depth_by_night(schedule: Schedule) -> np.ndarray:
+    nights = np.unique(schedule.night_T)
+    table_NB = np.full((len(nights), len(SDSS.bands)), np.nan)
+    table_NB[np.searchsorted(nights, schedule.night_T), schedule.band_T] = schedule.depth_T
+    return table_NB
+
+
+def _list(values: object) -> str:
+    return ", ".join(f"{value:g}" for value in values)  # type: ignore[attr-defined]
