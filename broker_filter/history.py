@@ -48,8 +48,8 @@ def light_curve(packet: PacketSchema, datum: bytes) -> list[Point]:
 
 
 def _ztf_points(record: dict[str, Any]) -> Iterator[Point]:
-    for epoch in [record.get("candidate"), *(record.get("prv_candidates") or [])]:
-        band = ZTF_BAND_OF_FID.get((epoch or {}).get("fid"))  # type: ignore[arg-type] # None has no band
+    for epoch in _epochs(record, "candidate", "prv_candidates"):
+        band = _ztf_band(epoch)
         if band is None:
             continue
         time_mjd = _number(epoch, "jd") - MJD_OF_JD_ZERO + TAI_MINUS_UTC_S / SECONDS_PER_DAY
@@ -60,8 +60,8 @@ def _ztf_points(record: dict[str, Any]) -> Iterator[Point]:
         else:
             limit_njy, _ = flux_of_magnitude(_number(epoch, "diffmaglim"), 0.0)
             yield Point(time_mjd, band, math.nan, limit_njy / LIMIT_SIGMA, LIMIT)
-    for epoch in record.get("fp_hists") or []:
-        band = ZTF_BAND_OF_FID.get(epoch.get("fid"))
+    for epoch in _epochs(record, "fp_hists"):
+        band = _ztf_band(epoch)
         flux_dn, error_dn = _number(epoch, "forcediffimflux"), _number(epoch, "forcediffimfluxunc")
         if band is None or not flux_dn > _ZTF_UNKNOWN_BELOW or not error_dn > 0.0:
             continue
@@ -71,10 +71,10 @@ def _ztf_points(record: dict[str, Any]) -> Iterator[Point]:
 
 
 def _lsst_points(record: dict[str, Any]) -> Iterator[Point]:
-    detections = [record.get("diaSource"), *(record.get("prvDiaSources") or [])]
-    for kind, epochs in ((DETECTION, detections), (FORCED, record.get("prvDiaForcedSources") or [])):
+    detections, forced = _epochs(record, "diaSource", "prvDiaSources"), _epochs(record, "prvDiaForcedSources")
+    for kind, epochs in ((DETECTION, detections), (FORCED, forced)):
         for epoch in epochs:
-            if not epoch or not epoch.get("band"):
+            if not isinstance(epoch.get("band"), str):
                 continue
             flux_njy, error_njy = _number(epoch, "psfFlux"), _number(epoch, "psfFluxErr")
             if math.isfinite(flux_njy):
@@ -82,6 +82,18 @@ def _lsst_points(record: dict[str, Any]) -> Iterator[Point]:
 
 
 _READERS: dict[str, Callable[[dict[str, Any]], Iterator[Point]]] = {"ztf": _ztf_points, "lsst": _lsst_points}
+
+
+def _epochs(record: dict[str, Any], *names: str) -> Iterator[dict[str, Any]]:
+    """Yield the records in these fields; a sender may have put anything else there."""
+    for name in names:
+        value = record.get(name)
+        yield from (epoch for epoch in (value if isinstance(value, list) else [value]) if isinstance(epoch, dict))
+
+
+def _ztf_band(epoch: dict[str, Any]) -> str | None:
+    fid = epoch.get("fid")
+    return ZTF_BAND_OF_FID.get(fid) if isinstance(fid, int) else None
 
 
 def _number(epoch: dict[str, Any], name: str) -> float:
