@@ -14,6 +14,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from broker_filter import classification
 from broker_filter.buffer import SeriesStore
 from broker_filter.buffer_lmdb import LmdbSeriesStore
+from broker_filter.buffer_redis import RedisSeriesStore
 from broker_filter.classifier import Classifier, load_classifiers, use_threads
 from broker_filter.config import ModelSettings, OutputSettings, RegistrySettings, Settings, StoreSettings
 from broker_filter.errors import ConfigurationError, RetryableError
@@ -67,7 +68,7 @@ def open_classifiers(settings: ModelSettings) -> dict[str, Classifier]:
     ConfigurationError
         When weights are missing, broken or untrained (and that is not allowed), or the device is absent.
     """
-    if settings.threads is not None:
+    if settings.threads is not None:  # the deterministic mode takes one, whatever is asked
         use_threads(settings.threads)
     return load_classifiers(settings.weights, settings.device, settings.deterministic, settings.allow_untrained)
 
@@ -80,8 +81,8 @@ def open_store(settings: StoreSettings) -> SeriesStore:
     ConfigurationError
         When it cannot be opened or belongs to another process.
     """
-    if settings.kind == "redis":
-        raise ConfigurationError("store.kind redis is not built in: choose lmdb")
+    if settings.kind == "redis" and settings.url is not None:
+        return RedisSeriesStore(settings.url.get_secret_value(), settings.object_limit, settings.byte_limit)
     try:
         return LmdbSeriesStore(settings.path, settings.object_limit, settings.byte_limit, settings.sync)
     except OSError as error:

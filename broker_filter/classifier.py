@@ -131,6 +131,8 @@ def load_classifiers(
     ConfigurationError
         When weights are missing, broken, for one survey twice or untrained, or the device is absent.
     """
+    if deterministic:
+        use_threads(1)  # the last bits of a sum depend on how many threads share it
     classifiers: dict[str, Classifier] = {}
     missing = []
     for name in weights or survey.SURVEYS:

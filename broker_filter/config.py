@@ -167,7 +167,7 @@ class ModelSettings(Section):
     allow_untrained: bool = False
     """publish from a network that was never trained"""
     deterministic: bool = False
-    """fixed batch shapes: the same bytes for the same series, at a price in speed"""
+    """row by row on one thread: the same bytes for the same series, at a price in speed"""
     threads: PositiveInt | None = None
     """processor threads of the network; as many as cores when not given"""
 

@@ -1,0 +1,111 @@
+"""The live service against the replay of the same alerts, and against everything that goes wrong on the way."""
+
+import random
+import signal
+from collections import Counter
+
+import pytest
+from nights import assert_equal, last_of_each, night, replayed
+
+from broker_filter.errors import Rejection
+
+
+def identity(result):
+    return (result["objectId"], result["alertId"], result["classifier"], result["classifierVersion"])
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_live_equals_replay(stage, run, tmp_path, deterministic):
+    """Spread over partitions and batches and with duplicates, the last word on each alert is the replay's."""
+    packets = list(night())
+    doubled = packets + random.Random(5).sample(packets, 10)
+    stage.publish(doubled)
+    mode = ("--model.deterministic",) if deterministic else ()
+    batch = ("--batch.alert-limit", "5" if deterministic else "11")
+    assert run(stage.flags(tmp_path / "store", *batch, *mode)).wait() == 0
+    expected = replayed(packets, tmp_path, *(["--deterministic"] if deterministic else []))
+    live = last_of_each(stage.results())
+    assert live.keys() == expected.keys()
+    for alert_id, result in live.items():
+        assert result["key"] == result["objectId"].encode()
+        assert_equal(result, expected[alert_id], 0.0 if deterministic else 1e-5)
+
+
+def test_killed_twenty_times(stage, run, tmp_path):
+    """No alert is without a classification, and every duplicate is recognisable and equal to its twin."""
+    packets = list(night())
+    stage.publish(packets)
+    flags = stage.flags(tmp_path / "store", "--batch.alert-limit", "2", "--kafka.instance-id", "one")
+    rng = random.Random(20)
+    for _ in range(20):
+        process = run(flags)
+        process.wait_for("partitions assigned")
+        process._process.join(rng.uniform(0.0, 0.25))
+        process.kill()
+    assert run(flags).wait() == 0
+    results = [r for r in stage.results() if not r["revision"]]
+    expected = replayed(packets, tmp_path)
+    last = last_of_each(stage.results())
+    assert last.keys() == expected.keys()
+    twins: dict = {}
+    for result in results:
+        twins.setdefault((identity(result), result["nObservations"]), []).append(result)
+    for same in twins.values():
+        for twin in same[1:]:
+            assert_equal(twin, same[0], 1e-5)
+    for alert_id, result in last.items():
+        assert_equal(result, expected[alert_id], 1e-5)
+
+
+def test_poison_never_stops_the_stream(stage, run, tmp_path):
+    """Whatever lies between good alerts goes to the dead letters, byte for byte, with the reason and the place."""
+    packets = list(night(3, 2))
+    rng = random.Random(3)
+    poison = [b"", b"Obj\x01", rng.randbytes(300), packets[0][:-500], packets[0][:3000], b"\x00\x00\x00\x30\x39rest"]
+    poison += [bytes(b ^ (rng.random() < 0.02) for b in packets[1][:4000]), b"\x00" * 70_000]
+    mixed = [p for pair in zip(poison, [*packets, b"x", b"y"], strict=True) for p in pair]
+    stage.publish(mixed)
+    service = run(stage.flags(tmp_path / "store"))
+    assert service.wait() == 0
+    assert len(last_of_each(stage.results())) == len(packets)
+    letters = stage.read(stage.dead_letters)
+    assert Counter(m.value() or b"" for m in letters) == Counter([*poison, b"x", b"y"])
+    published = stage.read(stage.alerts)
+    at = {(m.partition(), m.offset()): m.value() or b"" for m in published}
+    for letter in letters:
+        headers = dict(letter.headers())
+        assert headers["ictc.topic"] == stage.alerts.encode()
+        assert at[int(headers["ictc.partition"]), int(headers["ictc.offset"])] == (letter.value() or b"")
+        assert headers["ictc.reason"].decode() in set(Rejection)
+        assert headers["ictc.error"]
+        assert int(headers["ictc.timestamp"]) > 1_600_000_000_000
+        assert headers["producer_timestamp"] == b"1700000000000"
+    assert '"balanced":true' in service.text()
+    assert f'"read":{len(mixed)}' in service.text()
+
+
+def test_asked_to_end_it_finishes_what_it_took(stage, run, tmp_path):
+    """SIGTERM drains: what was read is delivered and committed, and the next run begins behind it."""
+    packets = list(night(6, 4))
+    stage.publish(packets)
+    flags = stage.flags(tmp_path / "store", "--batch.alert-limit", "3")
+    first = run(flags)
+    first.wait_for('"event":"batch"')
+    assert first.stop() == 0
+    assert '"drained":true' in first.text()
+    assert run(flags).wait() == 0
+    identities = [identity(r) for r in stage.results() if not r["revision"]]
+    assert len(identities) == len(set(identities)) == len(packets)
+
+
+def test_a_second_signal_forces(stage, run, tmp_path):
+    """Who cannot wait for the drain says so twice."""
+    stage.publish(list(night(2, 1)))
+    forever = ("--registry.url", "http://127.0.0.1:9", "--life.drain-s", "60", "--life.idle-exit-s", "null")
+    stage.publish([b"\x00\x00\x00\x30\x39 framed with an id that only the registry knows"])
+    service = run(stage.flags(tmp_path / "store", *forever))
+    service.wait_for("next attempt")
+    service.signal(signal.SIGTERM)
+    service.wait_for('"event":"drain"')
+    service.signal(signal.SIGTERM)
+    assert service.wait(5) == -signal.SIGTERM
