@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import orjson
@@ -31,6 +31,7 @@ from broker_filter.replay_options import parser
 from broker_filter.result_files import ResultFile, open_output, open_results
 from broker_filter.schema import Schemas
 from broker_filter.time_order import TimeOrder, pack_arrival, unpack_arrival
+from broker_filter.topic import read_topic
 
 ALERTS_AT_ONCE = 256
 DECODE_BYTES_AT_ONCE = 32 << 20
@@ -40,8 +41,10 @@ EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 when every alert is accounted for."""
     options = parser().parse_args(arguments)
-    if options.publish and not options.brokers:
-        parser().error("--publish needs --brokers")
+    if (options.publish or options.topic) and not options.brokers:
+        parser().error("--publish and --topic need --brokers")
+    if not options.paths and not options.topic:
+        parser().error("nothing to read: give a PATH or --topic")
     try:
         if options.publish:
             publish(options)
@@ -64,7 +67,7 @@ def replay(options: argparse.Namespace) -> Accounts:
     with ExitStack() as stack:
         schemas = Schemas(folder=options.schemas, bare_schema=options.schema)
         classifiers = load_classifiers(options.weights, options.device, options.deterministic, options.allow_untrained)
-        incoming = islice(read_messages(options.paths), options.limit)
+        incoming = _incoming(options)
         folder = options.store or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ictc-replay-")))
         store = LmdbSeriesStore(folder, sync=options.store is not None)
         stack.callback(store.close)
@@ -92,7 +95,7 @@ def publish(options: argparse.Namespace) -> Accounts:
     accounts = Accounts()
 
     def readable() -> Iterator[Message]:
-        for item in islice(read_messages(options.paths), options.limit):
+        for item in _incoming(options):
             accounts.read += 1
             if isinstance(item, Message):
                 yield item
@@ -162,6 +165,14 @@ class _Run:
                 self._rejects.write(outcome.result)
         self._pipeline.settle(done)
         self.accounts.add(done.accounts)
+
+
+def _incoming(options: argparse.Namespace) -> Iterator[Message | Rejected]:
+    """What is to be read, from paths first, then from a topic."""
+    sources: list[Iterable[Message | Rejected]] = [read_messages(options.paths)]
+    if options.topic:
+        sources.append(read_topic(options.topic, options.brokers, dict(options.kafka)))
+    return islice(chain.from_iterable(sources), options.limit)
 
 
 def _chunks(incoming: Iterable[Message | Rejected]) -> Iterator[list[Message | Rejected]]:

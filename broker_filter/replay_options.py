@@ -10,7 +10,7 @@ from broker_filter.result_files import FORMATS
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser("ictc-replay", description="Classify the alerts of an archive, or publish it to Kafka.")
-    p.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file, folder, tar or tar.gz of alerts")
+    p.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="file, folder, tar or tar.gz of alerts")
     p.add_argument("--output", default="-", metavar="FILE", help="where classifications go; - is standard output")
     p.add_argument("--format", choices=FORMATS, default="jsonl", help="of the output (default: %(default)s)")
     p.add_argument("--rejects", metavar="FILE", help="tar archive of rejected messages, which this command reads again")
@@ -28,9 +28,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--store", type=Path, metavar="FOLDER", help="keep the series there; a temporary folder without it")
     p.add_argument("--broker-name", default="ICTC", help="ours, in the desc format (default: %(default)s)")
     p.add_argument("--threads", type=_positive, default=2, help="that decode alerts (default: %(default)s)")
-    kafka = p.add_argument_group("to Kafka", "put the archive on a topic instead of classifying it")
-    kafka.add_argument("--publish", metavar="TOPIC", help="topic to put the original bytes on, without keys")
-    kafka.add_argument("--brokers", metavar="HOST:PORT,...", help="where the topic is")
+    kafka = p.add_argument_group("Kafka", "read a topic as if it were an archive, or put an archive on a topic")
+    kafka.add_argument("--topic", metavar="TOPIC", help="read this topic to its end; no group, no commits")
+    kafka.add_argument("--publish", metavar="TOPIC", help="put the original bytes there instead of classifying them")
+    kafka.add_argument("--brokers", metavar="HOST:PORT,...", help="where the topics are")
     kafka.add_argument("--rate", type=_rate, default="max", help="alerts per second, recorded, or max (default)")
     kafka.add_argument("--burst", type=_positive, default=1, metavar="N", help="alerts sent together at a --rate")
     kafka.add_argument("--speed", type=_positive_float, default=1.0, metavar="X", help="times faster than recorded")

@@ -7,6 +7,7 @@ import sys
 import tarfile
 import tracemalloc
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,16 @@ import orjson
 import packets
 import pyarrow.parquet as pq
 import pytest
-from confluent_kafka import Consumer
 
 from broker_filter.decode import Arrival
 from broker_filter.errors import ConfigurationError, NotClassified
-from broker_filter.local_broker import QUICK_GROUP, local_broker
+from broker_filter.local_broker import find_binary, local_broker
 from broker_filter.publish import Pace, Publisher, in_order_of_time
 from broker_filter.records import Message, Observation, Origin
 from broker_filter.replay import main
 from broker_filter.schema import Schemas
 from broker_filter.time_order import TimeOrder, pack_arrival, unpack_arrival
+from broker_filter.topic import read_topic
 
 JD = 2_459_433.5
 
@@ -231,30 +232,35 @@ def test_publishing_order_keeps_broken_messages() -> None:
     assert sorted(values[1:]) == sorted([late, b"broken"])
 
 
-def test_archive_is_published_byte_for_byte(night: Path, tmp_path: Path) -> None:
-    """Every message of the archive arrives on the topic as it was, without a key."""
+@pytest.fixture
+def broker() -> Iterator[str]:
+    """The address of a broker on loopback."""
     try:
-        context = local_broker()
-        with context as broker:
-            accounts = tmp_path / "summary"
-            arguments = ["--publish", "night", "--brokers", broker.address, "--rate", "100", "--burst", "4"]
-            assert main([str(night), *arguments, "--summary", str(accounts)]) == 0
-            group = {"group.id": "reader", "auto.offset.reset": "earliest", **QUICK_GROUP}
-            reader = Consumer({"bootstrap.servers": broker.address, **group})
-            reader.subscribe(["night"])
-            found: list[bytes] = []
-            for _ in range(100):
-                for message in reader.consume(50, 0.2):
-                    assert message.error() is None
-                    assert message.key() is None
-                    found.append(message.value())
-                if len(found) == 13:
-                    break
-            reader.close()
+        find_binary()
     except ConfigurationError as error:
         pytest.skip(str(error))
-    assert Counter(found) == Counter(file.read_bytes() for file in night.iterdir())
+    with local_broker() as running:
+        yield running.address
+
+
+def test_archive_is_published_byte_for_byte_and_read_back(night: Path, tmp_path: Path, broker: str) -> None:
+    """Every message of the archive arrives on the topic as it was; the topic is then classified like the archive."""
+    accounts, output = tmp_path / "accounts", tmp_path / "out.jsonl"
+    arguments = ["--publish", "night", "--brokers", broker, "--rate", "100", "--burst", "4"]
+    assert main([str(night), *arguments, "--summary", str(accounts)]) == 0
     assert orjson.loads(accounts.read_bytes()) == {"read": 13, "published": 13, "rejected": {}}
+    found = list(read_topic("night", broker, {}))
+    assert Counter(m.value for m in found) == Counter(file.read_bytes() for file in night.iterdir())
+    assert all(dict(m.headers)["producer_timestamp"].isdigit() for m in found)
+    from_topic = summary_of("--topic", "night", "--brokers", broker, "--output", output, folder=tmp_path)
+    assert from_topic["classified"] == 12
+    assert [line["alertId"] for line in lines_of(output)] == list(range(1, 13))
+
+
+def test_topic_that_is_not_there_is_named(broker: str) -> None:
+    """Reading a topic that does not exist says which and where."""
+    with pytest.raises(ConfigurationError, match="no-such-topic"):
+        list(read_topic("no-such-topic", broker, {"allow.auto.create.topics": "false"}))
 
 
 def test_wrong_kafka_settings_are_refused() -> None:
