@@ -42,8 +42,8 @@ def first_of_curve(curve: LightCurve, length: int) -> LightCurve:
     return LightCurve(*(getattr(curve, name)[:, :length] for name in LightCurve.__slots__))
 
 
-def first_frames(frames: Frames, length: int) -> Frames:
-    """The same number of frames, those after the first few being padding."""
+def first_frames(frames: Frames, length: int | Tensor) -> Frames:
+    """The same number of frames, those after the first few being padding; ``length`` may differ by row, [B, 1]."""
     curve = frames.curve
     keep_T = torch.arange(curve.mask_BT.shape[1], device=curve.mask_BT.device) < length
     keep_BT = curve.mask_BT & keep_T

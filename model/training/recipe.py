@@ -16,6 +16,7 @@ from model.training.losses import CLASS_LOSSES
 PARTS = ("pretrain", "train")
 PULLS = ("none", "cosine", "dino", "supervised_contrastive", "balanced_contrastive")
 PREFIXES = ("none", "all")
+STACKED = ("none", "mean", "median")
 KEEPS = ("last", "best_f1", "best_loss")
 SAMPLERS = ("shuffle", "weighted")
 SCHEDULES = ("constant", "cosine")
@@ -63,6 +64,7 @@ class Recipe:
     ict: Ict = Ict()
     augmentation: Augmentation = Augmentation()  # noqa: RUF009  frozen
     prefix: str = "none"  # "all": the loss is averaged over every prefix of a series
+    stack: str = "none"  # "mean", "median": one frame per band instead of a series
     batch_size: int = 64
     weight_decay: float = 0.05
     amsgrad: bool = False
@@ -113,6 +115,7 @@ def _check(recipe: Recipe) -> Recipe:
         ("ict.pull", recipe.ict.pull, PULLS),
         ("prefix", recipe.prefix, PREFIXES),
         ("keep", recipe.keep, KEEPS),
+        ("stack", recipe.stack, STACKED),
     ]
     for i, stage in enumerate(recipe.stages):
         choices += [

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from model.dataset import Dataset
 from model.network import Frames, LightCurve, collate
+from model.series import Series
+from model.training.stack import stacked
 
 CHUNK = 64  # series collated at a time
 
@@ -26,6 +28,8 @@ class Shelf:
     device
         Where batches go. The series themselves stay there too, unless they are larger than ``memory_limit_bytes``
         (default: 1 GiB on the processor, 64 GiB elsewhere): then each batch is read from the data set's files.
+    stack
+        "mean" or "median": serve one frame per band instead of the series.
     """
 
     def __init__(
@@ -35,13 +39,15 @@ class Shelf:
         frame_limit: int,
         device: torch.device,
         memory_limit_bytes: int | None = None,
+        stack: str = "none",
     ) -> None:
         self.rows = rows
         self.device = device
         self.label_N = torch.from_numpy(dataset.labels[rows]).to(device)
         self._dataset = dataset
         self._frame_limit = frame_limit
-        lengths = np.array([min(len(dataset.series(int(row)).time_T), frame_limit) for row in rows], np.int64)
+        self._stack = stack
+        lengths = np.array([len(self._series(int(row))) for row in rows], np.int64)
         self.length_N = torch.from_numpy(lengths)
         pixels = len(rows) * int(lengths.max(initial=0)) * len(dataset.channels) * dataset.size_px**2
         if memory_limit_bytes is None:
@@ -71,12 +77,16 @@ class Shelf:
         )
         return frames, self.label_N[at]
 
+    def _series(self, row: int) -> Series:
+        series = self._dataset.series(row)
+        series = series[len(series) - min(len(series), self._frame_limit) :]
+        return series if self._stack == "none" else stacked(series, self._stack)
+
     def _collated(self, index: NDArray[np.int64], length: int) -> Frames:
         chunks = []
         for start in range(0, len(index), CHUNK):
-            series = [self._dataset.series(int(row)) for row in self.rows[index[start : start + CHUNK]]]
-            newest = [s[len(s) - min(len(s), self._frame_limit) :] for s in series]
-            chunks.append(collate(newest, length).to(self.device))
+            series = [self._series(int(row)) for row in self.rows[index[start : start + CHUNK]]]
+            chunks.append(collate(series, length).to(self.device))
         curves = [chunk.curve for chunk in chunks]
         return Frames(
             torch.cat([chunk.pixels_BTCHW for chunk in chunks]),

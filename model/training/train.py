@@ -52,12 +52,12 @@ def make_shelves(
     PartsError
         When a stage wants a part that the data set lacks.
     """
-    shelves = {"validation": Shelf(dataset, parts.validation, frame_limit, device)}
+    shelves = {"validation": Shelf(dataset, parts.validation, frame_limit, device, stack=recipe.stack)}
     for part in {stage.part for stage in recipe.stages}:
         rows = getattr(parts, part)
         if len(rows) == 0:
             raise PartsError(f"recipe {recipe.name} has a stage on part {part!r}, which this data set lacks")
-        shelves[part] = Shelf(dataset, rows, frame_limit, device)
+        shelves[part] = Shelf(dataset, rows, frame_limit, device, stack=recipe.stack)
     return shelves
 
 
@@ -161,13 +161,15 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         "trained_on": len(parts.train) + len(parts.pretrain),
         "validated_on": len(parts.validation),
     }
-    card = calibrated(make_card(dataset, facts, network, provenance), network.cpu(), on_cpu(dataset, parts, network))
+    card = calibrated(
+        make_card(dataset, facts, network, provenance), network.cpu(), on_cpu(dataset, parts, network, recipe)
+    )
     return weights.save(options.out / WEIGHTS, network, card, half=options.half)
 
 
-def on_cpu(dataset: Dataset, parts: Parts, network: GroupedNetwork) -> Shelf:
+def on_cpu(dataset: Dataset, parts: Parts, network: GroupedNetwork, recipe: Recipe) -> Shelf:
     """Validation rows for calibration, which is done where the service will answer."""
-    return Shelf(dataset, parts.validation, network.frame_limit, torch.device("cpu"))
+    return Shelf(dataset, parts.validation, network.frame_limit, torch.device("cpu"), stack=recipe.stack)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

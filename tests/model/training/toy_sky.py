@@ -48,7 +48,7 @@ def write_toy(folder: Path, splits: dict[str, int], seed: int = 1, channels: int
             for i in range(count):
                 label = i % len(CLASSES)
                 fold = None if split in ("pretrain", "validation") else i % 5
-                series = toy_series(label, rng, FRAMES - i % 4, channels)
+                series = toy_series(label, rng, FRAMES - int(rng.integers(4)), channels)
                 writer.append(number, CLASSES[label], split, fold, series, {"subtype": CLASSES[label]})
                 number += 1
     return Dataset.open(folder)

@@ -1,0 +1,220 @@
+"""``ictc-compare``: a data set's folder in; every system trained and scored on it, and their table, out.
+
+Each (system, fold, seed) is a file of its own, written when it is done: what exists is not done again, an interrupted
+training goes on from its checkpoint, and several of these commands may share one folder.
+"""
+
+import argparse
+import dataclasses
+import fcntl
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from model.dataset import Dataset, DatasetError
+from model.grouped import GroupedNetwork
+from model.predictor import DeviceUnavailableError, resolve_device
+from model.training import early
+from model.training.calibrate import fit_temperature
+from model.training.comparison import write_tables
+from model.training.evaluate import label_modes, name_of
+from model.training.facts import measure
+from model.training.floors import FLOORS, floor_probabilities
+from model.training.histories import detected_frames, first_frames
+from model.training.loop import Training
+from model.training.metrics import macro_f1, score
+from model.training.parts import Parts, PartsError, divide
+from model.training.predict import in_order, predict, predict_logits, softmax
+from model.training.progress import Progress
+from model.training.recipe import Recipe, RecipeError, load_recipe
+from model.training.shelf import Shelf
+from model.training.train import commit, make_network, make_shelves
+
+SYSTEMS = (
+    *FLOORS,
+    "host-only-mini",
+    "mean-stack-mini",
+    "lstm",
+    "supernnova",
+    "supernnova-bayesian",
+    "scone",
+    "sits-bert",
+    "cnn-lstm-mini",
+    "cnn-gru-mini",
+    "convention-mini",
+    "ict-convention-mini",
+    "vigil-mini",
+)
+WITHOUT_CURVE = ("scone",)  # each prefix would cost a Gaussian process per object
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One cell of the comparison."""
+
+    system: str
+    fold: int | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.system}-{'split' if self.fold is None else f'fold{self.fold}'}-seed{self.seed}"
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether this process has the work of this name to itself; a process that ends gives it back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def night_curve(network: GroupedNetwork, dataset: Dataset, shelf: Shelf) -> dict[int, float]:
+    """Macro-F1 when every series ends with the n-th night since its first detection."""
+    detected_N = detected_frames(dataset, shelf)
+    curve, label_N = {}, shelf.label_N.cpu().numpy()
+    network.eval()
+    for nights in early.NIGHTS:
+        chosen = np.empty(len(shelf), np.int64)
+        for index in in_order(shelf):
+            frames, _ = shelf.batch(index)
+            time_BT = torch.where(frames.curve.mask_BT, frames.curve.time_BT, torch.nan).cpu().double().numpy()
+            none = np.empty((len(index), 0, 1))
+            at = early.Histories(label_N[index], none, time_BT, detected_N[index], np.empty(0))
+            until_B = early.frame_after_nights(at, nights)
+            with torch.inference_mode():
+                cut = first_frames(frames, torch.from_numpy(until_B + 1)[:, None].to(shelf.device))
+                chosen[index] = network(cut).argmax(1).cpu().numpy()
+        curve[nights] = macro_f1(label_N, chosen, len(dataset.classes))
+    return curve
+
+
+def train_one(
+    run: Run, recipe: Recipe, dataset: Dataset, parts: Parts, device: torch.device, work: Path
+) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """Train a network as its recipe says, and score it on the test rows."""
+    facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]))
+    network = make_network(recipe, facts, run.seed).to(device)
+    shelves = make_shelves(dataset, parts, recipe, network.frame_limit, device)
+    test = Shelf(dataset, parts.test, network.frame_limit, device, stack=recipe.stack)
+    label_N, classes = dataset.labels[parts.test], len(dataset.classes)
+
+    def watch(handed_out: nn.Module) -> dict[str, float]:
+        return {"test_macro_f1": macro_f1(label_N, predict(handed_out, test).argmax(1), classes)}
+
+    work.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with Progress(work) as progress:
+        training = Training(
+            recipe, network, shelves, classes, run.seed, device, progress, work, watch=watch, checkpoint_every_s=60
+        )
+        history = training.run(resume=True)
+    seconds = sum(entry["seconds"] for entry in history)
+    validation = shelves["validation"]
+    temperature = fit_temperature(predict_logits(network, validation), validation.label_N.cpu().numpy())
+    began = time.monotonic()
+    probability_NK = softmax(predict_logits(network, test), temperature)
+    told: dict[str, Any] = {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "epochs": len(history),
+        "train_seconds": seconds,
+        "this_process_seconds": time.monotonic() - started,
+        "predict_ms_per_object": 1000 * (time.monotonic() - began) / len(test),
+        "temperature": temperature,
+        "authors_habit_macro_f1": max(entry["test_macro_f1"] for entry in history),
+    }
+    if run.system not in WITHOUT_CURVE and recipe.stack == "none":
+        told["macro_f1_by_night"] = night_curve(network, dataset, test)
+    return told, probability_NK
+
+
+def carry_out(run: Run, dataset: Dataset, device: torch.device, out: Path) -> None:
+    """Do one run, unless it is done or another process is at it."""
+    result, work = out / "runs" / f"{run.name}.json", out / "work" / run.name
+    if result.exists():
+        return
+    with claimed(out / "work" / f"{run.name}.lock") as mine:
+        if not mine or result.exists():
+            return
+        parts = divide(dataset, run.fold, run.seed)
+        if run.system in FLOORS:
+            told: dict[str, Any] = {}
+            probability_NK = floor_probabilities(run.system, dataset, parts.train, parts.test, run.seed)
+        else:
+            told, probability_NK = train_one(run, load_recipe(run.system), dataset, parts, device, work)
+        label_N = dataset.labels[parts.test]
+        entry = {
+            **dataclasses.asdict(run),
+            "data": {"recipe": name_of(dataset), "seed": dataset.manifest.get("seed"), "survey": dataset.survey},
+            "train_objects": len(parts.train) + len(parts.pretrain),
+            "device": str(device),
+            "commit": commit(),
+            **told,
+            "scores": dataclasses.asdict(score(label_N, probability_NK, dataset.classes)),
+            "by_label_mode": {
+                mode: dataclasses.asdict(score(label_N[at], probability_NK[at], dataset.classes))
+                for mode, at in label_modes(dataset, parts.test).items()
+            },
+        }
+        result.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            result.with_suffix(".npz"), row=parts.test, label=label_N, probability=probability_NK.astype(np.float32)
+        )
+        result.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ictc-compare", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs and tables")
+    parser.add_argument("--systems", default=",".join(SYSTEMS), help="recipes and floors, separated by commas")
+    parser.add_argument("--folds", default="", help="numbers separated by commas (default: the split 'test')")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tables-only", action="store_true", help="train nothing; write tables of what is done")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = arguments(argv)
+    try:
+        device = resolve_device(options.device)
+        dataset = Dataset.open(options.data)
+        folds = [int(fold) for fold in options.folds.split(",")] if options.folds else [None]
+        systems = options.systems.split(",")
+        for system in systems:
+            if system not in FLOORS:
+                load_recipe(system)
+        if not options.tables_only:
+            for seed in [int(seed) for seed in options.seeds.split(",")]:
+                for fold in folds:
+                    for system in systems:
+                        carry_out(Run(system, fold, seed), dataset, device, options.out)
+        write_tables(options.out, dataset.classes)
+    except (RecipeError, PartsError, DatasetError, DeviceUnavailableError, ValueError) as error:
+        print(f"ictc-compare: {error}", file=sys.stderr)
+        return 2
+    print((options.out / "table.md").read_text("utf-8"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
