@@ -1,0 +1,143 @@
+"""What one more alert costs each network: ``python -m benchmarks.network``.
+
+An update embeds the newest group of frames and classifies the series, here of 20 frames of 32 x 32 pixels with as many
+channels as SDSS has (one). Multiply-adds are counted by torch on the way; times are those of one thread, batches of 64
+updates, median of repeats, calibration and copies included. "ONNX" is onnxruntime on whole series of 20 frames, which
+keeps no embeddings; only our own networks are exported.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import onnxruntime
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.setting import describe
+from model.export import EXPORTABLE, FREE_LENGTH, arrays, export_network, random_series
+from model.grouped import cut_groups, select_rows
+from model.network import collate
+from model.predictor import Predictor, untrained
+
+FRAMES = 20
+BATCH = 64
+REPEATS = 5
+NETWORKS = {
+    "ConvEntion": ("convention", {}),
+    "ConvEntion, attention O(T²)": ("convention", {"attention": "quadratic"}),
+    "ConvEntion, quarter width": ("convention", {"width": 0.25}),
+    "Vigil": ("vigil", {}),
+    "Vigil, double width": ("vigil", {"filters": 32, "embedding_width": 128, "token_width": 128}),
+    "CNN+GRU": ("cnn_rnn", {"cell": "gru"}),
+    "CNN+LSTM": ("cnn_rnn", {"cell": "lstm"}),
+    "SITS-BERT": ("sits_bert", {}),
+    "SCONE": ("scone", {}),
+    "SuperNNova": ("supernnova", {}),
+    "SuperNNova, Bayesian": ("supernnova", {"bayesian": True}),
+    "LSTM": ("lstm", {}),
+}
+
+
+def multiply_adds(name: str, settings: dict) -> tuple[int, int, int]:
+    """Parameters, and millions of multiply-adds of an update and of training on one series (forward pass only)."""
+    network, card = untrained("sdss", name, 1, **settings)
+    parameters = sum(p.numel() for p in network.parameters())
+    frames = collate([random_series(card, FRAMES, 1)])
+    groups, _ = cut_groups(frames, network.group_size)
+    newest = select_rows(groups, torch.tensor([len(groups.scale_BTC) - 1]))
+    whole = counted(lambda: network(frames))
+    network.prepare_for_inference()
+    embeddings = network.embed(groups).unflatten(0, (1, -1))
+    update = counted(lambda: (network.embed(newest), network.classify(embeddings, frames.curve)))
+    return parameters, update, whole
+
+
+def counted(call: Callable[[], object]) -> int:
+    """Multiply-adds of a call; without oneDNN, whose recurrent layers the counter cannot see."""
+    with torch.inference_mode(), torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops() // 2
+
+
+def update_seconds(name: str, settings: dict) -> tuple[float, float]:
+    """Seconds of embedding one group and of classifying one series, as the service does them."""
+    predictor = Predictor.untrained("sdss", name, **settings)
+    size = predictor.card.group_size
+    series = [random_series(predictor.card, FRAMES, seed) for seed in range(BATCH)]
+    starts = range(0, FRAMES, size)
+    vectors = [predictor.embed([s[i : i + size] for i in starts]) for s in series]
+    newest = [s[starts[-1] :] for s in series]
+    embed = median_seconds(lambda: predictor.embed(newest))
+    classify = median_seconds(lambda: predictor.classify(vectors, series))
+    return embed / BATCH, classify / BATCH
+
+
+def onnx_seconds(name: str, settings: dict) -> float | None:
+    """Seconds of one whole series of ``FRAMES`` in onnxruntime with one thread."""
+    if name not in EXPORTABLE or settings.get("attention") == "quadratic":
+        return None
+    network, card = untrained("sdss", name, 1, **settings)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    with tempfile.TemporaryDirectory() as folder:
+        path = export_network(network, card, Path(folder) / "network.onnx").path
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = {entry.name for entry in session.get_inputs()}
+    count = 16 if name in FREE_LENGTH else 2  # without free length every series costs the frame limit
+    batch = [random_series(card, FRAMES, seed) for seed in range(count)]
+    feed = arrays(batch, FRAMES if name in FREE_LENGTH else card.frame_limit)
+    feed = {key: value for key, value in feed.items() if key in names}
+    return median_seconds(lambda: session.run(["probs"], feed)) / count
+
+
+def median_seconds(call: Callable[[], object]) -> float:
+    call()
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    console = Console(width=150)
+    table = Table(
+        title=f"One more alert on a series of {FRAMES} frames, one thread", caption=describe("torch", "onnxruntime")
+    )
+    for column in (
+        "network",
+        "parameters",
+        "M multiply-adds / update",
+        "/ whole series",
+        "embed ms",
+        "classify ms",
+        "updates/s",
+        "ONNX ms / whole series",
+    ):
+        table.add_column(column, justify="left" if column == "network" else "right")
+    for title, (name, settings) in NETWORKS.items():
+        parameters, update, whole = multiply_adds(name, settings)
+        embed, classify = update_seconds(name, settings)
+        onnx = onnx_seconds(name, settings)
+        table.add_row(
+            title,
+            f"{parameters:,}",
+            f"{update / 1e6:,.2f}",
+            f"{whole / 1e6:,.1f}",
+            f"{embed * 1e3:.3f}",
+            f"{classify * 1e3:.3f}",
+            f"{1 / (embed + classify):,.0f}",
+            "" if onnx is None else f"{onnx * 1e3:.1f}",
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
