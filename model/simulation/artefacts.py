@@ -34,25 +34,27 @@ class Flaws:
     pedestal: float  # rms of the background's error, in units of the pixel noise
     calibration: float  # rms error of the flux scale of a visit, as a fraction
     stripes: float  # median amplitude of column offsets, in units of the pixel noise
-    correlation: float  # of a pixel's noise with that of the pixel above
+    correlation: tuple[float, float]  # of a pixel's noise with that of the pixel beside it: mean, sd over visits
     masks_saturation: bool  # saturated cores are masked by a block (else only clipped)
 
 
 FLAWS = {
-    "sdss": Flaws(0.008, 0.005, 0.001, 0.01, 0.0, 0.0, 0.1, 0.05, 0.02, 0.0, 0.0, False),
-    "ztf": Flaws(0.03, 0.005, 0.002, 0.06, 0.08, 0.032, 0.1, 0.08, 0.02, 0.05, 0.04, True),
-    "lsst": Flaws(0.01, 0.002, 0.002, 0.01, 0.0, 0.0, 0.1, 0.05, 0.005, 0.0, 0.0, False),
+    "sdss": Flaws(0.008, 0.005, 0.001, 0.01, 0.0, 0.0, 0.1, 0.05, 0.02, 0.0, (0.0, 0.0), False),
+    "ztf": Flaws(0.03, 0.005, 0.002, 0.06, 0.08, 0.032, 0.05, 0.03, 0.02, 0.04, (-0.065, 0.03), True),
+    "lsst": Flaws(0.01, 0.002, 0.002, 0.01, 0.0, 0.0, 0.1, 0.05, 0.005, 0.0, (0.0, 0.0), False),
 }
 
 
-def correlate(noise_HW: NDArray[np.float32], strength: float) -> NDArray[np.float32]:
-    """White noise with a lag-1 correlation along columns, its variance kept."""
-    if strength <= 0:
+def correlate(noise_HW: NDArray[np.float32], flaws: Flaws, rng: np.random.Generator) -> NDArray[np.float32]:
+    """White noise with a visit's lag-1 correlation along rows, its variance kept."""
+    mean, spread = flaws.correlation
+    if mean == spread == 0:
         return noise_HW
-    with_above_HW = noise_HW.copy()
-    with_above_HW[1:] += np.float32(strength) * noise_HW[:-1]
-    with_above_HW[1:] *= np.float32(1 / np.sqrt(1 + strength**2))
-    return with_above_HW
+    strength = mean + spread * rng.standard_normal()
+    with_left_HW = noise_HW.copy()
+    with_left_HW[:, 1:] += np.float32(strength) * noise_HW[:, :-1]
+    with_left_HW[:, 1:] *= np.float32(1 / np.sqrt(1 + strength**2))
+    return with_left_HW
 
 
 def add(

@@ -28,6 +28,12 @@ class Camera:
     subtraction_px: float  # rms misregistration of science and template per axis
     subtraction_width: float  # rms relative mismatch of the PSF's variance in the subtraction
     subtraction_grain: float  # rms of what the matching kernel cannot follow, per pixel, as a fraction of the light
+    # What matching the PSFs does to the noise: shares given to neighbours one and two pixels away and to the diagonal
+    # ones, mean and scatter over visits.
+    matching_taps: tuple[float, float, float]
+    matching_scatter: tuple[float, float, float]
+    # Mean share of a difference's noise amplitude that is not the science image's own (exponential over visits).
+    fresh_noise: float
     template_has_sky: bool  # the published template carries the science stamp's background
     template_gain_mag: tuple[float, float]  # how much deeper the template is than the median visit: mean, sd
     template_fwhm: tuple[float, float]  # FWHM over the median visit's: median, log scatter
@@ -41,6 +47,9 @@ CAMERAS = {
         subtraction_px=0.1,
         subtraction_width=0.015,
         subtraction_grain=0.005,
+        matching_taps=(0.0, 0.0, 0.0),
+        matching_scatter=(0.0, 0.0, 0.0),
+        fresh_noise=0.0,
         template_has_sky=False,
         template_gain_mag=(1.8, 0.2),
         template_fwhm=(0.95, 0.08),
@@ -48,13 +57,16 @@ CAMERAS = {
     "ztf": Camera(
         psf=PsfShape(2.25, 0.10),
         saturation_mag=12.5,
-        limit_margin_mag=0.65,
+        limit_margin_mag=0.6,
         subtraction_px=0.1,
         subtraction_width=0.015,
-        subtraction_grain=0.01,
+        subtraction_grain=0.02,
+        matching_taps=(0.018, -0.008, -0.005),
+        matching_scatter=(0.028, 0.018, 0.01),
+        fresh_noise=0.2,
         template_has_sky=True,
-        template_gain_mag=(1.6, 0.4),
-        template_fwhm=(0.95, 0.10),
+        template_gain_mag=(1.85, 0.2),
+        template_fwhm=(0.88, 0.08),
     ),
     "lsst": Camera(
         psf=PsfShape(2.25, 0.10, effective=True),
@@ -63,6 +75,9 @@ CAMERAS = {
         subtraction_px=0.1,
         subtraction_width=0.015,
         subtraction_grain=0.005,
+        matching_taps=(0.0, 0.0, 0.0),
+        matching_scatter=(0.01, 0.0, 0.0),
+        fresh_noise=0.1,
         template_has_sky=False,
         template_gain_mag=(1.2, 0.3),
         template_fwhm=(0.95, 0.08),

@@ -27,6 +27,9 @@ NUCLEAR_OFFSET_ARCSEC = 0.03
 STAMP_FOR_COUNTS_ARCSEC = 25.3
 GALAXIES_PER_STAMP, STARS_PER_STAMP = 0.5, 0.2  # brighter than r = 22 in 25.3 arcsec
 FAINTEST_NEIGHBOUR_MAG, COUNT_SLOPE = 22.0, 0.38
+# ZTF looks through the plane of the Milky Way too: stars brighter than r = 23.5 in a stamp, as crowded as its real
+# templates are (median, log scatter, most), with the flatter counts of the disc.
+ZTF_STARS, ZTF_FAINTEST_STAR_MAG, ZTF_STAR_SLOPE = (40.0, 1.3, 400.0), 23.5, 0.32
 DISC_FRACTION = 0.65
 MASS_AT_MAG = (10.5, -21.2, 1.9)  # log10 mass, its M_r, magnitudes per dex
 MASS_SCATTER_MAG = 0.4
@@ -170,16 +173,24 @@ def draw_neighbours(rng: Generator, survey: Survey) -> tuple[tuple[Galaxy, ...],
         x, y = rng.uniform(-half, half, 2)
         galaxies.append(replace(galaxy, x_arcsec=float(x), y_arcsec=float(y)))
     stars = []
-    for _ in range(rng.poisson(STARS_PER_STAMP * area)):
+    crowded = survey.name == "ztf"
+    expected = STARS_PER_STAMP * area
+    if crowded:
+        median, scatter, most = ZTF_STARS
+        expected = min(median * float(np.exp(scatter * rng.standard_normal())), most)
+    faintest, slope = (ZTF_FAINTEST_STAR_MAG, ZTF_STAR_SLOPE) if crowded else (FAINTEST_NEIGHBOUR_MAG, COUNT_SLOPE)
+    for _ in range(rng.poisson(expected)):
         gr = float(rng.choice([rng.normal(0.45, 0.12), rng.normal(1.4, 0.08)]))
-        mag_B = magnitudes(_counts_mag(rng, 13.0), 0.7 + gr, gr, 0.45 * gr, 0.25 * gr)
+        mag_B = magnitudes(_counts_mag(rng, 13.0, faintest, slope), 0.7 + gr, gr, 0.45 * gr, 0.25 * gr)
         x, y = rng.uniform(-half, half, 2)
         stars.append(Star(flux_njy(mag_B).astype(np.float32), float(x), float(y)))
     return tuple(galaxies), tuple(stars)
 
 
-def _counts_mag(rng: Generator, brightest: float) -> float:
-    return max(FAINTEST_NEIGHBOUR_MAG + np.log10(1 - rng.random()) / COUNT_SLOPE, brightest)
+def _counts_mag(
+    rng: Generator, brightest: float, faintest: float = FAINTEST_NEIGHBOUR_MAG, slope: float = COUNT_SLOPE
+) -> float:
+    return max(faintest + float(np.log10(1 - rng.random())) / slope, brightest)
 
 
 def faint_host(rng: Generator) -> NDArray[np.float64]:

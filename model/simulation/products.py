@@ -21,6 +21,7 @@ DRAW_CHUNK = 128  # visits drawn at once: bounds memory whatever the length of t
 LEVELS = range(5)
 LEVEL_OF_CONDITIONS, LEVEL_OF_SCENES, LEVEL_OF_ARTEFACTS = 1, 2, 3
 BAD_SUBTRACTIONS = ("dipole", "subtraction_residual")
+MOST_FRESH_NOISE = 0.7
 DIPOLE_FWHM = (0.5, 1.2)  # between the two poles
 LEAST_RESPONSE = 0.05  # of a PSF fit to an artefact: keeps one that the fit hardly sees from growing without bound
 
@@ -182,13 +183,14 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
     template_NHW = images(sky.scene, reference_N, template_fwhm_N) if "template" in channels else None
 
     pixels_NCHW = np.empty((len(visits_N), len(channels), size, size), np.float32)
+    left_of_coadd_N = noise.left_of_template(fwhm_px_N, template_fwhm_N / pixel_arcsec)
     window_N4 = np.tile(np.array([0, size, 0, size], np.int16), (len(visits_N), 1))
     for n, rng in enumerate(generators):
         background = schedule.sky_T[visits_N[n]]
         signal_HW = static_NHW[n] + np.float32(flux_N[n]) * point_NHW[n]
         noise_HW = rng.standard_normal((size, size), np.float32)
         if sky.level >= LEVEL_OF_ARTEFACTS:
-            noise_HW = artefacts.correlate(noise_HW, flaws.correlation)
+            noise_HW = artefacts.correlate(noise_HW, flaws, rng)
         noise_HW *= noise.add_source_noise(sigma_N[n], signal_HW, sky.electrons_T[visits_N[n]])
         for c, channel in enumerate(channels):
             if channel == "science":
@@ -199,9 +201,12 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
                 pixels_NCHW[n, c] = template_NHW[n] + coadd_HW + (background if camera.template_has_sky else 0)
                 continue
             constant_HW = static_NHW[n] + np.float32(reference_N[n]) * point_NHW[n]
-            residual_HW = _subtraction_residual(constant_HW, float(fwhm_px_N[n]), camera, sky.of_residual(visits_N[n]))
+            left_HW, residual_rng = noise_HW, sky.of_residual(visits_N[n])
+            residual_HW = _subtraction_residual(constant_HW, float(fwhm_px_N[n]), camera, residual_rng)
+            if sky.level >= LEVEL_OF_ARTEFACTS:
+                left_HW = _left_by_matching(noise_HW, sigma_N[n], camera, residual_rng)
             change_HW = np.float32(flux_N[n] - reference_N[n]) * point_NHW[n]
-            pixels_NCHW[n, c] = change_HW + noise_HW - coadd_HW + residual_HW
+            pixels_NCHW[n, c] = change_HW + left_HW - np.float32(left_of_coadd_N[n]) * coadd_HW + residual_HW
         if sky.artefact and sky.spoiled_T[visits_N[n]]:
             _add_bogus(sky, pixels_NCHW[n], channels, visits_N[n], (x_N[n], y_N[n]), fwhm_px_N[n], sigma_N[n])
         if sky.level >= LEVEL_OF_ARTEFACTS:
@@ -213,7 +218,7 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
     sigma_by_channel: dict[str, NDArray] = {
         "science": sigma_N,
         "template": template_sigma_N,
-        "difference": np.hypot(sigma_N, template_sigma_N),
+        "difference": np.hypot(sigma_N, template_sigma_N * left_of_coadd_N),
     }
     fwhm_by_channel: dict[str, NDArray] = {"science": fwhm_N, "template": template_fwhm_N, "difference": fwhm_N}
     return Frames(
@@ -228,6 +233,20 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
         sky.electrons_T[visits_N].astype(np.float32),
         window_N4,
     )
+
+
+def _left_by_matching(
+    noise_HW: NDArray[np.float32], sigma: float, camera: Camera, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """The science image's noise after it went through a real subtraction: filtered, and partly not its own any more."""
+    near, far, diagonal = camera.matching_taps
+    drawn_5 = rng.standard_normal(5) * np.repeat(camera.matching_scatter, (2, 2, 1))
+    taps_22 = np.array([[near, far], [near, far]]) + drawn_5[:4].reshape(2, 2).T
+    share = min(rng.exponential(camera.fresh_noise), MOST_FRESH_NOISE)
+    own_HW = noise.matched(noise_HW, taps_22, diagonal + drawn_5[4])
+    fresh_HW = rng.standard_normal(noise_HW.shape, np.float32) * np.float32(sigma)
+    left_HW: NDArray[np.float32] = np.float32(np.sqrt(1 - share**2)) * own_HW + np.float32(share) * fresh_HW
+    return left_HW
 
 
 def _add_bogus(

@@ -8,7 +8,7 @@ import pytest
 from model.simulation import artefacts
 
 TRIPLET = ("science", "template", "difference")
-NOTHING = artefacts.Flaws(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, True)
+NOTHING = artefacts.Flaws(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, (0, 0), True)
 
 
 def flawed(flaws, seed=0, signal=None, saturation=1e9, channels=TRIPLET):
@@ -69,11 +69,11 @@ def test_saturated_cores_are_masked_or_clipped():
 
 
 def test_correlated_noise_keeps_its_variance():
-    """Correlating noise along columns changes its lag-1 correlation, not its variance."""
+    """Correlating noise along rows changes its lag-1 correlation, not its variance."""
     white = np.random.default_rng(0).standard_normal((400, 400), np.float32)
-    noise = artefacts.correlate(white, 0.05)
+    noise = artefacts.correlate(white, replace(NOTHING, correlation=(-0.05, 0)), np.random.default_rng(0))
     assert noise.var() == pytest.approx(white.var(), rel=0.01)
-    assert (noise[1:] * noise[:-1]).mean() == pytest.approx(0.05, abs=0.01)
+    assert (noise[:, 1:] * noise[:, :-1]).mean() == pytest.approx(-0.05, abs=0.01)
 
 
 def test_an_unknown_artefact_is_refused():

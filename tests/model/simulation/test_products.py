@@ -48,8 +48,8 @@ def test_the_empirical_depth_is_the_one_of_the_schedule(survey):
 
 def test_a_difference_holds_the_change_since_the_template():
     """A source that faded below its template is negative in the difference."""
-    _, flux_N, _ = measured("ztf", 2e4, reference=5e4, channel="difference")
-    assert np.median(flux_N) == pytest.approx(-3e4, rel=0.02)
+    _, flux_N, _ = measured("ztf", 2e5, reference=5e5, channel="difference")
+    assert np.median(flux_N) == pytest.approx(-3e5, rel=0.02)
 
 
 def test_photometry_takes_the_difference_where_there_is_one():
@@ -104,7 +104,7 @@ def test_a_template_is_resampled_and_a_difference_is_white():
     obj = an_object("ztf", 60, scene=Scene())
     pixels = products.render(obj, 63, TRIPLET, np.arange(60), 2, np.random.default_rng(0))
     lag_C = (pixels[..., 1:] * pixels[..., :-1]).mean((0, 2, 3)) / pixels.var((0, 2, 3))
-    assert 0.15 < lag_C[1] < 0.4
+    assert 0.1 < lag_C[1] < 0.4
     np.testing.assert_allclose(lag_C[[0, 2]], 0, atol=0.04)
     sigma_C = pixels.std((0, 2, 3))
     assert 0.1 < sigma_C[1] / sigma_C[0] < 0.4
