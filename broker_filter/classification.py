@@ -64,6 +64,7 @@ def as_json(classification: Classification) -> dict[str, Any]:
         "mjd": c.time_mjd,
         "band": c.band,
         "nObservations": c.observation_count,
+        "nKnown": c.known_count,
         "status": c.status,
         "reason": c.reason,
         "probabilities": dict(c.probabilities),

@@ -93,6 +93,7 @@ class Reporter:
         return replace(
             blank,
             observation_count=target.window.size,
+            known_count=target.window.stop,
             probabilities=dict(zip(classes, verdict.probabilities.tolist(), strict=True)),
             unknown_score=verdict.unknown_score,
         )

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter import alert, stamp
-from broker_filter.buffer import Change, Embedding, FrameKey, HeldSeries, SeriesStore
+from broker_filter.buffer import Change, Embedding, FrameKey, HeldSeries, Pixels, SeriesStore
 from broker_filter.buffer_rows import group_tag
 from broker_filter.classifier import Classifier, Verdict
 from broker_filter.decode import Arrival, Decoder
-from broker_filter.errors import RetryableError
+from broker_filter.errors import FatalError, RetryableError
 from broker_filter.outcome import BatchResult, Reporter, account
 from broker_filter.records import Message, Rejected
 from broker_filter.schema import Schemas
@@ -156,7 +156,7 @@ class Pipeline:
             step = max(FRAMES_AT_ONCE // self._rules[survey].group_size, 1)
             for start in range(0, len(groups), step):
                 some = groups[start : start + step]
-                series_of_groups = self._read_frames(held, some)
+                series_of_groups = self._read_frames(held, some, survey)
                 stages.lap("store_read")
                 embedded.update(zip(some, self._classifiers[survey].embed(series_of_groups), strict=True))
                 stages.lap("embed")
@@ -171,7 +171,7 @@ class Pipeline:
         ids = series.heads["alert_id"][group.start - series.dropped : group.stop - series.dropped]
         return group_tag(f"{card.name} {card.version}", ids)
 
-    def _read_frames(self, held: Mapping[str, HeldSeries], groups: Sequence[_Group]) -> list[Series]:
+    def _read_frames(self, held: Mapping[str, HeldSeries], groups: Sequence[_Group], survey: str) -> list[Series]:
         names = {group: _frame_keys(held[group.key], group) for group in groups}
         pixels = self._store.pixels(list(dict.fromkeys(name for of_group in names.values() for name in of_group)))
         series = []
@@ -179,6 +179,7 @@ class Pipeline:
             if any(name not in pixels for name in names[group]):
                 raise RetryableError(f"frames of {group.key} left the store while a batch read them: try again")
             frames = [pixels[name] for name in names[group]]
+            self._check_shape(group, survey, frames)
             curve = _curve(held[group.key], group.start, group.stop)
             series.append(
                 replace(
@@ -188,6 +189,16 @@ class Pipeline:
                 )
             )
         return series
+
+    def _check_shape(self, group: _Group, survey: str, frames: Sequence[Pixels]) -> None:
+        card = self._classifiers[survey].card
+        wanted = (len(card.channels), card.size_px, card.size_px)
+        for frame in frames:
+            if frame.pixels.shape != wanted:
+                raise FatalError(
+                    f"the store holds frames of {frame.pixels.shape} for {group.key}, but {card.name} {card.version} "
+                    f"reads {wanted}: give this network a store of its own, and fill it with ictc-replay --store"
+                )
 
     def _verdicts(
         self,

@@ -52,6 +52,8 @@ class Alert:
     zero_point_mag: float | None  # AB magnitude of 1 DN (ZTF); None where pixels are in nJy already
     solar_system: bool
     stamps: Mapping[str, bytes | None]  # kind -> bytes as published, keys STAMP_KINDS
+    difference_sign: float = 1.0  # -1 where the published difference is template minus science (ZTF's negative sources)
+    position_px: tuple[float, float] | None = None  # x, y on the detector, where stamps are cut off at its edge (ZTF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Classification:
     taxonomy_version: str
     unknown_score: float | None = None  # larger is less like anything in training; None where not calibrated
     reason: NotClassified | None = None
+    known_count: int = 0  # observations of the object up to time_mjd that were known; the newest of them were used
     revision: bool = False  # published again because an earlier observation arrived late
     alert_time_ms: int | None = None  # when the survey says it published or exposed, Unix ms
     ingest_time_ms: int = 0

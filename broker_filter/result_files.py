@@ -76,6 +76,7 @@ class Parquet:
             "mjd": pa.float64(),
             "band": pa.string(),
             "nObservations": pa.int32(),
+            "nKnown": pa.int32(),
             "status": pa.string(),
             "reason": pa.string(),
             **{f"p_{name}": pa.float64() for name in self._classes},

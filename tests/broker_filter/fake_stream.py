@@ -137,11 +137,11 @@ def timeless(classification: Classification) -> Classification:
 
 
 def final_state(results: Sequence[object]) -> dict[tuple[str, int], Classification]:
-    """What a reader keeps: of each alert, the classification that used most observations."""
+    """What a reader keeps: of each alert, the classification that knew of most observations."""
     final: dict[tuple[str, int], Classification] = {}
     for result in results:
         if isinstance(result, Classification):
             identity = (result.object_id, result.alert_id)
-            if identity not in final or final[identity].observation_count <= result.observation_count:
+            if identity not in final or final[identity].known_count < result.known_count:
                 final[identity] = timeless(result)
     return final

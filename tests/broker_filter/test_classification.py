@@ -41,9 +41,17 @@ def test_json_line_has_the_promised_fields() -> None:
     assert fields["alertId"] == 170028510906023964
     assert fields["status"] == "classified"
     assert fields["probabilities"] == CLASSIFIED.probabilities
-    assert {"objectId", "survey", "mjd", "band", "nObservations", "reason", "classifier", "classifierVersion"} <= set(
-        fields
-    )
+    assert {
+        "objectId",
+        "survey",
+        "mjd",
+        "band",
+        "nObservations",
+        "nKnown",
+        "reason",
+        "classifier",
+        "classifierVersion",
+    } <= set(fields)
     assert orjson.loads(forms.json_line(NOT_CLASSIFIED))["reason"] == "no_stamps"
 
 

@@ -15,7 +15,7 @@ from broker_filter.buffer_redis import RedisSeriesStore
 from broker_filter.classification import json_line
 from broker_filter.classifier import Classifier
 from broker_filter.decode import Decoder
-from broker_filter.errors import NotClassified, Rejection
+from broker_filter.errors import FatalError, NotClassified, Rejection
 from broker_filter.pipeline import Pipeline
 from broker_filter.records import Alert, Classification, Message, Observation, Origin, Rejected
 from model.predictor import Predictor
@@ -92,7 +92,7 @@ def test_batches_do_not_matter(tmp_path: Path, batch: int) -> None:
 
 def test_shuffled_and_duplicated_alerts_end_in_the_same_state(tmp_path: Path) -> None:
     """Whatever the order of arrival, each alert's last word is that of the run in time order."""
-    messages = night(objects=4, alerts=6)
+    messages = night(objects=4, alerts=9)
     shuffled = messages * 2
     random.Random(5).shuffle(shuffled)
     expected = fake.final_state(run_afresh(tmp_path / "ordered", messages, 3))
@@ -145,6 +145,7 @@ def test_full_series_reads_at_most_the_networks_frames(store: LmdbSeriesStore) -
     """Of a series longer than the network reads, the newest frames count, in whole groups."""
     results = run(Pipeline(fake.decoder(), fake.classifiers(), store), night(objects=1, alerts=12), 5)
     assert [c.observation_count for c in results] == [1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 6]
+    assert [c.known_count for c in results] == list(range(1, 13))
 
 
 def test_an_update_embeds_one_group(store: LmdbSeriesStore) -> None:
@@ -161,6 +162,14 @@ def test_another_model_version_embeds_afresh(store: LmdbSeriesStore) -> None:
     newer = fake.FakePredictor(fake.FakeCard(version="2"))
     run(Pipeline(fake.decoder(), fake.classifiers(newer), store), messages[-1:], 1)
     assert newer.groups_embedded == 2
+
+
+def test_frames_of_another_shape_stop_the_service(store: LmdbSeriesStore) -> None:
+    """A network that reads other frames than the store holds is refused, with what to do."""
+    run(Pipeline(fake.decoder(), fake.classifiers(), store), night(objects=1, alerts=1), 1)
+    larger = fake.FakePredictor(fake.FakeCard(size_px=fake.SIZE_PX + 2, version="2"))
+    with pytest.raises(FatalError, match="store of its own"):
+        Pipeline(fake.decoder(), fake.classifiers(larger), store).process(night(objects=1, alerts=2)[1:])
 
 
 def test_containers_of_many_alerts_are_accounted_one_by_one(store: LmdbSeriesStore) -> None:
@@ -185,7 +194,7 @@ def test_equal_object_names_of_two_surveys_are_two_series(store: LmdbSeriesStore
 
 def test_replicas_on_one_shared_store_end_in_the_same_state(redis_port: int, tmp_path: Path) -> None:
     """Three processes that take one object's alerts between them say in the end what one process says."""
-    messages = night(objects=6, alerts=6)
+    messages = night(objects=6, alerts=9)
     expected = fake.final_state(run_afresh(tmp_path / "one", messages, 7))
     shares: list[list[Message]] = [[], [], []]
     for message in messages * 2:

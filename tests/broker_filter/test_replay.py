@@ -44,11 +44,11 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 
 def last_words(path: Path) -> dict[int, tuple[int, list[float]]]:
-    """Of each alert: observations used and probabilities, in the line that used most."""
+    """Of each alert: observations known and probabilities, in the line that knew most."""
     said: dict[int, tuple[int, list[float]]] = {}
     for line in lines_of(path):
-        words = (line["nObservations"], list(line["probabilities"].values()))
-        if line["alertId"] not in said or said[line["alertId"]][0] <= words[0]:
+        words = (line["nKnown"], list(line["probabilities"].values()))
+        if line["alertId"] not in said or said[line["alertId"]][0] < words[0]:
             said[line["alertId"]] = words
     return said
 
