@@ -110,6 +110,7 @@ def _ztf_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema) -> 
     if sign is None:
         raise RejectedAlertError(Rejection.BAD_VALUE, f"isdiffpos {candidate['isdiffpos'][:20]!r}: t, f, 1 or 0")
     flux_njy, flux_error_njy = flux_of_magnitude(_number(candidate, "magpsf"), _number(candidate, "sigmapsf"))
+    position_px = (_number(candidate, "xpos"), _number(candidate, "ypos"))
     return Alert(
         survey=survey.name,
         schema=_text(record, "schemavsn") or packet.version,
@@ -125,6 +126,8 @@ def _ztf_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema) -> 
         zero_point_mag=_zero_point(candidate, band),
         solar_system=0.0 <= _number(candidate, "ssdistnr") <= ZTF_SOLAR_SYSTEM_ARCSEC,
         stamps=_stamps(record, survey),
+        difference_sign=sign,
+        position_px=position_px if all(map(math.isfinite, position_px)) else None,
     )
 
 

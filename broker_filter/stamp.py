@@ -44,7 +44,7 @@ def decode(content: bytes, survey: Survey) -> NDArray[np.float32]:
 
 
 def observe(alert: Alert, channels: tuple[str, ...], size: int, bands: Collection[str]) -> Observation:
-    """Make the frame that the series keeps of an alert.
+    """Make the frame that the series keeps of an alert: nJy per pixel, science minus template, the source centred.
 
     Parameters
     ----------
@@ -72,7 +72,10 @@ def observe(alert: Alert, channels: tuple[str, ...], size: int, bands: Collectio
         content = alert.stamps[kind]
         if content is None:
             raise NotClassifiedError(NotClassified.NO_STAMPS, f"the {kind} stamp is null")
-        pixels_CHW[c] = fit_to_size(_published(content, survey)[None], size)[0]
+        pixels_HW = _whole(_published(content, survey), survey, alert.position_px)
+        pixels_CHW[c] = fit_to_size(pixels_HW[None], size)[0]
+        if kind == "difference" and alert.difference_sign < 0:
+            np.negative(pixels_CHW[c], out=pixels_CHW[c])
     if alert.zero_point_mag is not None:
         with np.errstate(over="ignore"):  # a pixel near the largest float becomes infinite, hence masked
             pixels_CHW *= np.float32(10.0 ** ((AB_MAG_OF_1_NJY - alert.zero_point_mag) / 2.5))
@@ -91,6 +94,25 @@ def observe(alert: Alert, channels: tuple[str, ...], size: int, bands: Collectio
         pixels=compact_CHW,
         scale_njy=scale_C,
     )
+
+
+def _whole(
+    pixels_HW: NDArray[np.float32], survey: Survey, position_px: tuple[float, float] | None
+) -> NDArray[np.float32]:
+    """Pad a stamp that the edge of the detector cut, so that the source is in its centre again.
+
+    The source is in the middle of the whole stamp; what is missing is missing at the edge that is nearer to it.
+    """
+    side = survey.side
+    if side is None or position_px is None or pixels_HW.shape == (side, side) or max(pixels_HW.shape) > side:
+        return pixels_HW
+    whole_HW = np.full((side, side), np.nan, np.float32)
+    start_y, start_x = (
+        side - n if position < side else 0 for n, position in zip(pixels_HW.shape, reversed(position_px), strict=True)
+    )
+    height, width = pixels_HW.shape
+    whole_HW[start_y : start_y + height, start_x : start_x + width] = pixels_HW
+    return whole_HW
 
 
 def _published(content: bytes, survey: Survey) -> NDArray[np.float32]:

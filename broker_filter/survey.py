@@ -23,6 +23,7 @@ class Survey:
     pixels_are_gzipped: bool
     pixels_are_njy: bool  # else DN, of which the packet gives the zero point
     largest_side: int  # pixels; a stamp with a longer side is refused
+    side: int | None  # pixels of a whole stamp; less means that the edge of the detector cut it; None: sides vary
     marks: tuple[tuple[str, ...], ...]  # paths of fields without which a schema is not this survey's
     wanted: Wanted  # fields of an alert
     history: Wanted  # fields of the light curve that a packet carries
@@ -37,7 +38,8 @@ ZTF = Survey(
     stamps_are_records=True,
     pixels_are_gzipped=True,
     pixels_are_njy=False,
-    largest_side=127,  # published: 63
+    largest_side=127,
+    side=63,
     marks=(
         ("candid",),
         ("candidate", "jd"),
@@ -53,7 +55,10 @@ ZTF = Survey(
         "objectId": None,
         "candid": None,
         "candidate": dict.fromkeys(
-            ("jd", "fid", "ra", "dec", "magpsf", "sigmapsf", "isdiffpos", "rb", "drb", "magzpsci", "ssdistnr")
+            (
+                *("jd", "fid", "ra", "dec", "magpsf", "sigmapsf", "isdiffpos"),
+                *("xpos", "ypos", "rb", "drb", "magzpsci", "ssdistnr"),
+            )
         ),
         **dict.fromkeys(_STAMP_FIELDS.values(), _FITS_RECORD),
     },
@@ -71,7 +76,8 @@ LSST = Survey(
     stamps_are_records=False,
     pixels_are_gzipped=False,
     pixels_are_njy=True,
-    largest_side=512,  # published: 30 to 102
+    largest_side=512,
+    side=None,  # 30 to 102
     marks=(
         ("diaSource", "diaSourceId"),
         ("diaSource", "midpointMjdTai"),

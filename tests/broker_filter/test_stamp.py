@@ -94,6 +94,50 @@ def test_small_stamps_are_padded_with_nan():
     assert np.isfinite(seen).sum() == 63 * 40 - 2
 
 
+def test_difference_is_science_minus_template():
+    """ZTF publishes template minus science of a source that faded: the frame has the sign of its flux."""
+    alert = alert_of(ztf_packet(isdiffpos="f"))
+    science, difference = restored(observe(alert, ("science", "difference"), 63, BANDS))
+    assert science[31, 31] > 0 > difference[31, 31]
+    assert alert.flux_njy < 0
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "kept"),
+    [
+        (3_050.0, 1_500.0, np.s_[:, :50]),
+        (12.0, 1_500.0, np.s_[:, 20:]),
+        (1_500.0, 3_060.0, np.s_[:45, :]),
+        (1_500.0, 17.0, np.s_[15:, :]),
+        (10.0, 3_060.0, np.s_[:45, 22:]),
+    ],
+)
+def test_stamps_cut_by_the_detector(x, y, kept):
+    """A stamp that the edge of the detector cut is padded on that side, so that the source stays in the centre."""
+    whole = sky(2, 63)
+    expected = np.full_like(whole, np.nan)
+    expected[kept] = whole[kept]
+    alert = alert_of(ztf_packet(xpos=x, ypos=y, stamps=dict.fromkeys(FIELDS, ztf_stamp(whole[kept]))))
+    njy_per_dn = 10 ** ((31.4 - alert.zero_point_mag) / 2.5)
+    (seen,) = restored(observe(alert, ("science",), 63, BANDS))
+    np.testing.assert_allclose(seen, expected * njy_per_dn, rtol=2e-3)
+
+
+def test_real_differences_have_the_sign_of_their_flux(shared_data):
+    """In real ZTF alerts the centre of the difference has the sign of the flux, and of science minus template."""
+    agree = tried = 0
+    for file in sorted((shared_data / "alerts/ztf").rglob("*.avro"))[::4]:
+        alert = alert_of(file.read_bytes())
+        if alert.solar_system:
+            continue
+        science, template, difference = restored(observe(alert, STAMP_KINDS, 5, BANDS))
+        assert np.sign(np.nanmean(difference)) == np.sign(alert.flux_njy)
+        agree += np.nanmean(science - template) * np.nanmean(difference) > 0
+        tried += 1
+    assert tried > 150
+    assert agree > 0.8 * tried  # the sky of science and template may differ
+
+
 @pytest.mark.parametrize(
     ("fields", "bands", "reason"),
     [
