@@ -88,6 +88,7 @@ class DatasetWriter:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._objects = self._frames = self._shard_bytes = 0
         self._shards: list[str] = []
+        self.object_ids: list[int] = []  # in the order in which they were appended
         self._closed = False
         self._claim_folder()
         with disk_errors(self.folder):
@@ -118,8 +119,9 @@ class DatasetWriter:
         while (self._partial / shard_name(len(self._shards))).exists():
             name = shard_name(len(self._shards))
             with pa.memory_map(str(self._partial / name)) as file:
-                table = pa.ipc.open_file(file).read_all().select(["label", "split", "band"])
+                table = pa.ipc.open_file(file).read_all().select(["object_id", "label", "split", "band"])
                 labels, splits = table["label"].to_pylist(), table["split"].to_pylist()
+                self.object_ids += table["object_id"].to_pylist()
                 frames = sum(len(chunk.values) for chunk in table["band"].chunks)
             classes = list(self._classes)
             self._counts.update((split, classes[label]) for label, split in zip(labels, splits, strict=True))
@@ -171,6 +173,7 @@ class DatasetWriter:
         self._truths.append({"object_id": object_id, "label": label, "split": split, **truth})
         self._counts[split, label] += 1
         self._objects += 1
+        self.object_ids.append(object_id)
         self._frames += len(series)
         self._shard_bytes += row["pixels"].nbytes
         if self._shard_bytes >= SHARD_BYTES:
