@@ -10,7 +10,7 @@ from torch import Tensor
 from model import registry
 from model.network import LightCurve, collate
 from model.series import Series
-from model.vigil import Vigil, flux_features
+from model.vigil import Vigil, asinh, flux_features
 
 SMALL = {"network": "vigil", "channels": 3, "size": 21, "filters": 4, "token_width": 32, "frame_limit": 20}
 
@@ -184,3 +184,9 @@ def test_wrong_settings_are_named():
         build(use_channels=[3])
     with pytest.raises(ValueError, match="heads"):
         build(heads=5)
+
+
+def test_fast_asinh_is_asinh():
+    """Our asinh equals torch's to 2e-6 over fourteen decades of either sign."""
+    x = torch.cat([torch.logspace(-8, 6, 500), -torch.logspace(-8, 6, 500), torch.zeros(1)])
+    assert torch.allclose(asinh(x), torch.asinh(x), atol=2e-6)
