@@ -124,6 +124,8 @@ class ZtfObject:
         name = f"candid{candid}_pid{pid}_targ"
         scale = np.float32(1 / flux_njy(observed.obj.schedule.zero_point_T[t]))
         stamps_CHW = observed.pixels_NCHW[n] * scale
+        if observed.flux_T[t] < 0:  # ZTF publishes the difference in which the source is positive: isdiffpos says which
+            stamps_CHW[DIFFERENCE] *= -1
         top, bottom, left, right = observed.window_N4[n]
 
         def cutout(channel: int, file_name: str) -> dict[str, Any]:
