@@ -29,7 +29,9 @@ GALAXIES_PER_STAMP, STARS_PER_STAMP = 0.5, 0.2  # brighter than r = 22 in 25.3 a
 FAINTEST_NEIGHBOUR_MAG, COUNT_SLOPE = 22.0, 0.38
 # ZTF looks through the plane of the Milky Way too: stars brighter than r = 23.5 in a stamp, as crowded as its real
 # templates are (median, log scatter, most), with the flatter counts of the disc.
-ZTF_STARS, ZTF_FAINTEST_STAR_MAG, ZTF_STAR_SLOPE = (40.0, 1.3, 400.0), 23.5, 0.32
+ZTF_STARS, ZTF_FAINTEST_STAR_MAG, ZTF_STAR_SLOPE = (40.0, 1.5, 500.0), 23.5, 0.32
+BRIGHTEST_GALAXY_MAG, BRIGHTEST_STAR_MAG = 14.0, 13.0
+HALO_STARS = 0.5  # blue ones among the stars, the others are red dwarfs
 DISC_FRACTION = 0.65
 MASS_AT_MAG = (10.5, -21.2, 1.9)  # log10 mass, its M_r, magnitudes per dex
 MASS_SCATTER_MAG = 0.4
@@ -118,9 +120,11 @@ def entry_at(rng: Generator, redshift: float, kind: str, nuclear: bool = False) 
     return HostEntry(True, magnitudes(r_mag, *colours), offset, redshift)
 
 
-def magnitudes(r: float, ug: float, gr: float, ri: float, iz: float) -> NDArray[np.float64]:
-    """Six magnitudes of r and four colours; z-y continues i-z at 0.4 of it."""
-    return r + np.array([ug + gr, gr, 0.0, -ri, -ri - iz, -ri - 1.4 * iz])
+def magnitudes(
+    r: NDArray | float, ug: NDArray | float, gr: NDArray | float, ri: NDArray | float, iz: NDArray | float
+) -> NDArray[np.float64]:
+    """Magnitudes [6, ...] of r and four colours; z-y continues i-z at 0.4 of it."""
+    return np.asarray(r + np.array([ug + gr, gr, 0.0 * gr, -ri, -ri - iz, -ri - 1.4 * iz]))
 
 
 def log_mass_of(entry: HostEntry, redshift: float) -> float:
@@ -165,32 +169,26 @@ def draw_neighbours(rng: Generator, survey: Survey) -> tuple[tuple[Galaxy, ...],
     area = (survey.stamp_arcsec / STAMP_FOR_COUNTS_ARCSEC) ** 2
     galaxies = []
     for _ in range(rng.poisson(GALAXIES_PER_STAMP * area)):
-        r_mag = _counts_mag(rng, 14.0)
+        r_mag = max(FAINTEST_NEIGHBOUR_MAG + float(np.log10(1 - rng.random())) / COUNT_SLOPE, BRIGHTEST_GALAXY_MAG)
         redshift = float(np.clip(rng.lognormal(np.log(0.05 + 0.05 * max(r_mag - 16, 0.0)), 0.4), 0.01, 1.5))
         ug, gr = rng.normal(1.2, 0.4), rng.normal(0.8, 0.25)
         entry = HostEntry(True, magnitudes(r_mag, ug, gr, 0.45 * gr, 0.35 * gr), 0.0, redshift)
         galaxy = draw_galaxy(rng, entry, redshift, 0.0, 0.0)
         x, y = rng.uniform(-half, half, 2)
         galaxies.append(replace(galaxy, x_arcsec=float(x), y_arcsec=float(y)))
-    stars = []
     crowded = survey.name == "ztf"
     expected = STARS_PER_STAMP * area
     if crowded:
         median, scatter, most = ZTF_STARS
         expected = min(median * float(np.exp(scatter * rng.standard_normal())), most)
     faintest, slope = (ZTF_FAINTEST_STAR_MAG, ZTF_STAR_SLOPE) if crowded else (FAINTEST_NEIGHBOUR_MAG, COUNT_SLOPE)
-    for _ in range(rng.poisson(expected)):
-        gr = float(rng.choice([rng.normal(0.45, 0.12), rng.normal(1.4, 0.08)]))
-        mag_B = magnitudes(_counts_mag(rng, 13.0, faintest, slope), 0.7 + gr, gr, 0.45 * gr, 0.25 * gr)
-        x, y = rng.uniform(-half, half, 2)
-        stars.append(Star(flux_njy(mag_B).astype(np.float32), float(x), float(y)))
+    count = rng.poisson(expected)
+    gr_N = np.where(rng.random(count) < HALO_STARS, rng.normal(0.45, 0.12, count), rng.normal(1.4, 0.08, count))
+    r_N = np.maximum(faintest + np.log10(1 - rng.random(count)) / slope, BRIGHTEST_STAR_MAG)
+    flux_NB = flux_njy(magnitudes(r_N, 0.7 + gr_N, gr_N, 0.45 * gr_N, 0.25 * gr_N).T).astype(np.float32)
+    xy_N2 = rng.uniform(-half, half, (count, 2))
+    stars = [Star(flux_B, float(x), float(y)) for flux_B, (x, y) in zip(flux_NB, xy_N2, strict=True)]
     return tuple(galaxies), tuple(stars)
-
-
-def _counts_mag(
-    rng: Generator, brightest: float, faintest: float = FAINTEST_NEIGHBOUR_MAG, slope: float = COUNT_SLOPE
-) -> float:
-    return max(faintest + float(np.log10(1 - rng.random())) / slope, brightest)
 
 
 def faint_host(rng: Generator) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from model.simulation.sources.spectra import B_ANGSTROM, distance_modulus, dust
 from model.simulation.surveys import Survey, flux_njy
 
 ALPHA, BETA = 0.15, 3.1
-PEAK_B_AB_MAG = -19.27
+PEAK_B_AB_MAG = -19.32  # fits the mean peaks of real SNe Ia at z = 0.07 to 0.23 after selection
 TEMPLATE_COLOUR = 0.03  # Hsiao's mean spectrum is bluer than that of SALT3, whose c is drawn: part of the way to it
 INTRINSIC_SCATTER_MAG = 0.11
 DUST_RATIO = 2.1

@@ -17,7 +17,8 @@ from model.simulation.validation import Check, skipped, within
 
 PEAK_R_MAG = {0.07: 18.2, 0.12: 19.6, 0.17: 20.3, 0.23: 20.8}  # redshift -> mean of 202 real supernovae, -3..+3 d
 REDSHIFT_HALF_WIDTH = 0.025
-PEAK_TOLERANCE_MAG = 0.3  # the real sample's scatter over its few objects per bin
+FULL_SAMPLE = 1500
+PEAK_TOLERANCE_MAG = 0.2  # the real sample's scatter over its few objects per bin
 COLOUR_TOLERANCE_MAG = {"-3..+3 d": 0.08, "+5..+18 d": 0.15}
 PHASES = {"-3..+3 d": np.arange(-3.0, 4.0), "+5..+18 d": np.arange(5.0, 19.0)}
 COLOUR_REDSHIFTS = (0.05, 0.10, 0.15, 0.20, 0.25)
@@ -28,6 +29,7 @@ LIGHT_A_PER_S = 2.99792458e18
 def supernova_checks(seed: int, objects: int, shared: Path | None) -> Iterator[Check]:
     """Draw the spectroscopic sample of SDSS and compare it."""
     drawn = list(draw_sample(seed, "sdss", {"SNIa": objects}, first_id=500_000))
+    tolerance = PEAK_TOLERANCE_MAG * max(FULL_SAMPLE / objects, 1) ** 0.25
     for redshift, target in PEAK_R_MAG.items():
         peaks = [
             p
@@ -39,9 +41,9 @@ def supernova_checks(seed: int, objects: int, shared: Path | None) -> Iterator[C
         yield Check(
             5,
             f"peak r of SN Ia at z = {redshift}",
-            f"{target} +-{PEAK_TOLERANCE_MAG}",
+            f"{target} +-{tolerance:.2g}",
             f"{value:.2f}",
-            within(value, target, PEAK_TOLERANCE_MAG),
+            within(value, target, tolerance),
         )
     yield from _colours(shared)
     nights = float(np.median([_nights_detected(obj) for obj in drawn]))
