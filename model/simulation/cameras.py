@@ -34,6 +34,7 @@ class Camera:
     matching_scatter: tuple[float, float, float]
     # Mean share of a difference's noise amplitude that is not the science image's own (exponential over visits).
     fresh_noise: float
+    template_noise_scatter: float  # log scatter over visits of the template's share in a difference's noise
     template_has_sky: bool  # the published template carries the science stamp's background
     template_gain_mag: tuple[float, float]  # how much deeper the template is than the median visit: mean, sd
     template_fwhm: tuple[float, float]  # FWHM over the median visit's: median, log scatter
@@ -50,6 +51,7 @@ CAMERAS = {
         matching_taps=(0.0, 0.0, 0.0),
         matching_scatter=(0.0, 0.0, 0.0),
         fresh_noise=0.0,
+        template_noise_scatter=0.0,
         template_has_sky=False,
         template_gain_mag=(1.8, 0.2),
         template_fwhm=(0.95, 0.08),
@@ -64,6 +66,7 @@ CAMERAS = {
         matching_taps=(0.018, -0.008, -0.005),
         matching_scatter=(0.028, 0.018, 0.01),
         fresh_noise=0.2,
+        template_noise_scatter=0.5,
         template_has_sky=True,
         template_gain_mag=(1.85, 0.2),
         template_fwhm=(0.88, 0.08),
@@ -78,6 +81,7 @@ CAMERAS = {
         matching_taps=(0.0, 0.0, 0.0),
         matching_scatter=(0.01, 0.0, 0.0),
         fresh_noise=0.1,
+        template_noise_scatter=0.2,
         template_has_sky=False,
         template_gain_mag=(1.2, 0.3),
         template_fwhm=(0.95, 0.08),

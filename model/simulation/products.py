@@ -201,12 +201,14 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
                 pixels_NCHW[n, c] = template_NHW[n] + coadd_HW + (background if camera.template_has_sky else 0)
                 continue
             constant_HW = static_NHW[n] + np.float32(reference_N[n]) * point_NHW[n]
-            left_HW, residual_rng = noise_HW, sky.of_residual(visits_N[n])
-            residual_HW = _subtraction_residual(constant_HW, float(fwhm_px_N[n]), camera, residual_rng)
-            if sky.level >= LEVEL_OF_ARTEFACTS:
-                left_HW = _left_by_matching(noise_HW, sigma_N[n], camera, residual_rng)
-            change_HW = np.float32(flux_N[n] - reference_N[n]) * point_NHW[n]
-            pixels_NCHW[n, c] = change_HW + left_HW - np.float32(left_of_coadd_N[n]) * coadd_HW + residual_HW
+            own = (noise_HW, coadd_HW * np.float32(left_of_coadd_N[n]), sigma_N[n], sky.template_sigma_B[band_N[n]])
+            rng_of_residual = sky.of_residual(visits_N[n])
+            residual_HW = _subtraction_residual(constant_HW, float(fwhm_px_N[n]), camera, rng_of_residual)
+            if sky.level < LEVEL_OF_ARTEFACTS:
+                residual_HW += own[0] - own[1]
+            else:
+                residual_HW += _noise_of_subtraction(*own, float(left_of_coadd_N[n]), camera, rng_of_residual)
+            pixels_NCHW[n, c] = residual_HW + np.float32(flux_N[n] - reference_N[n]) * point_NHW[n]
         if sky.artefact and sky.spoiled_T[visits_N[n]]:
             _add_bogus(sky, pixels_NCHW[n], channels, visits_N[n], (x_N[n], y_N[n]), fwhm_px_N[n], sigma_N[n])
         if sky.level >= LEVEL_OF_ARTEFACTS:
@@ -235,17 +237,29 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
     )
 
 
-def _left_by_matching(
-    noise_HW: NDArray[np.float32], sigma: float, camera: Camera, rng: np.random.Generator
+def _noise_of_subtraction(
+    noise_HW: NDArray[np.float32],
+    coadd_HW: NDArray[np.float32],
+    sigma: float,
+    template_sigma: float,
+    left_of_coadd: float,
+    camera: Camera,
+    rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """The science image's noise after it went through a real subtraction: filtered, and partly not its own any more."""
+    """Noise of the science image and the template after a real subtraction.
+
+    The science image's is filtered, and partly not its own any more; the sum is whitened to the science image's level.
+    """
     near, far, diagonal = camera.matching_taps
     drawn_5 = rng.standard_normal(5) * np.repeat(camera.matching_scatter, (2, 2, 1))
     taps_22 = np.array([[near, far], [near, far]]) + drawn_5[:4].reshape(2, 2).T
     share = min(rng.exponential(camera.fresh_noise), MOST_FRESH_NOISE)
-    own_HW = noise.matched(noise_HW, taps_22, diagonal + drawn_5[4])
-    fresh_HW = rng.standard_normal(noise_HW.shape, np.float32) * np.float32(sigma)
-    left_HW: NDArray[np.float32] = np.float32(np.sqrt(1 - share**2)) * own_HW + np.float32(share) * fresh_HW
+    fresh_HW = rng.standard_normal(noise_HW.shape, np.float32) * np.float32(share * sigma)
+    left_HW = noise.matched(noise_HW, taps_22, diagonal + drawn_5[4])
+    left_HW *= np.float32(np.sqrt(1 - share**2))
+    left_HW += fresh_HW
+    left_HW -= np.float32(np.exp(camera.template_noise_scatter * rng.standard_normal())) * coadd_HW
+    left_HW /= np.float32(np.hypot(1, left_of_coadd * template_sigma / sigma))
     return left_HW
 
 

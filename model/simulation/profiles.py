@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from model.simulation import psf, sersic
 from model.simulation.records import Galaxy, Scene, Star
 
-# Gaussians of a galaxy narrower than this fraction of the PSF's core are drawn as one (error below 1e-4 of peak).
-UNRESOLVED = 0.03
+# Gaussians of a galaxy narrower than this fraction of the PSF's core are drawn as one (error below 1e-3 of peak).
+UNRESOLVED = 0.08
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,115 @@
+"""Check 11: noise ratios, correlations, masks and sizes of simulated ZTF stamps against real alerts."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.simulation import products, selection
+from model.simulation.population import draw_object
+from model.simulation.surveys import ZTF, flux_njy
+from model.simulation.validation import Check, real_ztf, stamp_features, within
+
+# What alerts are of: variable stars lead, and a quarter is no source that varies.
+MIX = {"Variable": 0.45, "AGN": 0.10, "SNIa": 0.12, "SNOther": 0.08, "Bogus": 0.15, "Asteroid": 0.10}
+REAL_COUNT, LEAST_COUNT, SPARE = 817, 150, 2
+SPARSE = 0.035  # fewer template pixels than this beyond 3 sigma: noise is seen, not confusion
+TOLERANCES = {  # of the median over sparse stamps
+    "noise template/science": 0.25,
+    "noise difference/science": 0.05,
+    "science lag x": 0.05,
+    "science lag y": 0.05,
+    "template lag x": 0.05,
+    "template lag y": 0.05,
+    "difference lag x": 0.05,
+    "difference lag y": 0.05,
+}
+MASKED, CUT = (0.17, 0.04), (0.03, 0.02)
+LIMIT_QUANTILES, LIMIT_MAG = (5, 16, 50, 84, 95), 0.2
+
+
+@cache
+def real_stamps(folder: Path) -> real_ztf.RealStamps:
+    """The real alerts, read once."""
+    return real_ztf.read(folder)
+
+
+@cache
+def simulated_stamps(seed: int, count: int) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64]]:
+    """One detected visit of each of ``count`` objects of the alert mix.
+
+    Returns
+    -------
+    pixels_NCHW : DN.
+    whole_N : False where the detector's edge cut the stamp.
+    limit_N : published limiting magnitudes.
+    """
+    rng = np.random.default_rng([seed, 11])
+    pixels: list[NDArray[np.float32]] = []
+    whole: list[bool] = []
+    limits: list[float] = []
+    object_id = 0
+    while len(pixels) < count:
+        object_id += 1
+        obj = draw_object(seed, "ztf", str(rng.choice(list(MIX), p=list(MIX.values()))), 2_000_000 + object_id)
+        if obj is None:
+            continue
+        # Real alerts of the sample are in g and r.
+        seen = np.flatnonzero(selection.detections(obj) & np.isin(obj.schedule.band_T, (1, 2)))
+        if len(seen) == 0:
+            continue
+        visit = rng.choice(seen)
+        frames = products.render_frames(
+            obj, ZTF.stamp_pixels, ZTF.products, np.array([visit]), 4, np.random.default_rng([seed, object_id])
+        )
+        pixels.append(frames.pixels_NCHW[0] / np.float32(flux_njy(obj.schedule.zero_point_T[visit])))
+        whole.append(tuple(frames.window_N4[0]) == (0, ZTF.stamp_pixels, 0, ZTF.stamp_pixels))
+        limits.append(float(obj.schedule.depth_T[visit]))
+    return np.array(pixels, np.float32), np.array(whole), np.array(limits, np.float64)
+
+
+def pool_size(share: float) -> int:
+    """Simulated stamps that checks 11 and 12 draw together: twice the real ones, so that 12 can choose."""
+    return SPARE * max(round(REAL_COUNT * share), LEAST_COUNT)
+
+
+def ztf_stamps(folder: Path, seed: int, share: float) -> Iterator[Check]:
+    """Compare simulated stamps with the real ones below a folder."""
+    real = real_stamps(folder)
+    pixels_NCHW, whole_N, limit_N = simulated_stamps(seed, pool_size(share))
+    names, real_NF = stamp_features.table(real.pixels_NCHW)
+    _, simulated_NF = stamp_features.table(pixels_NCHW)
+    crowding = names.index("template faint tail")
+    for name, tolerance in TOLERANCES.items():
+        f = names.index(name)
+        target, value = (float(np.nanmedian(rows[rows[:, crowding] < SPARSE, f])) for rows in (real_NF, simulated_NF))
+        yield Check(
+            11,
+            f"ZTF, sparse fields: {name}",
+            f"{target:+.2f} ± {tolerance}",
+            f"{value:+.2f}",
+            within(value, target, tolerance),
+        )
+    # A chip's edge is no mask: real packets hold smaller stamps there.
+    masked = float(np.mean([np.isnan(p).any() for p, w in zip(pixels_NCHW, whole_N, strict=True) if w]))
+    real_masked = np.mean([np.isnan(p).any() for p, w in zip(real.pixels_NCHW, real.whole_N, strict=True) if w])
+    yield Check(
+        11,
+        "ZTF: stamps with masked pixels",
+        f"{real_masked:.1%} ± {MASKED[1]:.0%}",
+        f"{masked:.1%}",
+        within(masked, float(real_masked), MASKED[1]),
+    )
+    cut, real_cut = 1 - whole_N.mean(), 1 - real.whole_N.mean()
+    yield Check(
+        11, "ZTF: stamps cut short", f"{real_cut:.1%} ± {CUT[1]:.0%}", f"{cut:.1%}", within(cut, real_cut, CUT[1])
+    )
+    quantiles, real_quantiles = (
+        np.nanpercentile(limits, LIMIT_QUANTILES) for limits in (limit_N, real.number["diffmaglim"])
+    )
+    worst = float(np.abs(quantiles - real_quantiles).max())
+    yield Check(
+        11, "ZTF: largest error of diffmaglim's quantiles", f"< {LIMIT_MAG} mag", f"{worst:.2f} mag", worst < LIMIT_MAG
+    )
