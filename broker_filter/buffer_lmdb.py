@@ -48,7 +48,7 @@ LARGEST_INLINE_BYTES = 2000  # a larger row moves to pages of its own
 ROW_OVERHEAD_BYTES = 60  # node header, key and the share of a half-full page
 MAP_SLACK = 1.5  # file over counted bytes: trees, free pages of the last transactions, growth within one batch
 SMALLEST_MAP_BYTES = 64 << 20
-EVICT_AT_ONCE = 64  # objects; amortises the extra transaction when the file is full
+GROWTH_STEP, GROWTH_LIMIT = 1.25, 2.0  # of a file that is full although its counted bytes are within the limit
 
 
 def _occupied(row_bytes: int) -> int:
@@ -69,6 +69,9 @@ class LmdbSeriesStore:
         Beyond either the longest-silent objects (oldest newest observation) leave.
     sync
         Wait for the disk at each ``settle``. Without it a crash of the machine (not of the process) can lose batches.
+    file_bytes
+        Planned size of the file, by default half as much again as ``max_bytes`` for LMDB's trees and free pages. It
+        grows to twice that before the store says that it is full.
 
     Raises
     ------
@@ -77,7 +80,12 @@ class LmdbSeriesStore:
     """
 
     def __init__(
-        self, folder: Path, max_objects: int = 10_000_000, max_bytes: int = 64 << 30, sync: bool = True
+        self,
+        folder: Path,
+        max_objects: int = 10_000_000,
+        max_bytes: int = 64 << 30,
+        sync: bool = True,
+        file_bytes: int | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._max_objects, self._max_bytes = folder, max_objects, max_bytes
@@ -90,9 +98,9 @@ class LmdbSeriesStore:
                 f"the series store {folder} is owned by another process: give each process its own folder, "
                 "or share a Redis-protocol store"
             ) from error
-        map_bytes = max(int(MAP_SLACK * max_bytes), SMALLEST_MAP_BYTES)
+        self._planned_bytes = self._map_bytes = file_bytes or max(int(MAP_SLACK * max_bytes), SMALLEST_MAP_BYTES)
         try:
-            self._env = lmdb.open(str(folder), map_size=map_bytes, max_dbs=5, sync=sync, metasync=sync)
+            self._env = lmdb.open(str(folder), map_size=self._map_bytes, max_dbs=5, sync=sync, metasync=sync)
             self._objects, self._rows, self._embeddings, self._silence, self._totals = (
                 self._env.open_db(name) for name in (b"objects", b"rows", b"embeddings", b"silence", b"totals")
             )
@@ -154,22 +162,23 @@ class LmdbSeriesStore:
         with self._guard:
             protected = {object_prefix(key) for key in (*self._in_flight, *(change.key for change in changes))}
             try:
-                self._write(changes, protected)
-            except lmdb.MapFullError:
-                self._write_into_full_file(changes, protected)
+                try:
+                    self._write(changes, protected)
+                except lmdb.MapFullError:
+                    self._write_into_full_file(changes, protected)
             except lmdb.Error as error:
                 raise FatalError(self._says(f"cannot be written: {error}")) from error
             for change in changes:
                 self._forget_in_flight(change)
 
     def _write_into_full_file(self, changes: Sequence[Change], protected: set[bytes]) -> None:
-        try:
-            with self._env.begin(write=True) as txn:
-                evicted = self._evict(txn, EVICT_AT_ONCE, protected)
-            self._evicted += evicted
-            self._write(changes, protected)
-        except lmdb.Error as error:
-            raise FatalError(self._says(f"is full: {error}")) from error
+        """Let the file grow beyond its plan: LMDB needs free pages even to delete, so evicting alone cannot help."""
+        while self._map_bytes < GROWTH_LIMIT * self._planned_bytes:
+            self._map_bytes = int(GROWTH_STEP * self._map_bytes)
+            self._env.set_mapsize(self._map_bytes)
+            with contextlib.suppress(lmdb.MapFullError):
+                return self._write(changes, protected)
+        raise FatalError(self._says(f"is full at {self._map_bytes} bytes of file"))
 
     def _says(self, what: str) -> str:
         limit = f"limit {self._max_bytes} bytes, {self._max_objects} objects"

@@ -236,14 +236,29 @@ def test_killed_embedded_store_holds_whole_settled_batches(tmp_path: Path) -> No
         assert lengths.pop() in (acknowledged + 1, acknowledged + 2)
 
 
-def test_full_file_evicts_or_says_what_to_do(tmp_path: Path) -> None:
-    """When the file cannot hold a batch even after evicting, the message names the limit and the remedy."""
-    store = LmdbSeriesStore(tmp_path, max_bytes=1 << 20)
-    huge = [(f"ztf/{i}", fake.observation(i, size_px=512)) for i in range(150)]
+def test_full_file_says_what_to_do(tmp_path: Path) -> None:
+    """When the file cannot hold a batch even after growing, the message names the limit and the remedy."""
+    store = LmdbSeriesStore(tmp_path, max_bytes=1 << 20, file_bytes=4 << 20)
+    huge = [(f"ztf/{i}", fake.observation(i, size_px=512)) for i in range(20)]
     store.add(huge)
     with pytest.raises(FatalError, match=r"limit 1048576 bytes.*raise store"):
         store.settle([Change(key, (o.alert_id,), 9, 1) for key, o in huge])
+    store.add([("ztf/small", fake.observation(99))])
+    settle(store, "ztf/small", 99)
+    assert store.stats().objects == 1
     store.close()
+
+
+def test_file_stays_within_twice_its_plan(tmp_path: Path) -> None:
+    """Objects that come and go for long neither fill the file nor stop the store."""
+    store = LmdbSeriesStore(tmp_path, max_bytes=2 << 20, file_bytes=2 << 20, sync=False)
+    for i in range(600):
+        store.add([(f"ztf/{i}", fake.observation(i, 60_000.0 + i, size_px=64))])
+        settle(store, f"ztf/{i}", i)
+    stats = store.stats()
+    store.close()
+    assert stats.objects + stats.evicted_objects == 600
+    assert (tmp_path / "data.mdb").stat().st_size <= 2 * (2 << 20) * 1.25
 
 
 def test_damaged_rows_are_refused() -> None:

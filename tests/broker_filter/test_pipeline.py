@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
+from broker_filter.buffer import SeriesStore
 from broker_filter.buffer_lmdb import LmdbSeriesStore
 from broker_filter.buffer_redis import RedisSeriesStore
 from broker_filter.classification import json_line
@@ -22,9 +23,15 @@ from model.predictor import Predictor
 from model.series import compact
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[LmdbSeriesStore]:
-    opened = LmdbSeriesStore(tmp_path / "store", max_bytes=32 << 20, sync=False)
+@pytest.fixture(params=["lmdb", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SeriesStore]:
+    """Each store in turn, empty."""
+    opened: SeriesStore
+    if request.param == "lmdb":
+        opened = LmdbSeriesStore(tmp_path / "store", max_bytes=32 << 20, sync=False)
+    else:
+        port = request.getfixturevalue("redis_port")
+        opened = RedisSeriesStore(f"redis://127.0.0.1:{port}", namespace=f"pipeline{hash(tmp_path)}")
     yield opened
     opened.close()
 
@@ -53,7 +60,7 @@ def run_afresh(folder: Path, messages: list[Message], batch: int) -> list[object
         store.close()
 
 
-def test_one_outcome_per_alert_in_message_order(store: LmdbSeriesStore) -> None:
+def test_one_outcome_per_alert_in_message_order(store: SeriesStore) -> None:
     """Every alert gets one outcome, in the order of the messages, and the accounts are exact."""
     messages = [
         fake.message("ZTF1", 1, 60_000.0),
@@ -99,7 +106,7 @@ def test_shuffled_and_duplicated_alerts_end_in_the_same_state(tmp_path: Path) ->
     assert fake.final_state(run_afresh(tmp_path / "shuffled", shuffled, 5)) == expected
 
 
-def test_late_alert_is_classified_as_of_its_time_and_revises_later_ones(store: LmdbSeriesStore) -> None:
+def test_late_alert_is_classified_as_of_its_time_and_revises_later_ones(store: SeriesStore) -> None:
     """A late alert uses what lies before it; everything later is published again, marked, with it included."""
     pipeline = Pipeline(fake.decoder(), fake.classifiers(), store)
     run(pipeline, [fake.message("ZTF1", i, 60_000.0 + i) for i in (1, 2, 5, 6)], 2)
@@ -111,7 +118,7 @@ def test_late_alert_is_classified_as_of_its_time_and_revises_later_ones(store: L
     assert {o.message.value for o in done.outcomes[:3]} == {fake.message("ZTF1", 3, 60_003.0).value}
 
 
-def test_settled_duplicates_are_classified_again_without_revisions(store: LmdbSeriesStore) -> None:
+def test_settled_duplicates_are_classified_again_without_revisions(store: SeriesStore) -> None:
     """A message that comes again after its delivery gets its classification again, and nothing else."""
     pipeline = Pipeline(fake.decoder(), fake.classifiers(), store)
     messages = [fake.message("ZTF1", i, 60_000.0 + i) for i in range(1, 9)]
@@ -121,7 +128,7 @@ def test_settled_duplicates_are_classified_again_without_revisions(store: LmdbSe
     assert not any(c.revision for c in again)
 
 
-def test_unsettled_batch_can_be_processed_again(store: LmdbSeriesStore) -> None:
+def test_unsettled_batch_can_be_processed_again(store: SeriesStore) -> None:
     """A batch whose delivery failed gives the same outcomes when it is tried again, revisions included."""
     pipeline = Pipeline(fake.decoder(), fake.classifiers(), store)
     run(pipeline, [fake.message("ZTF1", i, 60_000.0 + i) for i in (1, 5)], 2)
@@ -132,7 +139,7 @@ def test_unsettled_batch_can_be_processed_again(store: LmdbSeriesStore) -> None:
     assert first.accounts.revisions == 1
 
 
-def test_alert_older_than_a_full_series_is_too_late(store: LmdbSeriesStore) -> None:
+def test_alert_older_than_a_full_series_is_too_late(store: SeriesStore) -> None:
     """An alert from before all that a full series holds is accounted for as too late."""
     pipeline = Pipeline(fake.decoder(), fake.classifiers(), store)
     run(pipeline, [fake.message("ZTF1", i, 60_000.0 + i) for i in range(1, 30)], 4)
@@ -141,21 +148,21 @@ def test_alert_older_than_a_full_series_is_too_late(store: LmdbSeriesStore) -> N
     assert done.accounts.revisions == 0
 
 
-def test_full_series_reads_at_most_the_networks_frames(store: LmdbSeriesStore) -> None:
+def test_full_series_reads_at_most_the_networks_frames(store: SeriesStore) -> None:
     """Of a series longer than the network reads, the newest frames count, in whole groups."""
     results = run(Pipeline(fake.decoder(), fake.classifiers(), store), night(objects=1, alerts=12), 5)
     assert [c.observation_count for c in results] == [1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 6]
     assert [c.known_count for c in results] == list(range(1, 13))
 
 
-def test_an_update_embeds_one_group(store: LmdbSeriesStore) -> None:
+def test_an_update_embeds_one_group(store: SeriesStore) -> None:
     """Embeddings of full groups are kept: each further alert costs one group."""
     predictor = fake.FakePredictor()
     run(Pipeline(fake.decoder(), fake.classifiers(predictor), store), night(objects=1, alerts=14), 1)
     assert predictor.groups_embedded == 14
 
 
-def test_another_model_version_embeds_afresh(store: LmdbSeriesStore) -> None:
+def test_another_model_version_embeds_afresh(store: SeriesStore) -> None:
     """Kept embeddings of another version of the network are not used."""
     messages = night(objects=1, alerts=6)
     run(Pipeline(fake.decoder(), fake.classifiers(), store), messages, 1)
@@ -164,7 +171,7 @@ def test_another_model_version_embeds_afresh(store: LmdbSeriesStore) -> None:
     assert newer.groups_embedded == 2
 
 
-def test_frames_of_another_shape_stop_the_service(store: LmdbSeriesStore) -> None:
+def test_frames_of_another_shape_stop_the_service(store: SeriesStore) -> None:
     """A network that reads other frames than the store holds is refused, with what to do."""
     run(Pipeline(fake.decoder(), fake.classifiers(), store), night(objects=1, alerts=1), 1)
     larger = fake.FakePredictor(fake.FakeCard(size_px=fake.SIZE_PX + 2, version="2"))
@@ -172,7 +179,7 @@ def test_frames_of_another_shape_stop_the_service(store: LmdbSeriesStore) -> Non
         Pipeline(fake.decoder(), fake.classifiers(larger), store).process(night(objects=1, alerts=2)[1:])
 
 
-def test_containers_of_many_alerts_are_accounted_one_by_one(store: LmdbSeriesStore) -> None:
+def test_containers_of_many_alerts_are_accounted_one_by_one(store: SeriesStore) -> None:
     """A message of three alerts, one of them bad, has three outcomes."""
     records = [orjson.loads(fake.message("ZTF1", i, 60_000.0 + i).value) for i in (1, 2)]
     container = Message(orjson.dumps([records[0], {"bad": True}, records[1]]), Origin("fake"))
@@ -182,7 +189,7 @@ def test_containers_of_many_alerts_are_accounted_one_by_one(store: LmdbSeriesSto
     assert done.accounts.rejected == {"bad_value": 1}
 
 
-def test_equal_object_names_of_two_surveys_are_two_series(store: LmdbSeriesStore) -> None:
+def test_equal_object_names_of_two_surveys_are_two_series(store: SeriesStore) -> None:
     """Surveys number their objects independently."""
     lsst = fake.FakePredictor(fake.FakeCard(survey="lsst"))
     two = {**fake.classifiers(), "lsst": Classifier(lsst)}
