@@ -134,7 +134,8 @@ class _Sky:
         self.artefact = str(obj.truth.get("artefact", ""))
         self.spoiled_T = selection.artefact_visits(obj)
         self.saturation = float(flux_njy(camera.saturation_mag))
-        self.sharpest = float(min(self.schedule.fwhm_T.min(), self.template_fwhm_B[self.schedule.band_T].min()))
+        every = np.concatenate([self.schedule.fwhm_T, self.template_fwhm_B[self.schedule.band_T]])
+        self.seeing = float(every.min()), float(every.max())
 
     # Separate streams: noise, residuals and flaws of a visit do not depend on each other or on the channels drawn.
     def of_visit(self, visit: int) -> np.random.Generator:
@@ -174,7 +175,7 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
     sigma_N = noise.background_sigma(schedule.depth_T[visits_N] + camera.limit_margin_mag, fwhm_px_N, camera.psf)
 
     def images(scene: Scene, flux_N: NDArray | None, fwhm: NDArray) -> NDArray[np.float32]:
-        parts = profiles.of_scene(scene, flux_N, band_N, fwhm, x_N, y_N, camera.psf, pixel_arcsec, sky.sharpest)
+        parts = profiles.of_scene(scene, flux_N, band_N, fwhm, x_N, y_N, camera.psf, pixel_arcsec, sky.seeing)
         return draw(*parts, size)
 
     flux_N, reference_N = sky.obj.flux_T[visits_N], sky.obj.reference_flux_B[band_N]

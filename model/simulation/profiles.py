@@ -15,6 +15,8 @@ from model.simulation.records import Galaxy, Scene, Star
 
 # Gaussians of a galaxy narrower than this fraction of the PSF's core are drawn as one (error below 1e-3 of peak).
 UNRESOLVED = 0.08
+REACH_SIGMA = 5.0  # beyond it a Gaussian is below 4e-6 of its own peak
+LARGEST_SHIFT_PX = 3.0  # of a visit: cut, registration, centroid error
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Gaussians:
     a_NK: NDArray[np.float32]  # pixel^-2
     b_NK: NDArray[np.float32]
     c_NK: NDArray[np.float32]
+    box_K4: NDArray[np.int64]  # rows from:to, columns from:to beyond which it is dark; pixels from the central pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def galaxies(
     y_N: NDArray,
     shape: psf.PsfShape,
     arcsec_per_px: float,
-    sharpest_arcsec: float,
+    seeing_arcsec: tuple[float, float],
 ) -> Gaussians:
     """Convolve the galaxies with each visit's PSF.
 
@@ -71,13 +74,15 @@ def galaxies(
         arcsec.
     x_N, y_N
         Where the varying source (the origin of the scene) falls, pixels from the central pixel.
-    sharpest_arcsec
-        The smallest FWHM the object is ever seen with. It decides what is unresolved, so that an image does not
-        depend on which others are drawn with it.
+    seeing_arcsec
+        The smallest and the largest FWHM the object is ever seen with. They decide what is unresolved and how far a
+        Gaussian reaches, so that an image does not depend on which others are drawn with it.
     """
     psf_NP = psf.variances(np.asarray(fwhm_N, np.float64) / arcsec_per_px, shape)
-    core = float(psf.variances(np.array(sharpest_arcsec / arcsec_per_px), shape)[0])
+    core = float(psf.variances(np.array(seeing_arcsec[0] / arcsec_per_px), shape)[0])
+    softest_P = psf.variances(np.array(seeing_arcsec[1] / arcsec_per_px), shape)
     flux, dx, dy, xx, xy, yy = [], [], [], [], [], []
+    box: list[NDArray[np.int64]] = []
     for galaxy in scene_galaxies:
         flux_K, variance_K = _split(galaxy, core, arcsec_per_px)
         cos, sin = np.cos(galaxy.position_angle_rad), np.sin(galaxy.position_angle_rad)
@@ -88,11 +93,15 @@ def galaxies(
             xx.append(variance_K * cos**2 + minor_K * sin**2 + round_N1)
             yy.append(variance_K * sin**2 + minor_K * cos**2 + round_N1)
             xy.append(np.broadcast_to((variance_K - minor_K) * sin * cos, xx[-1].shape))
-            dx.append(np.full(xx[-1].shape, galaxy.x_arcsec / arcsec_per_px))
-            dy.append(np.full(xx[-1].shape, galaxy.y_arcsec / arcsec_per_px))
+            reach_K = REACH_SIGMA * np.sqrt(variance_K + softest_P[p] + psf.PIXEL_VARIANCE) + LARGEST_SHIFT_PX
+            x, y = galaxy.x_arcsec / arcsec_per_px, galaxy.y_arcsec / arcsec_per_px
+            edges = (y - reach_K, y + reach_K + 1, x - reach_K, x + reach_K + 1)
+            box.append(np.stack([np.floor(edge) for edge in edges], axis=1).astype(np.int64))
+            dx.append(np.full(xx[-1].shape, x))
+            dy.append(np.full(xx[-1].shape, y))
     if not flux:
         none = np.zeros((len(band_N), 0), np.float32)
-        return Gaussians(none, none, none, none, none, none)
+        return Gaussians(none, none, none, none, none, none, np.zeros((0, 4), np.int64))
     xx_NK, xy_NK, yy_NK = (np.concatenate(part, axis=1) for part in (xx, xy, yy))
     determinant_NK = xx_NK * yy_NK - xy_NK**2
     return Gaussians(
@@ -102,6 +111,7 @@ def galaxies(
         (yy_NK / determinant_NK).astype(np.float32),
         (-xy_NK / determinant_NK).astype(np.float32),
         (xx_NK / determinant_NK).astype(np.float32),
+        np.concatenate(box),
     )
 
 
@@ -145,10 +155,10 @@ def of_scene(
     y_N: NDArray,
     shape: psf.PsfShape,
     arcsec_per_px: float,
-    sharpest_arcsec: float,
+    seeing_arcsec: tuple[float, float],
 ) -> tuple[Gaussians, Points]:
     """Galaxies and points of one scene under many conditions."""
     return (
-        galaxies(scene.galaxies, band_N, fwhm_N, x_N, y_N, shape, arcsec_per_px, sharpest_arcsec),
+        galaxies(scene.galaxies, band_N, fwhm_N, x_N, y_N, shape, arcsec_per_px, seeing_arcsec),
         points(scene.stars, flux_N, band_N, fwhm_N, x_N, y_N, shape, arcsec_per_px),
     )

@@ -43,17 +43,20 @@ def _add_gaussians(gaussians: Gaussians, rows: slice, image_NHW: NDArray[np.floa
     height_NK = height_NK * np.sqrt(gaussians.a_NK[rows] * gaussians.c_NK[rows] - gaussians.b_NK[rows] ** 2)
     # The height goes into the exponent: one pass fewer. A tiny height in place of zero keeps the logarithm finite.
     log_NK = np.log(np.maximum(height_NK, np.float32(1e-30)))
-    power_NHW = np.empty_like(image_NHW)
+    middle = size // 2
     for k in range(height_NK.shape[1]):
-        x_NW = axis - gaussians.x_NK[rows, k, None]
-        y_NH = axis - gaussians.y_NK[rows, k, None]
+        top, bottom, left, right = np.clip(gaussians.box_K4[k] + middle, 0, size)
+        if top >= bottom or left >= right:
+            continue
+        x_NW = axis[left:right] - gaussians.x_NK[rows, k, None]
+        y_NH = axis[top:bottom] - gaussians.y_NK[rows, k, None]
         across_NW = log_NK[:, k, None] - 0.5 * gaussians.a_NK[rows, k, None] * x_NW**2
         down_NH = -0.5 * gaussians.c_NK[rows, k, None] * y_NH**2
-        np.multiply(-gaussians.b_NK[rows, k, None, None] * x_NW[:, None, :], y_NH[:, :, None], out=power_NHW)
+        power_NHW = (-gaussians.b_NK[rows, k, None, None] * x_NW[:, None, :]) * y_NH[:, :, None]
         power_NHW += across_NW[:, None, :]
         power_NHW += down_NH[:, :, None]
         np.exp(power_NHW, out=power_NHW)
-        image_NHW += power_NHW
+        image_NHW[:, top:bottom, left:right] += power_NHW
 
 
 def _draw_points(points: Points, rows: slice, image_NHW: NDArray[np.float32]) -> None:

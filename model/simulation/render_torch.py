@@ -4,7 +4,6 @@ Legend: ``N`` images, ``H W`` pixels; see ``profiles`` for the rest.
 """
 
 import math
-from dataclasses import fields
 
 import numpy as np
 import torch
@@ -49,7 +48,8 @@ def _to(array: NDArray[np.float32], device: torch.device) -> Tensor:
 
 
 def _gaussians(gaussians: Gaussians, rows: slice, size: int, device: torch.device) -> Tensor:
-    flux_NK, x_NK, y_NK, a_NK, b_NK, c_NK = (_to(getattr(gaussians, f.name)[rows], device) for f in fields(gaussians))
+    numbers = (gaussians.flux_NK, gaussians.x_NK, gaussians.y_NK, gaussians.a_NK, gaussians.b_NK, gaussians.c_NK)
+    flux_NK, x_NK, y_NK, a_NK, b_NK, c_NK = (_to(part[rows], device) for part in numbers)
     axis = torch.arange(size, device=device, dtype=torch.float32) - size // 2
     height_NK = flux_NK / (2 * math.pi) * torch.sqrt(a_NK * c_NK - b_NK**2)
     image_NHW = torch.zeros((len(flux_NK), size, size), device=device)

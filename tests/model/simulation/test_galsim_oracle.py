@@ -25,7 +25,7 @@ def by_galsim(profile, x, y):
 
 def ours(scene, flux, fwhm_px, x, y):
     parts = profiles.of_scene(
-        scene, flux, np.array([2]), np.array([fwhm_px]), np.array([x]), np.array([y]), SHAPE, 1.0, fwhm_px
+        scene, flux, np.array([2]), np.array([fwhm_px]), np.array([x]), np.array([y]), SHAPE, 1.0, (fwhm_px, fwhm_px)
     )
     return render_numpy.render_images(*parts, SIZE)[0], render_torch.render_images(*parts, SIZE).numpy()[0]
 

@@ -17,7 +17,7 @@ SCENE = Scene(
 
 def draw_both(scene, flux, fwhm, x, y, size=64, pixel=0.396):
     band = np.arange(len(fwhm)) % 5
-    parts = profiles.of_scene(scene, flux, band, fwhm, x, y, SHAPE, pixel, float(np.min(fwhm)))
+    parts = profiles.of_scene(scene, flux, band, fwhm, x, y, SHAPE, pixel, (float(np.min(fwhm)), float(np.max(fwhm))))
     return render_numpy.render_images(*parts, size), render_torch.render_images(*parts, size).numpy()
 
 
@@ -65,10 +65,10 @@ def test_an_image_does_not_depend_on_the_others():
     """Drawing one visit alone gives the same bytes as drawing it among many."""
     fwhm, x, y = conditions()
     band = np.arange(len(fwhm)) % 5
-    sharpest = float(fwhm.min())
-    many = profiles.of_scene(SCENE, None, band, fwhm, x, y, SHAPE, 0.396, sharpest)
+    seeing = float(fwhm.min()), float(fwhm.max())
+    many = profiles.of_scene(SCENE, None, band, fwhm, x, y, SHAPE, 0.396, seeing)
     pick = slice(17, 18)
-    one = profiles.of_scene(SCENE, None, band[pick], fwhm[pick], x[pick], y[pick], SHAPE, 0.396, sharpest)
+    one = profiles.of_scene(SCENE, None, band[pick], fwhm[pick], x[pick], y[pick], SHAPE, 0.396, seeing)
     np.testing.assert_array_equal(render_numpy.render_images(*many, 64)[17], render_numpy.render_images(*one, 64)[0])
 
 
