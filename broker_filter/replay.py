@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error("--publish and --topic need --brokers")
     if not options.paths and not options.topic:
         parser().error("nothing to read: give a PATH or --topic")
+    if options.topic is not None and options.topic == options.publish:
+        parser().error("--publish and --topic name the same topic: it would never end")
     try:
         if options.publish:
             publish(options)

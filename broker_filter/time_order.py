@@ -17,7 +17,7 @@ from broker_filter.decode import Arrival
 from broker_filter.errors import FatalError, NotClassified
 from broker_filter.records import Message, Origin
 
-WRITES_AT_ONCE = 512
+BYTES_AT_ONCE = 4 << 20  # of one transaction; an observation has 6 kB, a message up to 150 kB
 LARGEST_FILE_BYTES = 1 << 42  # address space, not disk
 _SEQUENCE_BYTES = 8
 _LENGTH_BYTES = 4
@@ -38,6 +38,7 @@ class TimeOrder:
             str(self._folder), map_size=LARGEST_FILE_BYTES, sync=False, metasync=False, writemap=False, lock=False
         )
         self._waiting: list[tuple[bytes, bytes]] = []
+        self._waiting_bytes = 0
         self._count = 0
 
     def __len__(self) -> int:
@@ -53,8 +54,9 @@ class TimeOrder:
         """
         name = sortable_order(time_mjd, number) + self._count.to_bytes(_SEQUENCE_BYTES, "big")
         self._waiting.append((name, record))
+        self._waiting_bytes += len(name) + len(record)
         self._count += 1
-        if len(self._waiting) >= WRITES_AT_ONCE:
+        if self._waiting_bytes >= BYTES_AT_ONCE:
             self._write()
 
     def _write(self) -> None:
@@ -66,6 +68,7 @@ class TimeOrder:
                 f"cannot sort the archive in {self._folder}: {error}; free the disk, set TMPDIR, or say --order given"
             ) from error
         self._waiting.clear()
+        self._waiting_bytes = 0
 
     def items(self) -> Iterator[tuple[float, bytes]]:
         """(MJD, record) in order."""
