@@ -15,11 +15,14 @@ from model.simulation.sources.agn import draw_agn
 from model.simulation.sources.corecollapse import draw_corecollapse
 from model.simulation.sources.snia import SUBTYPES as IA_SUBTYPES
 from model.simulation.sources.snia import draw_snia
+from model.simulation.sources.spectral import draw_spectral, has_template
 from model.simulation.sources.spurious import draw_asteroid, draw_bogus
 from model.simulation.sources.stars import draw_star
 from model.simulation.sources.transients import TRANSIENTS, draw_transient
 from model.simulation.surveys import Survey
+from model.simulation.templates import Templates
 
+EXPLOSIONS = ("SNIa", "SNOther", *labels.SUBTYPES_OF_SNOTHER, *TRANSIENTS)
 STAR_MAG: Mapping[str, tuple[float, float]] = {"sdss": (14.5, 20.8), "ztf": (13.5, 19.8), "lsst": (16.5, 23.0)}
 ASTEROID_MAG: Mapping[str, tuple[float, float]] = {"sdss": (16.0, 21.5), "ztf": (15.0, 20.0), "lsst": (18.0, 23.8)}
 AGN_SHIFT_MAG: Mapping[str, float] = {"sdss": 0.0, "ztf": -1.6, "lsst": 0.8}  # from the sample of SDSS
@@ -60,6 +63,7 @@ def draw_physics(
     of: Survey,
     mode: str,
     window_days: float,
+    templates: Templates | None = None,
 ) -> Drawn:
     """Draw one object.
 
@@ -71,13 +75,11 @@ def draw_physics(
         For the source.
     of
         Survey whose flux limit shapes magnitudes and redshifts.
+    templates
+        Spectra for the supernovae that have some; None for the built-in light curves.
     """
-    if composition.true_class in labels.SUBTYPES_OF_SNOTHER or composition.true_class in (
-        "SNIa",
-        "SNOther",
-        *TRANSIENTS,
-    ):
-        drawn = _draw_explosion(entry_rng, rng, composition, of, mode, window_days)
+    if composition.true_class in EXPLOSIONS:
+        drawn = _draw_explosion(entry_rng, rng, composition, of, mode, window_days, templates)
     else:
         drawn = _draw_persistent(entry_rng, rng, composition, of, mode, window_days)
     if mode == "deconfounded" and drawn.kind not in ("Bogus", "Asteroid"):  # the same hosts around everything
@@ -92,6 +94,7 @@ def _draw_explosion(
     of: Survey,
     mode: str,
     window_days: float,
+    templates: Templates | None,
 ) -> Drawn:
     true_class = composition.true_class
     by_volume = of.name != "sdss" and mode != "deconfounded"
@@ -104,12 +107,15 @@ def _draw_explosion(
         entry = hosts.draw_entry(entry_rng, composition.population)
         redshift = entry.redshift if np.isfinite(entry.redshift) else _photometric_redshift(entry_rng, true_class)
     seen = Circumstances(window_days, redshift)
-    if subtype in IA_SUBTYPES:
-        source: Source = draw_snia(rng, seen, subtype)
+    given_magnitude = None if np.isnan(magnitude) else magnitude
+    if templates is not None and has_template(subtype):
+        source: Source = draw_spectral(rng, seen, subtype, templates, given_magnitude)
+    elif subtype in IA_SUBTYPES:
+        source = draw_snia(rng, seen, subtype)
     elif subtype in TRANSIENTS:
         source = draw_transient(rng, seen, subtype)
     else:
-        source = draw_corecollapse(rng, seen, subtype, None if np.isnan(magnitude) else magnitude)
+        source = draw_corecollapse(rng, seen, subtype, given_magnitude)
     host_mag_B = entry.mag_B if entry.matched else hosts.faint_host(entry_rng)
     kind = subtype if subtype in TRANSIENTS else "SN"
     return Drawn(true_class, kind, entry, redshift, source, host_mag_B, nuclear=subtype == "TDE")

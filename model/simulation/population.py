@@ -8,6 +8,7 @@ would not have noticed an object, its physics is drawn again, never its schedule
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
@@ -21,6 +22,7 @@ from model.simulation.schedule import draw_schedule
 from model.simulation.sources import TEMPLATE_DAYS
 from model.simulation.sources.spurious import Bogus
 from model.simulation.surveys import Survey, ab_mag, flux_njy, survey_named
+from model.simulation.templates import load_templates
 
 ENTRY, PHYSICS, OBSERVING, SCENE = 11, 13, 17, 19  # streams; never 0, which a seed sequence would not see
 ATTEMPTS = 240
@@ -56,6 +58,7 @@ def draw_object(
     population: str | None = None,
     select: bool = True,
     attempt: int | None = None,
+    templates: Path | None = None,
 ) -> SimulatedObject | None:
     """Draw one object of the simulated sky.
 
@@ -79,6 +82,8 @@ def draw_object(
         Whether the object must trigger the survey.
     attempt
         Draw exactly this attempt of the physics (``truth["attempt"]`` of an earlier object) and ask no trigger.
+    templates
+        Folder of spectral templates (``templates.py`` says what it holds) to draw supernovae from; None for none.
 
     Returns
     -------
@@ -87,13 +92,14 @@ def draw_object(
     Raises
     ------
     ValueError
-        When a name is unknown or the level is not 0 to 4.
+        When a name is unknown, the level is not 0 to 4, or the folder of templates lacks a part.
     """
     labels.check_request(label, mode, sample)
     facts = survey_named(survey)
     of = facts if population is None else survey_named(population)
     if not 0 <= level <= 4:
         raise ValueError(f"level is {level}: choose 0 to 4")
+    spectra = None if templates is None else load_templates(templates)
     published = label if labelled_as is None else labelled_as
     observing = np.random.default_rng([seed, facts.index, object_id, OBSERVING])
     origin_mjd = _origin_mjd(observing, facts, published, mode)
@@ -104,7 +110,7 @@ def draw_object(
         composition = labels.compose(entry_rng, published, mode, sample, level >= 4)
         if labelled_as is not None:
             composition = replace(composition, true_class=label)
-        drawn = draw_physics(entry_rng, physics_rng, composition, of, mode, facts.window_days)
+        drawn = draw_physics(entry_rng, physics_rng, composition, of, mode, facts.window_days, spectra)
         scene_rng = np.random.default_rng([seed, object_id, turn, SCENE])
         obj = _observe(drawn, facts, schedule, origin_mjd, mode, scene_rng)
         truth = dict(obj.truth) | {"attempt": turn, "sample": sample, "population_survey": of.name}
@@ -140,8 +146,11 @@ def draw_sample(
                 yield obj
 
 
-def redraw(obj: SimulatedObject, survey: str) -> SimulatedObject:
-    """Put the same object under another survey: same physics, other schedule and noise."""
+def redraw(obj: SimulatedObject, survey: str, templates: Path | None = None) -> SimulatedObject:
+    """Put the same object under another survey: same physics, other schedule and noise.
+
+    An object that was drawn from ``templates`` needs them again.
+    """
     truth = obj.truth
     twin = draw_object(
         obj.seed,
@@ -154,6 +163,7 @@ def redraw(obj: SimulatedObject, survey: str) -> SimulatedObject:
         labelled_as=obj.label,
         population=str(truth["population_survey"]),
         attempt=int(truth["attempt"]),
+        templates=templates,
     )
     assert twin is not None  # an attempt that is named is always returned
     return twin

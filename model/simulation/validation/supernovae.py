@@ -1,7 +1,5 @@
 """Checks 5 and 6: type Ia supernovae against real light curves and against SALT3, which was trained on them."""
 
-import io
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from model.simulation.population import draw_sample
 from model.simulation.records import SimulatedObject
 from model.simulation.sources.snia import SNIa
 from model.simulation.surveys import SDSS, ab_mag
+from model.simulation.templates import read_salt3
 from model.simulation.validation import Check, skipped, within
 
 PEAK_R_MAG = {0.07: 18.2, 0.12: 19.6, 0.17: 20.3, 0.23: 20.8}  # redshift -> mean of 202 real supernovae, -3..+3 d
@@ -68,7 +67,8 @@ def _colours(shared: Path | None) -> Iterator[Check]:
     if shared is None or archive is None or not archive.is_file():
         yield skipped(5, statistic, "no SALT3 templates; set ICTC_SHARED_DATA")
         return
-    phase_P, wave_W, flux_PW = read_salt3(archive)
+    mean = read_salt3(archive, 0)
+    phase_P, wave_W, flux_PW = mean.phase_P, mean.wave_W, mean.flux_PW
     passbands = {band: _passband(shared, band) for band in "griz"}
     for name, phases in PHASES.items():
         worst, where = 0.0, ""
@@ -106,18 +106,6 @@ def _their_fluxes(
             at_phase.append(np.trapezoid(f_lambda * response * wave_a, wave_a) / reference)
         fluxes.append(np.mean(at_phase))
     return np.array(fluxes)
-
-
-def read_salt3(archive: Path) -> tuple[NDArray, NDArray, NDArray]:
-    """Phases (d), wavelengths (Angstrom) and the mean spectra M0 of a SALT3 release."""
-    with tarfile.open(archive) as tar:
-        member = next(m for m in tar.getmembers() if m.name.endswith("salt3_template_0.dat"))
-        stream = tar.extractfile(member)
-        if stream is None:
-            raise OSError(f"{archive}: {member.name} is not a file")
-        rows = np.loadtxt(io.BytesIO(stream.read()))
-    phase_P, wave_W = np.unique(rows[:, 0]), np.unique(rows[:, 1])
-    return phase_P, wave_W, rows[:, 2].reshape(len(phase_P), len(wave_W))
 
 
 def _passband(shared: Path, band: str) -> tuple[NDArray, NDArray]:
