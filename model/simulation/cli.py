@@ -78,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--object", type=_seed, default=0, metavar="N", help="its row in the data set")
     look.add_argument("--png", type=Path, required=True, metavar="FILE")
     look.set_defaults(run=_look)
+
+    validate = commands.add_parser("validate", help="check the simulated sky against the real one")
+    validate.add_argument("--html", type=Path, metavar="FILE", help="write a report with plots")
+    validate.add_argument("--quick", action="store_true", help="fewer objects: a minute, not many")
+    validate.add_argument("--seed", type=_seed, default=1)
+    validate.add_argument("--real", type=Path, metavar="DIR", help="real alerts and catalogues (or ICTC_SHARED_DATA)")
+    validate.set_defaults(run=_validate)
     return parser
 
 
@@ -177,6 +184,16 @@ def _look(options: argparse.Namespace) -> int:
         return MISUSE
     print(options.png)
     return 0
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from model.simulation.validate import default_real_data, validate  # noqa: PLC0415 - as above
+
+    real_data = options.real or default_real_data()
+    if real_data is not None and not real_data.is_dir():
+        print(f"ictc-simulate: there is no folder {real_data}", file=sys.stderr)
+        return MISUSE
+    return validate(options.html, options.quick, options.seed, real_data)
 
 
 def holds_alerts(folder: Path, asked: dict[str, object]) -> bool:
