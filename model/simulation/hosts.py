@@ -29,7 +29,7 @@ GALAXIES_PER_STAMP, STARS_PER_STAMP = 0.5, 0.2  # brighter than r = 22 in 25.3 a
 FAINTEST_NEIGHBOUR_MAG, COUNT_SLOPE = 22.0, 0.38
 # ZTF looks through the plane of the Milky Way too: stars brighter than r = 23.5 in a stamp, as crowded as its real
 # templates are (median, log scatter, most), with the flatter counts of the disc.
-ZTF_STARS, ZTF_FAINTEST_STAR_MAG, ZTF_STAR_SLOPE = (40.0, 1.5, 500.0), 23.5, 0.32
+ZTF_STARS, ZTF_FAINTEST_STAR_MAG, ZTF_STAR_SLOPE = (40.0, 1.5, 250.0), 23.5, 0.32
 BRIGHTEST_GALAXY_MAG, BRIGHTEST_STAR_MAG = 14.0, 13.0
 HALO_STARS = 0.5  # blue ones among the stars, the others are red dwarfs
 DISC_FRACTION = 0.65

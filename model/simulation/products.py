@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation import artefacts, noise, profiles, psf, render_numpy, selection
-from model.simulation.cameras import CAMERAS, Camera, electrons_per_njy
+from model.simulation import artefacts, noise, profiles, psf, render_numpy, selection, subtraction
+from model.simulation.cameras import CAMERAS, electrons_per_njy
 from model.simulation.records import Scene, Schedule, SimulatedObject
 from model.simulation.surveys import flux_njy, survey_named
 
@@ -21,7 +21,6 @@ DRAW_CHUNK = 128  # visits drawn at once: bounds memory whatever the length of t
 LEVELS = range(5)
 LEVEL_OF_CONDITIONS, LEVEL_OF_SCENES, LEVEL_OF_ARTEFACTS = 1, 2, 3
 BAD_SUBTRACTIONS = ("dipole", "subtraction_residual")
-MOST_FRESH_NOISE = 0.7
 DIPOLE_FWHM = (0.5, 1.2)  # between the two poles
 LEAST_RESPONSE = 0.05  # of a PSF fit to an artefact: keeps one that the fit hardly sees from growing without bound
 
@@ -204,11 +203,11 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
             constant_HW = static_NHW[n] + np.float32(reference_N[n]) * point_NHW[n]
             own = (noise_HW, coadd_HW * np.float32(left_of_coadd_N[n]), sigma_N[n], sky.template_sigma_B[band_N[n]])
             rng_of_residual = sky.of_residual(visits_N[n])
-            residual_HW = _subtraction_residual(constant_HW, float(fwhm_px_N[n]), camera, rng_of_residual)
+            residual_HW = subtraction.residual(constant_HW, float(fwhm_px_N[n]), camera, rng_of_residual)
             if sky.level < LEVEL_OF_ARTEFACTS:
                 residual_HW += own[0] - own[1]
             else:
-                residual_HW += _noise_of_subtraction(*own, float(left_of_coadd_N[n]), camera, rng_of_residual)
+                residual_HW += subtraction.noise_left(*own, float(left_of_coadd_N[n]), camera, rng_of_residual)
             pixels_NCHW[n, c] = residual_HW + np.float32(flux_N[n] - reference_N[n]) * point_NHW[n]
         if sky.artefact and sky.spoiled_T[visits_N[n]]:
             _add_bogus(sky, pixels_NCHW[n], channels, visits_N[n], (x_N[n], y_N[n]), fwhm_px_N[n], sigma_N[n])
@@ -238,32 +237,6 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
     )
 
 
-def _noise_of_subtraction(
-    noise_HW: NDArray[np.float32],
-    coadd_HW: NDArray[np.float32],
-    sigma: float,
-    template_sigma: float,
-    left_of_coadd: float,
-    camera: Camera,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """Noise of the science image and the template after a real subtraction.
-
-    The science image's is filtered, and partly not its own any more; the sum is whitened to the science image's level.
-    """
-    near, far, diagonal = camera.matching_taps
-    drawn_5 = rng.standard_normal(5) * np.repeat(camera.matching_scatter, (2, 2, 1))
-    taps_22 = np.array([[near, far], [near, far]]) + drawn_5[:4].reshape(2, 2).T
-    share = min(rng.exponential(camera.fresh_noise), MOST_FRESH_NOISE)
-    fresh_HW = rng.standard_normal(noise_HW.shape, np.float32) * np.float32(share * sigma)
-    left_HW = noise.matched(noise_HW, taps_22, diagonal + drawn_5[4])
-    left_HW *= np.float32(np.sqrt(1 - share**2))
-    left_HW += fresh_HW
-    left_HW -= np.float32(np.exp(camera.template_noise_scatter * rng.standard_normal())) * coadd_HW
-    left_HW /= np.float32(np.hypot(1, left_of_coadd * template_sigma / sigma))
-    return left_HW
-
-
 def _add_bogus(
     sky: _Sky,
     pixels_CHW: NDArray[np.float32],
@@ -290,15 +263,3 @@ def _add_bogus(
     for c, channel in enumerate(channels):
         if channel in spoiled:
             pixels_CHW[c] += np.float32(flux / max(response, LEAST_RESPONSE)) * image_HW
-
-
-def _subtraction_residual(
-    static_HW: NDArray[np.float32], fwhm_px: float, camera: Camera, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """What is left of the constant sky: dipoles from misregistration, rings from a PSF matched imperfectly."""
-    shift_x, shift_y = rng.normal(0, camera.subtraction_px, 2)
-    width = rng.normal(0, camera.subtraction_width) * (fwhm_px / 2.355) ** 2 / 2
-    down_HW, across_HW = np.gradient(static_HW)
-    laplacian_HW = np.gradient(down_HW, axis=0) + np.gradient(across_HW, axis=1)
-    grain_HW = camera.subtraction_grain * rng.standard_normal(static_HW.shape, np.float32) * static_HW
-    return (shift_x * across_HW + shift_y * down_HW + width * laplacian_HW + grain_HW).astype(np.float32)
