@@ -34,9 +34,7 @@ class Spectral:
     spectra: Spectra  # scaled so that their peak has magnitude 0
     passbands: Mapping[str, Mapping[str, tuple[NDArray, NDArray]]]
     ratio_v: float
-    reddening: tuple[
-        float, float
-    ]  # A_V of dust in magnitudes, and the wavelength (A) at which it changes nothing; 0 none
+    reddening: tuple[float, float]  # A_V of dust (mag), and the wavelength (A) that it leaves alone; 0 for none
     parameters: Mapping[str, float]
 
     @property
@@ -57,9 +55,8 @@ class Spectral:
         rest_T = survey.pivot_angstrom_B[band_T] / (1 + self.redshift)
         amount, pivot = self.reddening
         law_T = dust(rest_T, self.ratio_v) - (dust(pivot, self.ratio_v) if pivot else 0.0)
-        mag_T += (
-            self.peak_abs_mag + distance_modulus(self.redshift) - 2.5 * np.log10(1 + self.redshift) + amount * law_T
-        )
+        mag_T += amount * law_T + self.peak_abs_mag + distance_modulus(self.redshift)
+        mag_T -= 2.5 * np.log10(1 + self.redshift)
         rise_T = np.clip((phase_T - phase_P[0] + RISE_DAYS) / RISE_DAYS, 0, 1) ** 2
         return flux_njy(mag_T) * rise_T
 

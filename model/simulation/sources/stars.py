@@ -16,115 +16,16 @@ from numpy.typing import NDArray
 from model.series import BANDS
 from model.simulation.sources import TEMPLATE_DAYS, Circumstances
 from model.simulation.sources.spectra import planck_mag
+from model.simulation.sources.star_tables import (
+    AMPLITUDE_RATIO,
+    COEFFICIENT_JITTER,
+    COLOUR,
+    FOURIER_AB,
+    FOURIER_C,
+    MIX,
+)
 from model.simulation.surveys import Survey, flux_njy
 
-MIX = {
-    "RRab": 0.40,
-    "RRc": 0.13,
-    "EB": 0.28,
-    "DeltaScuti": 0.03,
-    "LPV": 0.05,
-    "Flare": 0.05,
-    "DwarfNova": 0.05,
-    "Cepheid": 0.01,
-}
-FOURIER_AB = {  # a0, then (a, b) of harmonics 1..6
-    "u": (
-        0.6288,
-        -0.2972,
-        -0.2189,
-        -0.1408,
-        -0.0858,
-        -0.1095,
-        -0.0146,
-        -0.0582,
-        0.0230,
-        -0.0224,
-        0.0252,
-        -0.0039,
-        0.0141,
-    ),
-    "g": (
-        0.6328,
-        -0.3066,
-        -0.2201,
-        -0.1415,
-        -0.0836,
-        -0.1057,
-        -0.0118,
-        -0.0552,
-        0.0194,
-        -0.0233,
-        0.0223,
-        -0.0069,
-        0.0131,
-    ),
-    "r": (
-        0.5801,
-        -0.2733,
-        -0.2398,
-        -0.1369,
-        -0.0763,
-        -0.0983,
-        -0.0066,
-        -0.0495,
-        0.0191,
-        -0.0212,
-        0.0176,
-        -0.0078,
-        0.0122,
-    ),
-    "i": (
-        0.5406,
-        -0.2444,
-        -0.2599,
-        -0.1385,
-        -0.0725,
-        -0.0998,
-        0.0034,
-        -0.0451,
-        0.0270,
-        -0.0145,
-        0.0210,
-        -0.0030,
-        0.0124,
-    ),
-    "z": (
-        0.5301,
-        -0.2123,
-        -0.2742,
-        -0.1369,
-        -0.0885,
-        -0.1090,
-        -0.0083,
-        -0.0565,
-        0.0291,
-        -0.0191,
-        0.0295,
-        -0.0014,
-        0.0157,
-    ),
-}
-FOURIER_C = (0.5065, -0.4504, -0.2062, -0.0652, 0.0406, 0.0002, 0.0257, 0.0062, 0.0087)
-COEFFICIENT_JITTER = 0.05
-AMPLITUDE_RATIO = {  # to g, in BANDS; y continues z
-    "RRab": (0.954, 1.0, 0.721, 0.577, 0.521, 0.50),
-    "RRc": (0.884, 1.0, 0.707, 0.551, 0.481, 0.46),
-    "DeltaScuti": (0.884, 1.0, 0.707, 0.551, 0.481, 0.46),
-    "Cepheid": (1.25, 1.0, 0.75, 0.60, 0.52, 0.50),
-    "LPV": (1.3, 1.2, 1.0, 0.8, 0.6, 0.5),
-}
-COLOUR = {  # mean (u-g, g-r, r-i, i-z) and scatter of each; pulsators at mean light
-    "RRab": ((1.14, 0.14, 0.03, -0.01), 0.05),
-    "RRc": ((1.15, 0.04, -0.03, -0.04), 0.05),
-    "DeltaScuti": ((1.09, 0.0, -0.04, -0.06), 0.06),
-    "Cepheid": ((1.4, 0.50, 0.20, 0.10), 0.10),
-    "LPV": ((2.3, 1.4, 0.9, 0.5), 0.25),
-    "EB": ((1.4, 0.50, 0.20, 0.10), 0.25),
-    "Flare": ((2.3, 1.45, 1.25, 0.70), 0.15),
-    "DwarfNova": ((0.2, 0.15, 0.15, 0.15), 0.15),
-    "uLens": ((1.8, 0.75, 0.30, 0.17), 0.25),
-}
 FLARES_PER_DAY = 2.0
 FLARE_DAYS = 0.3  # after which a flare is forgotten
 COLOUR_REACH_MAG = -1.5  # no star is drawn bluer than this

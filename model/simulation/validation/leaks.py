@@ -45,11 +45,7 @@ def leak_checks(seed: int, share: float, shared: Path | None) -> Iterator[Check]
     deconfounded = list(draw_sample(seed, "sdss", equal, first_id=800_000, mode="deconfounded"))
     physical = list(draw_sample(seed, "sdss", equal, first_id=900_000, mode="physical"))
     fewer = share**-0.5  # statistical errors grow on a share of the objects
-    real = (
-        None
-        if shared is None or share < 0.5
-        else _real_scores(shared / "science" / "sdss" / "sdss_sn_candidates.fits.gz")
-    )
+    real = None if shared is None or share < LEAST_SHARE_FOR_REAL_SCORES else _real_scores(shared)
     yield from _context("sdss_label", natural, fewer, real)
     yield from _context("deconfounded", deconfounded, fewer)
     for mode, drawn in zip(MODES, (physical, natural, deconfounded), strict=True):

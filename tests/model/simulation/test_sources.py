@@ -9,7 +9,8 @@ from model.simulation.sources.corecollapse import FRACTION, draw_corecollapse
 from model.simulation.sources.snia import SNIa, draw_snia
 from model.simulation.sources.spectra import comoving_volume_mpc3, distance_modulus, dust, planck_mag, star_formation
 from model.simulation.sources.spurious import draw_asteroid, draw_bogus
-from model.simulation.sources.stars import COLOUR, Eruptive, MicroLens, draw_star
+from model.simulation.sources.star_tables import COLOUR
+from model.simulation.sources.stars import Eruptive, MicroLens, draw_star
 from model.simulation.sources.transients import TRANSIENTS, draw_transient
 from model.simulation.surveys import LSST, SDSS, SURVEYS, ZTF, ab_mag
 
