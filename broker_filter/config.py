@@ -269,7 +269,7 @@ class LifeSettings(Section):
     """longest wait between attempts"""
     retry_limit: PositiveInt | None = None
     """attempts before the service gives up; null: for ever"""
-    drain_s: PositiveFloat = 30.0
+    drain_s: PositiveFloat = 20.0
     """longest wait at the end, or when a partition leaves, for alerts in flight"""
     idle_exit_s: PositiveFloat | None = None
     """stop after so many seconds without an alert; null: run until told to stop"""

@@ -180,7 +180,7 @@ class AlertConsumer:
         self._offsets.assign(ours)
         self._ever_assigned = True
         log.info("partitions assigned", extra=facts(partitions=_counted(ours)))
-        self._flow_is_stale = self._paused  # an assignment begins to flow whatever was paused before
+        self._flow_is_stale = True  # librdkafka may keep the flow that a partition had when it left
 
     def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         leaving = [Partition(p.topic, p.partition) for p in partitions]

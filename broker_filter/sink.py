@@ -5,6 +5,7 @@ delivered. A batch that is delivered again after a failure is delivered whole an
 classification of an object stays its last one.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from broker_filter.clients import HOPELESS, LIBRARY_LOG, Configuration, refused_configuration, translated
+from broker_filter.clients import HOPELESS, LIBRARY_LOG, Configuration, refused_configuration
 from broker_filter.errors import FatalError, RetryableError
 from broker_filter.logs import facts, logger
 from broker_filter.outcome import Outcome
@@ -80,6 +81,7 @@ class Sink:
     ) -> None:
         self._configuration, self._topic, self._encode = configuration, topic, encode
         self._dead_letter_topic, self._delivery_timeout_s = dead_letter_topic, delivery_timeout_s
+        self._given_up = threading.Event()
         self._producer = self._new_producer()
 
     def _new_producer(self) -> Producer:
@@ -111,7 +113,7 @@ class Sink:
         deadline_s = time.monotonic() + self._delivery_timeout_s + GRACE_S
         for record in records:
             self._produce(record, reports, deadline_s)
-        while reports.open > 0 and time.monotonic() < deadline_s:
+        while reports.open > 0 and time.monotonic() < deadline_s and not self._given_up.is_set():
             self._producer.poll(POLL_S)
         if reports.open > 0:
             self._replace_producer()
@@ -127,7 +129,7 @@ class Sink:
                     record.topic, record.value, record.key, headers=list(record.headers), on_delivery=report
                 )
             except BufferError as error:
-                if time.monotonic() > deadline_s:
+                if time.monotonic() > deadline_s or self._given_up.is_set():
                     self._replace_producer()
                     raise RetryableError("the broker does not take our records: librdkafka's queue is full") from error
                 self._producer.poll(POLL_S)
@@ -140,26 +142,31 @@ class Sink:
 
     def _answer(self, errors: Sequence[tuple[Record, KafkaError]]) -> None:
         record, first = errors[0]
-        if any(error.fatal() or error.code() == KafkaError._FATAL for _, error in errors):
-            self._replace_producer()  # an idempotent producer that lost its place never produces again
-            raise RetryableError(f"the producer had to be made anew: {first.str()}")
         too_large = [r for r, error in errors if error.code() == KafkaError.MSG_SIZE_TOO_LARGE]
         if len(too_large) == len(errors) and all(r.topic == self._dead_letter_topic for r in too_large):
             self._deliver_records([without_value(r) for r in too_large])
             return
-        if first.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
-            raise RetryableError(f"topic {record.topic} is gone: create it again")
-        if first.code() in HOPELESS or first.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        # An idempotent producer that lost its place, by a fatal error or because the broker forgot it, never produces
+        # again; a new one costs little.
+        self._replace_producer()
+        if first.code() == KafkaError.MSG_SIZE_TOO_LARGE or (
+            first.code() in HOPELESS - {KafkaError._FATAL} and not first.fatal()
+        ):
             raise FatalError(f"cannot publish to {record.topic}: {first.str()} ({first.name()})")
-        raise translated(first, f"{len(errors)} records for {record.topic} were not delivered")
+        raise RetryableError(f"{len(errors)} records for {record.topic} not delivered: {first.str()} ({first.name()})")
 
     def _replace_producer(self) -> None:
         self._producer.purge()
         self._producer.flush(POLL_S)
         self._producer = self._new_producer()
 
+    def give_up(self) -> None:
+        """From any thread: let a delivery that waits fail now."""
+        self._given_up.set()
+
     def close(self) -> None:
-        """Let the producer go; everything acknowledged has been waited for already."""
+        """Let the producer go; what is not acknowledged by now is not committed either."""
+        self._producer.purge()
         self._producer.flush(POLL_S)
 
 

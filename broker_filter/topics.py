@@ -12,7 +12,7 @@ from broker_filter.config import KafkaSettings, Settings
 from broker_filter.errors import ConfigurationError
 from broker_filter.logs import facts, logger
 
-ANSWER_S = 10.0  # longest wait for one answer of the broker
+ANSWER_S = 5.0  # longest wait for one answer of the broker
 log = logger("topics")
 
 

@@ -37,6 +37,7 @@ class Delivers(Protocol):
     """What is asked of the sink."""
 
     def deliver(self, outcomes: Sequence[Outcome]) -> None: ...
+    def give_up(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ class Worker:
         drained = not self._thread.is_alive()
         self._abandon.set()
         if not drained:
+            self._sink.give_up()
             self._thread.join(1.0)
         return drained
 

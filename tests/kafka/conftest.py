@@ -20,6 +20,8 @@ from broker_filter.config import KafkaSettings
 from broker_filter.errors import ConfigurationError
 from broker_filter.local_broker import BROKERS_VARIABLE, QUICK_GROUP, local_broker
 from broker_filter.topics import Admin
+from model.predictor import untrained
+from model.weights import save
 
 PARTITIONS = 3
 DONE_LIMIT_S = 60.0
@@ -39,12 +41,21 @@ def brokers() -> Iterator[str]:
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a network with the real shape but few frames: what is tested here is the stream."""
+    path = tmp_path_factory.mktemp("weights") / "small"
+    save(path, *untrained("ztf", "convention", seed=1, frame_limit=9, layers=1, size=16))
+    return path.with_suffix(".safetensors")
+
+
 @dataclass(frozen=True)
 class Stage:
     """The topics of one test, and what goes through them."""
 
     brokers: str
     name: str
+    weights: Path
 
     @property
     def alerts(self) -> str:
@@ -107,7 +118,7 @@ class Stage:
             *("--kafka.brokers", self.brokers, "--kafka.topics", self.alerts, "--kafka.group", self.name),
             *group,
             *("--output.topic", self.outputs, "--dead-letter.topic", self.dead_letters),
-            *("--model.weights", "ztf", "--allow-untrained", "--model.threads", "1"),
+            *("--model.weights", str(self.weights), "--allow-untrained", "--model.threads", "1"),
             *("--store.path", str(store), "--http.port", "null", "--log.format", "json"),
             *("--life.idle-exit-s", "0.3"),
             *more,
@@ -115,9 +126,9 @@ class Stage:
 
 
 @pytest.fixture
-def stage(brokers: str) -> Iterator[Stage]:
+def stage(brokers: str, weights: Path) -> Iterator[Stage]:
     """Three fresh topics."""
-    stage = Stage(brokers, f"ictc-test-{uuid.uuid4().hex[:8]}")
+    stage = Stage(brokers, f"ictc-test-{uuid.uuid4().hex[:8]}", weights)
     admin = Admin(KafkaSettings(brokers=brokers))
     admin.create([stage.alerts, stage.outputs, stage.dead_letters], PARTITIONS)
     yield stage

@@ -41,14 +41,22 @@ def night(objects: int = 6, epochs: int = 7) -> tuple[bytes, ...]:
     return tuple(packets)
 
 
-def replayed(packets: Sequence[bytes], folder: Path, *flags: str) -> dict[int, dict[str, Any]]:
+def replayed(packets: Sequence[bytes], weights: Path, folder: Path, *flags: str) -> dict[int, dict[str, Any]]:
     """What ``ictc-replay`` makes of these packets, by alert id."""
     source = folder / "archive"
     source.mkdir()
     for number, packet in enumerate(packets):
         (source / f"{number:05d}.avro").write_bytes(packet)
     output = folder / "replayed.jsonl"
-    common = ["--weights", "ztf", "--allow-untrained", "--output", str(output), "--summary", str(folder / "summary")]
+    common = [
+        "--weights",
+        str(weights),
+        "--allow-untrained",
+        "--output",
+        str(output),
+        "--summary",
+        str(folder / "summary"),
+    ]
     assert replay([str(source), *common, *flags]) == 0
     return {line["alertId"]: line for line in map(orjson.loads, output.read_bytes().splitlines())}
 

@@ -2,6 +2,7 @@
 
 import random
 import signal
+import time
 from collections import Counter
 
 import pytest
@@ -23,7 +24,7 @@ def test_live_equals_replay(stage, run, tmp_path, deterministic):
     mode = ("--model.deterministic",) if deterministic else ()
     batch = ("--batch.alert-limit", "5" if deterministic else "11")
     assert run(stage.flags(tmp_path / "store", *batch, *mode)).wait() == 0
-    expected = replayed(packets, tmp_path, *(["--deterministic"] if deterministic else []))
+    expected = replayed(packets, stage.weights, tmp_path, *(["--deterministic"] if deterministic else []))
     live = last_of_each(stage.results())
     assert live.keys() == expected.keys()
     for alert_id, result in live.items():
@@ -35,16 +36,18 @@ def test_killed_twenty_times(stage, run, tmp_path):
     """No alert is without a classification, and every duplicate is recognisable and equal to its twin."""
     packets = list(night())
     stage.publish(packets)
-    flags = stage.flags(tmp_path / "store", "--batch.alert-limit", "2", "--kafka.instance-id", "one")
+    group = ("--kafka.consumer", "session.timeout.ms=700", "--kafka.consumer", "heartbeat.interval.ms=200")
+    flags = stage.flags(tmp_path / "store", "--batch.alert-limit", "2", *group)
     rng = random.Random(20)
     for _ in range(20):
         process = run(flags)
         process.wait_for("partitions assigned")
         process._process.join(rng.uniform(0.0, 0.25))
         process.kill()
+        time.sleep(0.8)  # until the group knows that it is dead
     assert run(flags).wait() == 0
     results = [r for r in stage.results() if not r["revision"]]
-    expected = replayed(packets, tmp_path)
+    expected = replayed(packets, stage.weights, tmp_path)
     last = last_of_each(stage.results())
     assert last.keys() == expected.keys()
     twins: dict = {}

@@ -1,0 +1,196 @@
+"""Brokers that hang, registries that are down, members that come and go, topics that are missing."""
+
+import os
+import signal
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import orjson
+import pytest
+from confluent_kafka import Consumer
+from nights import last_of_each, night
+from packets import ztf_schema
+
+from broker_filter.check import findings_of
+from broker_filter.clients import LIBRARY_LOG
+from broker_filter.config import KafkaSettings, load
+from broker_filter.errors import ConfigurationError
+from broker_filter.local_broker import BROKERS_VARIABLE, QUICK_GROUP, free_port, local_broker
+from broker_filter.topics import Admin
+
+OUTAGE_S = float(os.environ.get("ICTC_TEST_OUTAGE_S", "4"))  # longer than the session; 30 in the long version
+REGISTRY_SCHEMA_ID = 424_242
+FOREVER = ("--life.idle-exit-s", "null")
+
+
+def test_a_broker_that_hangs(weights, run, tmp_path):
+    """The group forgets us, the producer waits; when the broker is back, the service resumes and loses nothing."""
+    from conftest import Stage
+
+    if BROKERS_VARIABLE in os.environ:
+        pytest.skip("somebody else's broker is not ours to stop")
+    packets = list(night(6, 4))
+    with local_broker() as broker:
+        stage = Stage(broker.address, "hang", weights)
+        Admin(KafkaSettings(brokers=broker.address)).create([stage.alerts, stage.outputs, stage.dead_letters], 3)
+        stage.publish(packets[:12])
+        service = run(stage.flags(tmp_path / "store", "--batch.alert-limit", "3", *FOREVER))
+        service.wait_for('"event":"batch"')
+        broker.process.send_signal(signal.SIGSTOP)
+        time.sleep(OUTAGE_S)
+        assert service.running
+        broker.process.send_signal(signal.SIGCONT)
+        stage.publish(packets[12:])
+        deadline_s = time.monotonic() + 40
+        while len(last_of_each(stage.results())) < len(packets) and time.monotonic() < deadline_s:
+            time.sleep(0.3)
+        assert service.stop() == 0
+        assert len(last_of_each(stage.results())) == len(packets)
+
+
+def test_a_broker_that_restarts_empty(weights, run, tmp_path):
+    """Topics and group are gone and made again: the same process reads on."""
+    from conftest import Stage
+
+    if BROKERS_VARIABLE in os.environ:
+        pytest.skip("somebody else's broker is not ours to restart")
+    packets = list(night(6, 2))
+    with local_broker() as broker:
+        stage = Stage(broker.address, "restart", weights)
+        topics = [stage.alerts, stage.outputs, stage.dead_letters]
+        Admin(KafkaSettings(brokers=broker.address)).create(topics, 3)
+        stage.publish(packets[:6])
+        service = run(stage.flags(tmp_path / "store", "--output.delivery-timeout-s", "3", *FOREVER))
+        service.wait_for('"event":"batch"')
+        time.sleep(0.2)
+        broker.restart()
+        Admin(KafkaSettings(brokers=broker.address)).create(topics, 3)
+        stage.publish(packets)
+        deadline_s = time.monotonic() + 40
+        while len(last_of_each(stage.results())) < len(packets) and time.monotonic() < deadline_s:
+            time.sleep(0.3)
+        assert service.stop() == 0
+        assert len(last_of_each(stage.results())) == len(packets)
+
+
+class Registry(BaseHTTPRequestHandler):
+    """Knows one schema."""
+
+    def do_GET(self):
+        known = self.path.startswith(f"/schemas/ids/{REGISTRY_SCHEMA_ID}")
+        body = orjson.dumps({"schema": orjson.dumps(ztf_schema()).decode()} if known else {"error_code": 40403})
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def datum_of(packet: bytes) -> bytes:
+    """The record of a container, without the container."""
+    import io
+
+    import fastavro
+
+    out = io.BytesIO()
+    (record,) = fastavro.reader(io.BytesIO(packet))
+    fastavro.schemaless_writer(out, fastavro.parse_schema(ztf_schema()), record)
+    return out.getvalue()
+
+
+def test_a_registry_that_is_down(stage, run, tmp_path):
+    """The batch waits and is tried again, the group keeps us although nothing moves, and nothing is lost."""
+    prefix = b"\x00" + REGISTRY_SCHEMA_ID.to_bytes(4, "big")
+    packets = [prefix + datum_of(packet) for packet in night(3, 2)]
+    stage.publish(packets)
+    port = free_port()
+    flags = stage.flags(tmp_path / "store", "--registry.url", f"http://127.0.0.1:{port}", *FOREVER)
+    flags += ["--kafka.consumer", "max.poll.interval.ms=1600", "--batch.queue-limit", "1", "--batch.alert-limit", "2"]
+    flags += ["--life.retry-longest-s", "0.5"]
+    service = run(flags)
+    service.wait_for("next attempt")
+    time.sleep(2.0)  # longer than the poll interval: a loop that waited for the registry would be put out of its group
+    assert "partitions lost" not in service.text()
+    assert stage.results() == []
+    server = HTTPServer(("127.0.0.1", port), Registry)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    deadline_s = time.monotonic() + 20
+    while len(last_of_each(stage.results())) < len(packets) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    assert service.stop() == 0
+    server.shutdown()
+    server.server_close()
+    assert len(last_of_each(stage.results())) == len(packets)
+    assert "partitions lost" not in service.text()
+
+
+def test_partitions_that_leave_and_come_back(stage, run, tmp_path):
+    """Another member takes partitions and leaves without reading them: all alerts are classified in the end."""
+    packets = list(night(6, 7))
+    stage.publish(packets[:20])
+    service = run(stage.flags(tmp_path / "store", "--batch.alert-limit", "2", *FOREVER))
+    service.wait_for('"event":"batch"')
+    other = Consumer(
+        {"bootstrap.servers": stage.brokers, "group.id": stage.name, "enable.auto.commit": False, **QUICK_GROUP},
+        logger=LIBRARY_LOG,
+    )
+    other.subscribe([stage.alerts])
+    deadline_s = time.monotonic() + 15
+    while "partitions leave" not in service.text() and time.monotonic() < deadline_s:
+        other.consume(1, 0.1)
+    stage.publish(packets[20:])
+    other.close()
+    deadline_s = time.monotonic() + 20
+    while len(last_of_each(stage.results())) < len(packets) and time.monotonic() < deadline_s:
+        time.sleep(0.2)
+    assert service.stop() == 0
+    assert "partitions leave" in service.text()
+    assert len(last_of_each(stage.results())) == len(packets)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--output.topic", "not-there"], "no topic not-there"),
+        (["--kafka.topics", "^.*$"], "which we write to"),
+        (["--kafka.consumer", "no.such.key=1"], "no.such.key"),
+        (["--no-allow-untrained"], "untrained"),
+        (["--model.device", "cuda:7"], "cuda"),
+        (["--store.path", "/proc/nowhere"], "store.path"),
+    ],
+)
+def test_what_cannot_work_stops_at_once(stage, run, tmp_path, flags, said):
+    """The exit status is 2, and the message names the setting and the remedy."""
+    service = run([*stage.flags(tmp_path / "store"), *flags])
+    assert service.wait() == 2
+    assert service.text().splitlines()[-1].startswith("ictc-broker: ")
+    assert said in service.text()
+
+
+def test_no_broker_at_the_start(stage, run, tmp_path):
+    """The service waits for Kafka to come up, says so, and can be told to end meanwhile."""
+    flags = stage.flags(tmp_path / "store")
+    service = run([*flags, "--kafka.brokers", f"127.0.0.1:{free_port()}"])
+    service.wait_for("not there yet")
+    assert service.stop() == 0
+
+
+def test_check_tells_what_it_found(stage, tmp_path, monkeypatch):
+    """--check looks at Kafka, topics, registry, store, model and output, and names what is wrong."""
+    settings = load(stage.flags(tmp_path / "store")).settings
+    assert {f.what: f.good for f in findings_of(settings)} == dict.fromkeys(
+        ("kafka", "topics", "registry", "store", "model", "output"), True
+    )
+    wrong = [
+        *("--output.topic", "not-there", "--registry.url", "http://127.0.0.1:9", "--no-allow-untrained"),
+        *("--store.path", "/proc/nowhere", "--output.format", "confluent"),
+    ]
+    findings = {f.what: f for f in findings_of(load([*stage.flags(tmp_path / "store"), *wrong]).settings)}
+    assert {what for what, f in findings.items() if not f.good} == {"topics", "registry", "store", "model"}
+    assert "not-there" in findings["topics"].text
+    with pytest.raises(ConfigurationError):
+        load(["--batch.alert-limit", "0"])
