@@ -45,7 +45,7 @@ class SurveyInput:
 SURVEY_INPUTS = {
     "sdss": SurveyInput(("science",), 32, "ugriz", 0.396, 500.0),
     "ztf": SurveyInput(("science", "template", "difference"), 32, "gri", 1.01, 1_000.0),
-    "lsst": SurveyInput(("science", "template", "difference"), 32, "ugrizy", 0.2, 100.0),
+    "lsst": SurveyInput(("science", "template", "difference"), 30, "ugrizy", 0.2, 100.0),
 }
 
 

@@ -1,5 +1,9 @@
 """What the light-curve networks share: they read fluxes, not pixels, in a table with one row per night.
 
+Point-source fluxes of direct images hold the host's light, a hundred times what a supernova adds; the light curves that
+these networks were made for do not. So the mean flux of each object and band is taken off first, and what remains is
+compressed by asinh. Standardised without both, an LSTM stayed near chance.
+
 Legend: ``B`` objects, ``T`` frames, ``N`` nights, ``L`` bands of the network, ``K`` classes.
 """
 
@@ -11,7 +15,7 @@ from torch import Tensor, nn
 
 from model.grouped import GroupedNetwork
 from model.network import Frames, LightCurve
-from model.series import BANDS
+from model.series import BANDS, MAD_TO_SIGMA
 
 SMALLEST_ERROR_NJY = 1e-3
 LOG_FLOOR = 1e-5  # SuperNNova's, in units of FLUXCAL
@@ -45,8 +49,20 @@ class Nights:
     mask_BN: Tensor  # bool, True for real nights
 
 
+def without_host(curve: LightCurve) -> LightCurve:
+    """The curve with the weighted mean flux of each object and band taken off; its own frames are all it uses."""
+    known_BT = curve.mask_BT & (curve.flux_error_BT > 0)
+    weight_BT = torch.where(known_BT, curve.flux_error_BT.clamp(min=SMALLEST_ERROR_NJY).square().reciprocal(), 0.0)
+    shape = (len(weight_BT), len(BANDS))
+    total_BL = weight_BT.new_zeros(shape).scatter_add(1, curve.band_BT, weight_BT)
+    sum_BL = weight_BT.new_zeros(shape).scatter_add(1, curve.band_BT, weight_BT * curve.flux_BT)
+    mean_BT = (sum_BL / total_BL.clamp(min=1e-30)).gather(1, curve.band_BT)
+    flux_BT = torch.where(known_BT, curve.flux_BT - mean_BT, 0.0)
+    return LightCurve(curve.band_BT, curve.time_BT, flux_BT, curve.flux_error_BT, curve.mask_BT)
+
+
 def tabulate(curve: LightCurve, bands: str, *, best: bool) -> Nights:
-    """One row per night: frames whose times, counted from the first, round to the same day.
+    """One row per night, without the host: frames whose times, counted from the first, round to the same day.
 
     Parameters
     ----------
@@ -55,6 +71,7 @@ def tabulate(curve: LightCurve, bands: str, *, best: bool) -> Nights:
     best
         Of several frames of a band in a night keep the one with the smallest error; else their weighted mean.
     """
+    curve = without_host(curve)
     rows, length = curve.mask_BT.shape
     column = torch.full((len(BANDS),), -1, device=curve.band_BT.device)
     for index, band in enumerate(bands):
@@ -97,7 +114,7 @@ def tabulate(curve: LightCurve, bands: str, *, best: bool) -> Nights:
 
 
 class FluxStandard(nn.Module):
-    """(flux − mean) / sigma by band; 0 where the band was not measured."""
+    """asinh((flux − mean) / sigma) by band; 0 where the band was not measured."""
 
     def __init__(self, mean_njy: tuple[float, ...], sigma_njy: tuple[float, ...], bands: str) -> None:
         super().__init__()
@@ -109,27 +126,29 @@ class FluxStandard(nn.Module):
 
     def forward(self, nights: Nights) -> Tensor:
         """[B, N, L]."""
-        return torch.where(nights.measured_BNL, (nights.flux_BNL - self.mean_L) / self.sigma_L, 0.0)
+        return torch.where(nights.measured_BNL, torch.asinh((nights.flux_BNL - self.mean_L) / self.sigma_L), 0.0)
 
 
 def measure_photometry(curve: LightCurve) -> dict[str, Any]:
     """The settings by which the light-curve networks standardise, measured on training objects.
 
-    Returns ``flux_mean_njy`` and ``flux_sigma_njy`` (one value per band of ``model.series.BANDS``), and for SuperNNova
-    ``log_flux``, ``log_error`` and ``log_interval``: (smallest value, mean and standard deviation of the logarithm
-    above it), fluxes in FLUXCAL and intervals in days. :func:`model.registry.accepted` picks what a network has.
+    Returns ``flux_mean_njy`` and ``flux_sigma_njy`` (median and robust deviation without the host, one value per band
+    of ``model.series.BANDS``), and for SuperNNova ``log_flux``, ``log_error`` and ``log_interval``: (a floor, mean and
+    standard deviation of the logarithm above it), fluxes in FLUXCAL and intervals in days.
+    :func:`model.registry.accepted` picks what a network has.
     """
+    curve = without_host(curve)
     known_BT = curve.mask_BT & (curve.flux_error_BT > 0)
-    mean, sigma = [], []
+    middle, spread = [], []
     for band in range(len(BANDS)):
         flux = curve.flux_BT[known_BT & (curve.band_BT == band)]
         flux = flux if len(flux) > 1 else curve.flux_BT[known_BT]
-        mean.append(float(flux.mean()))
-        sigma.append(max(float(flux.std()), SMALLEST_ERROR_NJY))
+        middle.append(float(flux.median()))
+        spread.append(max(MAD_TO_SIGMA * float((flux - flux.median()).abs().median()), SMALLEST_ERROR_NJY))
     interval = (curve.time_BT[:, 1:] - curve.time_BT[:, :-1])[curve.mask_BT[:, 1:]]
     return {
-        "flux_mean_njy": tuple(mean),
-        "flux_sigma_njy": tuple(sigma),
+        "flux_mean_njy": tuple(middle),
+        "flux_sigma_njy": tuple(spread),
         "log_flux": log_moments(curve.flux_BT[known_BT] / NJY_PER_FLUXCAL),
         "log_error": log_moments(curve.flux_error_BT[known_BT] / NJY_PER_FLUXCAL),
         "log_interval": log_moments(torch.cat([interval[interval > 0.5], interval.new_zeros(1)])),
@@ -137,7 +156,12 @@ def measure_photometry(curve: LightCurve) -> dict[str, Any]:
 
 
 def log_moments(values: Tensor) -> tuple[float, float, float]:
-    """Smallest value, then mean and standard deviation of ln(value − smallest + floor)."""
-    smallest = values.min()
-    logs = torch.log(values - smallest + LOG_FLOOR)
+    """A floor a little under the 1 % quantile, then mean and standard deviation of ln(value − floor) above it.
+
+    The authors take the smallest value; one bright variable star would then set the scale of all supernovae.
+    """
+    ordered = values.sort().values
+    low, high = ordered[len(ordered) // 100], ordered[-1 - len(ordered) // 100]
+    smallest = low - 0.05 * (high - low)
+    logs = torch.log((values[values >= low] - smallest).clamp(min=0) + LOG_FLOOR)
     return float(smallest), float(logs.mean()), max(float(logs.std()), LOG_FLOOR)

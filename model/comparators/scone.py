@@ -25,7 +25,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 from torch import Tensor, nn
 
-from model.comparators.photometry import LightCurveNetwork
+from model.comparators.photometry import LightCurveNetwork, without_host
 from model.network import LightCurve
 
 WAVELENGTH_A = (
@@ -93,6 +93,7 @@ class Scone(LightCurveNetwork):
 
     def draw(self, curve: LightCurve) -> Tensor:
         """Pictures [B, 2, W, S]: the process's mean and its deviation, both over the largest flux."""
+        curve = without_host(curve)
         known_BT = (curve.mask_BT & (curve.flux_error_BT > 0)).cpu().numpy()
         columns = (curve.time_BT, curve.band_BT, curve.flux_BT, curve.flux_error_BT)
         table_BTX = np.stack([column.double().cpu().numpy() for column in columns], -1)

@@ -31,6 +31,7 @@ Moments = tuple[float, float, float]  # smallest value, mean and standard deviat
 INITIAL_MEAN = 0.05  # half-width of the uniform distribution of initial means
 SPREAD_FLOOR = 1e-5
 DRAW_SEED = 1
+LARGEST_INPUT = 5.0  # standard deviations: beyond it only that a value is far out matters
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,4 +213,5 @@ def normal_log_density(x: Tensor, log_sigma: float) -> Tensor:
 
 def logarithmic(values: Tensor, moments: Moments) -> Tensor:
     smallest, mean, sigma = moments
-    return (torch.log((values - smallest).clamp(min=0) + LOG_FLOOR) - mean) / sigma
+    logs = torch.log((values - smallest).clamp(min=0) + LOG_FLOOR)
+    return ((logs - mean) / sigma).clamp(-LARGEST_INPUT, LARGEST_INPUT)
