@@ -8,15 +8,17 @@ simulation notes say which. Where a label's true composition is an estimate it i
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
 from numpy.random import Generator
 
 from model.simulation.sources.transients import TRANSIENTS
+from model.taxonomy import Taxonomy, load_taxonomy
 
 MODES = ("physical", "sdss_label", "deconfounded")
-CLASSES = ("AGN", "SNIa", "Variable", "SNOther")
+CLASSES = ("AGN", "SNIa", "Variable", "SNOther")  # in the order of the taxonomy
 SUBTYPES_OF_SNOTHER = ("SNII", "SNIbc", "SNIax", "SN91bg")
 EXTENSIONS = (
     *TRANSIENTS,
@@ -62,6 +64,13 @@ RESIDUAL_BRIGHTER_THAN_R = 19.0  # "Variable" galaxies whose core only failed to
 QUASAR_SHARE_OF_FAINT_VARIABLES = 0.92  # of those with a catalogued host; the others are stars
 
 
+NAME_OF_SUBTYPE: Mapping[str, str] = MappingProxyType(  # names of the taxonomy for those of the sources
+    {"Ia": "SNIa", "91bg": "SN91bg", "Iax": "SNIax", "Ib": "SNIbc", "Ic": "SNIbc", "QSO": "AGN", "Residual": "Bogus"}
+    | dict.fromkeys(("IIP", "IIL", "IIn", "IIb"), "SNII")
+    | dict.fromkeys(("RRab", "RRc"), "RRLyrae")
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Composition:
     """What to draw for a label."""
@@ -85,6 +94,16 @@ def check_request(label: str, mode: str, sample: str) -> None:
         raise ValueError(f"label mode is {mode!r}: choose one of {', '.join(MODES)}")
     if sample not in SAMPLES:
         raise ValueError(f"sample is {sample!r}: choose one of {', '.join(SAMPLES)}")
+
+
+@lru_cache(maxsize=1)
+def _taxonomy() -> Taxonomy:
+    return load_taxonomy()
+
+
+def elasticc_code(subtype: str) -> int:
+    """Code of a source's subtype in the ELAsTiCC taxonomy."""
+    return _taxonomy().codes[NAME_OF_SUBTYPE.get(subtype, subtype)]
 
 
 def compose(rng: Generator, label: str, mode: str, sample: str, wrong_labels: bool) -> Composition:

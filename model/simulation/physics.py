@@ -30,6 +30,7 @@ STAR_MAG_POWER = 0.7  # below 1: more faint ones
 NUCLEUS_ONLY_ABOVE_REDSHIFT = 0.5
 HOST_SHARE = (0.1, 0.7)  # of the light of an active galaxy at 6200 Angstrom
 HOST_SHARE_BY_BAND = np.array([0.5, 0.75, 1.0, 1.1, 1.2, 1.25])
+UNCATALOGUED_MAG = 22.6  # r of the brightest star that the catalogue does not hold
 RESIDUAL_REDSHIFT = 0.1
 PHOTOMETRIC_REDSHIFT_FACTOR = 1.15  # photometric SNe Ia without a host redshift are farther than those with one
 HOSTS_OF: Mapping[str, str] = {
@@ -143,13 +144,19 @@ def _draw_persistent(
         source = draw_bogus(rng, Circumstances(window_days))
         return Drawn(true_class, kind, entry, RESIDUAL_REDSHIFT, source, entry.mag_B if near_galaxy else None)
     bright, faint = (ASTEROID_MAG if kind == "Asteroid" else STAR_MAG)[of.name]
-    mag_B = np.full(6, bright + (faint - bright) * rng.random() ** STAR_MAG_POWER)
-    seen = Circumstances(window_days, mag_B=mag_B)
+    r_mag = bright + (faint - bright) * rng.random() ** STAR_MAG_POWER
+    subtype = None if true_class == "Variable" else true_class
+    if mode == "sdss_label" and kind == "Star":  # the catalogue's entry is the star, or the star is too faint for it
+        r_mag = float(entry.mag_B[2]) if entry.matched else UNCATALOGUED_MAG + rng.exponential(0.7)
+        subtype = subtype if entry.matched else "DwarfNova"
+    seen = Circumstances(window_days, mag_B=np.full(6, r_mag))
     if kind == "Asteroid":
         return Drawn(true_class, kind, entry, 0.0, draw_asteroid(rng, seen), None)
-    star = draw_star(rng, seen, None if true_class == "Variable" else true_class)
-    own = replace(entry, mag_B=star.mag_B) if mode == "physical" else entry  # a star is its own catalogue entry
-    return Drawn(true_class, "Star", own, 0.0, star, None)
+    star = draw_star(rng, seen, subtype)
+    if mode == "physical":  # a star is its own catalogue entry
+        offset = hosts.CENTROID_ERROR_ARCSEC * float(np.hypot(*rng.standard_normal(2)))
+        entry = replace(entry, matched=True, mag_B=star.mag_B, offset_arcsec=offset)
+    return Drawn(true_class, "Star", entry, 0.0, star, None)
 
 
 def _draw_nucleus(

@@ -26,6 +26,7 @@ from model.simulation.templates import load_templates
 
 ENTRY, PHYSICS, OBSERVING, SCENE = 11, 13, 17, 19  # streams; never 0, which a seed sequence would not see
 ATTEMPTS = 240
+MISSES_BEFORE_GIVING_UP = 50
 ATTEMPTS_PER_ENTRY = 60  # after which the catalogue entry, too, is drawn again
 FIRST_SEASON_MJD = (53_614.0, 53_979.0, 54_344.0)  # 1 September 2005, 2006, 2007
 SURVEY_START_MJD: Mapping[str, tuple[float, float]] = {"ztf": (58_300.0, 60_500.0), "lsst": (61_000.0, 63_500.0)}
@@ -134,16 +135,24 @@ def draw_sample(
     level: int = 4,
     sample: str = "spec",
 ) -> Iterator[SimulatedObject]:
-    """Yield objects class by class until every count is met; ids that a survey never notices are passed over."""
+    """Yield objects class by class until every count is met; ids that a survey never notices are passed over.
+
+    Raises
+    ------
+    ValueError
+        When the survey never notices any object of a class.
+    """
     object_id = first_id
     for label, count in counts.items():
-        found = 0
+        found = missed = 0
         while found < count:
             obj = draw_object(seed, survey, label, object_id, mode, level, sample=sample)
             object_id += 1
             if obj is not None:
-                found += 1
+                found, missed = found + 1, 0
                 yield obj
+            elif (missed := missed + 1) >= MISSES_BEFORE_GIVING_UP:
+                raise ValueError(f"{survey} did not notice {missed} objects of {label} in a row: ask for another class")
 
 
 def redraw(obj: SimulatedObject, survey: str, templates: Path | None = None) -> SimulatedObject:
@@ -205,6 +214,7 @@ def _observe(
         "drawn_class": drawn.true_class,
         "kind": drawn.kind,
         "subtype": drawn.source.subtype,
+        "elasticc_code": labels.elasticc_code(drawn.source.subtype),
         "redshift": drawn.redshift,
         "mode": mode,
         "origin_mjd": origin_mjd,

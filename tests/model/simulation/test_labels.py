@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from model.simulation import labels
+from model.taxonomy import load_taxonomy
 
 
 @pytest.fixture
@@ -59,6 +60,16 @@ def test_variables_are_stars_only_when_labels_are_physical(rng):
     assert labels.kind_of_variable(rng, "sdss_label", False, 17.0) == "Star"
     faint = Counter(labels.kind_of_variable(rng, "sdss_label", True, 21.0) for _ in range(1000))
     assert faint["AGN"] > 850
+
+
+def test_every_class_that_can_be_drawn_has_a_code_of_the_taxonomy():
+    """The names of the simulator are those of the taxonomy file, and every subtype leads to its code."""
+    assert load_taxonomy().classes == labels.CLASSES
+    codes = load_taxonomy().codes
+    assert {*labels.CLASSES, *labels.SUBTYPES_OF_SNOTHER, *labels.EXTENSIONS} == set(codes)
+    assert labels.elasticc_code("IIP") == codes["SNII"] == 2224
+    assert labels.elasticc_code("RRc") == 2323
+    assert labels.elasticc_code("TDE") == 2243
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.simulation import labels
+from model.simulation import labels, population, selection
 from model.simulation.population import draw_object, draw_sample, redraw
 from model.simulation.surveys import SURVEYS
 
@@ -112,6 +112,14 @@ def test_photometric_labels_lie_only_at_the_highest_level():
     assert clean == {"SNOther"}
     named = draw_object(2, "sdss", "AGN", 1, "sdss_label", sample="photo", labelled_as="SNOther")
     assert (named.label, named.truth["drawn_class"]) == ("SNOther", "AGN")
+
+
+def test_a_class_that_a_survey_never_notices_is_reported(monkeypatch):
+    """Asking for what cannot be had ends with an error, not with an endless loop."""
+    monkeypatch.setattr(selection, "triggered", lambda obj: False)
+    monkeypatch.setattr(population, "ATTEMPTS", 1)
+    with pytest.raises(ValueError, match="did not notice 50 objects of AGN"):
+        list(draw_sample(1, "ztf", {"AGN": 1}))
 
 
 def test_nonsense_is_refused():
