@@ -31,6 +31,7 @@ DEPTH_MAG = {  # of real nights, per band: the specification's table of scene-mo
 }
 PEAK_R_MAG = {0.07: 18.2, 0.12: 19.6, 0.17: 20.3, 0.23: 20.8}  # of real SNe Ia
 SCHEDULES, SUPERNOVAE = 300, 150  # drawn for the plots
+SHEET_SURVEYS = ("sdss", "ztf", "lsst")
 PAGE_DPI = 84  # keeps the page at a few megabytes
 VERDICTS = {True: "pass", False: "fail", None: "skip"}
 STYLE = """
@@ -146,7 +147,7 @@ def _sheets(seed: int) -> Iterator[tuple[str, str, Figure]]:
     source |= {"groups": [{"split": "all", "labels": "spectroscopic", "counts": counts}], "bands": {}}
     recipe = parse_recipe(source, "report")
     with tempfile.TemporaryDirectory() as folder:
-        for survey in ("sdss", "ztf", "lsst"):
+        for survey in SHEET_SURVEYS:
             where = Path(folder) / survey
             datasets.write_dataset(recipe, survey, seed, where, size_px=min(64, survey_named(survey).stamp_pixels))
             dataset = Dataset.open(where)

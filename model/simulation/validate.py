@@ -50,7 +50,7 @@ def run_checks(
     return sorted(checks, key=lambda check: check.number)
 
 
-def determinism_checks(seed: int) -> Iterator[Check]:
+def determinism_checks(seed: int, objects_per_class: int = 5) -> Iterator[Check]:
     """Check 13: the same bytes from the same seed, in one process or two, and no socket opened on the way."""
     recipe = load_recipe("smoke")
     opened: list[str] = []
@@ -65,7 +65,7 @@ def determinism_checks(seed: int) -> Iterator[Check]:
     for survey in SURVEYS:
         orders = [
             Order(number, label, label, "all", None, SURVEY_MODE[survey], False)
-            for number, label in enumerate(CLASSES * 5)
+            for number, label in enumerate(CLASSES * objects_per_class)
         ]
         work = partial(digest, kitchen=datasets.kitchen_of(recipe, survey, seed))
         alone = list(in_order(work, orders, workers=1))

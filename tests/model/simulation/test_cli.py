@@ -1,5 +1,6 @@
 """The command line: what a user types gives what a user expects, or one line that says why not."""
 
+import json
 import socket
 import struct
 from pathlib import Path
@@ -11,6 +12,7 @@ from model.dataset import Dataset
 from model.simulation import publish as publishing
 from model.simulation.cli import main
 from model.simulation.publish import Pace, PublishError, paced, publish
+from model.simulation.recipes import CLASSES, load_recipe
 
 
 @pytest.fixture
@@ -21,6 +23,15 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", refuse)
 
 
+def write_recipe(path: Path) -> Path:
+    """A recipe of eight objects."""
+    table = dict(load_recipe("smoke").source) | {
+        "groups": [{"split": "all", "labels": "spectroscopic", "counts": dict.fromkeys(CLASSES, 2)}]
+    }
+    path.write_text(json.dumps(table))
+    return path
+
+
 def ask(text: str) -> int:
     return main(text.split())
 
@@ -28,8 +39,9 @@ def ask(text: str) -> int:
 def test_a_data_set_is_made_without_network(
     tmp_path: Path, no_network: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``dataset`` writes a whole data set, says what is in it, and opens no socket."""
-    assert ask(f"dataset --survey ztf --recipe smoke --seed 1 --size 9 --workers 1 --out {tmp_path}/set") == 0
+    """``dataset`` writes a whole data set of any recipe, says what is in it, and opens no socket."""
+    recipe = write_recipe(tmp_path / "recipe.json")
+    assert ask(f"dataset --survey ztf --recipe {recipe} --seed 1 --size 9 --workers 1 --out {tmp_path}/set") == 0
     dataset = Dataset.open(tmp_path / "set")
     dataset.verify()
     assert dataset.size_px == 9 and f"{len(dataset)} objects" in capsys.readouterr().out
@@ -94,7 +106,8 @@ def test_an_interrupted_night_is_made_again(tmp_path: Path) -> None:
 
 def test_an_object_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``look`` draws an object of a data set and says when there is none."""
-    ask(f"dataset --survey sdss --recipe smoke --seed 1 --size 9 --workers 1 --out {tmp_path}/set")
+    recipe = write_recipe(tmp_path / "recipe.json")
+    ask(f"dataset --survey sdss --recipe {recipe} --seed 1 --size 9 --workers 1 --out {tmp_path}/set")
     assert ask(f"look {tmp_path}/set --object 3 --png {tmp_path}/a.png") == 0
     assert (tmp_path / "a.png").stat().st_size > 10_000
     assert ask(f"look {tmp_path}/set --object 999 --png {tmp_path}/b.png") == 2
