@@ -3,6 +3,7 @@
 Knows neither how an object is made nor how a data set is stored. The result does not depend on the number of workers.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -123,6 +124,15 @@ def frames_of(obj: SimulatedObject, kitchen: Kitchen) -> NDArray[np.int64]:
     if kitchen.survey == "sdss":
         return np.flatnonzero(wanted_T)[: kitchen.frames_at_most]
     return np.flatnonzero(wanted_T & selection.detections(obj))[: kitchen.frames_at_most]
+
+
+def digest(item: tuple[Order, Kitchen]) -> str:
+    """SHA-256 of everything that a network could see of one object."""
+    series = draw(*item).series
+    hashed = hashlib.sha256()
+    for name in series.__slots__:
+        hashed.update(getattr(series, name).tobytes())
+    return hashed.hexdigest()
 
 
 def write_dataset(

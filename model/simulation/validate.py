@@ -1,11 +1,9 @@
 """Every validation check in, a table and an HTML report out. Makes no check itself but the last, determinism."""
 
-import hashlib
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -61,29 +59,21 @@ def determinism_checks(seed: int, objects_per_class: int = 5) -> Iterator[Check]
             opened.append(event)
 
     sys.addaudithook(watch)  # cannot be taken off, only told to look away
-    equal, count = True, 0
-    for survey in SURVEYS:
-        orders = [
-            Order(number, label, label, "all", None, SURVEY_MODE[survey], False)
-            for number, label in enumerate(CLASSES * objects_per_class)
-        ]
-        work = partial(digest, kitchen=datasets.kitchen_of(recipe, survey, seed))
-        alone = list(in_order(work, orders, workers=1))
-        equal &= alone == list(in_order(work, orders, workers=2))
-        count += len(alone)
+    items = [
+        (
+            Order(number, label, label, "all", None, SURVEY_MODE[survey], False),
+            datasets.kitchen_of(recipe, survey, seed),
+        )
+        for survey in SURVEYS
+        for number, label in enumerate(CLASSES * objects_per_class)
+    ]
+    alone, together = (list(in_order(datasets.digest, items, workers)) for workers in (1, 2))
     watching[0] = False
-    yield Check(13, "same seed, same bytes: one process and two", "all equal", f"{count} objects", equal)
+    equal = sum(one == other for one, other in zip(alone, together, strict=True))
+    value = f"{equal} of {len(items)} objects"
+    yield Check(13, "same seed, same bytes: one process and two", "all equal", value, equal == len(items))
     value = "none" if not opened else ", ".join(sorted(set(opened)))
     yield Check(13, "network connections opened", "none", value, not opened)
-
-
-def digest(order: Order, kitchen: datasets.Kitchen) -> str:
-    """SHA-256 of everything that a data set would hold of one object."""
-    series = datasets.draw(order, kitchen).series
-    hashed = hashlib.sha256()
-    for name in series.__slots__:
-        hashed.update(getattr(series, name).tobytes())
-    return hashed.hexdigest()
 
 
 def print_table(checks: list[Check], console: Console) -> None:
