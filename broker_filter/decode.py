@@ -75,7 +75,7 @@ class Decoder:
             empty = False
             yield self._reject(message, error)
         if empty:
-            yield Rejected(message, Rejection.CORRUPT, "the container holds no alert")
+            yield Rejected(message, Rejection.EMPTY, "a sound container without records")
 
     def _see(self, message: Message, alert: Alert) -> Arrival | Rejected:
         published_ms = publication_time_ms(message, alert.time_mjd)

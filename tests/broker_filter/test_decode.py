@@ -23,7 +23,7 @@ def test_every_message_has_a_result() -> None:
     """Empty containers and what the archive could not read are results too."""
     unread = Rejected(Message(b"", Origin("x.tar")), Rejection.CORRUPT, "breaks off")
     decoded = fake.decoder().decode([Message(b"[]", Origin("fake")), unread, Message(b"{", Origin("fake"))])
-    assert [d.reason for d in decoded] == [Rejection.CORRUPT, Rejection.CORRUPT, Rejection.NOT_AVRO]
+    assert [d.reason for d in decoded] == [Rejection.EMPTY, Rejection.CORRUPT, Rejection.NOT_AVRO]
     assert decoded[1] is unread
 
 

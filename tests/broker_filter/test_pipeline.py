@@ -80,7 +80,7 @@ def test_one_outcome_per_alert_in_message_order(store: SeriesStore) -> None:
         NotClassified.BLANK_STAMP,
         NotClassified.SOLAR_SYSTEM,
         Rejection.FOREIGN_SURVEY,
-        Rejection.CORRUPT,
+        Rejection.EMPTY,
     ]
     assert done.accounts.read == 6
     assert done.accounts.classified == 1
