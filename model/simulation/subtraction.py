@@ -28,7 +28,9 @@ def noise_left(
     share = min(rng.exponential(camera.fresh_noise), MOST_FRESH_NOISE)
     fresh_HW = rng.standard_normal(noise_HW.shape, np.float32) * np.float32(share * sigma)
     left_HW = noise.matched(noise_HW, taps_22, diagonal + drawn_5[4])
-    left_HW *= np.float32(np.sqrt(1 - share**2))
+    # The filter takes variance out; about half of that the whitening gives back.
+    kept = float(np.prod((1 - 2 * taps_22.sum(1)) ** 2 + 2 * (taps_22**2).sum(1)))
+    left_HW *= np.float32(np.sqrt(1 - share**2) * kept**-0.25)
     left_HW += fresh_HW
     left_HW -= np.float32(np.exp(camera.template_noise_scatter * rng.standard_normal())) * coadd_HW
     left_HW /= np.float32(np.hypot(1, left_of_coadd * template_sigma / sigma))
