@@ -3,8 +3,9 @@
 Legend: ``C`` channels, ``H W`` pixels. Every rate is per stamp and the same for every class of object, so that no
 flaw tells a class. What marks a pixel as unmeasured is NaN, in all channels alike.
 
-The rates of ZTF's masks and edges are measured on 817 real alerts: 16 % of the whole ones have masked pixels (strips at an edge, square
-blocks around saturated or dead pixels), 3 % are cut short by the edge of the detector. The others are choices.
+The rates of ZTF's masks and edges are measured on 817 real alerts: 16 % of the whole stamps have masked pixels (strips
+at an edge, square blocks around saturated or dead pixels), 3 % are cut short by the edge of the detector. The other
+rates are choices.
 """
 
 from collections.abc import Sequence
