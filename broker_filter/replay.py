@@ -211,10 +211,13 @@ def _progress() -> Progress:
 
 
 def _summarise(accounts: Accounts, path: str | None) -> None:
-    """Read = classified + the sum of not_classified + the sum of rejected; revisions are counted apart."""
+    """Read = classified + the sum of not_classified + the sum of rejected: read is the sum of all the rest."""
     if not accounts.balanced:
         raise FatalError(f"the accounts do not balance, please report it: {accounts}")
-    _write_summary(dataclasses.asdict(accounts), path)
+    summary = dataclasses.asdict(accounts)
+    if revisions := summary.pop("revisions"):
+        sys.stderr.write(f"{revisions} classifications were published again, for an earlier alert came later\n")
+    _write_summary(summary, path)
 
 
 def _write_summary(summary: dict[str, object], path: str | None) -> None:
