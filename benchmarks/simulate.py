@@ -103,7 +103,8 @@ def main() -> None:
         products.render(obj, SIZE_PX, ("science",), np.arange(VISITS), 4, np.random.default_rng(0))
 
     print(
-        f"{VISITS} images of {SIZE_PX}x{SIZE_PX} pixels per object, {parts[0].flux_NK.shape[1]} Gaussians; one thread"
+        f"{VISITS} images of {SIZE_PX}x{SIZE_PX} pixels per object, {parts[0].flux_NK.shape[1]} Gaussians; "
+        "CPU seconds of one thread"
     )
     seconds = best_time(whole, repeats)
     report("numpy, products with noise and artefacts", seconds, VISITS)
