@@ -27,7 +27,7 @@ COLUMNS = {"host_r": ("host_r_mag",), "sep_arcsec": ("host_offset_arcsec",)} | {
     f"{a}-{b}": (f"host_{a}_mag", f"host_{b}_mag") for a, b in ("ug", "gr", "ri", "iz")
 }
 SMALLEST_P = 0.01
-FOLDS = 4
+FOLDS, REPEATS = 4, 3
 LEAST_SHARE_FOR_REAL_SCORES = 0.5  # below it the tolerance is wide, and the fit to the real catalogue takes seconds
 SCORES = {  # mode -> (macro-F1, tolerance, AUC, tolerance)
     "sdss_label": (0.53, 0.05, 0.86, 0.03),
@@ -39,15 +39,21 @@ MODES = ("physical", "sdss_label", "deconfounded")
 def leak_checks(seed: int, share: float, shared: Path | None) -> Iterator[Check]:
     """Draw the natural mix, or a share of it, and equal numbers of each class; compare hosts and play the adversary."""
     counts = {label: max(round(share * count), 40) for label, count in NATURAL_MIX.items()}
-    natural = list(draw_sample(seed, "sdss", counts, first_id=700_000, mode="sdss_label"))
+    # The F1 of 89 SNOther scatters by 0.1 from sample to sample: several are averaged.
+    repeats = REPEATS if share >= LEAST_SHARE_FOR_REAL_SCORES else 1
+    samples = [
+        list(draw_sample(seed, "sdss", counts, first_id=1_000_000 * (repeat + 1), mode="sdss_label"))
+        for repeat in range(repeats)
+    ]
+    natural = samples[0]
     yield from _hosts(natural, shared)
     equal = dict.fromkeys(CLASSES, max(round(share * 1000), 100))
     deconfounded = list(draw_sample(seed, "sdss", equal, first_id=800_000, mode="deconfounded"))
     physical = list(draw_sample(seed, "sdss", equal, first_id=900_000, mode="physical"))
     fewer = share**-0.5  # statistical errors grow on a share of the objects
     real = None if shared is None or share < LEAST_SHARE_FOR_REAL_SCORES else _real_scores(shared)
-    yield from _context("sdss_label", natural, fewer, real)
-    yield from _context("deconfounded", deconfounded, fewer)
+    yield from _context("sdss_label", samples, fewer, real)
+    yield from _context("deconfounded", [deconfounded], fewer)
     for mode, drawn in zip(MODES, (physical, natural, deconfounded), strict=True):
         yield _metadata(mode, drawn, fewer)
 
@@ -84,7 +90,7 @@ def quantile_ks(values: NDArray, percentiles: list[float], quantiles: list[float
 
 def _adversary(features_NF: NDArray, label_N: NDArray) -> tuple[float, float]:
     """Macro F1 and one-versus-rest AUC of boosted trees, out of fold."""
-    trees = HistGradientBoostingClassifier(max_iter=30, learning_rate=0.2, class_weight="balanced", random_state=0)
+    trees = HistGradientBoostingClassifier(max_iter=15, learning_rate=0.25, class_weight="balanced", random_state=0)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     score_NK = cross_val_predict(trees, features_NF, label_N, cv=folds, method="predict_proba")
     return (
@@ -113,11 +119,14 @@ def _real_scores(shared: Path) -> tuple[float, float] | None:
 
 
 def _context(
-    mode: str, drawn: list[SimulatedObject], fewer: float, real: tuple[float, float] | None = None
+    mode: str, samples: list[list[SimulatedObject]], fewer: float, real: tuple[float, float] | None = None
 ) -> Iterator[Check]:
     names = [f"host_{band}_mag" for band in "ugriz"] + ["host_offset_arcsec"]
-    features = np.array([[float(obj.truth[name]) for name in names] for obj in drawn])
-    f1, auc = _adversary(features, _labels(drawn))
+    scores = [
+        _adversary(np.array([[float(obj.truth[name]) for name in names] for obj in drawn]), _labels(drawn))
+        for drawn in samples
+    ]
+    f1, auc = np.mean(scores, axis=0).tolist()
     f1_target, f1_tolerance, auc_target, auc_tolerance = SCORES[mode]
     if real is not None:  # what the trees make of the real catalogue, rather than what others made of it
         f1_target, auc_target = real
