@@ -40,7 +40,7 @@ BAR_WIDTH = 20
 Packet = tuple[bytes, dict[str, Any]]
 
 
-def main() -> int:
+def main(objects: int = OBJECTS, nights: int = NIGHTS) -> int:
     """Run the demo; 0 when every alert came back classified or with a reason."""
     console = Console()
     begun_s = time.monotonic()
@@ -50,7 +50,7 @@ def main() -> int:
             if brokers is None:
                 brokers = stack.enter_context(local_broker()).address
                 console.print(f"A Kafka-protocol broker listens on {brokers}.")
-            good = Demo(console, brokers, stack).run(begun_s + DEMO_LIMIT_S)
+            good = Demo(console, brokers, stack).run(objects, nights, begun_s + DEMO_LIMIT_S)
     except (FatalError, RetryableError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -68,13 +68,13 @@ class Demo:
         self._metrics_port = free_port()
         self._truth: dict[int, str] = {}
 
-    def run(self, deadline_s: float) -> bool:
+    def run(self, objects: int, nights: int, deadline_s: float) -> bool:
         """Publish, classify, show; True when the accounts agree."""
         topics = (self._alerts, self._outputs, self._dead_letters)
         admin = Admin(KafkaSettings(brokers=self._brokers))
         admin.create(topics, PARTITIONS)
         self._stack.callback(admin.delete, topics)
-        night = self._make_night()
+        night = self._make_night(objects, nights)
         published = self._publish(night)
         service = self._stack.enter_context(self._service())
         seen = self._show(published, service, deadline_s)
@@ -83,9 +83,9 @@ class Demo:
         code = service.wait(STOP_LIMIT_S)
         return self._conclude(published, seen, exposed, code)
 
-    def _make_night(self) -> list[Packet]:
-        self._console.print(f"Simulating what ZTF would send of {OBJECTS} objects within {NIGHTS} nights ...")
-        night = list(write_night("ztf", OBJECTS, NIGHTS, SEED))
+    def _make_night(self, objects: int, nights: int) -> list[Packet]:
+        self._console.print(f"Simulating what ZTF would send of {objects} objects within {nights} nights ...")
+        night = list(write_night("ztf", objects, nights, SEED))
         self._truth = {truth["alert_id"]: truth["label"] for _, truth in night}
         return night
 
