@@ -56,6 +56,7 @@ class Stage:
     brokers: str
     name: str
     weights: Path
+    partitions: int = PARTITIONS
 
     @property
     def alerts(self) -> str:
@@ -69,13 +70,14 @@ class Stage:
     def dead_letters(self) -> str:
         return f"{self.name}-dead"
 
-    def publish(self, packets: Sequence[bytes], partition_of: Callable[[int], int] = lambda n: n % PARTITIONS) -> None:
-        """Put packets on the topic of alerts."""
+    def publish(self, packets: Sequence[bytes], partition_of: Callable[[int], int] | None = None) -> None:
+        """Put packets on the topic of alerts, one partition after the other unless told otherwise."""
         configuration = {"bootstrap.servers": self.brokers, "linger.ms": 5, "message.max.bytes": 8_000_000}
         producer = Producer(configuration, logger=LIBRARY_LOG)
         for number, packet in enumerate(packets):
+            partition = number % self.partitions if partition_of is None else partition_of(number)
             producer.produce(
-                self.alerts, packet, partition=partition_of(number), headers=[("producer_timestamp", b"1700000000000")]
+                self.alerts, packet, partition=partition, headers=[("producer_timestamp", b"1700000000000")]
             )
         assert producer.flush(20) == 0
 
@@ -91,9 +93,9 @@ class Stage:
             },
             logger=LIBRARY_LOG,
         )
-        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(PARTITIONS)])
+        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(self.partitions)])
         found, ended, deadline_s = [], set(), time.monotonic() + 20
-        while len(ended) < PARTITIONS:
+        while len(ended) < self.partitions:
             assert time.monotonic() < deadline_s, f"{topic} cannot be read to its end"
             for message in consumer.consume(500, 0.05):
                 if message.error() is None:
