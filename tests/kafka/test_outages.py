@@ -1,11 +1,15 @@
 """Brokers that hang, registries that are down, members that come and go, topics that are missing."""
 
+import io
 import os
 import signal
 import threading
 import time
+import urllib.error
+import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import fastavro
 import orjson
 import pytest
 from confluent_kafka import Consumer
@@ -90,12 +94,24 @@ class Registry(BaseHTTPRequestHandler):
         pass
 
 
+def page(port: int, path: str) -> tuple[int, str]:
+    """What a page of the service says."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def metric(port: int, name: str) -> float:
+    """The sum of one metric over its labels."""
+    lines = page(port, "/metrics")[1].splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
 def datum_of(packet: bytes) -> bytes:
     """The record of a container, without the container."""
-    import io
-
-    import fastavro
-
     out = io.BytesIO()
     (record,) = fastavro.reader(io.BytesIO(packet))
     fastavro.schemaless_writer(out, fastavro.parse_schema(ztf_schema()), record)
@@ -110,17 +126,28 @@ def test_a_registry_that_is_down(stage, run, tmp_path):
     port = free_port()
     flags = stage.flags(tmp_path / "store", "--registry.url", f"http://127.0.0.1:{port}", *FOREVER)
     flags += ["--kafka.consumer", "max.poll.interval.ms=1600", "--batch.queue-limit", "1", "--batch.alert-limit", "2"]
-    flags += ["--life.retry-longest-s", "0.5"]
+    pages = free_port()
+    flags += ["--life.retry-longest-s", "0.5", "--http.port", str(pages), "--http.stuck-after-s", "1.5"]
     service = run(flags)
     service.wait_for("next attempt")
     time.sleep(2.0)  # longer than the poll interval: a loop that waited for the registry would be put out of its group
     assert "partitions lost" not in service.text()
     assert stage.results() == []
+    code, text = page(pages, "/healthz")
+    assert code == 503  # up, but broken
+    assert "alerts wait" in text
+    assert "registry" in text
+    assert metric(pages, "ictc_paused") == 1
     server = HTTPServer(("127.0.0.1", port), Registry)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     deadline_s = time.monotonic() + 20
     while len(last_of_each(stage.results())) < len(packets) and time.monotonic() < deadline_s:
         time.sleep(0.1)
+    time.sleep(1.2)  # health is judged once a second
+    assert page(pages, "/healthz") == (200, "ok\n")
+    assert page(pages, "/readyz") == (200, "ready\n")
+    assert metric(pages, "ictc_paused") == 0
+    assert metric(pages, "ictc_alerts_read_total") == len(packets)
     assert service.stop() == 0
     server.shutdown()
     server.server_close()

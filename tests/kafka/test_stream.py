@@ -10,6 +10,8 @@ from nights import assert_equal, last_of_each, night, replayed
 
 from broker_filter.errors import Rejection
 
+KILLS = 20
+
 
 def identity(result):
     return (result["objectId"], result["alertId"], result["classifier"], result["classifierVersion"])
@@ -34,18 +36,18 @@ def test_live_equals_replay(stage, run, tmp_path, deterministic):
 
 def test_killed_twenty_times(stage, run, tmp_path):
     """No alert is without a classification, and every duplicate is recognisable and equal to its twin."""
-    packets = list(night())
-    stage.publish(packets)
+    packets = list(night(6, KILLS))
     group = ("--kafka.consumer", "session.timeout.ms=700", "--kafka.consumer", "heartbeat.interval.ms=200")
-    flags = stage.flags(tmp_path / "store", "--batch.alert-limit", "2", *group)
-    rng = random.Random(20)
-    for _ in range(20):
+    flags = stage.flags(tmp_path / "store", "--batch.alert-limit", "2", *group, "--life.idle-exit-s", "null")
+    rng = random.Random(KILLS)
+    for number in range(KILLS):
+        stage.publish(packets[6 * number : 6 * (number + 1)])
         process = run(flags)
         process.wait_for("partitions assigned")
-        process._process.join(rng.uniform(0.0, 0.25))
+        time.sleep(rng.uniform(0.0, 0.3))
         process.kill()
-        time.sleep(0.8)  # until the group knows that it is dead
-    assert run(flags).wait() == 0
+        time.sleep(0.7)  # until the group knows that it is dead
+    assert run([*flags, "--life.idle-exit-s", "0.3"]).wait() == 0
     results = [r for r in stage.results() if not r["revision"]]
     expected = replayed(packets, stage.weights, tmp_path)
     last = last_of_each(stage.results())
