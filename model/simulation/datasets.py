@@ -18,7 +18,7 @@ from model.dataset import DatasetWriter
 from model.series import BANDS, Series, compact
 from model.simulation import photometry, population, products, selection
 from model.simulation.parallel import in_order
-from model.simulation.recipes import CLASSES, SURVEYS, Order, Recipe, plan
+from model.simulation.recipes import SURVEYS, Order, Recipe, plan
 from model.simulation.records import SimulatedObject
 
 ATTEMPTS = 50  # drawings of one object until the survey sees it
@@ -160,7 +160,9 @@ def write_dataset(
     kitchen = kitchen_of(recipe, survey, seed, size_px, level)
     asked = {**recipe.source, "stamps": recipe.source["stamps"][survey], "size_px": kitchen.size_px}
     asked |= {"level": kitchen.level, "mode": mode}
-    writer = DatasetWriter(folder, survey, kitchen.channels, kitchen.size_px, CLASSES, asked, seed, version("ictc"))
+    writer = DatasetWriter(
+        folder, survey, kitchen.channels, kitchen.size_px, recipe.classes, asked, seed, version("ictc")
+    )
     with writer:
         progress(len(writer), len(orders))
         for drawn in in_order(partial(draw, kitchen=kitchen), orders[len(writer) :], workers):

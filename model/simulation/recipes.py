@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from model.simulation.labels import EXTENSIONS, SUBTYPES_OF_SNOTHER
 from model.taxonomy import load_taxonomy
 
 SURVEYS = ("sdss", "ztf", "lsst")
@@ -22,7 +23,8 @@ NOISY_LEVEL = 4
 CLASSES = load_taxonomy().classes
 SUPERNOVAE = ("SNIa", "SNOther")  # the classes that SDSS labelled by photometry too
 REQUIRED = {"name", "about", "level", "frames_at_most", "stamps", "groups", "folds"}
-OPTIONAL = {"photometric_labels", "bands"}
+OPTIONAL = {"photometric_labels", "bands", "classes"}
+KNOWN = (*CLASSES, *SUBTYPES_OF_SNOTHER, *EXTENSIONS)
 
 
 class RecipeError(ValueError):
@@ -50,6 +52,7 @@ class Recipe:
     channels: Mapping[str, tuple[str, ...]]  # per survey
     size_px: Mapping[str, int]  # per survey
     bands: Mapping[str, str]  # per survey; absent: all
+    classes: tuple[str, ...]  # of the data set; others than the taxonomy's show a network what it never learnt
     groups: tuple[Group, ...]
     fold_count: int
     fold_splits: tuple[str, ...]
@@ -113,6 +116,9 @@ def parse_recipe(table: Any, origin: str) -> Recipe:
     if unknown := table.keys() - REQUIRED - OPTIONAL:
         raise RecipeError(f"{origin} has unknown keys {', '.join(sorted(unknown))}")
     try:
+        classes = tuple(table.get("classes", CLASSES))
+        if unknown := set(classes) - set(KNOWN):
+            raise RecipeError(f"{origin}: classes {', '.join(sorted(unknown))} are none of {', '.join(KNOWN)}")
         folds = table["folds"] or {"count": 0, "splits": []}
         recipe = Recipe(
             name=str(table["name"]),
@@ -122,7 +128,8 @@ def parse_recipe(table: Any, origin: str) -> Recipe:
             channels={survey: tuple(stamp["channels"]) for survey, stamp in table["stamps"].items()},
             size_px={survey: int(stamp["size_px"]) for survey, stamp in table["stamps"].items()},
             bands=dict(table.get("bands", {})),
-            groups=tuple(_parse_group(group, origin) for group in table["groups"]),
+            classes=classes,
+            groups=tuple(_parse_group(group, classes, origin) for group in table["groups"]),
             fold_count=int(folds["count"]),
             fold_splits=tuple(folds["splits"]),
             truth_of_label={
@@ -146,13 +153,13 @@ def parse_recipe(table: Any, origin: str) -> Recipe:
     return recipe
 
 
-def _parse_group(group: Mapping[str, Any], origin: str) -> Group:
+def _parse_group(group: Mapping[str, Any], classes: tuple[str, ...], origin: str) -> Group:
     if unknown := group.keys() - {"split", "labels", "mode", "counts"}:
         raise RecipeError(f"{origin}: unknown keys in a group: {', '.join(sorted(unknown))}")
     counts = dict(group["counts"])
     for label, count in counts.items():
-        if label not in CLASSES:
-            raise RecipeError(f"{origin}: class {label!r} is none of {', '.join(CLASSES)}")
+        if label not in classes:
+            raise RecipeError(f"{origin}: class {label!r} is none of {', '.join(classes)}")
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise RecipeError(f"{origin}: {group['split']}.{label} is {count!r}, not a number of objects")
     if group["labels"] not in LABELS:
@@ -201,7 +208,7 @@ def plan(recipe: Recipe, survey: str, seed: int, mode: str | None = None, level:
     drawn = [
         (group, label, true_class)
         for group in recipe.groups
-        for label in CLASSES
+        for label in recipe.classes
         for true_class in _true_classes(recipe, group, label, noisy, rng)
     ]
     order = rng.permutation(len(drawn))
@@ -233,7 +240,7 @@ def _stratified_folds(recipe: Recipe, rows: list[tuple[Group, str]], rng: np.ran
     """Deal the objects of each class out to the folds in turn, starting anywhere."""
     folds: list[int | None] = [None] * len(rows)
     if recipe.fold_count:
-        for label in CLASSES:
+        for label in recipe.classes:
             start = int(rng.integers(recipe.fold_count))
             chosen = [i for i, (g, name) in enumerate(rows) if name == label and g.split in recipe.fold_splits]
             for k, i in enumerate(chosen):

@@ -69,9 +69,14 @@ def test_a_plan_is_a_function_of_its_seed() -> None:
 @pytest.mark.parametrize("name", shipped_recipes())
 @pytest.mark.parametrize("survey", ["sdss", "ztf", "lsst"])
 def test_every_shipped_recipe_serves_every_survey(name: str, survey: str) -> None:
-    """Each recipe plans objects of all four classes for each survey."""
-    orders = plan(load_recipe(name), survey, seed=3)
-    assert {o.label for o in orders} == set(CONVENTION["test"])
+    """Each recipe plans objects of all its classes for each survey."""
+    recipe = load_recipe(name)
+    assert {o.label for o in plan(recipe, survey, seed=3)} == set(recipe.classes)
+
+
+def test_unknowns_are_none_of_the_classes() -> None:
+    """The recipe for unknown objects shares no class with the taxonomy."""
+    assert not set(load_recipe("unknowns").classes) & set(CONVENTION["test"])
 
 
 def test_mini_keeps_both_halves() -> None:
@@ -91,6 +96,7 @@ def test_mini_keeps_both_halves() -> None:
         ("groups", [{"split": "a", "labels": "spectroscopic", "counts": {"AGN": -1}}], "not a number of objects"),
         ("groups", [{"split": "a", "labels": "guessed", "counts": {"AGN": 1}}], "guessed"),
         ("groups", [{"labels": "spectroscopic", "counts": {"AGN": 1}}], "split"),
+        ("classes", ["AGN", "Quark"], "Quark"),
         ("level", 5, "level is 5"),
         ("level", "high", "high"),
         ("frames_at_most", 0, "at least 1"),
