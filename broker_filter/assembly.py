@@ -90,10 +90,10 @@ def open_store(settings: StoreSettings) -> SeriesStore:
 
 
 def build_pipeline(
-    settings: Settings, classifiers: Mapping[str, Classifier], store: SeriesStore, stack: ExitStack
+    settings: Settings, classifiers: Mapping[str, Classifier], schemas: Schemas, store: SeriesStore, stack: ExitStack
 ) -> Pipeline:
     """The stream core; what it opens, ``stack`` closes."""
-    decoder = connect(open_schemas(settings.registry), classifiers, settings.batch.decode_threads)
+    decoder = connect(schemas, classifiers, settings.batch.decode_threads)
     stack.callback(decoder.close)
     return Pipeline(decoder, classifiers, store, frame_limit=settings.store.frame_limit)
 

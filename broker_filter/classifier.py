@@ -4,9 +4,9 @@ Bounded batches whatever is asked; a device out of memory splits the batch and g
 on its company is the predictor's promise, in its deterministic mode.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -50,6 +50,8 @@ class Card(Protocol):
     def group_size(self) -> int: ...
     @property
     def trained(self) -> bool: ...
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
 
 
 class Prediction(Protocol):

@@ -260,6 +260,20 @@ class LogSettings(Section):
     """seconds between lines of accounts"""
 
 
+class TraceSettings(Section):
+    """Where traces go; needs the extra ``trace``."""
+
+    endpoint: str | None = None
+    """OTLP over HTTP, e.g. http://host:4318/v1/traces; secrets go to OTEL_EXPORTER_OTLP_HEADERS; null: no traces"""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint_without_password(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not re.fullmatch(r"https?://[^@\s]+", endpoint):
+            raise ValueError("must be http(s)://host/path without a user; secrets go to OTEL_EXPORTER_OTLP_HEADERS")
+        return endpoint
+
+
 class LifeSettings(Section):
     """How the service retries and ends."""
 
@@ -298,6 +312,7 @@ class Settings(BaseSettings):
     dead_letter: DeadLetterSettings = DeadLetterSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+    trace: TraceSettings = TraceSettings()
     life: LifeSettings = LifeSettings()
 
     @classmethod

@@ -26,8 +26,11 @@ from broker_filter.http import HttpServer, Page, Routes
 from broker_filter.logs import facts, logger, set_up
 from broker_filter.loop import PollLoop
 from broker_filter.metrics import Metrics
+from broker_filter.recent import Recent
 from broker_filter.sink import Sink
-from broker_filter.worker import Worker
+from broker_filter.status import StatusPage
+from broker_filter.traces import open_traces
+from broker_filter.worker import Finished, Worker
 
 EXIT_FATAL, EXIT_CONFIGURATION = 1, 2
 STOP_POLL_S = 0.1
@@ -70,11 +73,14 @@ def serve(settings: Settings, stop: Stop) -> None:
         raise ConfigurationError("kafka.topics names no topic to read: give one, or ^regex$")
     log.info("settings", extra=facts(**masked(settings)))
     metrics, health = Metrics(), Health(settings.http.stuck_after_s, time.monotonic)
+    books, recent = Books(metrics), Recent()
+    status = StatusPage(_introduce_us(settings), metrics, health, books, recent)
     with ExitStack() as stack:
         if settings.http.port is not None:
-            server = HttpServer(settings.http.host, settings.http.port, routes_of(metrics, health))
-            stack.enter_context(server)
-            log.info("metrics", extra=facts(address=server.address))
+            routes = routes_of(metrics, health, status)
+            server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, routes))
+            log.info("pages", extra=facts(address=server.address))
+        traces = open_traces(settings.trace, stack)
         store = assembly.open_store(settings.store)
         stack.callback(store.close)
         classifiers = assembly.open_classifiers(settings.model)
@@ -82,7 +88,9 @@ def serve(settings: Settings, stop: Stop) -> None:
             classifier.warm_up()
             _introduce(classifier.card, metrics)
         metrics.set("ictc_device_info", 1, device=settings.model.device)
-        pipeline = assembly.build_pipeline(settings, classifiers, store, stack)
+        schemas = assembly.open_schemas(settings.registry)
+        pipeline = assembly.build_pipeline(settings, classifiers, schemas, store, stack)
+        status.introduce([classifier.card for classifier in classifiers.values()], schemas)
         encode = _patiently(lambda: assembly.output_encoder(settings.output, settings.registry), settings, stop, health)
         if encode is None or _patiently(lambda: topics.ensure_outputs(settings), settings, stop, health) is None:
             return  # told to stop before Kafka was there
@@ -94,9 +102,19 @@ def serve(settings: Settings, stop: Stop) -> None:
             settings.output.delivery_timeout_s,
         )
         stack.callback(sink.close)
-        books = Books(metrics)
+        witnesses: list[Callable[[Finished], None]] = [lambda done: recent.enter(done.result)]
+        if traces is not None:
+            witnesses.append(traces)
         worker = Worker(
-            pipeline, sink, books, metrics, health, settings.life, settings.batch.queue_limit, stats=store.stats
+            pipeline,
+            sink,
+            books,
+            metrics,
+            health,
+            settings.life,
+            settings.batch.queue_limit,
+            stats=store.stats,
+            witnesses=witnesses,
         )
         loop = PollLoop(settings, worker, books, metrics, health)
         worker.start()
@@ -134,9 +152,16 @@ def _introduce(card: Card, metrics: Metrics) -> None:
     )
 
 
-def routes_of(metrics: Metrics, health: Health) -> Routes:
-    """The pages that machines read."""
+def _introduce_us(settings: Settings) -> list[tuple[str, str]]:
+    kafka = settings.kafka
+    lines = [("reads", ", ".join(kafka.topics)), ("as group", kafka.group), ("writes", settings.output.topic)]
+    return lines + ([("instance", kafka.instance_id)] if kafka.instance_id is not None else [])
+
+
+def routes_of(metrics: Metrics, health: Health, status: StatusPage) -> Routes:
+    """The page that people read, and those that machines read."""
     return {
+        "/": lambda: Page(status.page(), "text/html; charset=utf-8"),
         "/metrics": lambda: Page(generate_latest(metrics.registry), CONTENT_TYPE_LATEST),
         "/healthz": lambda: _page_of(health.alive()),
         "/readyz": lambda: _page_of(health.able()),

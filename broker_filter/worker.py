@@ -6,7 +6,7 @@ A failure that may pass is met by trying the same step again, with growing waits
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -49,6 +49,17 @@ class Batch:
     opened_s: float  # monotonic time at which its first message came
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A batch that was delivered and settled, for whoever looks on."""
+
+    batch: Batch
+    result: BatchResult
+    stages_s: Mapping[str, float]  # wall time by stage, in the order in which the batch went through them
+    waited_s: float  # in the queue, from its first message on
+    total_s: float
+
+
 class _AbandonedError(Exception):
     """The service ends, and does not wait for another attempt."""
 
@@ -62,6 +73,8 @@ class Worker:
         Batches that may wait.
     stats
         How full the store is.
+    witnesses
+        Called with each finished batch, after its accounts are entered; they are quick and do not fail.
     """
 
     def __init__(
@@ -74,9 +87,10 @@ class Worker:
         life: LifeSettings,
         queue_limit: int,
         stats: Callable[[], StoreStats] | None = None,
+        witnesses: Sequence[Callable[[Finished], None]] = (),
     ) -> None:
         self._pipeline, self._sink, self._books, self._metrics, self._health = pipeline, sink, books, metrics, health
-        self._life, self._stats = life, stats
+        self._life, self._stats, self._witnesses = life, stats, tuple(witnesses)
         self._waiting: queue.Queue[Batch | None] = queue.Queue()
         self._queue_limit = queue_limit
         self._finished: queue.SimpleQueue[Ticket] = queue.SimpleQueue()
@@ -152,13 +166,16 @@ class Worker:
         self._finished.put(batch.ticket)
         self._health.progressed()
         self._books.enter(result)
-        metrics = self._metrics
-        metrics.observe("ictc_stage_duration_seconds", delivered_s - begun_s, stage="deliver")
-        metrics.observe("ictc_stage_duration_seconds", settled_s - delivered_s, stage="settle")
+        metrics, after_s = self._metrics, {"deliver": delivered_s - begun_s, "settle": settled_s - delivered_s}
+        for stage, seconds in after_s.items():
+            metrics.observe("ictc_stage_duration_seconds", seconds, stage=stage)
         metrics.observe("ictc_batch_alerts", len(batch.messages))
         metrics.observe("ictc_batch_wait_seconds", waited_s)
         metrics.set("ictc_last_progress_timestamp_seconds", time.time())
-        self._tell(batch, result, waited_s, settled_s)
+        done = Finished(batch, result, {**result.durations_s, **after_s}, waited_s, settled_s - batch.opened_s)
+        self._tell(done)
+        for witness in self._witnesses:
+            witness(done)
         if self._stats is not None and settled_s >= self._stats_due_s:
             self._stats_due_s = settled_s + STATS_EVERY_S
             self._measure_store(self._stats())
@@ -181,20 +198,21 @@ class Worker:
                     raise _AbandonedError from error
                 wait_s = min(2 * wait_s, self._life.retry_longest_s)
 
-    def _tell(self, batch: Batch, result: BatchResult, waited_s: float, now_s: float) -> None:
+    def _tell(self, done: Finished) -> None:
+        accounts = done.result.accounts
         log.info(
             "batch",
             extra=facts(
-                alerts=len(batch.messages),
-                classified=result.accounts.classified,
-                not_classified=sum(result.accounts.not_classified.values()),
-                rejected=sum(result.accounts.rejected.values()),
-                revisions=result.accounts.revisions,
-                waited_s=round(waited_s, 4),
-                total_s=round(now_s - batch.opened_s, 4),
+                alerts=len(done.batch.messages),
+                classified=accounts.classified,
+                not_classified=sum(accounts.not_classified.values()),
+                rejected=sum(accounts.rejected.values()),
+                revisions=accounts.revisions,
+                waited_s=round(done.waited_s, 4),
+                total_s=round(done.total_s, 4),
             ),
         )
-        for outcome in result.outcomes:
+        for outcome in done.result.outcomes:
             if isinstance(outcome.result, Rejected):
                 origin = outcome.message.origin
                 log.warning(

@@ -1,7 +1,7 @@
 """A small sky and a small network of our own for the tests of the stream; both fail loudly when misused."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import orjson
@@ -31,6 +31,7 @@ class FakeCard:
     frame_limit: int = 6
     group_size: int = 3
     trained: bool = True
+    provenance: Mapping[str, object] = field(default_factory=dict)
 
 
 class FakePredictor:

@@ -79,6 +79,8 @@ FLAGS = (
     "--store.path",
     "--store.sync",
     "--store.url",
+    "--trace",
+    "--trace.endpoint",
     "-h",
 )
 
