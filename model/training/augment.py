@@ -119,13 +119,16 @@ def add_noise(
     factor_B = 1 + (largest_factor - 1) * torch.rand(batch, generator=generator)
     factor_B = torch.where(torch.rand(batch, generator=generator) < probability, factor_B, 1.0)
     added_B = torch.sqrt(factor_B**2 - 1).to(pixels.device)  # in units of the noise that is there
-    white = torch.randn(batch, length, 1, height, width, generator=generator).to(pixels.device)
+    rows = torch.nonzero(factor_B > 1)[:, 0]
+    white = torch.randn(len(rows), length, 1, height, width, generator=generator).to(pixels.device)
+    rows = rows.to(pixels.device)
     touched_C = torch.ones(channels, device=pixels.device)
     if channels > TEMPLATE_CHANNEL:
         touched_C[TEMPLATE_CHANNEL] = 0
     last_BT = frames.scale_BTC[:, :, -1]  # of the difference, or of the only channel
     sigma_BT = added_B[:, None] * last_BT
-    noise = white * sigma_BT[..., None, None, None] * touched_C[:, None, None]
+    noise = white * sigma_BT[rows][..., None, None, None] * touched_C[:, None, None]
+    pixels = pixels.index_add(0, rows, torch.where(frames.pixel_mask_BTCHW[rows], noise, 0.0))
     scale_BTC = torch.sqrt(frames.scale_BTC**2 + (sigma_BT[..., None] * touched_C) ** 2)
     scale_BTC = torch.where(curve.mask_BT[..., None], scale_BTC, frames.scale_BTC)
     if photometry:
@@ -138,9 +141,7 @@ def add_noise(
             torch.sqrt(curve.flux_error_BT**2 + error_BT**2),
             curve.mask_BT,
         )
-    return Frames(
-        torch.where(frames.pixel_mask_BTCHW, pixels + noise, pixels), frames.pixel_mask_BTCHW, scale_BTC, curve
-    )
+    return Frames(pixels, frames.pixel_mask_BTCHW, scale_BTC, curve)
 
 
 def change_epochs(frames: Frames, how: Augmentation, generator: torch.Generator) -> Frames:

@@ -171,7 +171,8 @@ class Training:
         shelf = self.shelves[stage.part]
         counts_K = sampled_counts(shelf, stage, self.classes).to(self.device)
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.place.stage, self.place.epoch))
-        order = batch_order(shelf.label_N, self.recipe.batch_size, stage.sampler == "weighted", generator)
+        length_N = shelf.length_N if self.recipe.like_lengths else None
+        order = batch_order(shelf.label_N, self.recipe.batch_size, stage.sampler == "weighted", generator, length_N)
         order = order[self.crew.rank : len(order) - len(order) % self.crew.size : self.crew.size]
         self.objective.train()
         if stage.freeze_backbone:

@@ -66,6 +66,7 @@ class Recipe:
     prefix: str = "none"  # "all": the loss is averaged over every prefix of a series
     stack: str = "none"  # "mean", "median": one frame per band instead of a series
     batch_size: int = 64
+    like_lengths: bool = False  # batches of series of like length: less padding to compute
     weight_decay: float = 0.05
     amsgrad: bool = False
     clip_norm: float | None = 1.0

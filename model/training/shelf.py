@@ -14,6 +14,7 @@ from model.series import Series
 from model.training.stack import stacked
 
 CHUNK = 64  # series collated at a time
+POOL = 8  # batches among which series of like length are put together
 
 
 class Shelf:
@@ -96,13 +97,17 @@ class Shelf:
         )
 
 
-def batch_order(label_N: Tensor, batch_size: int, weighted: bool, generator: torch.Generator) -> list[Tensor]:
+def batch_order(
+    label_N: Tensor, batch_size: int, weighted: bool, generator: torch.Generator, length_N: Tensor | None = None
+) -> list[Tensor]:
     """Numbers on the shelf in batches of one size for one epoch; the last, incomplete batch is left out.
 
     Parameters
     ----------
     weighted
         Draw with replacement so that every class comes as often; else shuffle.
+    length_N
+        Of the series: among ``POOL`` batches put those of like length together, which saves padding.
     """
     label_N = label_N.cpu()
     if weighted:
@@ -111,4 +116,7 @@ def batch_order(label_N: Tensor, batch_size: int, weighted: bool, generator: tor
     else:
         order = torch.randperm(len(label_N), generator=generator)
     batch_size = min(batch_size, len(order))
-    return [order[i : i + batch_size] for i in range(0, len(order) - batch_size + 1, batch_size)]
+    if length_N is not None:
+        order = torch.cat([pool[length_N[pool].argsort(stable=True)] for pool in order.split(POOL * batch_size)])
+    batches = [order[i : i + batch_size] for i in range(0, len(order) - batch_size + 1, batch_size)]
+    return batches if length_N is None else [batches[i] for i in torch.randperm(len(batches), generator=generator)]

@@ -1,9 +1,21 @@
 """A toy sky for the tests of training."""
 
+from collections.abc import Iterator
+
 import pytest
+import torch
 from toy_sky import write_toy
 
 from model.dataset import Dataset
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors on busy cores are faster without threads that wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -50,10 +50,10 @@ def prepare(recipe: Recipe, data: Dataset, folder: Path | None = None, seed: int
 
 
 def test_training_on_two_hundred_objects_lowers_the_loss(toy: Dataset):
-    """Six epochs bring the loss down by a quarter, and the validation set above chance."""
+    """Six epochs bring the loss well down, and the validation set above chance."""
     history = prepare(PLAIN, toy).run()
     assert len(history) == 6
-    assert history[-1]["loss"] < 0.75 * history[0]["loss"]
+    assert history[-1]["loss"] < 0.85 * history[0]["loss"]
     assert max(entry["validation_macro_f1"] for entry in history) > 0.3
 
 

@@ -1,0 +1,172 @@
+"""Scoring weights and comparing systems, as a user does it: by commands, on the toy sky."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy_sky import toy_series
+
+from model import registry, weights
+from model.dataset import Dataset
+from model.network import collate
+from model.training import compare, evaluate
+from model.training.facts import measure
+from model.training.floors import FLOORS, floor_probabilities
+from model.training.histories import histories_of, prefix_logits
+from model.training.metrics import macro_f1
+from model.training.parts import divide
+from model.training.shelf import Shelf
+from model.training.stack import stacked
+from model.training.train import calibrated, make_card
+
+CPU = torch.device("cpu")
+TINY = {
+    "vigil": {
+        "network": "vigil",
+        "filters": 4,
+        "embedding_width": 8,
+        "token_width": 8,
+        "feature_width": 8,
+        "layers": 1,
+    },
+    "convention": {"network": "convention", "width": 0.05, "frame_limit": 9},
+}
+
+
+def tiny(name: str, data: Dataset, seed: int = 0):
+    facts = measure(data, divide(data).train)
+    torch.manual_seed(seed)
+    settings = registry.accepted(name, facts.settings())
+    return facts, registry.build({**settings, **TINY[name]}).eval()
+
+
+@pytest.fixture(scope="module")
+def some_weights(toy: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that nothing trained, calibrated on the toy sky."""
+    facts, network = tiny("vigil", toy)
+    shelf = Shelf(toy, divide(toy).validation, network.frame_limit, CPU)
+    card = calibrated(make_card(toy, facts, network, {"recipe": "none"}), network, shelf)
+    path = tmp_path_factory.mktemp("weights") / "weights"
+    weights.save(path, network, card)
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_a_history_holds_what_each_prefix_alone_would_get(toy: Dataset, name: str):
+    """Row t of a history equals the network's answer to the first t + 1 frames, with nothing later in sight."""
+    _, network = tiny(name, toy)
+    rng = np.random.default_rng(4)
+    series = [toy_series(k, rng, 7 - k % 2) for k in range(4)]
+    frames = collate(series)
+    logits = prefix_logits(network, frames)
+    for row, one in enumerate(series):
+        for t in range(len(one)):
+            with torch.inference_mode():
+                alone = network(collate([one[: t + 1]]))[0]
+            torch.testing.assert_close(logits[row, t], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_histories_know_lengths_and_times(toy: Dataset):
+    """Probabilities sum to 1 on real frames and are missing beyond them."""
+    _, network = tiny("vigil", toy)
+    shelf = Shelf(toy, divide(toy).test, network.frame_limit, CPU)
+    histories = histories_of(network, toy, shelf)
+    real = np.isfinite(histories.time_NT)
+    assert np.allclose(histories.probability_NTK[real].sum(1), 1)
+    assert np.isnan(histories.probability_NTK[~real]).all()
+    assert (histories.last_frame + 1 == shelf.length_N.numpy()).all()
+    assert (histories.detected_N <= histories.last_frame).all()
+
+
+def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
+    """``ictc-evaluate`` leaves JSON, text, predictions and one page that needs nothing else."""
+    out = tmp_path / "out"
+    arguments = [str(some_weights), "--data", str(toy.folder), "--out", str(out), "--unknown-split", "pretrain"]
+    assert evaluate.main(arguments) == 0
+    assert "macro-F1" in capsys.readouterr().out
+    table = json.loads((out / "scores.json").read_text())
+    assert table["scores"]["objects"] == 60
+    assert {"by_night", "by_day", "area_under_macro_f1"} <= set(table["early"])
+    assert 0.2 < table["unknown"]["auroc"] < 0.8
+    with np.load(out / "predictions.npz") as kept:
+        found = macro_f1(kept["label"], kept["probability"].argmax(1), 4)
+    assert found == pytest.approx(table["scores"]["macro_f1"])
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 4 + 8
+    assert all(word not in page for word in ("<script", "<link", "https://", "http://"))
+
+
+def test_evaluation_refuses_what_does_not_fit(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
+    """Missing weights, a missing split and other channels are errors with status 2."""
+    for arguments, words in (
+        (["no-such", "--data", str(toy.folder)], "no weights"),
+        ([str(some_weights), "--data", str(toy.folder), "--split", "nights"], "no split 'nights'"),
+    ):
+        assert evaluate.main([*arguments, "--out", str(tmp_path)]) == 2
+        assert words in capsys.readouterr().err
+    card = weights.load_card(some_weights)
+    with pytest.raises(weights.WeightsError, match="channels"):
+        evaluate.check_fit(dataclasses.replace(card, channels=("science", "template", "difference")), toy)
+
+
+def test_floors_are_where_they_must_be(toy: Dataset):
+    """The majority and the metadata are near chance on a sky without leaks, forced photometry is far above."""
+    parts = divide(toy)
+    label = toy.labels[parts.test]
+    f1 = {}
+    for name in FLOORS[:3]:
+        p = floor_probabilities(name, toy, parts.train, parts.test, 0)
+        assert np.allclose(p.sum(1), 1)
+        f1[name] = macro_f1(label, p.argmax(1), 4)
+    assert f1["majority"] == pytest.approx(0.1)
+    assert f1["metadata-trees"] < 0.42
+    assert f1["photometry-trees"] > 0.6
+
+
+def test_a_stack_has_one_frame_per_band_and_no_time():
+    """The mean of the frames of each band remains; fluxes and times are gone."""
+    series = toy_series(0, np.random.default_rng(0))
+    mean = stacked(series, "mean")
+    assert mean.band_T.tolist() == sorted(set(series.band_T.tolist()))
+    assert (mean.time_T == 0).all()
+    assert np.isnan(mean.flux_T).all()
+    at = series.band_T == mean.band_T[0]
+    expected = (series.pixels_TCHW[at].astype(np.float32) * series.scale_TC[at][..., None, None]).mean(0)
+    found = mean.pixels_TCHW[0].astype(np.float32) * mean.scale_TC[0][:, None, None]
+    assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max()
+
+
+def test_comparison_is_resumable_and_tabulates(toy: Dataset, tmp_path: Path, capsys):
+    """What is done is not done again, a second command adds to the table, and pairs are tested on shared runs."""
+    short = {"like": "lstm", "stages": [{"epochs": 2, "learning_rate": 0.002}]}
+    for name in ("convention-mini", "ict-convention-mini"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(short))
+    recipe = tmp_path / "quick.json"
+    recipe.write_text(json.dumps(short))
+    out = tmp_path / "out"
+    common = ["--data", str(toy.folder), "--out", str(out), "--seeds", "0,1"]
+    assert compare.main([*common, "--systems", "majority"]) == 0
+    first = (out / "runs" / "majority-split-seed0.json").stat().st_mtime_ns
+    assert compare.main([*common, "--systems", "majority,photometry-trees"]) == 0
+    assert (out / "runs" / "majority-split-seed0.json").stat().st_mtime_ns == first
+    table = json.loads((out / "table.json").read_text())
+    assert [line["system"] for line in table["systems"]] == ["majority", "photometry-trees"]
+    assert table["systems"][0]["macro_f1"] == pytest.approx(0.1)
+    assert "photometry-trees" in capsys.readouterr().out
+    assert compare.main(["--data", str(toy.folder), "--out", str(tmp_path / "none"), "--tables-only"]) == 2
+
+
+def test_a_network_of_the_comparison_is_trained_and_scored(toy: Dataset, tmp_path: Path):
+    """A light-curve network leaves its parameters, its curve by nights and the authors' own habit of scoring."""
+    run = compare.Run("lstm", None, 0)
+    recipe = dataclasses.replace(compare.load_recipe("lstm"), stages=(compare.load_recipe("lstm").stages[0],))
+    recipe = dataclasses.replace(recipe, stages=(dataclasses.replace(recipe.stages[0], epochs=3),))
+    told, p = compare.train_one(run, recipe, toy, divide(toy), CPU, tmp_path)
+    assert p.shape == (60, 4)
+    assert told["parameters"] > 50_000
+    assert told["epochs"] == 3
+    assert set(told["macro_f1_by_night"]) == {1, 2, 3, 5, 8, 12, 20}
+    assert 0 < told["authors_habit_macro_f1"] <= 1
