@@ -12,17 +12,17 @@ class Watched(Sequence[int]):
     """A list of numbers that remembers how far it was read."""
 
     def __init__(self, count: int) -> None:
-        self.count, self.read = count, 0
+        self.length, self.read = count, 0
 
     def __len__(self) -> int:
-        return self.count
+        return self.length
 
     @overload
     def __getitem__(self, index: int) -> int: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[int]: ...
     def __getitem__(self, index: int | slice) -> int | Sequence[int]:
-        chosen = range(self.count)[index]
+        chosen = range(self.length)[index]
         self.read = max(self.read, chosen[-1] + 1 if isinstance(chosen, range) else chosen + 1)
         return list(chosen) if isinstance(chosen, range) else chosen
 
