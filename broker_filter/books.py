@@ -2,8 +2,9 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from broker_filter.errors import NotClassified, Rejection
 from broker_filter.metrics import EARLY_OBSERVATIONS, EARLY_PROBABILITY, Metrics
 from broker_filter.offsets import Partition, partition_of
 from broker_filter.outcome import BatchResult, Outcome, account
@@ -20,17 +21,36 @@ class Books:
         self._lock = threading.Lock()
         self._of: dict[Partition, Accounts] = {}
         self._last_class: OrderedDict[str, str] = OrderedDict()
+        self._expected: set[Partition] = set()
+
+    def expect_classes(self, classes: Iterable[str]) -> None:
+        """Counters of these begin at zero now: Prometheus cannot see the rise of one that appears with its first."""
+        for name in classes:
+            self._metrics.count("ictc_classifications", 0, **{"class": name})
+            self._metrics.count("ictc_early_classifications", 0, **{"class": name})
+
+    def expect_partitions(self, partitions: Iterable[Partition]) -> None:
+        """Counters of these begin at zero now, for every reason there is."""
+        for partition in set(partitions) - self._expected:
+            self._expected.add(partition)
+            number = str(partition.number)
+            self._metrics.count("ictc_alerts_read", 0, partition=number)
+            self._metrics.count("ictc_alerts_classified", 0, partition=number)
+            for name, reasons in (("not_classified", NotClassified), ("rejected", Rejection)):
+                for reason in reasons:
+                    self._metrics.count(f"ictc_alerts_{name}", 0, reason=str(reason), partition=number)
 
     def enter(self, result: BatchResult) -> None:
         """A batch was delivered and settled."""
         by_partition: dict[Partition, list[Outcome]] = {}
         for outcome in result.outcomes:
             by_partition.setdefault(partition_of(outcome.message), []).append(outcome)
-        for partition, outcomes in by_partition.items():
-            self._add(partition, account(outcomes))
-        for outcome in result.outcomes:
-            if isinstance(outcome.result, Classification):
-                self._measure(outcome.result)
+        with self._metrics.together():
+            for partition, outcomes in by_partition.items():
+                self._add(partition, account(outcomes))
+            for outcome in result.outcomes:
+                if isinstance(outcome.result, Classification):
+                    self._measure(outcome.result)
         for stage, seconds in result.durations_s.items():
             self._metrics.observe("ictc_stage_duration_seconds", seconds, stage=stage)
 

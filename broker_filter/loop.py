@@ -47,6 +47,7 @@ class PollLoop:
         self._paused = False
         self._measured_s = self._told_s = self._busy_s = time.monotonic()
         self._lag_partitions: set[str] = set()
+        metrics.set("ictc_last_progress_timestamp_seconds", time.time())
 
     def run(self, stop: Stops) -> None:
         """Read until told to stop, then drain: finish what was taken, commit it, and leave the group.
@@ -144,6 +145,7 @@ class PollLoop:
         return limit_s is not None and now_s - self._busy_s >= limit_s
 
     def _measure(self) -> None:
+        self._books.expect_partitions(self._consumer.assigned)
         lag: dict[str, int] = {}
         for partition, alerts in self._consumer.lag().items():
             lag[str(partition.number)] = lag.get(str(partition.number), 0) + alerts

@@ -4,11 +4,14 @@
 (reasons, classes, stages, partitions), never from alerts.
 """
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Metric as Family
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -18,7 +21,7 @@ AGE_BUCKETS_S = (1, 2, 5, 10, 20, 30, 60, 90, 120, 300, 600, 1800, 3600, 21_600,
 DURATION_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SHARE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-UNKNOWN_BUCKETS = (0, 0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 20, 50, 100)
+UNKNOWN_BUCKETS = (-5, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 20, 50, 100)
 
 EARLY_OBSERVATIONS = 3  # a classification is early while the series has at most so many observations ...
 EARLY_PROBABILITY = 0.8  # ... and is sure from here on
@@ -45,7 +48,7 @@ METRICS = (
     Metric("ictc_early_classifications", "counter", "Sure of a class from at most 3 observations.", ("class",)),
     Metric("ictc_changed_mind", "counter", "Classifications whose class differs from the object's last one."),
     Metric("ictc_confidence", "histogram", "Largest probability of a classification.", (), SHARE_BUCKETS),
-    Metric("ictc_unknown_score", "histogram", "How unlike the training data an object is.", (), UNKNOWN_BUCKETS),
+    Metric("ictc_unknown_score", "histogram", "Strangeness; median 0, sigma 1 in training.", (), UNKNOWN_BUCKETS),
     Metric("ictc_alert_age_seconds", "histogram", "From the survey's own time to our publication.", (), AGE_BUCKETS_S),
     Metric("ictc_stage_duration_seconds", "histogram", "Time of one batch in one room.", ("stage",)),
     Metric("ictc_batch_alerts", "histogram", "Alerts in a batch.", (), BATCH_BUCKETS),
@@ -56,23 +59,36 @@ METRICS = (
     Metric("ictc_series_held", "gauge", "Objects in the store."),
     Metric("ictc_series_bytes", "gauge", "Bytes in the store."),
     Metric("ictc_series_evicted", "counter", "Objects dropped from a full store, the longest silent first."),
-    Metric("ictc_last_progress_timestamp_seconds", "gauge", "Unix time of the last batch that was committed."),
+    Metric("ictc_last_progress_timestamp_seconds", "gauge", "Unix time of the last finished batch, or of the start."),
     Metric("ictc_device_info", "gauge", "Device in use, always 1.", ("device",)),
     Metric(
         "ictc_model_info",
         "gauge",
         "Classifier in use, always 1.",
-        ("classifier", "version", "taxonomy", "trained"),
+        ("survey", "classifier", "version", "taxonomy", "trained"),
     ),
 )
 _KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
+
+
+class _WholeRegistry(CollectorRegistry):
+    """A scrape sees what belongs together before or after its change, never half of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.RLock()
+
+    def collect(self) -> Iterator[Family]:
+        with self.lock:
+            families = list(super().collect())
+        yield from families
 
 
 class Metrics:
     """The registry, with one collector for each row of the table. Safe to use from any thread."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = _WholeRegistry()
         self._of_name: dict[str, Counter | Gauge | Histogram] = {}
         for row in METRICS:
             options = {"buckets": row.buckets} if row.kind == "histogram" else {}
@@ -82,6 +98,12 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Changes that a scrape must see all of or none: accounts that add up."""
+        with self.registry.lock:
+            yield
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Raise a counter."""

@@ -87,6 +87,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         for classifier in classifiers.values():
             classifier.warm_up()
             _introduce(classifier.card, metrics)
+            books.expect_classes(classifier.card.classes)
         metrics.set("ictc_device_info", 1, device=settings.model.device)
         schemas = assembly.open_schemas(settings.registry)
         pipeline = assembly.build_pipeline(settings, classifiers, schemas, store, stack)
@@ -145,6 +146,7 @@ def _introduce(card: Card, metrics: Metrics) -> None:
     metrics.set(
         "ictc_model_info",
         1,
+        survey=card.survey,
         classifier=card.name,
         version=card.version,
         taxonomy=card.taxonomy_version,

@@ -28,6 +28,7 @@ class Panel:
     height: int = 8
     stacked: bool = False
     alarm_above: float | None = None  # drawn red from here on
+    signed: bool = False  # may be negative
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,8 @@ OPERATORS = Dashboard(
         ),
         Panel(
             "Running",
-            "Processes, by device and model version.",
-            one("count by (version) (ictc_model_info)", "{{version}}"),
+            "Processes, by device.",
+            one("count by (device) (ictc_device_info)", "on {{device}}"),
             kind="stat",
             width=4,
             height=4,
@@ -180,7 +181,14 @@ OPERATORS = Dashboard(
             "bytes",
         ),
         Panel(
-            "Processor", "Cores in use.", one('rate(process_cpu_seconds_total{job=~".*ictc.*"}[5m])', "{{instance}}")
+            "Processor",
+            "Cores in use.",
+            one('rate(process_cpu_seconds_total{job=~".*ictc.*"}[5m])', "{{instance}}"),
+        ),
+        Panel(
+            "Model versions",
+            "Processes that publish, by version of their classifier.",
+            one("count by (survey, version) (ictc_model_info)", "{{version}}"),
         ),
     ),
 )
@@ -246,13 +254,24 @@ SCIENTISTS = Dashboard(
         ),
         Panel(
             "Confidence",
-            "Quantiles of the largest probability.",
+            "Quantiles of the largest probability, last hour.",
             (
                 ("90 %", "histogram_quantile(0.9, sum by (le) (rate(ictc_confidence_bucket[1h])))"),
                 ("50 %", "histogram_quantile(0.5, sum by (le) (rate(ictc_confidence_bucket[1h])))"),
                 ("10 %", "histogram_quantile(0.1, sum by (le) (rate(ictc_confidence_bucket[1h])))"),
             ),
             "percentunit",
+        ),
+        Panel(
+            "Unlike the training data",
+            "Quantiles of the unknown score, last hour. On training data the median is 0 and 84 % lie below 1: what "
+            "lies above is drift, or something new.",
+            (
+                ("95 %", "histogram_quantile(0.95, sum by (le) (rate(ictc_unknown_score_bucket[1h])))"),
+                ("84 %", "histogram_quantile(0.84, sum by (le) (rate(ictc_unknown_score_bucket[1h])))"),
+                ("50 %", "histogram_quantile(0.5, sum by (le) (rate(ictc_unknown_score_bucket[1h])))"),
+            ),
+            signed=True,
         ),
         Panel(
             "Changed their mind, by time", "A second.", one("sum(rate(ictc_changed_mind_total[15m]))", "objects"), "cps"
@@ -292,7 +311,7 @@ def panel_json(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
         "fieldConfig": {
             "defaults": {
                 "unit": panel.unit,
-                "min": 0,
+                **({} if panel.signed else {"min": 0}),
                 "thresholds": {"mode": "absolute", "steps": steps},
                 "custom": custom,
             },

@@ -1,6 +1,9 @@
 """Accounts per partition, and the metrics that follow them."""
 
+import threading
 from dataclasses import replace
+
+from prometheus_client import generate_latest
 
 from broker_filter.books import Books
 from broker_filter.errors import NotClassified, Rejection
@@ -33,6 +36,49 @@ def classified(object_id: str = "a", count: int = 5, **probabilities: float) -> 
 
 def result_of(*outcomes: Outcome) -> BatchResult:
     return BatchResult(outcomes, account(outcomes), {"decode": 0.25}, ())
+
+
+def test_counters_begin_at_zero():
+    """Every reason of a partition and every class of a network is exposed before its first alert, and only once."""
+    metrics = Metrics()
+    books = Books(metrics)
+    books.expect_classes(["AGN", "SNIa"])
+    for _ in range(2):
+        books.expect_partitions([Partition("alerts", 0), Partition("alerts", 3)])
+    exposed = generate_latest(metrics.registry).decode()
+    for name, reasons in (("not_classified", NotClassified), ("rejected", Rejection)):
+        for reason in reasons:
+            for number in ("0", "3"):
+                assert f'ictc_alerts_{name}_total{{partition="{number}",reason="{reason}"}} 0.0' in exposed
+    assert 'ictc_alerts_read_total{partition="3"} 0.0' in exposed
+    assert 'ictc_early_classifications_total{class="AGN"} 0.0' in exposed
+    books.enter(result_of(Outcome(message(3, 1), classified())))
+    books.expect_partitions([Partition("alerts", 3)])
+    assert metrics.value("ictc_alerts_read_total", partition="3") == 1
+
+
+def test_a_scrape_never_sees_half_a_batch():
+    """While a batch is entered, whoever scrapes waits: in = out in every scrape."""
+    metrics = Metrics()
+    scraped = []
+    with metrics.together():
+        metrics.count("ictc_alerts_read", 1, partition="0")
+        scrape = threading.Thread(target=lambda: scraped.append(generate_latest(metrics.registry).decode()))
+        scrape.start()
+        scrape.join(0.1)
+        assert scraped == []
+        metrics.count("ictc_alerts_classified", 1, partition="0")
+    scrape.join(5)
+    assert 'ictc_alerts_classified_total{partition="0"} 1.0' in scraped[0]
+
+
+def test_an_alert_from_the_future_has_no_negative_age():
+    """Clocks that disagree make an age of zero, in the first bucket."""
+    metrics = Metrics()
+    ahead = replace(classified(), alert_time_ms=1_004_000 + 3_600_000)
+    Books(metrics).enter(result_of(Outcome(message(0, 1), ahead)))
+    assert metrics.value("ictc_alert_age_seconds_bucket", le="1.0") == 1
+    assert metrics.value("ictc_alert_age_seconds_sum") == 0
 
 
 def test_in_equals_out_for_each_partition():

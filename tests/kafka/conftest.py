@@ -15,6 +15,7 @@ import forked
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 
+from benchmarks.servers import AbsentError, RedisServer, redis_server
 from broker_filter.clients import LIBRARY_LOG
 from broker_filter.config import KafkaSettings
 from broker_filter.errors import ConfigurationError
@@ -24,6 +25,7 @@ from model.predictor import untrained
 from model.weights import save
 
 PARTITIONS = 3
+WIDE_PARTITIONS = 6
 DONE_LIMIT_S = 60.0
 Encoded = dict[str, Any]
 
@@ -136,6 +138,26 @@ def stage(brokers: str, weights: Path) -> Iterator[Stage]:
     yield stage
     if BROKERS_VARIABLE in os.environ:  # the local broker forgets them by itself
         admin.delete([stage.alerts, stage.outputs, stage.dead_letters])
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[RedisServer]:
+    """A store that processes share."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    try:
+        with redis_server(folder) as server:
+            yield server
+    except AbsentError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def wide(brokers: str, weights: Path) -> Stage:
+    """Topics of six partitions."""
+    stage = Stage(brokers, f"ictc-wide-{uuid.uuid4().hex[:8]}", weights, WIDE_PARTITIONS)
+    Admin(KafkaSettings(brokers=brokers)).create([stage.alerts, stage.outputs, stage.dead_letters], WIDE_PARTITIONS)
+    return stage
 
 
 class Process:

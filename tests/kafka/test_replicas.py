@@ -2,47 +2,22 @@
 
 import random
 import time
-import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 from confluent_kafka import Consumer, TopicPartition
 from conftest import Process, Stage
 from nights import assert_equal, night, replayed
 
-from benchmarks.servers import AbsentError, RedisServer, redis_server
+from benchmarks.servers import RedisServer
 from broker_filter.clients import LIBRARY_LOG
-from broker_filter.config import KafkaSettings
-from broker_filter.topics import Admin
 
-PARTITIONS = 6
 BATCH = 2
 BROKEN = (b"", b"Obj\x01", b"no alert", b"Obj\x01 that breaks off")
 LIMIT_S = 60.0
-
-
-@pytest.fixture
-def shared(tmp_path: Path) -> Iterator[RedisServer]:
-    """A store that processes share."""
-    folder = tmp_path / "redis"
-    folder.mkdir()
-    try:
-        with redis_server(folder) as server:
-            yield server
-    except AbsentError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture
-def wide(brokers: str, weights: Path) -> Stage:
-    """Topics of six partitions."""
-    stage = Stage(brokers, f"ictc-wide-{uuid.uuid4().hex[:8]}", weights, PARTITIONS)
-    Admin(KafkaSettings(brokers=brokers)).create([stage.alerts, stage.outputs, stage.dead_letters], PARTITIONS)
-    return stage
 
 
 def replica_flags(stage: Stage, url: str, *more: str) -> list[str]:
@@ -100,14 +75,14 @@ def test_one_is_killed_and_one_is_added(wide: Stage, shared: RedisServer, run: A
     first = [run(flags) for _ in range(3)]
     for process in first:
         process.wait_for("partitions assigned")
-    wide.publish(mixed[:third], lambda n: rng.randrange(PARTITIONS))
+    wide.publish(mixed[:third], lambda n: rng.randrange(wide.partitions))
     for process in first:
         process.wait_for('"event":"batch"')
-    wide.publish(mixed[third : 2 * third], lambda n: rng.randrange(PARTITIONS))
+    wide.publish(mixed[third : 2 * third], lambda n: rng.randrange(wide.partitions))
     victim, *survivors = first
     victim.kill()
     added = run(flags)
-    wide.publish(mixed[2 * third :], lambda n: rng.randrange(PARTITIONS))
+    wide.publish(mixed[2 * third :], lambda n: rng.randrange(wide.partitions))
     added.wait_for("partitions assigned")
     alive = [*survivors, added]
     wait_until_classified(wide, len(packets), alive)
@@ -125,7 +100,7 @@ def test_one_is_killed_and_one_is_added(wide: Stage, shared: RedisServer, run: A
     assert 0 <= delivered - taken <= BATCH
     assert delivered >= len(mixed)
     ends = Counter(m.partition() for m in wide.read(wide.alerts))
-    assert committed(wide) == {p: ends[p] for p in range(PARTITIONS)}
+    assert committed(wide) == {p: ends[p] for p in range(wide.partitions)}
 
     expected = replayed(packets, wide.weights, tmp_path)
     newest = newest_of_each(results)
