@@ -37,7 +37,7 @@ def test_live_equals_replay(stage, run, tmp_path, deterministic):
 def test_killed_twenty_times(stage, run, tmp_path):
     """No alert is without a classification, and every duplicate is recognisable and equal to its twin."""
     packets = list(night(6, KILLS))
-    group = ("--kafka.consumer", "session.timeout.ms=700", "--kafka.consumer", "heartbeat.interval.ms=200")
+    group = ("--kafka.consumer", "session.timeout.ms=500", "--kafka.consumer", "heartbeat.interval.ms=150")
     flags = stage.flags(tmp_path / "store", "--batch.alert-limit", "2", *group, "--life.idle-exit-s", "null")
     rng = random.Random(KILLS)
     for number in range(KILLS):
@@ -46,7 +46,7 @@ def test_killed_twenty_times(stage, run, tmp_path):
         process.wait_for("partitions assigned")
         time.sleep(rng.uniform(0.0, 0.3))
         process.kill()
-        time.sleep(0.7)  # until the group knows that it is dead
+        time.sleep(0.5)  # until the group knows that it is dead
     assert run([*flags, "--life.idle-exit-s", "0.3"]).wait() == 0
     results = [r for r in stage.results() if not r["revision"]]
     expected = replayed(packets, stage.weights, tmp_path)
