@@ -342,7 +342,7 @@ def parser_of(program: str) -> tuple[argparse.ArgumentParser, CliSettingsSource[
         prog=program,
         description="Read alerts from Kafka, classify each object's series of stamps, publish the classifications.",
         epilog=f"Every setting is also a variable: {ENVIRONMENT_PREFIX}KAFKA__BROKERS=host:port. "
-        "Mappings are JSON, or key=value; null switches off.",
+        "Mappings are JSON, or key=value where the value has no comma; null switches off.",
         allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")

@@ -29,6 +29,7 @@ from broker_filter.errors import FatalError, RetryableError
 from broker_filter.local_broker import BROKERS_VARIABLE, QUICK_GROUP, free_port, local_broker
 from broker_filter.topics import Admin
 from model.simulation.night import write_night
+from model.weights import WeightsError, find, load_card
 
 OBJECTS, NIGHTS, SEED = 30, 20, 7
 PARTITIONS = 4
@@ -108,7 +109,7 @@ class Demo:
         flags = (
             f"--kafka.brokers {self._brokers} --kafka.topics {self._alerts} --kafka.group {self._alerts} {group} "
             f"--output.topic {self._outputs} --dead-letter.topic {self._dead_letters} --batch.alert-limit 16 "
-            f"--model.weights ztf --allow-untrained --store.path {folder / 'store'} "
+            f"--model.weights ztf {'' if _is_trained() else '--allow-untrained '}--store.path {folder / 'store'} "
             f"--http.port {self._metrics_port} --log.format json"
         )
         self._console.print(f"\n[bold]ictc-broker {flags}[/bold]\n", soft_wrap=True)
@@ -178,7 +179,7 @@ class Demo:
             time.sleep(0.2)
         if not trained:
             self._console.print("\n[yellow]These weights were never trained: the classes above mean nothing.[/yellow]")
-        self._console.print(f"\nMetrics: {address}, with /healthz and /readyz beside them.")
+        self._console.print(f"\nMetrics: {address}, with /healthz, /readyz and a page for people at / beside them.")
         return totals
 
     def _conclude(self, published: int, seen: list[dict[str, Any]], exposed: dict[str, float], code: int) -> bool:
@@ -203,6 +204,14 @@ class Demo:
 
     def _configuration(self) -> dict[str, Any]:
         return common_configuration(KafkaSettings(brokers=self._brokers))
+
+
+def _is_trained() -> bool:
+    """Whether the package ships weights for ZTF that were trained."""
+    try:
+        return load_card(find("ztf")).trained
+    except WeightsError:
+        return False
 
 
 if __name__ == "__main__":

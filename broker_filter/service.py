@@ -81,7 +81,9 @@ def serve(settings: Settings, stop: Stop) -> None:
             server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, routes))
             log.info("pages", extra=facts(address=server.address))
         traces = open_traces(settings.trace, stack)
-        store = assembly.open_store(settings.store)
+        store = _patiently(lambda: assembly.open_store(settings.store), settings, stop, health)
+        if store is None:
+            return  # told to stop before the store was there
         stack.callback(store.close)
         classifiers = assembly.open_classifiers(settings.model)
         for classifier in classifiers.values():

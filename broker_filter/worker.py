@@ -22,6 +22,7 @@ from broker_filter.outcome import BatchResult, Outcome
 from broker_filter.records import Message, Rejected
 
 STATS_EVERY_S = 5.0
+STEP_LIMIT_S = 5.0  # how long a step under way may take to end before the store is closed under it
 log = logger("worker")
 T = TypeVar("T")
 
@@ -140,7 +141,7 @@ class Worker:
         self._abandon.set()
         if not drained:
             self._sink.give_up()
-            self._thread.join(1.0)
+            self._thread.join(STEP_LIMIT_S)
         return drained
 
     def _run(self) -> None:
@@ -178,7 +179,7 @@ class Worker:
             witness(done)
         if self._stats is not None and settled_s >= self._stats_due_s:
             self._stats_due_s = settled_s + STATS_EVERY_S
-            self._measure_store(self._stats())
+            self._measure_store(self._stats)
 
     def _until_it_works(self, step: Callable[[], T], name: str) -> T:
         wait_s, attempt = self._life.retry_first_s, 0
@@ -226,7 +227,12 @@ class Worker:
                     ),
                 )
 
-    def _measure_store(self, stats: StoreStats) -> None:
+    def _measure_store(self, ask: Callable[[], StoreStats]) -> None:
+        try:
+            stats = ask()
+        except RetryableError as error:  # the batch is settled: what a store holds can be asked next time
+            log.warning("the store does not say how full it is", extra=facts(error=str(error)))
+            return
         self._metrics.set("ictc_series_held", stats.objects)
         self._metrics.set("ictc_series_bytes", stats.bytes)
         self._metrics.count("ictc_series_evicted", max(stats.evicted_objects - self._evicted, 0))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from broker_filter.books import Books
+from broker_filter.buffer import StoreStats
 from broker_filter.config import LifeSettings
 from broker_filter.errors import FatalError, RetryableError
 from broker_filter.health import Health
@@ -164,3 +165,21 @@ def test_a_drain_has_an_end(setting: Callable[..., Setting]):
     assert time.monotonic() - begun_s < 2.0
     assert "give up" in s.rooms.done
     assert s.worker.finished() == []
+
+
+def test_a_store_that_does_not_answer_how_full_it_is(setting: Callable[..., Setting]):
+    """What is delivered and settled stays so: a question to the store is no reason to end."""
+    s = setting()
+    asked = []
+
+    def stats() -> StoreStats:
+        asked.append(1)
+        raise RetryableError("away")
+
+    s.worker._stats = stats
+    s.submit()
+    s.worker.start()
+    assert s.committed() == 1
+    assert s.worker.stop(WAIT_S)
+    assert asked
+    s.worker.finished()
