@@ -27,6 +27,7 @@ from model.grouped import GroupedNetwork
 from model.predictor import DeviceUnavailableError, resolve_device
 from model.training import early
 from model.training.calibrate import fit_temperature
+from model.training.checkpoint import CheckpointError
 from model.training.comparison import write_tables
 from model.training.evaluate import label_modes, name_of
 from model.training.facts import measure
@@ -109,10 +110,10 @@ def train_one(
     run: Run, recipe: Recipe, dataset: Dataset, parts: Parts, device: torch.device, work: Path
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """Train a network as its recipe says, and score it on the test rows."""
-    facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]))
+    facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
     network = make_network(recipe, facts, run.seed).to(device)
     shelves = make_shelves(dataset, parts, recipe, network.frame_limit, device)
-    test = Shelf(dataset, parts.test, network.frame_limit, device, stack=recipe.stack)
+    test = Shelf(dataset, parts.test, network.frame_limit, device, form=recipe.form)
     label_N, classes = dataset.labels[parts.test], len(dataset.classes)
 
     def watch(handed_out: nn.Module) -> dict[str, float]:
@@ -139,7 +140,7 @@ def train_one(
         "temperature": temperature,
         "authors_habit_macro_f1": max(entry["test_macro_f1"] for entry in history),
     }
-    if run.system not in WITHOUT_CURVE and recipe.stack == "none":
+    if run.system not in WITHOUT_CURVE and recipe.form in ("series", "above_faintest"):
         told["macro_f1_by_night"] = night_curve(network, dataset, test)
     return told, probability_NK
 
@@ -209,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     for system in systems:
                         carry_out(Run(system, fold, seed), dataset, device, options.out)
         write_tables(options.out, dataset.classes)
-    except (RecipeError, PartsError, DatasetError, DeviceUnavailableError, ValueError) as error:
+    except (RecipeError, PartsError, DatasetError, CheckpointError, DeviceUnavailableError, ValueError) as error:
         print(f"ictc-compare: {error}", file=sys.stderr)
         return 2
     print((options.out / "table.md").read_text("utf-8"))

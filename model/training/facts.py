@@ -11,6 +11,7 @@ from model.comparators.photometry import measure_photometry
 from model.dataset import Dataset
 from model.network import collate_curve
 from model.series import BANDS
+from model.training.forms import FORMS
 
 SAMPLE = 400  # objects that the typical pixels are measured on
 CLIP_SIGMA = 5.0  # a star's core must not set the scale of the sky around it
@@ -44,8 +45,8 @@ class Facts:
         }
 
 
-def measure(dataset: Dataset, rows: NDArray[np.int64]) -> Facts:
-    """What the training rows are like.
+def measure(dataset: Dataset, rows: NDArray[np.int64], form: str = "series") -> Facts:
+    """What the training rows are like, their photometry in the form in which it will be shown.
 
     Mean and standard deviation are those of all pixels of a band and channel, after cutting off what lies more than
     ``CLIP_SIGMA`` robust deviations from the median; a band that does not occur takes the mean of those that do.
@@ -85,7 +86,7 @@ def measure(dataset: Dataset, rows: NDArray[np.int64]) -> Facts:
         bands="".join(BANDS[band] for band in sorted(seen)),
         mean_njy=tuple(tuple(float(v) for v in line) for line in mean),
         sigma_njy=tuple(tuple(float(v) for v in line) for line in sigma),
-        photometry=measure_photometry(collate_curve([dataset.series(row) for row in sorted(chosen)])),
+        photometry=measure_photometry(collate_curve([FORMS[form](dataset.series(row)) for row in sorted(chosen)])),
     )
 
 

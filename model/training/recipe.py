@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from model.training.augment import Augmentation
+from model.training.forms import FORMS
 from model.training.losses import CLASS_LOSSES
 
 PARTS = ("pretrain", "train")
 PULLS = ("none", "cosine", "dino", "supervised_contrastive", "balanced_contrastive")
 PREFIXES = ("none", "all")
-STACKED = ("none", "mean", "median")
 KEEPS = ("last", "best_f1", "best_loss")
 SAMPLERS = ("shuffle", "weighted")
 SCHEDULES = ("constant", "cosine")
@@ -64,7 +64,7 @@ class Recipe:
     ict: Ict = Ict()
     augmentation: Augmentation = Augmentation()  # noqa: RUF009  frozen
     prefix: str = "none"  # "all": the loss is averaged over every prefix of a series
-    stack: str = "none"  # "mean", "median": one frame per band instead of a series
+    form: str = "series"  # in which objects are shown: see forms.FORMS
     batch_size: int = 64
     like_lengths: bool = False  # batches of series of like length: less padding to compute
     weight_decay: float = 0.05
@@ -116,7 +116,7 @@ def _check(recipe: Recipe) -> Recipe:
         ("ict.pull", recipe.ict.pull, PULLS),
         ("prefix", recipe.prefix, PREFIXES),
         ("keep", recipe.keep, KEEPS),
-        ("stack", recipe.stack, STACKED),
+        ("form", recipe.form, tuple(FORMS)),
     ]
     for i, stage in enumerate(recipe.stages):
         choices += [

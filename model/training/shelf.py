@@ -11,7 +11,7 @@ from torch import Tensor
 from model.dataset import Dataset
 from model.network import Frames, LightCurve, collate
 from model.series import Series
-from model.training.stack import stacked
+from model.training.forms import FORMS
 
 CHUNK = 64  # series collated at a time
 POOL = 8  # batches among which series of like length are put together
@@ -29,8 +29,8 @@ class Shelf:
     device
         Where batches go. The series themselves stay there too, unless they are larger than ``memory_limit_bytes``
         (default: 1 GiB on the processor, 64 GiB elsewhere): then each batch is read from the data set's files.
-    stack
-        "mean" or "median": serve one frame per band instead of the series.
+    form
+        In which the series are shown, a key of ``forms.FORMS``.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class Shelf:
         frame_limit: int,
         device: torch.device,
         memory_limit_bytes: int | None = None,
-        stack: str = "none",
+        form: str = "series",
     ) -> None:
         self.rows = rows
         self.device = device
         self.label_N = torch.from_numpy(dataset.labels[rows]).to(device)
         self._dataset = dataset
         self._frame_limit = frame_limit
-        self._stack = stack
+        self._form = FORMS[form]
         lengths = np.array([len(self._series(int(row))) for row in rows], np.int64)
         self.length_N = torch.from_numpy(lengths)
         pixels = len(rows) * int(lengths.max(initial=0)) * len(dataset.channels) * dataset.size_px**2
@@ -81,7 +81,7 @@ class Shelf:
     def _series(self, row: int) -> Series:
         series = self._dataset.series(row)
         series = series[len(series) - min(len(series), self._frame_limit) :]
-        return series if self._stack == "none" else stacked(series, self._stack)
+        return self._form(series)
 
     def _collated(self, index: NDArray[np.int64], length: int) -> Frames:
         chunks = []

@@ -52,12 +52,12 @@ def make_shelves(
     PartsError
         When a stage wants a part that the data set lacks.
     """
-    shelves = {"validation": Shelf(dataset, parts.validation, frame_limit, device, stack=recipe.stack)}
+    shelves = {"validation": Shelf(dataset, parts.validation, frame_limit, device, form=recipe.form)}
     for part in {stage.part for stage in recipe.stages}:
         rows = getattr(parts, part)
         if len(rows) == 0:
             raise PartsError(f"recipe {recipe.name} has a stage on part {part!r}, which this data set lacks")
-        shelves[part] = Shelf(dataset, rows, frame_limit, device, stack=recipe.stack)
+        shelves[part] = Shelf(dataset, rows, frame_limit, device, form=recipe.form)
     return shelves
 
 
@@ -136,7 +136,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     recipe = load_recipe(options.recipe)
     dataset = Dataset.open(options.data)
     parts = divide(dataset, options.fold, options.seed)
-    facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]))
+    facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
     network = make_network(recipe, facts, options.seed).to(device)
     shelves = make_shelves(dataset, parts, recipe, network.frame_limit, device)
     first = crew.rank == 0
@@ -169,7 +169,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
 
 def on_cpu(dataset: Dataset, parts: Parts, network: GroupedNetwork, recipe: Recipe) -> Shelf:
     """Validation rows for calibration, which is done where the service will answer."""
-    return Shelf(dataset, parts.validation, network.frame_limit, torch.device("cpu"), stack=recipe.stack)
+    return Shelf(dataset, parts.validation, network.frame_limit, torch.device("cpu"), form=recipe.form)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

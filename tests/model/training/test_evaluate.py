@@ -15,11 +15,11 @@ from model.network import collate
 from model.training import compare, evaluate
 from model.training.facts import measure
 from model.training.floors import FLOORS, floor_probabilities
+from model.training.forms import FORMS
 from model.training.histories import histories_of, prefix_logits
 from model.training.metrics import macro_f1
 from model.training.parts import divide
 from model.training.shelf import Shelf
-from model.training.stack import stacked
 from model.training.train import calibrated, make_card
 
 CPU = torch.device("cpu")
@@ -129,7 +129,7 @@ def test_floors_are_where_they_must_be(toy: Dataset):
 def test_a_stack_has_one_frame_per_band_and_no_time():
     """The mean of the frames of each band remains; fluxes and times are gone."""
     series = toy_series(0, np.random.default_rng(0))
-    mean = stacked(series, "mean")
+    mean = FORMS["mean_stack"](series)
     assert mean.band_T.tolist() == sorted(set(series.band_T.tolist()))
     assert (mean.time_T == 0).all()
     assert np.isnan(mean.flux_T).all()
@@ -137,6 +137,14 @@ def test_a_stack_has_one_frame_per_band_and_no_time():
     expected = (series.pixels_TCHW[at].astype(np.float32) * series.scale_TC[at][..., None, None]).mean(0)
     found = mean.pixels_TCHW[0].astype(np.float32) * mean.scale_TC[0][:, None, None]
     assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max()
+
+
+def test_light_above_the_faintest_forgets_a_constant_host():
+    """Adding a constant to the fluxes of a band changes nothing once its faint level is taken off."""
+    series = toy_series(1, np.random.default_rng(0))
+    brighter = dataclasses.replace(series, flux_T=series.flux_T + 5000 * (series.band_T == 1))
+    shown, same = FORMS["above_faintest"](series), FORMS["above_faintest"](brighter)
+    np.testing.assert_allclose(shown.flux_T, same.flux_T, atol=1e-2)
 
 
 def test_comparison_is_resumable_and_tabulates(toy: Dataset, tmp_path: Path, capsys):

@@ -1,0 +1,57 @@
+"""A series in, the form in which a network is shown it out: whole, without its constant light, or without its time."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.series import Series, compact
+
+FAINTEST_PERCENT = 20.0  # of the frames of a band: what is taken for the light that never varies
+
+
+def stacked(series: Series, combine: Callable[..., NDArray]) -> Series:
+    """Combine the frames of each band; fluxes are unknown, times are 0.
+
+    Parameters
+    ----------
+    combine
+        ``nanmean``, or ``nanmedian``, which hardly sees a source that was bright for less than half of the frames.
+    """
+    frames, scales, bands = [], [], []
+    for band in np.unique(series.band_T):
+        at = series.band_T == band
+        pixels = series.pixels_TCHW[at].astype(np.float32) * series.scale_TC[at][..., None, None]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a pixel that was never observed stays NaN
+            frame, scale = compact(combine(pixels, axis=0))
+        frames.append(frame)
+        scales.append(scale)
+        bands.append(band)
+    unknown = np.full(len(frames), np.nan, np.float32)
+    return Series(np.stack(frames), np.stack(scales), np.array(bands, np.int8), np.zeros(len(frames)), unknown, unknown)
+
+
+def above_faintest(series: Series) -> Series:
+    """Take the faint level of each band off its fluxes: photometry of direct images contains the host."""
+    flux_T = series.flux_T.copy()
+    for band in np.unique(series.band_T):
+        at = (series.band_T == band) & np.isfinite(flux_T)
+        if at.any():
+            flux_T[at] -= np.percentile(flux_T[at], FAINTEST_PERCENT)
+    return replace(series, flux_T=flux_T)
+
+
+def as_it_is(series: Series) -> Series:
+    return series
+
+
+FORMS: dict[str, Callable[[Series], Series]] = {
+    "series": as_it_is,
+    "above_faintest": above_faintest,
+    "mean_stack": partial(stacked, combine=np.nanmean),
+    "median_stack": partial(stacked, combine=np.nanmedian),
+}
