@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka import Consumer
 from nights import last_of_each, night
 from packets import ztf_schema
+from stages import Stage
 
 from broker_filter.check import findings_of
 from broker_filter.clients import LIBRARY_LOG
@@ -30,8 +31,6 @@ FOREVER = ("--life.idle-exit-s", "null")
 
 def test_a_broker_that_hangs(weights, run, tmp_path):
     """The group forgets us, the producer waits; when the broker is back, the service resumes and loses nothing."""
-    from conftest import Stage
-
     if BROKERS_VARIABLE in os.environ:
         pytest.skip("somebody else's broker is not ours to stop")
     packets = list(night(6, 4))
@@ -55,8 +54,6 @@ def test_a_broker_that_hangs(weights, run, tmp_path):
 
 def test_a_broker_that_restarts_empty(weights, run, tmp_path):
     """Topics and group are gone and made again: the same process reads on."""
-    from conftest import Stage
-
     if BROKERS_VARIABLE in os.environ:
         pytest.skip("somebody else's broker is not ours to restart")
     packets = list(night(6, 2))

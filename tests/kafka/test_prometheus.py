@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Stage
 from nights import night
+from stages import Stage
 from test_replicas import BROKEN, newest_of_each, replica_flags, wait_until_classified
 
 from benchmarks.servers import RULES, AbsentError, Prometheus, RedisServer, prometheus
@@ -39,10 +39,11 @@ def watcher(tmp_path: Path) -> Iterator[Prometheus]:
 
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small weights whose card has an unknown score, as that of trained ones has."""
+    """Small weights whose card has an unknown score, and validation scores, as that of trained ones."""
     path = tmp_path_factory.mktemp("weights") / "calibrated"
     network, card = untrained("ztf", "convention", seed=1, frame_limit=9, layers=1, size=16)
-    save(path, network, replace(card, unknown=UnknownScore()))
+    scores = {"validation_scores": {"accuracy": 0.5}}
+    save(path, network, replace(card, unknown=UnknownScore(), provenance=scores))
     return path.with_suffix(".safetensors")
 
 

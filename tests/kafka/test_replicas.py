@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 from confluent_kafka import Consumer, TopicPartition
-from conftest import Process, Stage
 from nights import assert_equal, night, replayed
+from stages import Process, Stage
 
 from benchmarks.servers import RedisServer
 from broker_filter.clients import LIBRARY_LOG
