@@ -2,11 +2,13 @@
 
 import http.client
 import socket
+import time
 
 import pytest
 
+from broker_filter import http as small_server
 from broker_filter.errors import ConfigurationError
-from broker_filter.http import HttpServer, Page
+from broker_filter.http import CONNECTION_LIMIT, REQUEST_LIMIT_BYTES, HttpServer, Page
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_other_paths_are_not_found(server, path):
     assert ask(server, "GET", path)[0] == 404
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "<b>"])
 def test_only_reading_is_possible(server, method):
     """The server changes nothing, so it takes nothing."""
     assert ask(server, method, "/hello")[0] == 501
@@ -58,6 +60,65 @@ def test_rubbish_and_hang_ups_do_not_stop_it(server):
         with socket.create_connection((host, int(port)), timeout=5) as connection:
             connection.sendall(rubbish)
     assert ask(server, "GET", "/hello")[0] == 200
+
+
+def raw(server: HttpServer, *pieces: bytes, wait_s: float = 0.0) -> bytes:
+    """What comes back when these bytes are sent one after the other."""
+    host, port = server.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(wait_s)
+        answer = b""
+        while some := connection.recv(4096):
+            answer += some
+    return answer
+
+
+@pytest.mark.parametrize("start", [b"GET /", b"GET /hello HTTP/1.1\r\nX: "])
+def test_a_request_has_a_largest_size(server, start):
+    """Neither the address nor the headers may go on and on."""
+    assert raw(server, start + b"a" * (REQUEST_LIMIT_BYTES - len(start))).split()[1] in (b"414", b"431")
+
+
+def test_a_request_takes_no_longer_than_its_limit(server, monkeypatch):
+    """A client that sends a byte now and then is left, although each byte comes in time."""
+    monkeypatch.setattr(small_server, "REQUEST_TIMEOUT_S", 0.5)
+    begun_s = time.monotonic()
+    with pytest.raises(OSError):  # reset or broken pipe, as the kernel chooses
+        raw(server, *[b"x"] * 40, wait_s=0.1)
+    assert time.monotonic() - begun_s < 2
+    assert ask(server, "GET", "/hello")[0] == 200
+
+
+def test_connections_are_bounded(server):
+    """More clients than may come at a time are sent away, and the first ones are served nevertheless."""
+    host, port = server.address.removeprefix("http://").split(":")
+    idle = [socket.create_connection((host, int(port)), timeout=5) for _ in range(CONNECTION_LIMIT)]
+    time.sleep(0.3)
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        ask(server, "GET", "/hello")
+    idle[0].sendall(b"GET /hello HTTP/1.0\r\n\r\n")
+    assert idle[0].recv(4096).startswith(b"HTTP/1.0 200")
+    for connection in idle:
+        connection.close()
+    deadline_s = time.monotonic() + 5
+    while time.monotonic() < deadline_s:
+        try:
+            assert ask(server, "GET", "/hello")[0] == 200
+            break
+        except (http.client.RemoteDisconnected, ConnectionResetError):
+            time.sleep(0.05)
+    else:
+        pytest.fail("the server does not recover")
+
+
+def test_a_page_may_do_nothing_in_a_browser(server):
+    """No script, no frame, no request elsewhere, whatever a page were made to say."""
+    headers = ask(server, "GET", "/hello")[2]
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert "script" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_taken_port_is_said_so(server):
