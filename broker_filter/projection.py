@@ -11,6 +11,7 @@ References
 Apache Avro 1.12 specification, "Data Serialization and Deserialization".
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from struct import Struct
@@ -18,18 +19,18 @@ from struct import error as StructError  # noqa: N812 - the module calls it erro
 from typing import Any
 
 from broker_filter.errors import RejectedAlertError, Rejection
+from broker_filter.pattern import FIXED_SIZES, VARINTS, pattern_of
 
 Wanted = Mapping[str, "Wanted | None"]  # field -> what is wanted inside it; None: all of it
 Skip = Callable[[bytes, int], int]
 Read = Callable[[bytes, int], tuple[Any, int]]
 Node = str | list["Node"] | dict[str, Any]
 
-_FIXED_SIZES = {"null": 0, "boolean": 1, "float": 4, "double": 8}
-_VARINTS = ("int", "long")
 _MAX_VARINT_BITS = 64
 _FAR = 1 << 60  # added to a position by a union index that no branch has: the next look beyond the end refuses it
 _TABLE = 256
 _MAX_TABLED_BRANCHES = 64  # union indices that fit in one byte
+_ITEMS_AT_ONCE = 16  # of an array, in one match
 _DOUBLE, _FLOAT = Struct("<d"), Struct("<f")
 
 
@@ -218,9 +219,9 @@ class _Compiler:
                 if node not in self._named:
                     self._named[node] = self.skipper(self._schema.types[node])
                 return self._named[node]
-            if node in _FIXED_SIZES:
-                return _FIXED_SIZES[node]
-            return _skip_varint if node in _VARINTS else _skip_bytes
+            if node in FIXED_SIZES:
+                return FIXED_SIZES[node]
+            return _skip_varint if node in VARINTS else _skip_bytes
         if isinstance(node, list):
             return self._union_skipper(node)
         kind = node["type"]
@@ -253,23 +254,22 @@ class _Compiler:
 
     def _array_skipper(self, items: Node) -> Skip:
         step = self.skipper(items)
-        skip_item = _as_function(step)
         # Items that may have no bytes are never counted one by one: a count costs nothing to write.
-        item_size = step if isinstance(step, int) else None
+        size = step if isinstance(step, int) else None
+        pattern = pattern_of(items, self._schema.resolve)
+        if size is not None:
+            skip_items: Callable[[bytes, int, int], int] = lambda _, at, count: at + count * size  # noqa: E731
+        elif pattern is not None:
+            skip_items = _matched(pattern, _as_function(step))
+        else:
+            skip_items = _one_by_one(_as_function(step))
 
         def skip(datum: bytes, at: int) -> int:
             while True:
                 count, at, end = _block_count(datum, at)
                 if count == 0:
                     return at
-                if end >= 0:
-                    at = end
-                    continue
-                if item_size is not None:
-                    at += count * item_size
-                    continue
-                for _ in range(count):
-                    at = skip_item(datum, at)
+                at = end if end >= 0 else skip_items(datum, at, count)
 
         return skip
 
@@ -384,6 +384,32 @@ def _as_function(step: _Step) -> Skip:
         table = step
         return lambda datum, at: at + table[datum[at]]
     return step
+
+
+def _one_by_one(skip_item: Skip) -> Callable[[bytes, int, int], int]:
+    def skip(datum: bytes, at: int, count: int) -> int:
+        for _ in range(count):
+            at = skip_item(datum, at)
+        return at
+
+    return skip
+
+
+def _matched(pattern: bytes, skip_item: Skip) -> Callable[[bytes, int, int], int]:
+    """Step over items by matching them, many at once while that works; the function takes what does not match."""
+    match_some = re.compile(b"(?>%s){%d}+" % (pattern, _ITEMS_AT_ONCE), re.DOTALL).match
+    match_one = re.compile(pattern, re.DOTALL).match
+
+    def skip(datum: bytes, at: int, count: int) -> int:
+        while count >= _ITEMS_AT_ONCE and (some := match_some(datum, at)) is not None:
+            at = some.end()
+            count -= _ITEMS_AT_ONCE
+        for _ in range(count):
+            one = match_one(datum, at)
+            at = skip_item(datum, at) if one is None else one.end()
+        return at
+
+    return skip
 
 
 def _optional(null_branch: int, step: _Step) -> Skip:
