@@ -17,7 +17,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 # An alert is fresh for seconds, late for minutes, replayed after years: one histogram must show all three.
-AGE_BUCKETS_S = (1, 2, 5, 10, 20, 30, 60, 90, 120, 300, 600, 1800, 3600, 21_600, 86_400, 604_800)
+AGE_BUCKETS_S = (0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 90, 120, 300, 600, 1800, 3600, 21_600, 86_400, 604_800)
 DURATION_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SHARE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
@@ -66,6 +66,12 @@ METRICS = (
         "gauge",
         "Classifier in use, always 1.",
         ("survey", "classifier", "version", "taxonomy", "trained"),
+    ),
+    Metric(
+        "ictc_model_validation_accuracy_ratio",
+        "gauge",
+        "Accuracy on held-out objects in training: the mean confidence that an honest classifier has on such objects.",
+        ("survey",),
     ),
 )
 _KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}

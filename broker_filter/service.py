@@ -154,6 +154,9 @@ def _introduce(card: Card, metrics: Metrics) -> None:
         taxonomy=card.taxonomy_version,
         trained=str(card.trained).lower(),
     )
+    accuracy = card.provenance.get("validation_scores", {}).get("accuracy")
+    if accuracy is not None:
+        metrics.set("ictc_model_validation_accuracy_ratio", accuracy, survey=card.survey)
 
 
 def _introduce_us(settings: Settings) -> list[tuple[str, str]]:

@@ -101,8 +101,8 @@ OPERATORS = Dashboard(
             "Every alert that is read becomes one of these.",
             (
                 ("classified", "sum(ictc:alerts_classified:rate5m)"),
-                ("not classified", "sum(ictc:alerts_not_classified:rate5m) or vector(0)"),
-                ("rejected", "sum(ictc:alerts_rejected:rate5m) or vector(0)"),
+                ("not classified", "sum(ictc:alerts_not_classified:rate5m)"),
+                ("rejected", "sum(ictc:alerts_rejected:rate5m)"),
             ),
             "cps",
             stacked=True,
@@ -129,13 +129,13 @@ OPERATORS = Dashboard(
         Panel(
             "Rejected, by reason",
             "Messages that never became an alert.",
-            one("sum by (reason) (rate(ictc_alerts_rejected_total[5m])) or vector(0)", "{{reason}}"),
+            one("sum by (reason) (rate(ictc_alerts_rejected_total[5m]))", "{{reason}}"),
             "cps",
         ),
         Panel(
             "Not classified, by reason",
             "Good alerts without a classification.",
-            one("sum by (reason) (rate(ictc_alerts_not_classified_total[5m])) or vector(0)", "{{reason}}"),
+            one("sum by (reason) (rate(ictc_alerts_not_classified_total[5m]))", "{{reason}}"),
             "cps",
         ),
         Panel(
@@ -173,22 +173,26 @@ OPERATORS = Dashboard(
             "Objects evicted from a full store a second.",
             one("sum(rate(ictc_series_evicted_total[5m]))", "objects"),
             "cps",
+            width=6,
         ),
         Panel(
             "Memory",
             "Resident memory of a process.",
             one('process_resident_memory_bytes{job=~".*ictc.*"}', "{{instance}}"),
             "bytes",
+            width=6,
         ),
         Panel(
             "Processor",
             "Cores in use.",
             one('rate(process_cpu_seconds_total{job=~".*ictc.*"}[5m])', "{{instance}}"),
+            width=6,
         ),
         Panel(
             "Model versions",
             "Processes that publish, by version of their classifier.",
             one("count by (survey, version) (ictc_model_info)", "{{version}}"),
+            width=6,
         ),
     ),
 )
@@ -200,7 +204,7 @@ SCIENTISTS = Dashboard(
         Panel(
             "Classified",
             "Classifications of the last 24 hours.",
-            one("sum(increase(ictc_alerts_classified_total[1d]))"),
+            one("round(sum(increase(ictc_alerts_classified_total[1d])))"),
             kind="stat",
             width=6,
             height=4,
@@ -208,7 +212,7 @@ SCIENTISTS = Dashboard(
         Panel(
             "Sure early",
             "Sure of a class (probability at least 0.8) from three observations or fewer, last 24 hours.",
-            one("sum(increase(ictc_early_classifications_total[1d]))"),
+            one("round(sum(increase(ictc_early_classifications_total[1d])))"),
             kind="stat",
             width=6,
             height=4,
@@ -242,20 +246,23 @@ SCIENTISTS = Dashboard(
         Panel(
             "Classifications of the night",
             "By most probable class, last 24 hours.",
-            one("sum by (class) (increase(ictc_classifications_total[1d]))", "{{class}}"),
+            one("round(sum by (class) (increase(ictc_classifications_total[1d])))", "{{class}}"),
             kind="bargauge",
             width=12,
         ),
         Panel(
             "Sure early, by class",
             "A second.",
-            one("sum by (class) (rate(ictc_early_classifications_total[15m])) or vector(0)", "{{class}}"),
+            one("sum by (class) (rate(ictc_early_classifications_total[15m]))", "{{class}}"),
             "cps",
         ),
         Panel(
             "Confidence",
-            "Quantiles of the largest probability, last hour.",
+            "Quantiles of the largest probability, last hour, and its mean, which an honest network has at the accuracy "
+            "that it had on held-out objects in training.",
             (
+                ("expected mean", "min(ictc_model_validation_accuracy_ratio)"),
+                ("mean", "max(ictc:confidence:mean1h)"),
                 ("90 %", "histogram_quantile(0.9, sum by (le) (rate(ictc_confidence_bucket[1h])))"),
                 ("50 %", "histogram_quantile(0.5, sum by (le) (rate(ictc_confidence_bucket[1h])))"),
                 ("10 %", "histogram_quantile(0.1, sum by (le) (rate(ictc_confidence_bucket[1h])))"),
@@ -274,13 +281,18 @@ SCIENTISTS = Dashboard(
             signed=True,
         ),
         Panel(
-            "Changed their mind, by time", "A second.", one("sum(rate(ictc_changed_mind_total[15m]))", "objects"), "cps"
+            "Changed their mind, by time",
+            "A second.",
+            one("sum(rate(ictc_changed_mind_total[15m]))", "objects"),
+            "cps",
+            width=12,
         ),
         Panel(
             "Revisions",
             "Published again because an observation came late.",
             one("sum(rate(ictc_revisions_total[15m]))", "revisions"),
             "cps",
+            width=12,
         ),
     ),
 )

@@ -64,11 +64,14 @@ def shared(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def wide(brokers: str, weights: Path) -> Stage:
+def wide(brokers: str, weights: Path) -> Iterator[Stage]:
     """Topics of six partitions."""
     stage = Stage(brokers, f"ictc-wide-{uuid.uuid4().hex[:8]}", weights, WIDE_PARTITIONS)
-    Admin(KafkaSettings(brokers=brokers)).create([stage.alerts, stage.outputs, stage.dead_letters], WIDE_PARTITIONS)
-    return stage
+    admin = Admin(KafkaSettings(brokers=brokers))
+    admin.create([stage.alerts, stage.outputs, stage.dead_letters], WIDE_PARTITIONS)
+    yield stage
+    if BROKERS_VARIABLE in os.environ:
+        admin.delete([stage.alerts, stage.outputs, stage.dead_letters])
 
 
 @pytest.fixture
