@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test lint audit bench clean
 
 install: $(VENV)/.installed
 
@@ -24,6 +24,10 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python deploy/audit.py
+
+audit: install
+	$(BIN)/python deploy/audit.py --strict
 
 bench: install
 	$(BIN)/python -m benchmarks
