@@ -30,6 +30,12 @@ from model.weights import ModelCard, WeightsError
 
 SUPERNOVAE = ("SNIa", "SNOther")
 RESULT = "scores.json"
+LIMITS = (
+    "Trained and calibrated on the data set named here, with classes about balanced: for a survey's own mix of classes "
+    "the probabilities need that prior.",
+    "Scores hold for objects like those of that data set; on real alerts they are lower (docs/results.md).",
+    "Classes that are not listed, such as tidal disruptions, get one of the listed names; see the unknown score.",
+)
 PREDICTIONS = "predictions.npz"
 
 
@@ -68,9 +74,15 @@ def evaluate(
     dataset: Dataset,
     rows: NDArray[np.int64],
     device: torch.device,
-    unknown_rows: NDArray[np.int64] | None = None,
+    unknown: Dataset | None = None,
 ) -> Evaluation:
-    """Score weights on some rows of a data set; the calibration is the card's own."""
+    """Score weights on some rows of a data set; the calibration is the card's own.
+
+    Parameters
+    ----------
+    unknown
+        Objects of classes that the weights were not trained on, if their score is to be measured.
+    """
     network = network.to(device)
     shelf = Shelf(dataset, rows, network.frame_limit, device)
     logits_NK = predict_logits(network, shelf) + np.array(card.logit_offset or 0.0)
@@ -106,9 +118,16 @@ def evaluate(
         table["by_label_mode"] = {
             mode: dataclasses.asdict(score(label_N[at], probability_NK[at], card.classes)) for mode, at in modes.items()
         }
-    if unknown_rows is not None and len(unknown_rows):
-        strange = predict_logits(network, Shelf(dataset, unknown_rows, network.frame_limit, device))
-        table["unknown"] = unknown_scores(energy(logits_NK), energy(strange))
+    if unknown is not None:
+        strange = predict_logits(network, Shelf(unknown, np.arange(len(unknown)), network.frame_limit, device))
+        table["unknown"] = {
+            **unknown_scores(energy(logits_NK), energy(strange)),
+            "auroc_by_class": {
+                name: unknown_scores(energy(logits_NK), energy(strange[unknown.labels == k]))["auroc"]
+                for k, name in enumerate(unknown.classes)
+                if (unknown.labels == k).any()
+            },
+        }
     return Evaluation(card, label_N, probability_NK, histories, table)
 
 
@@ -168,6 +187,20 @@ def write(evaluation: Evaluation, dataset: Dataset, rows: NDArray[np.int64], fol
     write_report(evaluation.card, evaluation.table, evaluation.histories, dataset, rows, folder / "report.html")
 
 
+def with_scores(card: ModelCard, table: dict[str, Any]) -> ModelCard:
+    """The card with what an evaluation found, and what it says nothing of."""
+    kept = ("objects", "accuracy", "macro_f1", "balanced_accuracy", "auc", "log_loss", "ece", "recall")
+    scores = {name: table["scores"][name] for name in kept}
+    found = {**scores, "macro_f1_interval": table["intervals"]["macro_f1"], "data": table["data"]}
+    found["macro_f1_by_night"] = {night: entry["macro_f1"] for night, entry in table["early"]["by_night"].items()}
+    unknown = card.unknown
+    if unknown is not None and "unknown" in table:
+        unknown = dataclasses.replace(unknown, auroc=table["unknown"]["auroc"])
+        found["unknown_auroc_by_class"] = table["unknown"]["auroc_by_class"]
+    provenance = {**card.provenance, "test_scores": found, "limits": list(LIMITS)}
+    return dataclasses.replace(card, unknown=unknown, provenance=provenance)
+
+
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="ictc-evaluate", description=__doc__)
     parser.add_argument("weights", help="path of weights, or a shipped survey: sdss, ztf, lsst")
@@ -176,9 +209,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--split", default="test", help="which split to score (default: test)")
     parser.add_argument("--fold", type=int, help="score this fold instead of a split")
-    parser.add_argument(
-        "--unknown-split", help="objects of classes that the weights do not know, for the unknown score"
-    )
+    parser.add_argument("--unknown", type=Path, help="data set of classes unknown to the weights, for that score")
+    parser.add_argument("--copy-to", type=Path, help="write the weights there, these scores in their card")
+    parser.add_argument("--half", action="store_true", help="of the copy: matrices as float16")
     return parser.parse_args(argv)
 
 
@@ -191,9 +224,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         dataset = Dataset.open(options.data)
         check_fit(card, dataset)
         rows = divide(dataset, options.fold).test if options.fold is not None else split_rows(dataset, options.split)
-        strange = None if options.unknown_split is None else split_rows(dataset, options.unknown_split)
+        strange = None if options.unknown is None else Dataset.open(options.unknown)
         evaluation = evaluate(network, card, dataset, rows, device, strange)
         write(evaluation, dataset, rows, options.out)
+        if options.copy_to is not None:
+            weights.save(options.copy_to, network.cpu(), with_scores(card, evaluation.table), half=options.half)
     except (WeightsError, DatasetError, PartsError, DeviceUnavailableError) as error:
         print(f"ictc-evaluate: {error}", file=sys.stderr)
         return 2

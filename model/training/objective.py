@@ -104,16 +104,21 @@ class Objective(nn.Module):
         return losses.CLASS_LOSSES[stage.loss](logits.float(), label_B, counts_K, **options).mean()
 
     def _over_prefixes(self, frames: Frames, label_B: Tensor, counts_K: Tensor, stage: Stage) -> dict[str, Tensor]:
-        """Every prefix of a series is an example; each object weighs the same, however long."""
+        """Every prefix of a series is an example, and the whole of it counts as much as all the others together.
+
+        Each object weighs the same, however long.
+        """
         prefix_logits = cast(Callable[[Frames], Tensor], self.network.prefix_logits)
         logits_BTK = prefix_logits(frames)
         mask_BT = frames.curve.mask_BT
-        flat = logits_BTK.flatten(0, 1)
         label = label_B[:, None].expand(mask_BT.shape).flatten()
+        of_class = losses.CLASS_LOSSES[stage.loss]
         options = dict(stage.loss_options)
-        loss_BT = losses.CLASS_LOSSES[stage.loss](flat.float(), label, counts_K, **options).reshape(mask_BT.shape)
-        loss = (torch.where(mask_BT, loss_BT, 0.0).sum(1) / mask_BT.sum(1)).mean()
-        return {"class": loss, "loss": loss}
+        loss_BT = of_class(logits_BTK.flatten(0, 1).float(), label, counts_K, **options).reshape(mask_BT.shape)
+        length_B = mask_BT.sum(1)
+        prefixes = (torch.where(mask_BT, loss_BT, 0.0).sum(1) / length_B).mean()
+        whole = loss_BT.gather(1, length_B[:, None] - 1).mean()
+        return {"prefixes": prefixes, "whole": whole, "loss": (prefixes + whole) / 2}
 
     def _pull(self, first: Frames, second: Frames, feature_BF: Tensor, other_BF: Tensor, label_B: Tensor) -> Tensor:
         assert self.projector is not None

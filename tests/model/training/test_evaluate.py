@@ -84,13 +84,18 @@ def test_histories_know_lengths_and_times(toy: Dataset):
 def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
     """``ictc-evaluate`` leaves JSON, text, predictions and one page that needs nothing else."""
     out = tmp_path / "out"
-    arguments = [str(some_weights), "--data", str(toy.folder), "--out", str(out), "--unknown-split", "pretrain"]
+    arguments = [str(some_weights), "--data", str(toy.folder), "--out", str(out), "--unknown", str(toy.folder)]
+    arguments += ["--copy-to", str(tmp_path / "copy"), "--half"]
     assert evaluate.main(arguments) == 0
     assert "macro-F1" in capsys.readouterr().out
     table = json.loads((out / "scores.json").read_text())
     assert table["scores"]["objects"] == 60
     assert {"by_night", "by_day", "area_under_macro_f1"} <= set(table["early"])
-    assert 0.2 < table["unknown"]["auroc"] < 0.8
+    assert 0.4 < table["unknown"]["auroc"] < 0.6
+    before, copied = weights.load_card(some_weights), weights.load_card(tmp_path / "copy")
+    assert copied.provenance["test_scores"]["macro_f1"] == table["scores"]["macro_f1"]
+    assert copied.unknown.auroc == table["unknown"]["auroc"]
+    assert copied.temperature == before.temperature
     with np.load(out / "predictions.npz") as kept:
         found = macro_f1(kept["label"], kept["probability"].argmax(1), 4)
     assert found == pytest.approx(table["scores"]["macro_f1"])
