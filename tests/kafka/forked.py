@@ -1,5 +1,6 @@
 """The service in a process of its own, forked from one that has its libraries loaded: started often, it starts fast."""
 
+import faulthandler
 import multiprocessing
 import os
 import sys
@@ -21,6 +22,7 @@ def _be_the_service(flags: list[str], log: str) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    faulthandler.enable(file)
     os.setpgrp()  # a Ctrl-C of the test run is not for us
     from broker_filter.service import main
 
