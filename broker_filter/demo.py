@@ -3,6 +3,7 @@
 Everything runs on loopback and ends by itself. With ICTC_BROKERS=host:port a real Kafka takes the local broker's place.
 """
 
+import argparse
 import io
 import os
 import signal
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,17 @@ STOP_LIMIT_S = 20.0
 BAR_WIDTH = 20
 
 Packet = tuple[bytes, dict[str, Any]]
+Look = Callable[[str], None]
 
 
-def main(objects: int = OBJECTS, nights: int = NIGHTS) -> int:
-    """Run the demo; 0 when every alert came back classified or with a reason."""
+def main(objects: int = OBJECTS, nights: int = NIGHTS, look: Look | None = None) -> int:
+    """Run the demo; 0 when every alert came back classified or with a reason.
+
+    Parameters
+    ----------
+    look
+        Called with the address of the status page when all is classified, before the service is told to end.
+    """
     console = Console()
     begun_s = time.monotonic()
     try:
@@ -51,7 +59,7 @@ def main(objects: int = OBJECTS, nights: int = NIGHTS) -> int:
             if brokers is None:
                 brokers = stack.enter_context(local_broker()).address
                 console.print(f"A Kafka-protocol broker listens on {brokers}.")
-            good = Demo(console, brokers, stack).run(objects, nights, begun_s + DEMO_LIMIT_S)
+            good = Demo(console, brokers, stack).run(objects, nights, begun_s + DEMO_LIMIT_S, look)
     except (FatalError, RetryableError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -69,7 +77,7 @@ class Demo:
         self._metrics_port = free_port()
         self._truth: dict[int, str] = {}
 
-    def run(self, objects: int, nights: int, deadline_s: float) -> bool:
+    def run(self, objects: int, nights: int, deadline_s: float, look: Look | None = None) -> bool:
         """Publish, classify, show; True when the accounts agree."""
         topics = (self._alerts, self._outputs, self._dead_letters)
         admin = Admin(KafkaSettings(brokers=self._brokers))
@@ -80,6 +88,8 @@ class Demo:
         service = self._stack.enter_context(self._service())
         seen = self._show(published, service, deadline_s)
         exposed = self._read_metrics(published)
+        if look is not None:
+            look(f"http://127.0.0.1:{self._metrics_port}/")
         service.send_signal(signal.SIGTERM)
         code = service.wait(STOP_LIMIT_S)
         return self._conclude(published, seen, exposed, code)
@@ -214,5 +224,20 @@ def _is_trained() -> bool:
         return False
 
 
+def command(arguments: Sequence[str] | None = None) -> int:
+    """``python -m broker_filter.demo [--keep SECONDS]``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m broker_filter.demo", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--keep", type=float, default=0.0, metavar="SECONDS", help="leave the status page up so long")
+    keep_s = parser.parse_args(arguments).keep
+
+    def look(address: str) -> None:
+        Console().print(f"Status page: {address} for {keep_s:.0f} s more.")
+        time.sleep(keep_s)
+
+    return main(look=look if keep_s > 0 else None)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

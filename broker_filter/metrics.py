@@ -131,9 +131,9 @@ class Metrics:
         """The value as it is exposed under the full name (with ``_total``, ``_sum`` ...); 0 where not yet seen."""
         return self.registry.get_sample_value(name, labels) or 0.0
 
-    def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and values of a row of the table, for those that have been seen."""
-        return [(sample.labels, sample.value) for family in self._of_name[name].collect() for sample in family.samples]
+    def samples(self, name: str) -> list[tuple[str, dict[str, str], float]]:
+        """Full names, labels and values of one row of the table, without looking at the others."""
+        return [(s.name, s.labels, s.value) for family in self._of_name[name].collect() for s in family.samples]
 
     def _one(self, name: str, labels: Mapping[str, str]):  # type: ignore[no-untyped-def]
         collector = self._of_name[name]

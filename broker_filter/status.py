@@ -93,7 +93,8 @@ class StatusPage:
         self._drawn = pictures
         per_second = self._recent.per_second()
         rate_path, rate_top = status_view.rate_path(per_second)
-        lag = {labels["partition"]: int(value) for labels, value in self._metrics.samples("ictc_consumer_lag_alerts")}
+        samples = self._metrics.samples
+        lag = {labels["partition"]: int(value) for _, labels, value in samples("ictc_consumer_lag_alerts")}
         return self._template.render(
             program_version=version("ictc"),
             lines=self._lines,
@@ -106,14 +107,14 @@ class StatusPage:
             rate_path=rate_path,
             rate_top=rate_top,
             lag=sum(lag.values()),
-            lag_by_partition=sorted(lag.items(), key=lambda item: -item[1])[:PARTITIONS_SHOWN],
+            lag_by_partition=sorted(lag.items(), key=lambda item: (-item[1], int(item[0])))[:PARTITIONS_SHOWN],
             partitions=len(lag),
-            paused=self._metrics.value("ictc_paused") > 0,
-            retries=self._metrics.value("ictc_batch_retries_total"),
-            series=self._metrics.value("ictc_series_held"),
-            series_bytes=self._metrics.value("ictc_series_bytes"),
+            paused=self._value("ictc_paused") > 0,
+            retries=self._value("ictc_batch_retries", "_total"),
+            series=self._value("ictc_series_held"),
+            series_bytes=self._value("ictc_series_bytes"),
             stages=self._stages(),
-            devices=[labels["device"] for labels, _ in self._metrics.samples("ictc_device_info")],
+            devices=[labels["device"] for _, labels, _ in samples("ictc_device_info")],
             cards=[status_view.card_view(card) for card in self._cards],
             colours=colours,
             objects=[
@@ -131,10 +132,17 @@ class StatusPage:
 
     def _stages(self) -> list[tuple[str, float]]:
         """Mean time of one batch in each room, milliseconds."""
-        means = []
-        for stage in STAGES:
-            count = self._metrics.value("ictc_stage_duration_seconds_count", stage=stage)
-            if count > 0:
-                total_s = self._metrics.value("ictc_stage_duration_seconds_sum", stage=stage)
-                means.append((stage.replace("_", " "), 1000 * total_s / count))
-        return means
+        seen = {
+            (name.rpartition("_")[2], labels["stage"]): value
+            for name, labels, value in self._metrics.samples("ictc_stage_duration_seconds")
+            if name.endswith(("_sum", "_count"))
+        }
+        return [
+            (stage.replace("_", " "), 1000 * seen["sum", stage] / seen["count", stage])
+            for stage in STAGES
+            if seen.get(("count", stage), 0) > 0
+        ]
+
+    def _value(self, name: str, suffix: str = "") -> float:
+        """Of a row without labels."""
+        return next((value for full, _, value in self._metrics.samples(name) if full == name + suffix), 0.0)

@@ -11,7 +11,7 @@ from broker_filter.classifier import Card
 from broker_filter.recent import Shown
 from broker_filter.records import Classification
 
-CHART_WIDTH, CHART_HEIGHT, CHART_MARGIN = 300, 84, 6
+CHART_WIDTH, CHART_HEIGHT, CHART_MARGIN, CHART_LEFT = 300, 84, 6, 14
 RATE_WIDTH, RATE_HEIGHT, RATE_BIN_S = 240, 44, 10
 TEXT_LIMIT = 300  # characters of one value of a model card
 STRANGE_SCORE = 5.0  # robust standard deviations of the unknown score over objects of known classes
@@ -61,7 +61,7 @@ class CardView:
 
     card: Card
     facts: tuple[tuple[str, str], ...]
-    scores: tuple[tuple[str, str], ...]
+    scores: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]  # by the data that they were measured on
 
 
 def object_view(shown: Shown, colours: Mapping[str, str], pictures: Mapping[str, str]) -> ObjectView:
@@ -103,11 +103,12 @@ def card_view(card: Card) -> CardView:
         ("reads", f"{', '.join(card.channels)}; {card.size_px} × {card.size_px} pixels; bands {', '.join(card.bands)}"),
         ("observations", f"at most {card.frame_limit}, in groups of {card.group_size}"),
     ]
-    scores: list[tuple[str, str]] = []
+    scores = []
     for name, value in card.provenance.items():
         if "score" in name and isinstance(value, Mapping):
-            scores += [(_spaced(key), told(score)) for key, score in value.items() if _is_short(score)]
-        else:
+            rows = tuple((_spaced(key), told(score)) for key, score in value.items() if _is_short(score))
+            scores.append((_spaced(name), rows))
+        elif value is not None or name == "commit":
             facts.append((_spaced(name), told(value)))
     return CardView(card, tuple(facts), tuple(scores))
 
@@ -120,7 +121,7 @@ def told(value: Any) -> str:
         case bool() | int() | str():
             text = str(value)
         case float():
-            text = f"{value:.4g}"
+            text = f"{value:.3g}"
         case Mapping():
             short = {key: part for key, part in value.items() if _is_plain(part)}
             text = str(value["name"]) if "name" in value else " · ".join(f"{k} {told(v)}" for k, v in short.items())
@@ -157,8 +158,8 @@ def duration(seconds: float) -> str:
 def _lines(history: Sequence[Classification], names: Sequence[str], colours: Mapping[str, str]) -> tuple[Line, ...]:
     first = history[0].time_mjd
     span = history[-1].time_mjd - first
-    width, height = CHART_WIDTH - 2 * CHART_MARGIN, CHART_HEIGHT - 2 * CHART_MARGIN
-    across = [CHART_MARGIN + width * ((one.time_mjd - first) / span if span > 0 else 0.5) for one in history]
+    width, height = CHART_WIDTH - CHART_LEFT - CHART_MARGIN, CHART_HEIGHT - 2 * CHART_MARGIN
+    across = [CHART_LEFT + width * ((one.time_mjd - first) / span if span > 0 else 0.5) for one in history]
     return tuple(
         Line(
             name,
