@@ -182,7 +182,7 @@ class LmdbSeriesStore:
 
     def _says(self, what: str) -> str:
         limit = f"limit {self._max_bytes} bytes, {self._max_objects} objects"
-        return f"series store {self._folder} {what} ({limit}): raise store.max_bytes or free the disk"
+        return f"series store {self._folder} {what} ({limit}): raise store.byte_limit, or free the disk"
 
     def _write(self, changes: Sequence[Change], protected: set[bytes]) -> None:
         evicted = 0

@@ -36,6 +36,8 @@ NAMESPACE = "ictc1"  # the digit is the version of this layout
 TIMEOUT_S = 5.0  # of one answer; the service tries the batch again
 EVICT_AT_ONCE = 64  # objects
 ORDER_BYTES = 16
+# Answers of a server that somebody is about to mend: its disk is full, its replicas are away, it waits for its primary.
+PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN")
 
 # Keys of an object: :h alert id -> order and head, :p alert id -> scale and pixels, :e rank of a group -> embedding,
 # :m dropped, horizon, bytes.
@@ -129,6 +131,7 @@ return leaving
 """
 )
 
+# A server without memory refuses HINCRBY, but not in a script that has deleted something before.
 _EVICT_LUA = """
 local store, objects, bytes, least = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local evicted = 0
@@ -139,11 +142,12 @@ while true do
   local key = redis.call('ZRANGE', store .. ':silence', 0, 0)[1]
   if not key then return evicted end
   local base = store .. ':' .. key
-  redis.call('HINCRBY', store .. ':totals', 'bytes', -(tonumber(redis.call('HGET', base .. ':m', 'bytes') or 0)))
-  redis.call('HINCRBY', store .. ':totals', 'observations', -redis.call('HLEN', base .. ':h'))
-  redis.call('HINCRBY', store .. ':totals', 'objects', -1)
+  local size, rows = redis.call('HGET', base .. ':m', 'bytes'), redis.call('HLEN', base .. ':h')
   redis.call('DEL', base .. ':h', base .. ':p', base .. ':e', base .. ':m')
   redis.call('ZREM', store .. ':silence', key)
+  redis.call('HINCRBY', store .. ':totals', 'bytes', -tonumber(size or 0))
+  redis.call('HINCRBY', store .. ':totals', 'observations', -rows)
+  redis.call('HINCRBY', store .. ':totals', 'objects', -1)
   evicted = evicted + 1
 end
 """
@@ -205,18 +209,21 @@ class RedisSeriesStore:
                 return ask()
         except exceptions.OutOfMemoryError as error:
             raise FatalError(
-                f"the series store is full ({error}): raise maxmemory or lower store.byte_limit"
+                f"the series store is full ({_told(error)}): raise maxmemory or lower store.byte_limit"
             ) from error
         except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
             raise ConfigurationError(
-                f"the series store refuses us ({error}): check store.url and its rights"
+                f"the series store refuses us ({_told(error)}): check store.url and its rights"
             ) from error
         except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError) as error:
             raise RetryableError(f"the series store does not answer: {error}") from error
         except exceptions.ReadOnlyError as error:
-            raise RetryableError(f"the series store is a replica now, waiting for a primary: {error}") from error
+            raise RetryableError(f"the series store is a replica now, waiting for a primary: {_told(error)}") from error
         except exceptions.RedisError as error:
-            raise FatalError(f"the series store failed: {error}; it must speak Redis 6.2 or later") from error
+            told = _told(error)
+            if told.startswith(PASSING):
+                raise RetryableError(f"the series store takes no writes for now: {told}") from error
+            raise FatalError(f"the series store failed: {told}; it must speak Redis 6.2 or later") from error
 
     def _base(self, key: str) -> str:
         object_prefix(key)  # refuses keys that are too long
@@ -325,3 +332,8 @@ class RedisSeriesStore:
     def close(self) -> None:
         """Close the connections; closing twice does nothing."""
         self._server.close()
+
+
+def _told(error: exceptions.RedisError) -> str:
+    """What the server said, without the bytes that a pipeline sent."""
+    return str(error).rpartition("caused error: ")[2]

@@ -112,6 +112,11 @@ class Process:
     def running(self) -> bool:
         return self._process.is_alive()
 
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
     def wait(self, limit_s: float = DONE_LIMIT_S) -> int:
         """Its exit status; a process that does not end in time fails the test with its log."""
         self._process.join(limit_s)
