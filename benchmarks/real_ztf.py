@@ -39,6 +39,7 @@ LABELS = {"AGN": "AGN", "SNIa": "SNIa", "VS": "Variable", "SNother": "SNOther"}
 CONFIDENCES = ("spec", "catalog")
 DRAWN = "ZTF21abiuvdk"  # SN 2021rhu, type Ia, 34 alerts
 PEAK_MJD = 59_410.0  # of SN 2021rhu in r, within a few days; only a line in the picture
+SIMULATED = ("simulated_single_alerts", "simulated_single_alerts_real_mix")
 SUPERNOVAE = ("SNIa", "SNOther")
 
 
@@ -91,10 +92,11 @@ def scored(label_N: NDArray, p_NK: NDArray, classes: tuple[str, ...]) -> dict[st
     }
 
 
-def simulated_alone(name: str, folder: Path, seed: int = 0) -> dict[str, Any]:
+def simulated_alone(name: str, folder: Path, mix_K: NDArray, seed: int = 0) -> dict[str, dict[str, Any]]:
     """The same weights on simulated test objects of which one alert, drawn at random, is all that is known.
 
-    Most real objects here have one alert: this is what that alone would cost.
+    Most real objects here have one alert: this is what that alone would cost. The second table draws the objects, with
+    replacement, in the class mix of the real ones (``mix_K``, shares).
     """
     network, card = weights.load(name)
     dataset = Dataset.open(folder)
@@ -109,7 +111,12 @@ def simulated_alone(name: str, folder: Path, seed: int = 0) -> dict[str, Any]:
         with torch.inference_mode():
             logits.append(network(keep_frames(frames, keep_BT)))
     p_NK = softmax(torch.cat(logits).numpy(), card.temperature)
-    return scored(shelf.label_N.numpy(), p_NK, card.classes)
+    label_N = shelf.label_N.numpy()
+    drawn = rng.choice(len(label_N), 4 * len(label_N), p=(mix_K / np.bincount(label_N))[label_N] / mix_K.sum())
+    return {
+        "simulated_single_alerts": scored(label_N, p_NK, card.classes),
+        "simulated_single_alerts_real_mix": scored(label_N[drawn], p_NK[drawn], card.classes),
+    }
 
 
 def draw(found: list[dict[str, Any]], classes: tuple[str, ...], path: Path) -> None:
@@ -162,12 +169,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if len(strange):
             table["unknown"]["tidal_disruptions"] = unknown_scores(familiar, strange)
     if options.simulated is not None:
-        table["simulated_single_alerts"] = simulated_alone(options.weights, options.simulated)
+        mix_K = np.bincount(label_N, minlength=len(card.classes)) / len(label_N)
+        table |= simulated_alone(options.weights, options.simulated, mix_K)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "scores.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
     if DRAWN in by_object:
         draw(by_object[DRAWN], card.classes, options.out / "sn2021rhu.png")
-    for what in ("last_alert", "first_alert", "objects_with_several_alerts", "simulated_single_alerts"):
+    for what in ("last_alert", "first_alert", "objects_with_several_alerts", *SIMULATED):
         if what in table:
             line = table[what]
             print(

@@ -1,0 +1,118 @@
+"""What the benchmarks measured in, ``docs/results.md`` out: ``python benchmarks/results/write_page.py``.
+
+Every number of that page is read from a file that a command wrote; the page names the command.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+SURVEYS = ("ztf", "lsst", "sdss")
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
+def shipped_weights() -> str:
+    """The cards of the shipped weights and their scores on simulated test objects."""
+    head = ["survey", "version", "parameters' file", "trained on", "macro-F1", "balanced accuracy", "AUC", "log loss"]
+    head += ["ECE", "night 1", "night 3", "night 8", "unknown AUROC"]
+    rows = []
+    for survey in SURVEYS:
+        card, scores = read(ROOT / "model" / "weights" / f"{survey}.json"), read(HERE / survey / "scores.json")
+        if card is None or scores is None:
+            continue
+        reached, f1 = scores["scores"], scores["intervals"]["macro_f1"]
+        nights = {night: entry["macro_f1"] for night, entry in scores["early"]["by_night"].items()}
+        kilobytes = (ROOT / "model" / "weights" / f"{survey}.safetensors").stat().st_size / 1000
+        rows.append(
+            [survey, card["version"], f"{kilobytes:.0f} kB", str(card["provenance"]["trained_on"]),
+             f"{f1['value']:.3f} [{f1['low']:.3f}, {f1['high']:.3f}]", f"{reached['balanced_accuracy']:.3f}",
+             f"{reached['auc']:.3f}", f"{reached['log_loss']:.3f}", f"{reached['ece']:.3f}",
+             *[f"{nights[night]:.3f}" for night in ("1", "3", "8")],
+             f"{scores['unknown']['auroc']:.3f}" if "unknown" in scores else "–"]
+        )  # fmt: skip
+    return table([head, *rows])
+
+
+def early() -> str:
+    head = ["survey", "area under F1, 0–30 d", "days to 90 %", "confident (p ≥ 0.8)", "after, median d", "right then"]
+    head += ["flips/object", "harmonic mean", "pre-peak SN Ia purity", "false SNe per 1,000"]
+    rows = []
+    for survey in SURVEYS:
+        scores = read(HERE / survey / "scores.json")
+        if scores is None:
+            continue
+        sure, curve = scores["confidence"], scores["early"]
+        rows.append(
+            [survey, f"{curve['area_under_macro_f1']:.3f}", f"{curve['days_to_90_percent']}",
+             f"{sure['confident_share']:.0%}", f"{sure['median_days']:.1f}", f"{sure['accuracy_when_confident']:.0%}",
+             f"{sure['flips_per_object']:.2f}", f"{sure['harmonic_mean']:.3f}",
+             f"{scores['before_peak_purity_snia']:.2f}", f"{scores['false_alarms_per_1000']:.0f}"]
+        )  # fmt: skip
+    return table([head, *rows])
+
+
+def unknown() -> str:
+    found = {survey: read(HERE / survey / "scores.json") for survey in SURVEYS}
+    found = {survey: scores["unknown"]["auroc_by_class"] for survey, scores in found.items() if scores}
+    kinds = sorted({kind for scores in found.values() for kind in scores})
+    rows = [[survey, *[f"{scores[kind]:.2f}" if kind in scores else "–" for kind in kinds]]
+            for survey, scores in found.items()]  # fmt: skip
+    return table([["survey", *kinds], *rows])
+
+
+def real() -> str:
+    scores = read(HERE / "real_ztf" / "scores.json")
+    if scores is None:
+        return "Not measured: no real alerts at hand.\n"
+    names = {
+        "last_alert": "real, last alert of each object",
+        "first_alert": "real, first alert",
+        "objects_with_several_alerts": "real, objects with several alerts",
+        "simulated_single_alerts": "simulated, one alert at random",
+        "simulated_single_alerts_real_mix": "the same, in the class mix of the real ones",
+    }
+    head = ["", "objects", "macro-F1", "balanced accuracy", "AUC", "SN against rest", "AGN", "SNIa", "Variable"]
+    rows = [[*head, "SNOther"]]
+    for key, name in names.items():
+        if key not in scores:
+            continue
+        line = scores[key]
+        f1 = line["macro_f1_interval"]
+        rows.append(
+            [name, str(line["objects"]), f"{f1['value']:.3f} [{f1['low']:.3f}, {f1['high']:.3f}]",
+             f"{line['balanced_accuracy']:.3f}", f"{line['auc']:.3f}", f"{line['supernova_auroc']:.3f}",
+             *[f"{v['value']:.2f} [{v['low']:.2f}, {v['high']:.2f}]" for v in line["recall_interval"].values()]]
+        )  # fmt: skip
+    return table(rows)
+
+
+def table(rows: list[list[str]]) -> str:
+    rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def main() -> int:
+    compared = HERE / "table" / "table.md"
+    page = (HERE / "page.md").read_text("utf-8")
+    parts = {
+        "SHIPPED": shipped_weights(),
+        "EARLY": early(),
+        "UNKNOWN": unknown(),
+        "REAL": real(),
+        "COMPARISON": compared.read_text("utf-8") if compared.is_file() else "Not run yet.\n",
+    }
+    for name, text in parts.items():
+        page = page.replace(f"@{name}@\n", text)
+    (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "docs" / "results.md").write_text(page, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
