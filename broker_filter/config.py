@@ -42,7 +42,7 @@ ENVIRONMENT_PREFIX = "ICTC_"
 MASK = "**********"
 _SEPARATOR = re.compile(r"[,\s]+(?![^{]*\})")  # but the comma in ^x{1,2}$
 LibrdkafkaValue = str | int | float | bool
-_SECRET_KEY = re.compile(r"password|secret|token|oauthbearer\.config|\.pem$|jaas", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"password|passphrase|secret|token|oauthbearer\.config|\.pem$|jaas", re.IGNORECASE)
 
 # Keys that the service sets itself, with the setting to use instead: another value would break what it promises.
 OWN_KEYS = {

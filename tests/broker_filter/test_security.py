@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from broker_filter.clients import LIBRARY_LOG, common_configuration, consumer_configuration, producer_configuration
-from broker_filter.config import KafkaSettings, load
+from broker_filter.config import MASK, KafkaSettings, Settings, load, masked
 from broker_filter.consumer import AlertConsumer
 from broker_filter.errors import ConfigurationError
 from broker_filter.service import main
@@ -174,6 +174,21 @@ def test_oauthbearer_fetches_its_token():
     assert base64.b64decode(authorization.removeprefix("Basic ")) == b"ictc:oidc-s3cret"
     assert urllib.parse.parse_qs(body)["grant_type"] == ["client_credentials"]
     assert "s3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem"),
+        *("sasl.oauthbearer.config", "sasl.oauthbearer.client.secret"),
+        *("sasl.oauthbearer.assertion.private.key.passphrase", "sasl.oauthbearer.assertion.private.key.pem"),
+    ],
+)
+def test_every_secret_of_librdkafka_is_known(key):
+    """Whichever of its keys holds a secret, the value is masked where settings are shown."""
+    settings = Settings.model_construct(kafka=KafkaSettings.model_construct(client={key: "x-s3cret"}))
+    assert "s3cret" not in repr(settings.kafka)
+    assert masked(settings)["kafka"]["client"] == {key: MASK}
 
 
 SECRETS = {

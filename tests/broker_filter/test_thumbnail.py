@@ -6,6 +6,7 @@ import numpy as np
 import packets
 from PIL import Image
 
+from broker_filter.alert import read_alerts
 from broker_filter.records import Message, Origin
 from broker_filter.schema import Schemas
 from broker_filter.thumbnail import NOT_OBSERVED, SIDE_LIMIT_PX, draw, pictures
@@ -56,6 +57,15 @@ def test_the_stamps_of_the_alert_that_is_asked_for():
         ("science", "template", "difference"), (63, 63)
     )
     assert pictures(packet, 18, Schemas()) == {}
+
+
+def test_lsst_stamps_are_drawn_too():
+    """Uncompressed stamps of another size, behind a schema id."""
+    lsst = message(packets.lsst_packet())
+    (alert,) = read_alerts(lsst, Schemas())
+    drawn = pictures(lsst, alert.alert_id, Schemas())
+    assert {read(png).size for png in drawn.values()} == {(packets.LSST_SIDE, packets.LSST_SIDE)}
+    assert len(drawn) == 3
 
 
 def test_what_is_wrong_with_a_stamp_leaves_it_out():
