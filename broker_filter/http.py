@@ -5,6 +5,7 @@ Only GET and HEAD; a page is a function without arguments.
 
 import io
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,12 +16,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from broker_filter.errors import ConfigurationError
+from broker_filter.logs import logger
 
 REQUEST_TIMEOUT_S = 10.0  # for all of a request: a client that sends a byte now and then holds no thread for ever
 REQUEST_LIMIT_BYTES = 16 * 1024  # request line and headers together
 CONNECTION_LIMIT = 32  # at a time; one more is closed, and comes again
 # What a page may do in a browser: nothing but look as it looks.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+log = logger("http")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,10 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is not news."""
+        """A client that hangs up is not news; a page that cannot be made is."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            log.error("a page failed", exc_info=error)
 
 
 class _TooLargeError(OSError):
