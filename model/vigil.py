@@ -35,7 +35,7 @@ NOISE_UNIT_NJY = 300.0  # a typical pixel noise: the zero point of the logarithm
 SHORTEST_PERIOD_D, LONGEST_PERIOD_D = 2.0, 2_000.0  # of the sines that modulate tokens
 LAG_STEP = 0.8  # in ln(1 + days): 10 lags reach 1,300 days
 FRAME_SCALARS = len(BANDS)  # and one noise level per channel
-FLUX_FEATURES = 7
+FLUX_FEATURES, BASELINE_FEATURES = 7, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class VigilConfig:
     times: bool = True
     causal: bool = True
     mask_padding: bool = True
+    baseline: bool = False  # also read fluxes above the faintest so far: for direct images, whose fluxes hold the host
 
     def __post_init__(self) -> None:
         if self.token_width % self.heads:
@@ -201,7 +202,8 @@ class SeriesEncoder(nn.Module):
         self.config = config
         width = config.token_width
         self.from_embedding = nn.Linear(config.embedding_width, width)
-        self.from_flux = nn.Sequential(nn.Linear(FLUX_FEATURES + len(BANDS), width), nn.GELU(), nn.Linear(width, width))
+        flux_width = FLUX_FEATURES + config.baseline * BASELINE_FEATURES + len(BANDS)
+        self.from_flux = nn.Sequential(nn.Linear(flux_width, width), nn.GELU(), nn.Linear(width, width))
         self.modulation = nn.Linear(2 * config.periods + 2, 2 * width)
         self.layers = nn.ModuleList([Layer(config) for _ in range(config.layers + 1)])  # the last one pools
         self.lag_bias = nn.Linear(config.lags, (config.layers + 1) * config.heads, bias=False)
@@ -232,7 +234,8 @@ class SeriesEncoder(nn.Module):
         tokens_BTE = self.from_embedding(embeddings_BTD)
         if self.config.photometry:
             band = functional.one_hot(curve.band_BT, len(BANDS)).to(tokens_BTE.dtype)
-            tokens_BTE = tokens_BTE + self.from_flux(torch.cat([flux_features(curve), band], -1))
+            above = [baseline_features(curve)] if self.config.baseline else []
+            tokens_BTE = tokens_BTE + self.from_flux(torch.cat([flux_features(curve), *above, band], -1))
         index_T = torch.arange(curve.band_BT.shape[1], device=curve.band_BT.device)
         count_BT1 = torch.log1p(index_T).expand(curve.band_BT.shape).unsqueeze(-1)
         time_BT = curve.time_BT if self.config.times else torch.zeros_like(curve.time_BT)
@@ -289,6 +292,24 @@ def visible(mask_BT: Tensor, causal: bool, mask_padding: bool) -> Tensor:
     earlier_TT = index_T[:, None] >= index_T[None, :] if causal else torch.ones_like(itself_TT)
     seen_B1T = mask_BT[:, None, :] if mask_padding else torch.ones_like(mask_BT)[:, None, :]
     return (earlier_TT & seen_B1T) | itself_TT
+
+
+def baseline_features(curve: LightCurve) -> Tensor:
+    """Flux above the faintest of the band so far, in three measures; nothing later is read: [B, T, 3]."""
+    known_BT = curve.mask_BT & (curve.flux_error_BT > 0)
+    index_T = torch.arange(known_BT.shape[1], device=known_BT.device)
+    until_BTT = (index_T[:, None] >= index_T[None, :]) & (curve.band_BT[:, :, None] == curve.band_BT[:, None, :])
+    until_BTT = until_BTT & known_BT[:, None, :]
+    faintest_BT = curve.flux_BT[:, None, :].masked_fill(~until_BTT, math.inf).amin(-1)
+    above_BT = torch.where(known_BT, curve.flux_BT - faintest_BT, 0.0)
+    error_BT = torch.where(known_BT, curve.flux_error_BT, 1.0)
+    highest_BT = above_BT[:, None, :].masked_fill(~until_BTT, 0.0).amax(-1)
+    features = [
+        torch.asinh(above_BT / FLUX_UNIT_NJY) / 3,
+        torch.asinh(above_BT / error_BT) / 3,
+        above_BT / highest_BT.clamp(min=1e-6),
+    ]
+    return torch.stack(features, -1)
 
 
 def flux_features(curve: LightCurve) -> Tensor:

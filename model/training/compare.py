@@ -140,7 +140,7 @@ def train_one(
         "temperature": temperature,
         "authors_habit_macro_f1": max(entry["test_macro_f1"] for entry in history),
     }
-    if run.system not in WITHOUT_CURVE and recipe.form in ("series", "above_faintest"):
+    if run.system not in WITHOUT_CURVE and not recipe.form.endswith("_stack"):
         told["macro_f1_by_night"] = night_curve(network, dataset, test)
     return told, probability_NK
 

@@ -46,7 +46,7 @@ class Facts:
 
 
 def measure(dataset: Dataset, rows: NDArray[np.int64], form: str = "series") -> Facts:
-    """What the training rows are like, their photometry in the form in which it will be shown.
+    """What the training rows are like, in the form in which they will be shown.
 
     Mean and standard deviation are those of all pixels of a band and channel, after cutting off what lies more than
     ``CLIP_SIGMA`` robust deviations from the median; a band that does not occur takes the mean of those that do.
@@ -57,7 +57,7 @@ def measure(dataset: Dataset, rows: NDArray[np.int64], form: str = "series") -> 
     seen: set[int] = set()
     chosen = set(rows[:: max(1, len(rows) // SAMPLE)].tolist())
     for row in rows:
-        series = dataset.series(int(row))
+        series = FORMS[form](dataset.series(int(row)))
         longest = max(longest, len(series))
         seen.update(series.band_T.tolist())
         if int(row) not in chosen:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model.series import Series, compact
 
+SOFTENING_NJY = 300.0  # about the noise of a pixel of SDSS
 FAINTEST_PERCENT = 20.0  # of the frames of a band: what is taken for the light that never varies
 
 
@@ -45,6 +46,13 @@ def above_faintest(series: Series) -> Series:
     return replace(series, flux_T=flux_T)
 
 
+def compressed(series: Series) -> Series:
+    """Pixels as asinh(flux density / ``SOFTENING_NJY``): bright hosts no longer rule batch statistics."""
+    nanojansky = series.pixels_TCHW.astype(np.float32) * series.scale_TC[..., None, None]
+    pixels_TCHW = np.arcsinh(nanojansky / SOFTENING_NJY).astype(np.float16)
+    return replace(series, pixels_TCHW=pixels_TCHW, scale_TC=np.ones_like(series.scale_TC))
+
+
 def as_it_is(series: Series) -> Series:
     return series
 
@@ -52,6 +60,7 @@ def as_it_is(series: Series) -> Series:
 FORMS: dict[str, Callable[[Series], Series]] = {
     "series": as_it_is,
     "above_faintest": above_faintest,
+    "compressed": compressed,
     "mean_stack": partial(stacked, combine=np.nanmean),
     "median_stack": partial(stacked, combine=np.nanmedian),
 }

@@ -1,5 +1,7 @@
 """How training divides a data set, serves batches of it and disturbs them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from model.training.augment import Augmentation
 from model.training.facts import measure
 from model.training.parts import PartsError, divide
 from model.training.shelf import Shelf, batch_order
+from model.vigil import baseline_features
 
 CPU = torch.device("cpu")
 
@@ -145,3 +148,13 @@ def test_facts_measure_the_noise_of_the_sky(toy: Dataset):
     assert facts.frame_limit == 9
     assert facts.sigma_njy[2][0] == pytest.approx(NOISE_NJY, rel=0.5)
     assert facts.sigma_njy[5][0] == pytest.approx(np.mean([facts.sigma_njy[b][0] for b in (1, 2, 3)]))
+
+
+def test_light_above_the_faintest_so_far_looks_back_only():
+    """Baseline features of a prefix are those of the whole series, cut; a constant in a band changes nothing."""
+    series = toy_series(1, np.random.default_rng(3))
+    whole = baseline_features(collate([series]).curve)
+    torch.testing.assert_close(baseline_features(collate([series[:4]]).curve), whole[:, :4])
+    brighter = dataclasses.replace(series, flux_T=series.flux_T + 1024 * (series.band_T == 1))
+    torch.testing.assert_close(baseline_features(collate([brighter]).curve), whole, rtol=1e-3, atol=1e-3)
+    assert ((whole[..., 2] >= 0) & (whole[..., 2] <= 1)).all()
