@@ -1,15 +1,19 @@
 """Work for several processes in, results in the order of the work out; knows not what is worked on.
 
-Bounded: only a few chunks are under way or waiting, however long the list and however slow the reader.
+Bounded: only a few chunks are under way or waiting, however long the list and however slow the reader. Each item is
+worked on by one thread: workers share the cores among themselves, and a matrix product shared by two threads differs in
+its last bits from that of one, so that results would depend on the number of workers.
 """
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import cache
 from itertools import islice
 from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
 
 CHUNK = 8  # items per task: starting one costs less than drawing one object
 CHUNKS_AHEAD = 4  # per worker, waiting to be read
@@ -24,10 +28,10 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], workers: int
     ``work`` and the items must pickle.
     """
     if workers <= 1 or len(items) <= CHUNK:
-        yield from map(work, items)
+        for item in items:
+            yield _work_alone(work, item)
         return
     chunks = (items[i : i + CHUNK] for i in range(0, len(items), CHUNK))
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores among themselves
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         waiting: deque[Future[list[Result]]] = deque(
@@ -44,4 +48,15 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], workers: int
 
 
 def _work_chunk(work: Callable[[Item], Result], chunk: Sequence[Item]) -> list[Result]:
-    return [work(item) for item in chunk]
+    return [_work_alone(work, item) for item in chunk]
+
+
+def _work_alone(work: Callable[[Item], Result], item: Item) -> Result:
+    with _thread_pools().limit(limits=1):
+        return work(item)
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """The numerical libraries of this process; looking for them takes milliseconds, so it is done once."""
+    return ThreadpoolController()

@@ -81,7 +81,7 @@ def test_accounts_and_lines(night: Path, tmp_path: Path) -> None:
     assert [line["alertId"] for line in lines] == list(range(1, 13))
     assert [line["nObservations"] for line in lines] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
     assert all(sum(line["probabilities"].values()) == pytest.approx(1) for line in lines)
-    assert all(line["classifierVersion"].startswith("untrained") for line in lines)
+    assert all(line["classifierVersion"].startswith(("ztf-", "untrained-ztf-")) for line in lines)
 
 
 def test_rejects_can_be_replayed(night: Path, tmp_path: Path) -> None:
