@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from broker_filter.errors import NotClassified, Rejection
 from broker_filter.metrics import EARLY_OBSERVATIONS, EARLY_PROBABILITY, Metrics
@@ -62,11 +62,11 @@ class Books:
     def total(self) -> Accounts:
         """All partitions together."""
         with self._lock:
-            return _sum(list(self._of.values()))
+            return _sum(self._of.values())
 
     def _add(self, partition: Partition, new: Accounts) -> None:
         with self._lock:
-            self._of[partition] = _sum([self._of.get(partition, Accounts()), new])
+            self._of.setdefault(partition, Accounts()).add(new)
         number = str(partition.number)
         self._metrics.count("ictc_alerts_read", new.read, partition=number)
         self._metrics.count("ictc_alerts_classified", new.classified, partition=number)
@@ -109,17 +109,8 @@ def as_facts(accounts: Accounts) -> dict[str, object]:
     }
 
 
-def _sum(parts: list[Accounts]) -> Accounts:
+def _sum(parts: Iterable[Accounts]) -> Accounts:
     total = Accounts()
     for part in parts:
-        total.read += part.read
-        total.classified += part.classified
-        total.revisions += part.revisions
-        _raise(total.not_classified, part.not_classified)
-        _raise(total.rejected, part.rejected)
+        total.add(part)
     return total
-
-
-def _raise(total: dict[str, int], part: Mapping[str, int]) -> None:
-    for reason, count in part.items():
-        total[reason] = total.get(reason, 0) + count
