@@ -70,9 +70,7 @@ def _topics(settings: Settings) -> str:
         raise ConfigurationError("kafka.topics names no topic to read")
     topics.refuse_loops(settings)
     cluster = topics.Admin(settings.kafka).cluster()
-    missing = [topic for topic in topics.output_topics(settings) if topic not in cluster.partitions]
-    if missing and not settings.output.create_topics:
-        raise ConfigurationError(f"no topic {', '.join(missing)}: create it, or set output.create_topics")
+    missing = topics.missing_outputs(settings, cluster)
     found = cluster.matching(settings.kafka.topics)
     read = ", ".join(f"{topic} ({count} partitions)" for topic, count in found.items()) or "nothing yet to read"
     written = ", ".join(

@@ -24,6 +24,19 @@ HOPELESS = frozenset(
         KafkaError._FATAL,
     }
 )
+_CREDENTIALS = "check kafka.username, kafka.password, and sasl.mechanism and security.protocol in kafka.client"
+REMEDIES = {
+    KafkaError._AUTHENTICATION: _CREDENTIALS,
+    KafkaError.SASL_AUTHENTICATION_FAILED: _CREDENTIALS,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: _CREDENTIALS,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "give this user the right to read kafka.topics and to write output.topic "
+    "and dead_letter.topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "give this user the right to kafka.group, or choose another group; some "
+    "surveys ask that it starts with the user's name",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give this user the right IdempotentWrite on the cluster",
+    KafkaError.INVALID_GROUP_ID: "choose another kafka.group",
+    KafkaError.FENCED_INSTANCE_ID: "another process has the same kafka.instance_id: give each process its own",
+}
 
 
 class _LibraryLog:
@@ -79,11 +92,18 @@ def producer_configuration(settings: KafkaSettings, delivery_timeout_s: float) -
     }
 
 
+def explained(error: KafkaError) -> str:
+    """What the broker or librdkafka said, and what to do about it where that is known."""
+    fenced = error.code() == KafkaError._FATAL and "group.instance.id" in error.str()  # the code within is not told
+    remedy = REMEDIES.get(KafkaError.FENCED_INSTANCE_ID if fenced else error.code())
+    return f"{error.str()} ({error.name()})" + (f": {remedy}" if remedy else "")
+
+
 def translated(error: KafkaError, doing: str) -> RetryableError | FatalError:
     """Our error for theirs: stop where only the operator can help, try again otherwise."""
     if error.code() in HOPELESS or error.fatal():
-        return FatalError(f"{doing}: {error.str()} ({error.name()})")
-    return RetryableError(f"{doing}: {error.str()} ({error.name()})")
+        return FatalError(f"{doing}: {explained(error)}")
+    return RetryableError(f"{doing}: {explained(error)}")
 
 
 def refused_configuration(error: KafkaException | TypeError | ValueError, client: str) -> ConfigurationError:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from broker_filter.clients import HOPELESS, LIBRARY_LOG, Configuration, refused_configuration
+from broker_filter.clients import HOPELESS, LIBRARY_LOG, Configuration, explained, refused_configuration
 from broker_filter.errors import FatalError
 from broker_filter.logs import facts, logger
 from broker_filter.offsets import Offsets, Partition, Ticket
@@ -158,7 +158,8 @@ class AlertConsumer:
         if error.code() == KafkaError._PARTITION_EOF:
             self._ends[partition] = raw.offset() or 0
         elif error.fatal() or error.code() in HOPELESS:
-            self._fatal = FatalError(f"cannot read {partition.topic}: {error.str()} ({error.name()})")
+            what = f"cannot read {partition.topic}" if partition.topic else "the broker refuses us"
+            self._fatal = self._fatal or FatalError(f"{what}: {explained(error)}")
         elif error.code() in EXPIRED:
             self._tell_once(f"topic {partition.topic} is not there (any more); the others go on")
         else:
@@ -218,7 +219,7 @@ class AlertConsumer:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal() or (error.code() in HOPELESS and not self._ever_assigned):
-            self._fatal = FatalError(f"the broker refuses us: {error.str()} ({error.name()})")
+            self._fatal = FatalError(f"the broker refuses us: {explained(error)}")
         else:
             log.warning("consumer: %s", error.str(), extra=facts(code=error.name()))
 

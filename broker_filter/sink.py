@@ -13,7 +13,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from broker_filter.clients import HOPELESS, LIBRARY_LOG, Configuration, refused_configuration
+from broker_filter.clients import HOPELESS, LIBRARY_LOG, Configuration, explained, refused_configuration
 from broker_filter.errors import FatalError, RetryableError
 from broker_filter.logs import facts, logger
 from broker_filter.outcome import Outcome
@@ -152,7 +152,7 @@ class Sink:
         if first.code() == KafkaError.MSG_SIZE_TOO_LARGE or (
             first.code() in HOPELESS - {KafkaError._FATAL} and not first.fatal()
         ):
-            raise FatalError(f"cannot publish to {record.topic}: {first.str()} ({first.name()})")
+            raise FatalError(f"cannot publish to {record.topic}: {explained(first)}")
         raise RetryableError(f"{len(errors)} records for {record.topic} not delivered: {first.str()} ({first.name()})")
 
     def _replace_producer(self) -> None:

@@ -2,12 +2,19 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
 
-from broker_filter.clients import HOPELESS, LIBRARY_LOG, common_configuration, refused_configuration, translated
+from broker_filter.clients import (
+    HOPELESS,
+    LIBRARY_LOG,
+    common_configuration,
+    explained,
+    refused_configuration,
+    translated,
+)
 from broker_filter.config import KafkaSettings, Settings
 from broker_filter.errors import ConfigurationError
 from broker_filter.logs import facts, logger
@@ -22,6 +29,7 @@ class Cluster:
 
     brokers: int
     partitions: dict[str, int]  # topic -> number of partitions
+    refused: dict[str, KafkaError] = field(default_factory=dict)  # topics that we may not see, and why
 
     def matching(self, patterns: Iterable[str]) -> dict[str, int]:
         """The topics that these names and regular expressions choose."""
@@ -68,6 +76,7 @@ class Admin:
         return Cluster(
             len(told.brokers),
             {name: len(topic.partitions) for name, topic in told.topics.items() if topic.error is None},
+            {n: t.error for n, t in told.topics.items() if t.error is not None and t.error.code() in HOPELESS},
         )
 
     def create(self, topics: Iterable[str], partitions: int) -> None:
@@ -114,18 +123,33 @@ def ensure_outputs(settings: Settings) -> Cluster:
     refuse_loops(settings)
     admin = Admin(settings.kafka)
     cluster = admin.cluster()
-    missing = [topic for topic in output_topics(settings) if topic not in cluster.partitions]
-    if missing and not settings.output.create_topics:
-        raise ConfigurationError(
-            f"Kafka at {settings.kafka.brokers} has no topic {' and no '.join(missing)}: create it, name another by "
-            "output.topic (dead_letter.topic), or let the service do so by output.create_topics"
-        )
+    missing = missing_outputs(settings, cluster)
     if missing:
         admin.create(missing, settings.output.partitions)
     for topic in settings.kafka.topics:
         if not cluster.matching([topic]):
             log.warning("no topic to read yet", extra=facts(topic=topic))
     return cluster
+
+
+def missing_outputs(settings: Settings, cluster: Cluster) -> list[str]:
+    """Topics that we write to and that are to be made.
+
+    Raises
+    ------
+    ConfigurationError
+        We may not see one of them, or may not make those that are missing.
+    """
+    for topic in (*output_topics(settings), *settings.kafka.topics):
+        if topic in cluster.refused:
+            raise ConfigurationError(f"Kafka refuses us topic {topic}: {explained(cluster.refused[topic])}")
+    missing = [topic for topic in output_topics(settings) if topic not in cluster.partitions]
+    if missing and not settings.output.create_topics:
+        raise ConfigurationError(
+            f"Kafka at {settings.kafka.brokers} has no topic {' and no '.join(missing)} that we may see: create it, "
+            "name another by output.topic (dead_letter.topic), or let the service do so by output.create_topics"
+        )
+    return missing
 
 
 def refuse_loops(settings: Settings) -> None:

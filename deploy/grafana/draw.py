@@ -207,7 +207,7 @@ class Page:
             axes.axhline(alarm, color=BAD, linewidth=0.8, linestyle=(0, (4, 3)))
         minutes = (self._span.end_s - self._span.start_s) / 60
         axes.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%H:%M" if minutes > 6 else "%H:%M:%S"))
-        axes.xaxis.set_major_locator(matplotlib.dates.AutoDateLocator(minticks=3, maxticks=6))
+        axes.xaxis.set_major_locator(matplotlib.dates.AutoDateLocator(minticks=4, maxticks=8))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, unit)))
         axes.tick_params(colors=FAINT, labelsize=7, length=0)
