@@ -119,6 +119,17 @@ def simulated_alone(name: str, folder: Path, mix_K: NDArray, seed: int = 0) -> d
     }
 
 
+def brightest(manifest: Path, folder: Path) -> dict[str, float]:
+    """AB magnitudes: the brightest alert of the drawn object, and the brightest frame of any simulated supernova."""
+    with manifest.open(newline="") as file:
+        real = min(float(row["magpsf"]) for row in csv.DictReader(file) if row["objectId"] == DRAWN)
+    dataset = Dataset.open(folder)
+    kinds = [dataset.classes.index(name) for name in SUPERNOVAE]
+    rows = np.flatnonzero(np.isin(dataset.labels, kinds))
+    largest = max(float(np.nanmax(dataset.series(int(row)).flux_T)) for row in rows)
+    return {DRAWN: real, "simulated": 31.4 - 2.5 * float(np.log10(largest)), "simulated_supernovae": len(rows)}
+
+
 def draw(found: list[dict[str, Any]], classes: tuple[str, ...], path: Path) -> None:
     """The probability history of one object."""
     time_T = np.array([record["mjd"] for record in found])
@@ -170,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             table["unknown"]["tidal_disruptions"] = unknown_scores(familiar, strange)
     if options.simulated is not None:
         mix_K = np.bincount(label_N, minlength=len(card.classes)) / len(label_N)
+        table["brightest_mag"] = brightest(data / "alerts" / "manifest_ztf.csv", options.simulated)
         table |= simulated_alone(options.weights, options.simulated, mix_K)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "scores.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")

@@ -48,7 +48,7 @@ SYSTEMS = (
     "mean-stack-mini",
     "lstm",
     "supernnova",
-    "supernnova-bayesian",
+    "supernnova-bayesian-mini",
     "scone",
     "sits-bert",
     "cnn-lstm-mini",

@@ -104,7 +104,9 @@ class Training:
 
     def __post_init__(self) -> None:
         torch.manual_seed(seed_of(self.seed))
-        self.objective = Objective(self.network, self.recipe.ict, self.recipe.prefix, self.classes).to(self.device)
+        recipe = self.recipe
+        self.objective = Objective(self.network, recipe.ict, recipe.prefix, self.classes, recipe.divergence_weight)
+        self.objective.to(self.device)
         if self.recipe.average_momentum is not None:
             self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.runner = wrapped(self.objective, self.device, self.crew)

@@ -43,11 +43,14 @@ class Objective(nn.Module):
         Where ``prefix`` is "all" it must also offer ``prefix_logits(frames)`` [B, T, K].
     """
 
-    def __init__(self, network: GroupedNetwork, ict: Ict, prefix: str, classes: int) -> None:
+    def __init__(
+        self, network: GroupedNetwork, ict: Ict, prefix: str, classes: int, divergence_weight: float = 1.0
+    ) -> None:
         super().__init__()
         self.network = network
         self.ict = ict
         self.prefix = prefix
+        self.divergence_weight = divergence_weight
         self.projector: nn.Linear | None = None
         self.predictor: nn.Module | None = None
         self.target: Target | None = None
@@ -92,7 +95,7 @@ class Objective(nn.Module):
         parts["loss"] = parts["class"] + self.ict.weight * parts.get("pull", torch.zeros_like(parts["class"]))
         extra = getattr(self.network, "extra_loss", lambda: None)()
         if extra is not None:  # a Bayesian network's divergence from its prior, shared out over the objects
-            parts["loss"] = parts["loss"] + extra / counts_K.sum()
+            parts["loss"] = parts["loss"] + self.divergence_weight * extra / counts_K.sum()
         return parts
 
     def _class_loss(

@@ -63,6 +63,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     ict: Ict = Ict()
     augmentation: Augmentation = Augmentation()  # noqa: RUF009  frozen
+    divergence_weight: float = 1.0  # of a Bayesian network's divergence from its prior, which is shared among objects
     prefix: str = "none"  # "all": the loss is averaged over every prefix of a series
     form: str = "series"  # in which objects are shown: see forms.FORMS
     batch_size: int = 64
