@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +23,7 @@ from model.predictor import untrained
 from model.weights import UnknownScore, save
 
 DASHBOARDS = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
+DRAW = DASHBOARDS.parent / "draw.py"
 ANSWER_LIMIT_S = 15.0
 COMPARISON = re.compile(r"(==|!=|>=|<=|>|<)(?=\s*[0-9])")
 
@@ -88,7 +91,7 @@ def value(server: Prometheus, expression: str) -> float:
 
 
 def test_a_night_with_every_panel_answering(
-    wide: Stage, shared: RedisServer, watcher: Prometheus, calibrated: Path, run: Any
+    wide: Stage, shared: RedisServer, watcher: Prometheus, calibrated: Path, run: Any, tmp_path: Path
 ) -> None:
     """Three processes, one killed: accounts exact all the while, and no panel and no rule without an answer."""
     stage = replace(wide, weights=calibrated)
@@ -112,6 +115,11 @@ def test_a_night_with_every_panel_answering(
     while (missing := silent(watcher)) and time.monotonic() < deadline_s:
         time.sleep(0.5)
     assert not missing, "\n".join(missing)
+    for dashboard in sorted(DASHBOARDS.glob("*.json")):
+        png = tmp_path / f"{dashboard.stem}.png"
+        command = [sys.executable, DRAW, dashboard.stem, "--prometheus", watcher.url, "--minutes", "1", "--png", png]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""  # no panel without data
+        assert png.read_bytes().startswith(b"\x89PNG")
     over_time = watcher.ask_range("ictc:alerts_unaccounted", 120)
     assert {float(number) for found in over_time for _, number in found["values"]} == {0.0}
     newest = newest_of_each(stage.results())
