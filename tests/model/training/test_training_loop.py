@@ -153,7 +153,7 @@ def test_the_learning_rate_rises_then_falls():
 def test_the_command_writes_weights_that_can_be_read(toy: Dataset, tmp_path: Path):
     """``ictc-train`` ends with status 0 and weights whose card says what trained them."""
     recipe = tmp_path / "short.json"
-    recipe.write_text('{"like": "convention-mini", "stages": [{"epochs": 1}], "network": {"width": 0.125}}')
+    recipe.write_text('{"like": "convention-mini", "stages": [{"epochs": 1}], "network": {"width": 0.125, "size": 15}}')
     out = tmp_path / "out"
     arguments = [str(recipe), "--data", str(toy.folder), "--out", str(out), "--quiet", "--half"]
     assert main(arguments) == 0
