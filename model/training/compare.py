@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch import nn
 
 from model.dataset import Dataset, DatasetError
 from model.grouped import GroupedNetwork
+from model.network import LightCurve
 from model.predictor import DeviceUnavailableError, resolve_device
 from model.training import early
 from model.training.calibrate import fit_temperature
@@ -32,6 +33,7 @@ from model.training.comparison import write_tables
 from model.training.evaluate import label_modes, name_of
 from model.training.facts import measure
 from model.training.floors import FLOORS, floor_probabilities
+from model.training.forms import FAINTEST_PERCENT
 from model.training.histories import detected_frames, first_frames
 from model.training.loop import Training
 from model.training.metrics import macro_f1, score
@@ -86,8 +88,11 @@ def claimed(path: Path) -> Iterator[bool]:
             yield True
 
 
-def night_curve(network: GroupedNetwork, dataset: Dataset, shelf: Shelf) -> dict[int, float]:
-    """Macro-F1 when every series ends with the n-th night since its first detection."""
+def night_curve(network: GroupedNetwork, dataset: Dataset, shelf: Shelf, form: str) -> dict[int, float]:
+    """Macro-F1 when every series ends with the n-th night since its first detection.
+
+    Fluxes above the faintest are taken above the faintest *so far*: nothing later may show.
+    """
     detected_N = detected_frames(dataset, shelf)
     curve, label_N = {}, shelf.label_N.cpu().numpy()
     network.eval()
@@ -101,9 +106,21 @@ def night_curve(network: GroupedNetwork, dataset: Dataset, shelf: Shelf) -> dict
             until_B = early.frame_after_nights(at, nights)
             with torch.inference_mode():
                 cut = first_frames(frames, torch.from_numpy(until_B + 1)[:, None].to(shelf.device))
+                if form == "above_faintest":
+                    cut = replace(cut, curve=zeroed(cut.curve))
                 chosen[index] = network(cut).argmax(1).cpu().numpy()
         curve[nights] = macro_f1(label_N, chosen, len(dataset.classes))
     return curve
+
+
+def zeroed(curve: LightCurve) -> LightCurve:
+    """Take the faint level of the frames that are there off their fluxes, as ``forms.above_faintest`` does."""
+    flux_BT = curve.flux_BT.clone()
+    for row, mask_T in enumerate(curve.mask_BT):
+        for band in curve.band_BT[row, mask_T].unique():
+            at = mask_T & (curve.band_BT[row] == band)
+            flux_BT[row, at] -= torch.quantile(flux_BT[row, at], FAINTEST_PERCENT / 100)
+    return replace(curve, flux_BT=flux_BT)
 
 
 def train_one(
@@ -141,7 +158,7 @@ def train_one(
         "authors_habit_macro_f1": max(entry["test_macro_f1"] for entry in history),
     }
     if run.system not in WITHOUT_CURVE and not recipe.form.endswith("_stack"):
-        told["macro_f1_by_night"] = night_curve(network, dataset, test)
+        told["macro_f1_by_night"] = night_curve(network, dataset, test, recipe.form)
     return told, probability_NK
 
 

@@ -16,7 +16,7 @@ from model.training import compare, evaluate
 from model.training.facts import measure
 from model.training.floors import FLOORS, floor_probabilities
 from model.training.forms import FORMS
-from model.training.histories import histories_of, prefix_logits
+from model.training.histories import first_frames, histories_of, prefix_logits
 from model.training.metrics import macro_f1
 from model.training.parts import divide
 from model.training.shelf import Shelf
@@ -150,6 +150,15 @@ def test_light_above_the_faintest_forgets_a_constant_host():
     brighter = dataclasses.replace(series, flux_T=series.flux_T + 5000 * (series.band_T == 1))
     shown, same = FORMS["above_faintest"](series), FORMS["above_faintest"](brighter)
     np.testing.assert_allclose(shown.flux_T, same.flux_T, atol=1e-2)
+
+
+def test_the_faint_level_of_a_prefix_knows_nothing_later():
+    """Cutting a series and taking its own faint level off equals showing the cut series in that form."""
+    series = toy_series(1, np.random.default_rng(0))
+    whole = collate([FORMS["above_faintest"](series)])
+    cut = compare.zeroed(first_frames(whole, 5).curve)
+    alone = collate([FORMS["above_faintest"](series[:5])]).curve
+    torch.testing.assert_close(cut.flux_BT[:, :5], alone.flux_BT, rtol=1e-4, atol=0.1)
 
 
 def test_comparison_is_resumable_and_tabulates(toy: Dataset, tmp_path: Path, capsys):
