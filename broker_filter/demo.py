@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -92,6 +93,7 @@ class Demo:
             look(f"http://127.0.0.1:{self._metrics_port}/")
         service.send_signal(signal.SIGTERM)
         code = service.wait(STOP_LIMIT_S)
+        self._compare(seen)
         return self._conclude(published, seen, exposed, code)
 
     def _make_night(self, objects: int, nights: int) -> list[Packet]:
@@ -211,6 +213,27 @@ class Demo:
             f"the service ended with {code}. " + ("[green]In = out.[/green]" if good else "[red]Accounts differ![/red]")
         )
         return good
+
+    def _compare(self, seen: list[dict[str, Any]]) -> None:
+        """The last word on each object beside what was simulated."""
+        last = {
+            record["objectId"]: record for record in sorted(seen, key=lambda r: r["mjd"]) if record["probabilities"]
+        }
+        classes = list(next(iter(last.values()))["probabilities"]) if last else []
+        counted = Counter(
+            (self._truth.get(record["alertId"], "?"), max(classes, key=record["probabilities"].__getitem__))
+            for record in last.values()
+        )
+        truths = sorted({truth for truth, _ in counted}, key=lambda t: (classes.index(t) if t in classes else 99, t))
+        table = Table("simulated", *classes, title="last class of each object")
+        for truth in truths:
+            cells = [str(counted[truth, found] or "") for found in classes]
+            cells = [f"[green]{n}[/green]" if found == truth else n for n, found in zip(cells, classes, strict=True)]
+            table.add_row(truth, *cells)
+        self._console.print(table)
+        right = sum(counted[name, name] for name in classes)
+        known = sum(count for (truth, _), count in counted.items() if truth in classes)
+        self._console.print(f"{right} of {known} objects of the four classes are right at their last alert.")
 
     def _configuration(self) -> dict[str, Any]:
         return common_configuration(KafkaSettings(brokers=self._brokers))
