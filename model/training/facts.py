@@ -78,6 +78,7 @@ def measure(dataset: Dataset, rows: NDArray[np.int64], form: str = "series") -> 
         absent = ~np.isfinite(sigma[:, channel])
         mean[absent, channel] = np.nanmean(mean[:, channel])
         sigma[absent, channel] = np.nanmean(sigma[:, channel])
+    curve = collate_curve([FORMS[form](dataset.series(row)) for row in sorted(chosen)])
     return Facts(
         class_count=len(dataset.classes),
         channels=channels,
@@ -86,7 +87,7 @@ def measure(dataset: Dataset, rows: NDArray[np.int64], form: str = "series") -> 
         bands="".join(BANDS[band] for band in sorted(seen)),
         mean_njy=tuple(tuple(float(v) for v in line) for line in mean),
         sigma_njy=tuple(tuple(float(v) for v in line) for line in sigma),
-        photometry=measure_photometry(collate_curve([FORMS[form](dataset.series(row)) for row in sorted(chosen)])),
+        photometry=measure_photometry(curve) if (curve.flux_error_BT > 0).any() else {},
     )
 
 

@@ -158,3 +158,8 @@ def test_light_above_the_faintest_so_far_looks_back_only():
     brighter = dataclasses.replace(series, flux_T=series.flux_T + 1024 * (series.band_T == 1))
     torch.testing.assert_close(baseline_features(collate([brighter]).curve), whole, rtol=1e-3, atol=1e-3)
     assert ((whole[..., 2] >= 0) & (whole[..., 2] <= 1)).all()
+
+
+def test_facts_of_stacks_have_no_photometry(toy: Dataset):
+    """Where fluxes are unknown nothing is measured of them."""
+    assert measure(toy, divide(toy).test, "mean_stack").photometry == {}
