@@ -79,9 +79,8 @@ class Shelf:
         return frames, self.label_N[at]
 
     def _series(self, row: int) -> Series:
-        series = self._dataset.series(row)
-        series = series[len(series) - min(len(series), self._frame_limit) :]
-        return self._form(series)
+        series = self._form(self._dataset.series(row))
+        return series[len(series) - min(len(series), self._frame_limit) :]
 
     def _collated(self, index: NDArray[np.int64], length: int) -> Frames:
         chunks = []

@@ -163,3 +163,12 @@ def test_light_above_the_faintest_so_far_looks_back_only():
 def test_facts_of_stacks_have_no_photometry(toy: Dataset):
     """Where fluxes are unknown nothing is measured of them."""
     assert measure(toy, divide(toy).test, "mean_stack").photometry == {}
+
+
+def test_a_stack_is_of_all_frames_however_short_the_network(toy: Dataset):
+    """The form is made of the whole series before the frame limit cuts: mean and median differ."""
+    rows = divide(toy).test[:4]
+    mean, median = (
+        Shelf(toy, rows, 3, CPU, form=f"{how}_stack").batch(torch.arange(4))[0] for how in ("mean", "median")
+    )
+    assert not torch.equal(mean.pixels_BTCHW, median.pixels_BTCHW)
