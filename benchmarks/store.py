@@ -6,22 +6,19 @@ held (``add``), make lasting (``settle``). A ten-row read is ``add`` of one aler
 curve, and the pixels of those ten. Frames are three 32 x 32 channels, 6 kB. Wall time, median of repeats.
 """
 
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import redis
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.servers import AbsentError, redis_server
 from benchmarks.setting import describe
 from broker_filter.buffer import Change, Embedding, FrameKey, SeriesStore
 from broker_filter.buffer_lmdb import LmdbSeriesStore
@@ -84,44 +81,21 @@ def read_per_second(store: SeriesStore, night: list[Observation]) -> float:
     return statistics.median(rates)
 
 
-@contextmanager
-def redis_server() -> Iterator[int | None]:
-    """The port of a server on loopback that writes to disk each second, or None where none is installed."""
-    binary = shutil.which("valkey-server") or shutil.which("redis-server")
-    if binary is None:
-        yield None
-        return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, "--appendonly", "yes"]
-        with subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL) as server:
-            client = redis.Redis(port=port)
-            for _ in range(100):
-                try:
-                    client.ping()
-                    break
-                except redis.exceptions.ConnectionError:
-                    time.sleep(0.05)
-            client.close()
-            yield port
-            server.terminate()
-
-
 def main() -> int:
     """Print the table."""
     night = frames()
     with ExitStack() as stack:
-        port = stack.enter_context(redis_server())
         stores: dict[str, Opener] = {
             "LMDB, on disk when settled": lambda folder: LmdbSeriesStore(folder, max_bytes=4 << 30),
             "LMDB, disk in its own time": lambda folder: LmdbSeriesStore(folder, max_bytes=4 << 30, sync=False),
         }
-        if port is not None:
-            stores["Redis protocol, loopback"] = lambda folder: RedisSeriesStore(
-                f"redis://127.0.0.1:{port}", namespace=folder.name
-            )
+        absent = ""
+        try:
+            server = stack.enter_context(redis_server(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        except AbsentError as error:
+            absent = f"{error}: the shared store was not measured"
+        else:
+            stores["Redis protocol, loopback"] = lambda folder: RedisSeriesStore(server.url, namespace=folder.name)
         table = Table("store", "observations/s", "with embeddings", "add, ms", "settle, ms", "ten-row reads/s")
         for name, opener in stores.items():
             plain, embedded, adds, settles, reads = [], [], [], [], []
@@ -151,8 +125,8 @@ def main() -> int:
     console.print(describe("lmdb", "redis", "numpy"))
     console.print(f"batches of {OBJECTS} alerts, {EPOCHS} epochs, frames of 3 x 32 x 32, {REPEATS} repeats")
     console.print(table)
-    if port is None:
-        console.print("no redis-server or valkey-server here: the shared store was not measured")
+    if absent:
+        console.print(absent)
     return 0
 
 
