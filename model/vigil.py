@@ -8,9 +8,10 @@ Legend: ``B`` objects, ``N`` frames of any objects, ``T`` frames of one object, 
 ``F`` penultimate width, ``K`` classes.
 
 What is kept from ConvEntion: convolutions on stamps, attention over the series, ``embed`` and ``classify``. What
-differs, each with a switch for ablations: real times (``times``), photometry beside pixels (``photometry``), template
-and difference beside science (``use_channels``), exact masking of padding (``mask_padding``), causal order
-(``causal``), and a group of one frame, so that a new alert costs the embedding of that one frame.
+differs, each with a switch for ablations: real times (``times``), photometry beside pixels (``photometry``), statistics
+of the light curve so far beside what attention makes of it (``summary``), template and difference beside science
+(``use_channels``), exact masking of padding (``mask_padding``), causal order (``causal``), and a group of one frame, so
+that a new alert costs the embedding of that one frame.
 
 References
 ----------
@@ -19,7 +20,7 @@ RAPID, Muthukrishna et al. 2019, PASP 131, 118002: a causal network that answers
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -29,13 +30,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from model.grouped import GroupedNetwork, central_crop, last_frame
 from model.network import Frames, LightCurve
 from model.series import BANDS
+from model.summary import FLUX_UNIT_NJY, SUMMARY_WIDTH, summary
 
-FLUX_UNIT_NJY = 1_000.0  # AB magnitude 23.9: below it fluxes enter linearly, above by their logarithm
 NOISE_UNIT_NJY = 300.0  # a typical pixel noise: the zero point of the logarithm
 SHORTEST_PERIOD_D, LONGEST_PERIOD_D = 2.0, 2_000.0  # of the sines that modulate tokens
 LAG_STEP = 0.8  # in ln(1 + days): 10 lags reach 1,300 days
 FRAME_SCALARS = len(BANDS)  # and one noise level per channel
 FLUX_FEATURES, BASELINE_FEATURES = 7, 3
+STANDARD_LIMIT = 4.0  # deviations beyond which a statistic of the light curve says no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class VigilConfig:
     times: bool = True
     causal: bool = True
     mask_padding: bool = True
+    summary: bool = False  # beside what attention finds, statistics of the light curve so far
+    summary_width: int = 128
     baseline: bool = False  # also read fluxes above the faintest so far: for direct images, whose fluxes hold the host
 
     def __post_init__(self) -> None:
@@ -209,6 +213,7 @@ class SeriesEncoder(nn.Module):
         self.lag_bias = nn.Linear(config.lags, (config.layers + 1) * config.heads, bias=False)
         self.norm = nn.LayerNorm(width)
         self.readout = nn.Sequential(nn.Linear(width, config.feature_width), nn.GELU())
+        self.summary = Summary(config) if config.summary and config.photometry else None
         self.frequency_J: Tensor
         self.lag_R: Tensor
         period = torch.logspace(math.log10(SHORTEST_PERIOD_D), math.log10(LONGEST_PERIOD_D), config.periods)
@@ -226,8 +231,8 @@ class SeriesEncoder(nn.Module):
         if last_B is not None:
             row_B = torch.arange(last_B.shape[0], device=last_B.device)  # len() would fix it in an exported graph
             queries, bias_BMQT = tokens_BTE[row_B, last_B].unsqueeze(1), bias_BMQT[row_B, :, last_B].unsqueeze(2)
-        pooled = self.layers[-1](queries, tokens_BTE, bias_BMQT)
-        return self.readout(self.norm(pooled))
+        features_BQF = self.readout(self.norm(self.layers[-1](queries, tokens_BTE, bias_BMQT)))
+        return features_BQF if self.summary is None else features_BQF + self.summary(curve, last_B)
 
     def tokens(self, embeddings_BTD: Tensor, curve: LightCurve) -> Tensor:
         """Embedding and photometry added, modulated by time: x (1 + alpha(t)) + beta(t)."""
@@ -254,6 +259,34 @@ class SeriesEncoder(nn.Module):
         bias = self.lag_bias(hat_BTTR).permute(3, 0, 1, 2).unflatten(0, (-1, self.config.heads)).transpose(1, 2)
         hidden_BTT = ~visible(curve.mask_BT, self.config.causal, self.config.mask_padding)
         return bias.masked_fill(hidden_BTT.unsqueeze(1), -math.inf)
+
+
+class Summary(nn.Module):
+    """Statistics of the light curve so far, standardised over the real frames of a batch, to features."""
+
+    def __init__(self, config: VigilConfig) -> None:
+        super().__init__()
+        self.times = config.times
+        self.standard = nn.BatchNorm1d(SUMMARY_WIDTH, affine=False)
+        self.layers = nn.Sequential(
+            nn.Linear(SUMMARY_WIDTH, config.summary_width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.summary_width, config.feature_width),
+            nn.GELU(),
+        )
+
+    def forward(self, curve: LightCurve, last_B: Tensor | None) -> Tensor:
+        """[B, 1, F] after frame ``last_B``, or [B, T, F] after every frame when None."""
+        if not self.times:
+            curve = replace(curve, time_BT=torch.zeros_like(curve.time_BT))
+        values_BQX = summary(curve, last_B)
+        if self.training and last_B is None:
+            standard_BQX = torch.zeros_like(values_BQX)
+            standard_BQX[curve.mask_BT] = self.standard(values_BQX[curve.mask_BT])
+        else:
+            standard_BQX = self.standard(values_BQX.transpose(1, 2)).transpose(1, 2)
+        return self.layers(standard_BQX.clamp(-STANDARD_LIMIT, STANDARD_LIMIT))
 
 
 class Layer(nn.Module):

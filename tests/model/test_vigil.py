@@ -12,7 +12,15 @@ from model.network import LightCurve, collate
 from model.series import Series
 from model.vigil import Vigil, asinh, flux_features
 
-SMALL = {"network": "vigil", "channels": 3, "size": 21, "filters": 4, "token_width": 32, "frame_limit": 20}
+SMALL = {
+    "network": "vigil",
+    "channels": 3,
+    "size": 21,
+    "filters": 4,
+    "token_width": 32,
+    "frame_limit": 20,
+    "summary": True,
+}
 
 
 def make_series(length: int, seed: int = 0, size: int = 21, channels: int = 3) -> Series:
