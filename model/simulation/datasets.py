@@ -23,6 +23,9 @@ from model.simulation.records import SimulatedObject
 
 ATTEMPTS = 50  # drawings of one object until the survey sees it
 ID_STRIDE = 1_000_000_000  # between the object ids of such attempts
+NO_SOURCE = ("Bogus", "Residual", "Asteroid")  # whose frames are those that the selection found, whatever they hold
+LEAST_SIGMA = 3.0  # of the true change: less does not make an alert, or hardly ever
+SPARE_FRAMES = 3  # halves of the wanted number that are drawn, so that enough alert
 PIXEL_STREAM = 7  # sets the random numbers of pixels apart from those of the object
 
 
@@ -88,14 +91,21 @@ def draw(order: Order, kitchen: Kitchen) -> Drawn:
         if obj is None:
             continue
         visits = frames_of(obj, kitchen)
-        if len(visits):
+        if len(visits) == 0:
+            continue
+        rng = np.random.default_rng([kitchen.seed, SURVEYS.index(kitchen.survey), object_id, PIXEL_STREAM])
+        frames = products.render_frames(obj, kitchen.size_px, kitchen.channels, visits, kitchen.level, rng)
+        flux_N, flux_error_N = photometry.of_frames(frames, kitchen.channels, kitchen.survey)
+        kept = np.arange(len(visits))
+        if kitchen.survey != "sdss" and obj.truth["kind"] not in NO_SOURCE:  # an alert is what its pixels show
+            kept = np.flatnonzero(np.abs(flux_N) >= selection.DETECTION_SIGMA * flux_error_N)
+        kept = kept[: kitchen.frames_at_most]
+        if len(kept):
             break
     else:
         raise UnseenError(f"{kitchen.survey} never sees object {order.object_id} ({order.true_class}, {order.mode})")
-    rng = np.random.default_rng([kitchen.seed, SURVEYS.index(kitchen.survey), object_id, PIXEL_STREAM])
-    frames = products.render_frames(obj, kitchen.size_px, kitchen.channels, visits, kitchen.level, rng)
-    flux_N, flux_error_N = photometry.of_frames(frames, kitchen.channels, kitchen.survey)
-    compacted = [compact(pixels_CHW) for pixels_CHW in frames.pixels_NCHW]
+    visits, flux_N, flux_error_N = visits[kept], flux_N[kept], flux_error_N[kept]
+    compacted = [compact(pixels_CHW) for pixels_CHW in frames.pixels_NCHW[kept]]
     schedule = obj.schedule
     series = Series(
         pixels_TCHW=np.stack([pixels for pixels, _ in compacted]),
@@ -118,12 +128,16 @@ def draw(order: Order, kitchen: Kitchen) -> Drawn:
 
 
 def frames_of(obj: SimulatedObject, kitchen: Kitchen) -> NDArray[np.int64]:
-    """Which visits become frames: SDSS gives all of them, an alert stream those with a detection."""
+    """Which visits may become frames: SDSS gives all of them, an alert stream those where there is something to see."""
     schedule = obj.schedule
     wanted_T = np.isin(schedule.band_T, [BANDS.index(band) for band in kitchen.bands])
     if kitchen.survey == "sdss":
         return np.flatnonzero(wanted_T)[: kitchen.frames_at_most]
-    return np.flatnonzero(wanted_T & selection.detections(obj))[: kitchen.frames_at_most]
+    if obj.truth["kind"] in NO_SOURCE:
+        return np.flatnonzero(wanted_T & selection.detections(obj))[: kitchen.frames_at_most]
+    _, error_T = selection.measured_flux(obj)
+    seen_T = np.abs(obj.difference_flux_T) >= LEAST_SIGMA * error_T
+    return np.flatnonzero(wanted_T & seen_T)[: kitchen.frames_at_most * SPARE_FRAMES // 2]
 
 
 def digest(item: tuple[Order, Kitchen]) -> str:

@@ -68,6 +68,7 @@ NAME_OF_SUBTYPE: Mapping[str, str] = MappingProxyType(  # names of the taxonomy 
     {"Ia": "SNIa", "91bg": "SN91bg", "Iax": "SNIax", "Ib": "SNIbc", "Ic": "SNIbc", "QSO": "AGN", "Residual": "Bogus"}
     | dict.fromkeys(("IIP", "IIL", "IIn", "IIb"), "SNII")
     | dict.fromkeys(("RRab", "RRc"), "RRLyrae")
+    | dict.fromkeys(("Rotator", "YSO", "Be", "Symbiotic"), "Variable")  # the taxonomy has no name for them
 )
 
 

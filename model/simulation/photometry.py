@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from model.simulation import psf
 from model.simulation.cameras import CAMERAS
 from model.simulation.products import Frames
+from model.simulation.published import ztf_error
 from model.simulation.surveys import survey_named
 
 LEAST_WEIGHT = 0.5  # of the PSF's squared weight that must lie on real pixels
@@ -73,12 +74,24 @@ def of_frames(
     pixels_NHW = frames.pixels_NCHW[:, channel]
     if channels[channel] == "science":
         pixels_NHW = pixels_NHW - frames.background_N[:, None, None]
-    return forced(
+    camera, pixel_arcsec = CAMERAS[survey_name], survey_named(survey_name).pixel_arcsec
+    as_ztf = survey_name == "ztf" and channels[channel] == "difference"
+    where = frames.catalogue_x_N, frames.catalogue_y_N, camera.psf
+    flux_N, error_N = forced(
         pixels_NHW,
-        frames.fwhm_NC[:, channel] / survey_named(survey_name).pixel_arcsec,
+        frames.fwhm_NC[:, channel] / pixel_arcsec,
         frames.sigma_NC[:, channel],
-        frames.catalogue_x_N,
-        frames.catalogue_y_N,
-        CAMERAS[survey_name].psf,
-        frames.electrons_per_njy_N,
+        *where,
+        None if as_ztf else frames.electrons_per_njy_N,
     )
+    if not as_ztf:
+        return flux_N, error_N
+    static_N = np.zeros_like(flux_N)
+    if "template" in channels:
+        channel = channels.index("template")
+        sky_N = frames.background_N if camera.template_has_sky else np.zeros_like(frames.background_N)
+        template_NHW = frames.pixels_NCHW[:, channel] - sky_N[:, None, None]
+        fwhm_px_N, sigma_N = frames.fwhm_NC[:, channel] / pixel_arcsec, frames.sigma_NC[:, channel]
+        static_N = np.nan_to_num(forced(template_NHW, fwhm_px_N, sigma_N, *where)[0])
+    limit_N = error_N * 10 ** (0.4 * camera.limit_margin_mag)
+    return flux_N, ztf_error(flux_N, static_N, limit_N).astype(np.float32)

@@ -1,4 +1,10 @@
-"""A class and random numbers in, one object's catalogue entry, redshift and source out. Knows no survey's noise."""
+"""A class and random numbers in, one object's catalogue entry, redshift and source out. Knows no survey's noise.
+
+References
+----------
+Taggart & Perley 2021 (MNRAS 503, 3931): a third of core-collapse supernovae explode in dwarfs of less than 1e9 solar
+masses. The supernova survey of SDSS, whose hosts are its own catalogue's, is not touched by that.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,13 +17,17 @@ from model.simulation import hosts, labels
 from model.simulation.hosts import HostEntry
 from model.simulation.redshifts import draw_luminosity_and_redshift, draw_subtype
 from model.simulation.sources import Circumstances, Source
-from model.simulation.sources.agn import draw_agn
+from model.simulation.sources.agn import FAINTEST_FITTED_M_I, FAINTEST_M_I, draw_agn
+from model.simulation.sources.corecollapse import FRACTION as CORE_COLLAPSE
 from model.simulation.sources.corecollapse import draw_corecollapse
+from model.simulation.sources.galactic import draw_galactic
+from model.simulation.sources.irregular import Irregular
 from model.simulation.sources.snia import SUBTYPES as IA_SUBTYPES
 from model.simulation.sources.snia import draw_snia
+from model.simulation.sources.spectra import distance_modulus, redshift_at
 from model.simulation.sources.spectral import draw_spectral, has_template
 from model.simulation.sources.spurious import draw_asteroid, draw_bogus
-from model.simulation.sources.stars import draw_star
+from model.simulation.sources.stars import Star, draw_star
 from model.simulation.sources.transients import TRANSIENTS, draw_transient
 from model.simulation.surveys import Survey
 from model.simulation.templates import Templates
@@ -25,7 +35,8 @@ from model.simulation.templates import Templates
 EXPLOSIONS = ("SNIa", "SNOther", *labels.SUBTYPES_OF_SNOTHER, *TRANSIENTS)
 STAR_MAG: Mapping[str, tuple[float, float]] = {"sdss": (14.5, 20.8), "ztf": (13.5, 19.8), "lsst": (16.5, 23.0)}
 ASTEROID_MAG: Mapping[str, tuple[float, float]] = {"sdss": (16.0, 21.5), "ztf": (15.0, 20.0), "lsst": (18.0, 23.8)}
-AGN_SHIFT_MAG: Mapping[str, float] = {"sdss": 0.0, "ztf": -1.6, "lsst": 0.8}  # from the sample of SDSS
+# From the sample of SDSS: the same nuclei nearer or farther, as a limit that lies elsewhere would pick them.
+AGN_SHIFT_MAG: Mapping[str, float] = {"sdss": 0.0, "ztf": -1.6, "lsst": 0.8}
 STAR_MAG_POWER = 0.7  # below 1: more faint ones
 NUCLEUS_ONLY_ABOVE_REDSHIFT = 0.5
 HOST_SHARE = (0.1, 0.7)  # of the light of an active galaxy at 6200 Angstrom
@@ -33,6 +44,7 @@ HOST_SHARE_BY_BAND = np.array([0.5, 0.75, 1.0, 1.1, 1.2, 1.25])
 UNCATALOGUED_MAG = 22.6  # r of the brightest star that the catalogue does not hold
 RESIDUAL_REDSHIFT = 0.1
 PHOTOMETRIC_REDSHIFT_FACTOR = 1.15  # photometric SNe Ia without a host redshift are farther than those with one
+DWARF_HOSTS_OF_CORE_COLLAPSE = 0.42  # three quarters of them below 1e9 solar masses
 HOSTS_OF: Mapping[str, str] = {
     "Ia": "Ia",
     "91bg": "Ia",
@@ -103,7 +115,10 @@ def _draw_explosion(
     magnitude = float("nan")
     if by_volume:
         magnitude, redshift = draw_luminosity_and_redshift(rng, subtype, of)
-        entry = hosts.entry_at(rng, redshift, HOSTS_OF.get(subtype, "CC"), nuclear=subtype == "TDE")
+        kind_of_host = HOSTS_OF.get(subtype, "CC")
+        if subtype in CORE_COLLAPSE and rng.random() < DWARF_HOSTS_OF_CORE_COLLAPSE:
+            kind_of_host = "dwarf"
+        entry = hosts.entry_at(rng, redshift, kind_of_host, nuclear=subtype == "TDE")
     else:
         entry = hosts.draw_entry(entry_rng, composition.population)
         redshift = entry.redshift if np.isfinite(entry.redshift) else _photometric_redshift(entry_rng, true_class)
@@ -143,6 +158,8 @@ def _draw_persistent(
         near_galaxy = entry.matched and entry_rng.random() < 0.5
         source = draw_bogus(rng, Circumstances(window_days))
         return Drawn(true_class, kind, entry, RESIDUAL_REDSHIFT, source, entry.mag_B if near_galaxy else None)
+    if true_class == "Variable" and mode != "sdss_label" and of.name != "sdss":
+        return _star(rng, true_class, entry, draw_galactic(rng, window_days, of.name), mode)
     bright, faint = (ASTEROID_MAG if kind == "Asteroid" else STAR_MAG)[of.name]
     r_mag = bright + (faint - bright) * rng.random() ** STAR_MAG_POWER
     subtype = None if true_class == "Variable" else true_class
@@ -152,7 +169,10 @@ def _draw_persistent(
     seen = Circumstances(window_days, mag_B=np.full(6, r_mag))
     if kind == "Asteroid":
         return Drawn(true_class, kind, entry, 0.0, draw_asteroid(rng, seen), None)
-    star = draw_star(rng, seen, subtype)
+    return _star(rng, true_class, entry, draw_star(rng, seen, subtype), mode)
+
+
+def _star(rng: Generator, true_class: str, entry: HostEntry, star: Star | Irregular, mode: str) -> Drawn:
     if mode == "physical":  # a star is its own catalogue entry
         offset = hosts.CENTROID_ERROR_ARCSEC * float(np.hypot(*rng.standard_normal(2)))
         entry = replace(entry, matched=True, mag_B=star.mag_B, offset_arcsec=offset)
@@ -164,15 +184,19 @@ def _draw_nucleus(
 ) -> Drawn:
     """Share a catalogue entry's light between a nucleus and, where it is near, its galaxy."""
     redshift = entry.redshift if np.isfinite(entry.redshift) else hosts.draw_entry(entry_rng, "AGN").redshift
-    total_B = entry.mag_B + AGN_SHIFT_MAG[of.name]
-    entry = replace(entry, mag_B=total_B)
+    shift_mag = AGN_SHIFT_MAG[of.name]
+    if shift_mag:
+        redshift = redshift_at(distance_modulus(redshift) + shift_mag)
+    faintest = FAINTEST_M_I if of.name == "sdss" else FAINTEST_FITTED_M_I
+    total_B = entry.mag_B + shift_mag
+    entry = replace(entry, mag_B=total_B, redshift=redshift)
     if redshift > NUCLEUS_ONLY_ABOVE_REDSHIFT:
-        return Drawn(
-            true_class, "AGN", entry, redshift, draw_agn(rng, Circumstances(window_days, redshift, total_B)), None, True
-        )
+        nucleus = draw_agn(rng, Circumstances(window_days, redshift, total_B), faintest)
+        return Drawn(true_class, "AGN", entry, redshift, nucleus, None, True)
     share_B = np.clip(entry_rng.uniform(*HOST_SHARE) * HOST_SHARE_BY_BAND, 0.03, 0.9)
     seen = Circumstances(window_days, redshift, total_B - 2.5 * np.log10(1 - share_B))
-    return Drawn(true_class, "AGN", entry, redshift, draw_agn(rng, seen), total_B - 2.5 * np.log10(share_B), True)
+    nucleus = draw_agn(rng, seen, faintest)
+    return Drawn(true_class, "AGN", entry, redshift, nucleus, total_B - 2.5 * np.log10(share_B), True)
 
 
 def _photometric_redshift(rng: Generator, true_class: str) -> float:

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from model.simulation import labels, selection
-from model.simulation.physics import Drawn, draw_physics
+from model.simulation.physics import EXPLOSIONS, Drawn, draw_physics
 from model.simulation.records import Scene, Schedule, SimulatedObject
 from model.simulation.scenes import place
 from model.simulation.schedule import draw_schedule
@@ -44,6 +44,8 @@ DECONFOUNDED_PEAK_MAG: Mapping[str, tuple[float, float]] = {
 }
 STATIC_OVER_PEAK = (1.3, 3.0)  # static light under a deconfounded source, in units of its largest change
 STATIC_COLOUR_SCATTER_MAG = 0.15
+TEMPLATE_HOLDS_TRANSIENT = 0.03  # of transients: the reference images were taken while they shone (2 to 5 %: a choice)
+TEMPLATE_NIGHTS = 15
 
 
 def draw_object(
@@ -179,11 +181,9 @@ def redraw(obj: SimulatedObject, survey: str, templates: Path | None = None) -> 
 
 
 def _selected(obj: SimulatedObject) -> bool:
-    """Whether it became a candidate and, for the spectroscopic sample of SDSS, whether a spectrum was taken."""
+    """Whether it became a candidate and, for a supernova of the spectroscopic sample, whether a spectrum was taken."""
     truth = obj.truth
-    typed = (
-        obj.survey == "sdss" and truth["sample"] == "spec" and truth["kind"] == "SN" and truth["mode"] != "deconfounded"
-    )
+    typed = truth["sample"] == "spec" and truth["kind"] == "SN" and truth["mode"] != "deconfounded"
     return selection.triggered(obj) and (not typed or selection.followed_up(obj))
 
 
@@ -208,6 +208,9 @@ def _observe(
     ebv = _reddening(rng)
     if drawn.kind not in ("AGN", "Star"):  # whose magnitudes are those observed
         flux_T = flux_T * (10 ** (-0.4 * ebv * survey.dust_B))[band_T]
+        explodes = drawn.true_class in EXPLOSIONS
+        if explodes and survey.name != "sdss" and rng.random() < TEMPLATE_HOLDS_TRANSIENT:
+            reference_B = _in_template(rng, drawn, survey) * 10 ** (-0.4 * ebv * np.nan_to_num(survey.dust_B))
     if mode == "deconfounded" and drawn.kind not in ("Bogus", "Asteroid"):
         flux_T, reference_B = _deconfound(rng, survey, flux_T - reference_B[band_T], band_T)
     truth: dict[str, float | int | str] = {
@@ -239,6 +242,15 @@ def _observe(
         scene=Scene(),
         truth=truth,
     )
+
+
+def _in_template(rng: Generator, drawn: Drawn, survey: Survey) -> NDArray[np.float64]:
+    """Mean flux of a transient over the nights of a template that was taken within a year of its window's start."""
+    reference_B, bands = np.zeros(6), survey.band_indices
+    days = np.tile(rng.uniform(0, survey.window_days / 2) + rng.uniform(0, 60, TEMPLATE_NIGHTS), len(bands))
+    flux = drawn.source.flux(days, np.repeat(bands, TEMPLATE_NIGHTS), survey)
+    reference_B[bands] = flux.reshape(len(bands), -1).mean(axis=1)
+    return reference_B
 
 
 def _reddening(rng: Generator) -> float:

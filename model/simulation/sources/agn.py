@@ -25,6 +25,9 @@ TAU_COEFFICIENTS = (2.4, 0.17, 0.03, 0.21)
 SCATTER_DEX = 0.2
 SHORTEST_TAU_DAYS, LONGEST_TAU_DAYS = 10.0, 4000.0
 FAINTEST_M_I, BRIGHTEST_M_I = -18.0, -30.0  # the relations are not used outside
+# The quasars that MacLeod et al. fitted; beyond them the relations would give Seyfert nuclei quite unlike the measured
+# ones twice their scatter.
+FAINTEST_FITTED_M_I = -22.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,13 +67,13 @@ class AGN:
         return flux_njy(self.mag_B[band_T] + amplitude_B[band_T] * x_T)
 
 
-def draw_agn(rng: Generator, seen: Circumstances) -> AGN:
-    """Draw a nucleus whose mean magnitudes are given."""
+def draw_agn(rng: Generator, seen: Circumstances, faintest_m_i: float = FAINTEST_M_I) -> AGN:
+    """Draw a nucleus whose mean magnitudes are given; one fainter than the limit varies like one of that luminosity."""
     if seen.mag_B is None:
         raise ValueError("a nucleus needs mean magnitudes: give Circumstances.mag_B")
     z = seen.redshift
     absolute_i = float(
-        np.clip(seen.mag_B[BANDS.index("i")] - distance_modulus(max(z, 0.01)), BRIGHTEST_M_I, FAINTEST_M_I)
+        np.clip(seen.mag_B[BANDS.index("i")] - distance_modulus(max(z, 0.01)), BRIGHTEST_M_I, faintest_m_i)
     )
     log_mass = 8.3 - 0.25 * (absolute_i + 23) + 0.4 * rng.standard_normal()
     sf_scatter, tau_scatter = SCATTER_DEX * rng.standard_normal(2)

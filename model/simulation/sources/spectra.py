@@ -34,6 +34,12 @@ def distance_modulus(redshift: float | NDArray) -> NDArray:
     return np.asarray(5 * np.log10(np.interp(redshift, grid, distance_mpc) * (1 + np.asarray(redshift))) + 25)
 
 
+def redshift_at(modulus: float | NDArray) -> float:
+    """Redshift of a luminosity-distance modulus."""
+    grid, distance_mpc, _ = _distances()
+    return float(np.interp(modulus, 5 * np.log10(distance_mpc[1:] * (1 + grid[1:])) + 25, grid[1:]))
+
+
 def kpc_per_arcsec(redshift: float) -> float:
     """Transverse size of one arcsec."""
     grid, distance_mpc, _ = _distances()
