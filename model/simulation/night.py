@@ -125,7 +125,10 @@ def alerts_of_object(sky: Sky, number: int) -> list[Alert]:
     names = list(sky.mix)
     label = str(rng.choice(names, p=np.array([sky.mix[name] for name in names]) / sum(sky.mix.values())))
     for attempt in range(ATTEMPTS):
-        obj = population.draw_object(sky.seed, sky.survey, label, number + attempt * ID_STRIDE, sky.mode, sky.level)
+        object_id = number + attempt * ID_STRIDE
+        obj = population.draw_object(  # a stream holds what nobody will take a spectrum of, too
+            sky.seed, sky.survey, label, object_id, sky.mode, sky.level, sample="photo", labelled_as=label
+        )
         if obj is None or not selection.detections(obj).any():
             continue
         observed = _observe_in_window(obj, label, sky, rng)
