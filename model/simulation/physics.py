@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.simulation import hosts, labels
 from model.simulation.hosts import HostEntry
-from model.simulation.redshifts import draw_luminosity_and_redshift, draw_subtype
+from model.simulation.redshifts import draw_luminosity_and_redshift, draw_nearness, draw_subtype
 from model.simulation.sources import Circumstances, Source
 from model.simulation.sources.agn import FAINTEST_FITTED_M_I, FAINTEST_M_I, draw_agn
 from model.simulation.sources.corecollapse import FRACTION as CORE_COLLAPSE
@@ -114,7 +114,7 @@ def _draw_explosion(
     subtype = draw_subtype(rng, true_class, of if by_volume else None)
     magnitude = float("nan")
     if by_volume:
-        magnitude, redshift = draw_luminosity_and_redshift(rng, subtype, of)
+        magnitude, redshift = draw_luminosity_and_redshift(rng, subtype, of, draw_nearness(entry_rng))
         kind_of_host = HOSTS_OF.get(subtype, "CC")
         if subtype in CORE_COLLAPSE and rng.random() < DWARF_HOSTS_OF_CORE_COLLAPSE:
             kind_of_host = "dwarf"

@@ -32,6 +32,9 @@ SUBTYPES_OF = {
     "SNOther": ("IIP", "IIL", "IIn", "IIb", "Ib", "Ic"),
 }
 BRIGHTEST_PECULIAR_ABS_MAG = {"Ia": -19.9, "91bg": -18.2, "Iax": -18.6}
+# By volume a supernova in 10,000 peaks six magnitudes above the limit, like the nearest of each year. A share of the
+# objects comes from smaller volumes, one to seven magnitudes, so that data sets hold some: more than the sky has.
+NEARBY_SHARE, NEARER_MAG = 0.05, (1, 7)
 TRIGGER_MARGIN_MAG = 0.3  # two nights over the limit need a source brighter than the limit at its peak
 LARGEST_REDSHIFT, SMALLEST_REDSHIFT = 1.2, 0.001  # the nearest supernovae of a decade are at 0.001 to 0.004
 GRID = np.geomspace(SMALLEST_REDSHIFT, LARGEST_REDSHIFT, 1200)
@@ -59,18 +62,25 @@ def draw_subtype(rng: Generator, class_name: str, survey: Survey | None) -> str:
     return str(rng.choice(subtypes, p=weights / weights.sum()))
 
 
-def draw_luminosity_and_redshift(rng: Generator, subtype: str, survey: Survey) -> tuple[float, float]:
+def draw_nearness(rng: Generator) -> int:
+    """By how many magnitudes to shrink the volume of one object; 0 for most."""
+    return int(rng.integers(NEARER_MAG[0], NEARER_MAG[1] + 1)) if rng.random() < NEARBY_SHARE else 0
+
+
+def draw_luminosity_and_redshift(
+    rng: Generator, subtype: str, survey: Survey, nearer_mag: int = 0
+) -> tuple[float, float]:
     """Draw a peak magnitude (NaN for families that draw their own) and a redshift where it may be visible."""
-    seen = visible(subtype, survey.name)
+    seen = visible(subtype, survey.name, nearer_mag)
     m = int(np.searchsorted(seen.cumulative_M, rng.random() * seen.cumulative_M[-1]))
     limit = np.interp(seen.largest_redshift_M[m], GRID, seen.cumulative_events_Z)
     redshift = float(np.interp(rng.random() * limit, seen.cumulative_events_Z, GRID))
     return float(seen.magnitude_M[m]), redshift
 
 
-@lru_cache(maxsize=64)
-def visible(subtype: str, survey: str) -> Visible:
-    """Tabulate rate times volume for one subtype and one survey."""
+@lru_cache(maxsize=512)
+def visible(subtype: str, survey: str, nearer_mag: int = 0) -> Visible:
+    """Tabulate rate times volume for one subtype and one survey, or for one that sees so much less far."""
     rate_Z = (1 + GRID) ** 1.5 if subtype in DELAYED else star_formation(GRID)
     shell_Z = np.diff(comoving_volume_mpc3(GRID), prepend=0.0)
     events_Z = np.cumsum(rate_Z / (1 + GRID) * shell_Z)
@@ -84,7 +94,7 @@ def visible(subtype: str, survey: str) -> Visible:
         magnitude_M, density_M = np.array([np.nan]), np.array([1.0])
         brightest_M = np.array([(BRIGHTEST_PECULIAR_ABS_MAG | BRIGHTEST_ABS_MAG)[subtype]])
     apparent_Z = distance_modulus(GRID) - 2.5 * np.log10(1 + GRID)
-    limit = float(survey_named(survey).depth_mag_B[2]) - TRIGGER_MARGIN_MAG
+    limit = float(survey_named(survey).depth_mag_B[2]) - TRIGGER_MARGIN_MAG - nearer_mag
     largest_M = np.clip(np.interp(limit - brightest_M, apparent_Z, GRID), SMALLEST_REDSHIFT + 0.001, LARGEST_REDSHIFT)
     weight_M = density_M * np.interp(largest_M, GRID, events_Z)
     return Visible(

@@ -1,4 +1,8 @@
-"""Checks 1 and 2: cadence and depth of the SDSS-II supernova survey against 202 real light curves."""
+"""Checks 1 and 2: cadence and depth of the SDSS-II supernova survey against 202 real light curves.
+
+Check 1 also holds the cadence of ZTF against its pointings of 2018 to 2022 (300 fields with over 400 exposures) and
+that of LSST against the simulated survey baseline_v3.0.
+"""
 
 from collections.abc import Iterator
 
@@ -6,7 +10,7 @@ import numpy as np
 
 from model.simulation.records import Schedule
 from model.simulation.schedule import SDSS_DEPTH_CORRELATION, draw_schedule
-from model.simulation.surveys import SDSS
+from model.simulation.surveys import LSST, SDSS, ZTF, Survey
 from model.simulation.validation import Check, within
 
 NIGHTS = {25: 19, 50: 21, 75: 23}  # percentile -> nights per object
@@ -22,6 +26,12 @@ DEPTHS_MAG = {
     "z": (19.91, 20.19, 20.50, 20.72, 20.82),
 }  # 5, 16, 50, 84, 95 %
 # Nights and gaps are whole numbers: their quantiles cannot be compared more finely than by one.
+ALERT_GAPS_DAYS = {"ztf": {25: 1, 50: 2, 75: 3, 90: 6, 95: 9}, "lsst": {25: 1, 50: 3, 75: 6, 95: 17}}  # in a season
+OFF_SEASON_DAYS = 50  # gaps longer than this
+ZTF_VISITS_A_YEAR = {"g": 78, "r": 128}  # medians
+ZTF_SINGLE_G, ZTF_G_WITH_R, ZTF_SHARE_TOLERANCE = 0.77, 0.82, 0.05  # nights with one visit in g; with r, too
+LSST_VISITS_IN_TEN_YEARS = {"u": 49, "g": 70, "r": 194, "i": 199, "z": 169, "y": 173}
+VISITS_TOLERANCE = 0.25
 RELATIVE, WHOLE_NUMBER, DEPTH_TOLERANCE_MAG, CORRELATION_TOLERANCE = 0.10, 1.0, 0.15, 0.08
 
 
@@ -30,6 +40,9 @@ def schedule_checks(seed: int, objects: int) -> Iterator[Check]:
     drawn = [draw_schedule(SDSS, np.random.default_rng([seed, i, 1]), 53_614.0) for i in range(objects)]
     yield from _cadence(drawn)
     yield from _depth(drawn)
+    for survey in (ZTF, LSST):
+        drawn = [draw_schedule(survey, np.random.default_rng([seed, i, 1]), 60_000.0) for i in range(objects)]
+        yield from _alert_cadence(survey, [schedule for schedule in drawn if len(schedule.time_T)])
 
 
 def _cadence(drawn: list[Schedule]) -> Iterator[Check]:
@@ -50,6 +63,39 @@ def _cadence(drawn: list[Schedule]) -> Iterator[Check]:
     yield Check(
         1, "nights with all five bands", "0.84 +-0.02", f"{full.mean():.3f}", within(full.mean(), ALL_BANDS, 0.02)
     )
+
+
+def _alert_cadence(survey: Survey, drawn: list[Schedule]) -> Iterator[Check]:
+    name, target = survey.name.upper(), ALERT_GAPS_DAYS[survey.name]
+    gaps = np.concatenate([np.diff(np.unique(s.night_T)) for s in drawn])
+    found = {p: float(np.percentile(gaps[gaps <= OFF_SEASON_DAYS], p)) for p in target}
+    good = all(within(found[p], target[p], max(RELATIVE * target[p], WHOLE_NUMBER)) for p in target)
+    statistic = f"{name}: gap between nights, days at {_list(target)} %"
+    yield Check(1, statistic, f"{_list(target.values())} +-10 % or 1", _list(found.values()), good)
+    years = survey.window_days / 365
+    visits = {
+        band: np.array([np.count_nonzero(s.band_T == b) for s in drawn]) / years
+        for band, b in zip(survey.bands, survey.band_indices, strict=True)
+    }
+    if survey is LSST:
+        ten = {band: round(float(10 * visits[band].mean())) for band in LSST_VISITS_IN_TEN_YEARS}
+        yield _visits("LSST: visits in ten years, ugrizy", LSST_VISITS_IN_TEN_YEARS, ten)
+        return
+    one = {band: round(float(np.median(visits[band]))) for band in ZTF_VISITS_A_YEAR}
+    yield _visits("ZTF: median visits in a year, g and r", ZTF_VISITS_A_YEAR, one)
+    counts = [np.unique(s.night_T[s.band_T == 1], return_counts=True) for s in drawn]
+    single = float(np.mean(np.concatenate([number for _, number in counts]) == 1))
+    both = float(
+        np.mean(np.concatenate([np.isin(n, s.night_T[s.band_T == 2]) for (n, _), s in zip(counts, drawn, strict=True)]))
+    )
+    good = within(single, ZTF_SINGLE_G, ZTF_SHARE_TOLERANCE) and within(both, ZTF_G_WITH_R, ZTF_SHARE_TOLERANCE)
+    statistic, target_text = "ZTF: nights in g with one visit; with r, too", f"{ZTF_SINGLE_G}, {ZTF_G_WITH_R} +-0.05"
+    yield Check(1, statistic, target_text, f"{single:.2f}, {both:.2f}", good)
+
+
+def _visits(statistic: str, target: dict[str, int], found: dict[str, int]) -> Check:
+    good = all(within(found[band], target[band], VISITS_TOLERANCE * target[band]) for band in target)
+    return Check(1, statistic, f"{_list(target.values())} +-25 %", _list(found.values()), good)
 
 
 def _depth(drawn: list[Schedule]) -> Iterator[Check]:

@@ -5,7 +5,8 @@ import pytest
 
 from model.simulation import labels, population, selection
 from model.simulation.population import draw_object, draw_sample, redraw
-from model.simulation.surveys import SURVEYS
+from model.simulation.redshifts import draw_luminosity_and_redshift, draw_nearness, draw_subtype
+from model.simulation.surveys import SURVEYS, ZTF
 
 
 def same(a, b):
@@ -91,6 +92,35 @@ def test_deconfounded_sources_change_by_as_much_whatever_they_are():
         medians.append(np.median(-2.5 * np.log10(peaks)))
         assert all(o.reference_flux_B[2] > 1.2 * peak for o, peak in zip(drawn, peaks, strict=True))
     assert np.ptp(medians) < 0.7
+
+
+def test_some_supernovae_are_nearby():
+    """One in twenty comes from a volume that is smaller by one to seven magnitudes, so that some peak before 15 mag."""
+    rng = np.random.default_rng(1)
+    drawn = np.array([draw_nearness(rng) for _ in range(4000)])
+    assert np.mean(drawn > 0) == pytest.approx(0.05, abs=0.01)
+    assert set(drawn) == set(range(8))
+    near, far = ([draw_luminosity_and_redshift(rng, "IIP", ZTF, mag)[1] for _ in range(200)] for mag in (7, 0))
+    assert np.median(near) < 0.1 * np.median(far)
+
+
+def test_type_iin_are_as_rare_as_in_magnitude_limited_surveys():
+    """About one hydrogen-rich supernova in seven that ZTF could see is of type IIn."""
+    rng = np.random.default_rng(2)
+    drawn = [draw_subtype(rng, "SNOther", ZTF) for _ in range(3000)]
+    assert drawn.count("IIn") / sum(drawn.count(name) for name in ("IIP", "IIL", "IIn")) == pytest.approx(
+        0.14, abs=0.04
+    )
+
+
+def test_some_templates_hold_the_transient():
+    """Of ZTF's supernovae a few have reference light, and with it detections below zero; of SDSS none have."""
+    share = {
+        survey: np.mean([o.reference_flux_B.any() for o in draw_sample(3, survey, {"SNOther": 150})])
+        for survey in ("ztf", "sdss")
+    }
+    assert 0 < share["ztf"] < 0.1
+    assert share["sdss"] == 0
 
 
 def test_a_sample_holds_the_counts_asked_for():

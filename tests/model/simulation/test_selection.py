@@ -7,7 +7,7 @@ import pytest
 
 from model.simulation import selection
 from model.simulation.population import draw_object, draw_sample
-from model.simulation.surveys import flux_njy
+from model.simulation.surveys import ab_mag, flux_njy
 
 
 def dark(obj):
@@ -73,11 +73,26 @@ def test_an_artefact_is_detected_without_light():
 
 
 def test_spectra_are_taken_of_bright_supernovae():
-    """The spectroscopic sample of SDSS peaks brighter than the photometric one."""
-    brightest = {
-        sample: np.median(
-            [o.truth["largest_change_mag"] for o in draw_sample(6, "sdss", {"SNIa": 40}, level=3, sample=sample)]
-        )
-        for sample in ("spec", "photo")
-    }
-    assert brightest["spec"] < brightest["photo"] - 0.3
+    """The spectroscopic samples of SDSS and ZTF peak brighter than the photometric ones."""
+    for survey in ("sdss", "ztf"):
+        brightest = {
+            sample: np.median(
+                [o.truth["largest_change_mag"] for o in draw_sample(6, survey, {"SNIa": 40}, level=3, sample=sample)]
+            )
+            for sample in ("spec", "photo")
+        }
+        assert brightest["spec"] < brightest["photo"] - 0.3
+
+
+def test_spectra_are_as_complete_as_those_of_the_bright_transient_survey():
+    """Of ZTF supernovae brighter than 18.5 nearly all have a spectrum, to 19 most, fainter than 19.5 few."""
+    typed = {name: [] for name in ("bright", "middle", "faint")}
+    for obj in draw_sample(8, "ztf", {"SNIa": 250}, level=3, sample="photo"):
+        flux_T, error_T = selection.measured_flux(obj)
+        best = ab_mag(flux_T[np.isin(obj.schedule.band_T, (1, 2)) & (flux_T > 5 * error_T)].max(initial=1.0))
+        name = "bright" if best < 18.5 else "middle" if best < 19 else "faint" if best > 19.5 else None
+        if name is not None:
+            typed[name].append(selection.followed_up(obj))
+    assert np.mean(typed["bright"]) > 0.85
+    assert 0.45 < np.mean(typed["middle"]) < 0.95
+    assert np.mean(typed["faint"]) < 0.2
