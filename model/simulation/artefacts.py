@@ -18,6 +18,7 @@ from scipy.ndimage import maximum_filter
 Window = tuple[int, int, int, int]  # first and past-the-last row, first and past-the-last column
 
 SATURATION_MASK_PX = 7  # side of what is masked around every saturated pixel
+PATTERN_TURNING = 0.77  # amplitude of what changes sign from row to row, over what does not
 MASK_BLOCKS_PX = (7, 12, 12, 12, 16, 18)  # sides of the square masks seen in real ZTF stamps
 
 
@@ -34,20 +35,21 @@ class Flaws:
     gradient: float  # rms of the background's tilt across the stamp, in units of the pixel noise
     pedestal: float  # rms of the background's error, in units of the pixel noise
     calibration: float  # rms error of the flux scale of a visit, as a fraction
-    stripes: float  # median amplitude of column offsets, in units of the pixel noise
+    # Variance of a readout pattern of period 3 along rows, over the noise's: median, dex of scatter, most.
+    pattern: tuple[float, float, float]
     correlation: tuple[float, float]  # of a pixel's noise with that of the pixel beside it: mean, sd over visits
     masks_saturation: bool  # saturated cores are masked by a block (else only clipped)
 
 
 FLAWS = {
-    "sdss": Flaws(0.008, 0.005, 0.001, 0.01, 0.0, 0.0, 0.1, 0.05, 0.02, 0.0, (0.0, 0.0), False),
-    "ztf": Flaws(0.03, 0.005, 0.002, 0.07, 0.10, 0.032, 0.05, 0.03, 0.02, 0.04, (-0.065, 0.03), True),
-    "lsst": Flaws(0.01, 0.002, 0.002, 0.01, 0.0, 0.0, 0.1, 0.05, 0.005, 0.0, (0.0, 0.0), False),
+    "sdss": Flaws(0.008, 0.005, 0.001, 0.01, 0.0, 0.0, 0.1, 0.05, 0.02, (0.0, 0.0, 0.0), (0.0, 0.0), False),
+    "ztf": Flaws(0.03, 0.005, 0.002, 0.07, 0.10, 0.032, 0.02, 0.045, 0.03, (0.001, 1.25, 0.09), (-0.05, 0.03), True),
+    "lsst": Flaws(0.01, 0.002, 0.002, 0.01, 0.0, 0.0, 0.1, 0.05, 0.005, (0.0, 0.0, 0.0), (0.0, 0.0), False),
 }
 
 
-def correlate(noise_HW: NDArray[np.float32], flaws: Flaws, rng: np.random.Generator) -> NDArray[np.float32]:
-    """White noise with a visit's lag-1 correlation along rows, its variance kept."""
+def read_out(noise_HW: NDArray[np.float32], flaws: Flaws, rng: np.random.Generator) -> NDArray[np.float32]:
+    """White noise of unit variance as a camera's electronics leave it: correlated along rows, with a pattern."""
     mean, spread = flaws.correlation
     if mean == spread == 0:
         return noise_HW
@@ -55,7 +57,17 @@ def correlate(noise_HW: NDArray[np.float32], flaws: Flaws, rng: np.random.Genera
     with_left_HW = noise_HW.copy()
     with_left_HW[:, 1:] += np.float32(strength) * noise_HW[:, :-1]
     with_left_HW[:, 1:] *= np.float32(1 / np.sqrt(1 + strength**2))
-    return with_left_HW
+    return with_left_HW + _pattern(len(noise_HW), flaws, rng)
+
+
+def _pattern(size: int, flaws: Flaws, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Every third column brighter or darker, in part with the sign changing from row to row."""
+    median, scatter_dex, most = flaws.pattern
+    variance = min(median * 10 ** (scatter_dex * rng.standard_normal()), most)
+    phase_2 = rng.uniform(0, 2 * np.pi, 2)
+    steady_W, turning_W = np.sqrt(2 * variance) * np.cos(2 * np.pi * np.arange(size) / 3 + phase_2[:, None])
+    turn_H1 = PATTERN_TURNING * (-1.0) ** np.arange(size)[:, None]
+    return np.asarray(steady_W + turn_H1 * turning_W, np.float32)
 
 
 def add(
@@ -89,7 +101,7 @@ def add(
     # Columns and rows apart until the end: most stamps have no flaw that needs more.
     tilt_x, tilt_y, level, scale = rng.standard_normal(4)
     axis = np.linspace(-0.5, 0.5, size, dtype=np.float32)
-    column_W = sigma * (flaws.gradient * tilt_x * axis + flaws.pedestal * level + _stripes(size, flaws, rng))
+    column_W = sigma * (flaws.gradient * tilt_x * axis + flaws.pedestal * level)
     row_H = sigma * flaws.gradient * tilt_y * axis
     plane_HW = np.float32(flaws.calibration * scale) * signal_HW
     plane_HW += column_W.astype(np.float32)
@@ -101,12 +113,6 @@ def add(
     pixels_CHW[observed] += plane_HW
     _saturate(pixels_CHW, channels, signal_HW, saturation, flaws)
     return _mask(pixels_CHW, flaws, rng)
-
-
-def _stripes(size: int, flaws: Flaws, rng: np.random.Generator) -> NDArray[np.float64] | float:
-    if flaws.stripes <= 0:
-        return 0.0
-    return flaws.stripes * np.exp(0.7 * rng.standard_normal()) * rng.standard_normal(size)
 
 
 def _add_cosmic_ray(image_HW: NDArray[np.float32], sigma: float, rng: np.random.Generator) -> None:

@@ -23,67 +23,87 @@ class Camera:
 
     psf: PsfShape
     saturation_mag: float  # a point source brighter than this saturates under median seeing
-    # How much fainter than the published limit 5 sigma of the pixel noise is. ZTF's diffmaglim is conservative.
-    limit_margin_mag: float
+    # How much fainter than the published limit 5 sigma of the pixel noise is, under a seeing of 2 arcsec and per dex of
+    # FWHM. ZTF's diffmaglim is conservative, and depends less on seeing than photon statistics would have it.
+    limit_margin: tuple[float, float]
     subtraction_px: float  # rms misregistration of science and template per axis
     subtraction_width: float  # rms relative mismatch of the PSF's variance in the subtraction
     subtraction_grain: float  # rms of what the matching kernel cannot follow, per pixel, as a fraction of the light
-    # What matching the PSFs does to the noise: shares given to neighbours one and two pixels away and to the diagonal
-    # ones, mean and scatter over visits.
-    matching_taps: tuple[float, float, float]
-    matching_scatter: tuple[float, float, float]
-    # Mean share of a difference's noise amplitude that is not the science image's own (exponential over visits).
-    fresh_noise: float
-    template_noise_scatter: float  # log scatter over visits of the template's share in a difference's noise
+    # Phase that a skewed PSF leaves in a difference, along x and y: the shift in pixels at 0.4 cycles per pixel.
+    psf_skew_px: tuple[float, float]
+    psf_skew_sd_px: tuple[float, float]
+    psf_contrast: float  # power of the ratio of the PSFs' transfers that the subtraction sees
+    resampling: tuple[float, float] | None  # where a template's transfer falls to a half, cycles per pixel; steepness
+    # A star is longer along some direction than across: root of the difference of its variances over the core's sigma,
+    # median in science images and in templates, log scatter.
+    elongation: tuple[float, float, float]
+    template_tilt: float  # rms slope of the background per axis across 63 pixels, in units of the template's noise
     template_has_sky: bool  # the published template carries the science stamp's background
     template_gain_mag: tuple[float, float]  # how much deeper the template is than the median visit: mean, sd
+    # Where templates have their sky: how many visits' photons they hold (median, log scatter); else None, and the gain
+    # in depth counts.
+    template_visits: tuple[float, float] | None
     template_fwhm: tuple[float, float]  # FWHM over the median visit's: median, log scatter
+
+    def limit_margin_mag(self, fwhm_arcsec: NDArray) -> NDArray[np.float64]:
+        """By how much 5 sigma of the pixel noise is fainter than the published limit."""
+        at_two, per_dex = self.limit_margin
+        return at_two + per_dex * np.log10(np.asarray(fwhm_arcsec, np.float64) / 2)
 
 
 CAMERAS = {
     "sdss": Camera(
         psf=PsfShape(2.25, 0.10),
         saturation_mag=14.0,
-        limit_margin_mag=0.0,
+        limit_margin=(0.0, 0.0),
         subtraction_px=0.1,
         subtraction_width=0.015,
         subtraction_grain=0.005,
-        matching_taps=(0.0, 0.0, 0.0),
-        matching_scatter=(0.0, 0.0, 0.0),
-        fresh_noise=0.0,
-        template_noise_scatter=0.0,
+        psf_skew_px=(0.0, 0.0),
+        psf_skew_sd_px=(0.0, 0.0),
+        psf_contrast=1.0,
+        resampling=None,
+        elongation=(0.0, 0.0, 0.0),
+        template_tilt=0.0,
         template_has_sky=False,
         template_gain_mag=(1.8, 0.2),
+        template_visits=None,
         template_fwhm=(0.95, 0.08),
     ),
     "ztf": Camera(
-        psf=PsfShape(2.25, 0.10),
+        psf=PsfShape(2.25, 0.10, halo=(0.03, 5.0)),
         saturation_mag=12.5,
-        limit_margin_mag=0.6,
+        limit_margin=(0.70, -1.15),
         subtraction_px=0.07,
         subtraction_width=0.015,
         subtraction_grain=0.03,
-        matching_taps=(0.018, -0.008, -0.005),
-        matching_scatter=(0.028, 0.018, 0.01),
-        fresh_noise=0.2,
-        template_noise_scatter=0.5,
+        psf_skew_px=(-0.02, 0.085),
+        psf_skew_sd_px=(0.035, 0.045),
+        psf_contrast=0.75,
+        resampling=(0.485, 8.0),
+        elongation=(0.54, 0.46, 0.35),
+        template_tilt=0.3,
         template_has_sky=True,
-        template_gain_mag=(1.85, 0.2),
-        template_fwhm=(0.88, 0.08),
+        template_gain_mag=(1.95, 0.25),
+        template_visits=(17.0, 0.38),
+        template_fwhm=(1.08, 0.08),
     ),
     "lsst": Camera(
         psf=PsfShape(2.25, 0.10, effective=True),
         saturation_mag=16.0,
-        limit_margin_mag=0.0,
+        limit_margin=(0.0, 0.0),
         subtraction_px=0.1,
         subtraction_width=0.015,
         subtraction_grain=0.005,
-        matching_taps=(0.0, 0.0, 0.0),
-        matching_scatter=(0.01, 0.0, 0.0),
-        fresh_noise=0.1,
-        template_noise_scatter=0.2,
+        psf_skew_px=(0.0, 0.0),
+        psf_skew_sd_px=(0.0, 0.0),
+        psf_contrast=1.0,
+        resampling=None,
+        elongation=(0.0, 0.0, 0.0),
+        template_tilt=0.0,
         template_has_sky=False,
         template_gain_mag=(1.2, 0.3),
+        template_visits=None,
         template_fwhm=(0.95, 0.08),
     ),
 }

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from model.simulation import psf
 from model.simulation.surveys import flux_njy
 
-MOST_SHARPENING = 1.3  # of template noise: subtraction codes damp what they would have to amplify more
-
 
 def background_sigma(depth_N: NDArray, fwhm_px_N: NDArray, shape: psf.PsfShape) -> NDArray[np.float32]:
     """Standard deviation of a background pixel, nJy, for a 5-sigma point-source depth in AB mag."""
@@ -42,7 +40,7 @@ class CoaddNoise:
     """
 
     LOBES = 3
-    STRETCH_X, STRETCH_Y = 1.06, 1.12
+    STRETCH_X, STRETCH_Y = 1.06, 1.09
     REACH = 4  # pixels that a tap may lie from its pixel
     SLACK = 2 * REACH
 
@@ -72,39 +70,3 @@ class CoaddNoise:
         weight = np.where(np.abs(t) < self.LOBES, np.sinc(t) * np.sinc(t / self.LOBES), 0)
         weight /= np.sqrt((weight**2).sum())
         return [(int(k), np.float32(weight[k])) for k in np.flatnonzero(weight)]
-
-
-def matched(noise_HW: NDArray[np.float32], taps_22: NDArray, diagonal: float) -> NDArray[np.float32]:
-    """Noise after a small matching kernel.
-
-    Parameters
-    ----------
-    taps_22
-        Share of a pixel given to each neighbour one and two pixels away (columns), along x and along y (rows).
-    diagonal
-        Share given to each of the four diagonal neighbours.
-    """
-    white_HW = noise_HW
-    for axis, taps in zip((1, 0), taps_22, strict=True):
-        spread_HW = noise_HW * np.float32(1 - 2 * taps.sum())
-        view, source = np.moveaxis(spread_HW, axis, 0), np.moveaxis(noise_HW, axis, 0)
-        for step, tap in enumerate(taps, start=1):
-            view[step:] += np.float32(tap) * source[:-step]
-            view[:-step] += np.float32(tap) * source[step:]
-        noise_HW = spread_HW
-    corner = np.float32(diagonal)
-    noise_HW[1:, 1:] += corner * white_HW[:-1, :-1]
-    noise_HW[:-1, :-1] += corner * white_HW[1:, 1:]
-    noise_HW[1:, :-1] += corner * white_HW[:-1, 1:]
-    noise_HW[:-1, 1:] += corner * white_HW[1:, :-1]
-    return noise_HW
-
-
-def left_of_template(fwhm_px_N: NDArray, template_fwhm_px_N: NDArray) -> NDArray[np.float64]:
-    """Template noise in a difference, relative to the template's own.
-
-    Matching to a worse seeing blurs the template and its noise; matching to a better one sharpens and amplifies.
-    """
-    kernel_variance_N = (fwhm_px_N**2 - template_fwhm_px_N**2) / 2.355**2
-    blurred_N = 1 / np.sqrt(1 + 2 * np.pi * np.maximum(kernel_variance_N, 0))
-    return np.where(kernel_variance_N >= 0, blurred_N, np.minimum(1 - 2 * kernel_variance_N, MOST_SHARPENING))

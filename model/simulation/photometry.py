@@ -86,12 +86,12 @@ def of_frames(
     )
     if not as_ztf:
         return flux_N, error_N
-    static_N = np.zeros_like(flux_N)
+    static_N, seeing_N = np.zeros_like(flux_N), frames.fwhm_NC[:, channel]
     if "template" in channels:
         channel = channels.index("template")
         sky_N = frames.background_N if camera.template_has_sky else np.zeros_like(frames.background_N)
         template_NHW = frames.pixels_NCHW[:, channel] - sky_N[:, None, None]
         fwhm_px_N, sigma_N = frames.fwhm_NC[:, channel] / pixel_arcsec, frames.sigma_NC[:, channel]
         static_N = np.nan_to_num(forced(template_NHW, fwhm_px_N, sigma_N, *where)[0])
-    limit_N = error_N * 10 ** (0.4 * camera.limit_margin_mag)
+    limit_N = error_N * 10 ** (0.4 * camera.limit_margin_mag(seeing_N))
     return flux_N, ztf_error(flux_N, static_N, limit_N).astype(np.float32)

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from model.simulation import artefacts, noise, profiles, psf, render_numpy, selection, subtraction
 from model.simulation.cameras import CAMERAS, electrons_per_njy
 from model.simulation.records import Scene, Schedule, SimulatedObject
-from model.simulation.surveys import flux_njy, survey_named
+from model.simulation.surveys import ZTF_READ_VARIANCE_DN2, flux_njy, survey_named
 
 DRAW_CHUNK = 128  # visits drawn at once: bounds memory whatever the length of the series
 LEVELS = range(5)
 LEVEL_OF_CONDITIONS, LEVEL_OF_SCENES, LEVEL_OF_ARTEFACTS = 1, 2, 3
 BAD_SUBTRACTIONS = ("dipole", "subtraction_residual")
 DIPOLE_FWHM = (0.5, 1.2)  # between the two poles
+TILT_PX = 63  # pixels across which a tilt is quoted
+LARGEST_ELONGATION = 0.9  # of the core's sigma
 LEAST_RESPONSE = 0.05  # of a PSF fit to an artefact: keeps one that the fit hardly sees from growing without bound
 
 Renderer = Callable[[profiles.Gaussians, profiles.Points, int], NDArray[np.float32]]
@@ -123,9 +125,12 @@ class _Sky:
         for band in np.unique(self.schedule.band_T):
             of_band = self.schedule.band_T == band
             self.template_fwhm_B[band] = wider_B[band] * np.median(self.schedule.fwhm_T[of_band])
-            depth = np.median(self.schedule.depth_T[of_band]) + camera.limit_margin_mag + deeper_B[band]
+            fwhm = np.median(self.schedule.fwhm_T[of_band])
+            depth = np.median(self.schedule.depth_T[of_band]) + camera.limit_margin_mag(fwhm) + deeper_B[band]
             fwhm_px = self.template_fwhm_B[band] / pixel_arcsec
             self.template_sigma_B[band] = noise.background_sigma(depth, fwhm_px, camera.psf)
+            if camera.template_visits is not None and np.median(self.schedule.sky_T[of_band]) > 0:
+                self.template_sigma_B[band] = self._coadded_sigma(int(band), deeper_B[band])
             self.template_noise[int(band)] = noise.CoaddNoise(
                 np.random.default_rng([self.seed, 1, int(band)]), size_px, float(self.template_sigma_B[band])
             )
@@ -135,6 +140,44 @@ class _Sky:
         self.saturation = float(flux_njy(camera.saturation_mag))
         every = np.concatenate([self.schedule.fwhm_T, self.template_fwhm_B[self.schedule.band_T]])
         self.seeing = float(every.min()), float(every.max())
+
+    def elongations(
+        self, visits_N: NDArray, band_N: NDArray, fwhm_px_N: NDArray, template_fwhm_px_N: NDArray
+    ) -> tuple[NDArray | None, NDArray | None]:
+        """Elongation of the PSF in science images and templates, pixels; None where it is round."""
+        if self.level < LEVEL_OF_ARTEFACTS or not any(self.camera.elongation):
+            return None, None
+        *medians, scatter = self.camera.elongation
+        of_visits = [np.random.default_rng([self.seed, 6, int(visit)]) for visit in visits_N]
+        of_bands = [np.random.default_rng([self.seed, 7, int(band)]) for band in band_N]
+        found = []
+        for median, fwhm_N, generators in zip(
+            medians, (fwhm_px_N, template_fwhm_px_N), (of_visits, of_bands), strict=True
+        ):
+            drawn_N2 = np.array([[g.standard_normal(), g.uniform(0, np.pi)] for g in generators]).reshape(-1, 2)
+            length_N = np.minimum(median * np.exp(scatter * drawn_N2[:, 0]), LARGEST_ELONGATION)
+            length_N = length_N * np.sqrt(psf.variances(fwhm_N, self.camera.psf)[:, 0])
+            found.append(length_N[:, None] * np.stack([np.cos(drawn_N2[:, 1]), np.sin(drawn_N2[:, 1])], axis=1))
+        return found[0], found[1]
+
+    def _coadded_sigma(self, band: int, drawn: float) -> float:
+        """Noise of a template from the photons of its sky; nJy."""
+        assert self.camera.template_visits is not None
+        of_band = self.schedule.band_T == band
+        one_dn = flux_njy(float(np.median(self.schedule.zero_point_T[of_band])))
+        sky_dn = float(np.median(self.schedule.sky_T[of_band])) / one_dn
+        mean, sd = self.camera.template_gain_mag
+        median, scatter = self.camera.template_visits
+        visits = median * np.exp(scatter * (drawn - mean) / sd)
+        return float(one_dn * np.sqrt((sky_dn / self.survey.gain_B[band] + ZTF_READ_VARIANCE_DN2) / visits))
+
+    def tilt(self, band: int) -> NDArray[np.float32] | float:
+        """Slope of the background, the same in all images of a band: differences do not show it."""
+        if self.level < LEVEL_OF_ARTEFACTS or self.camera.template_tilt <= 0:
+            return 0.0
+        axis = np.arange(self.size_px) - self.size_px // 2
+        x, y = np.random.default_rng([self.seed, 8, band]).normal(0, self.camera.template_tilt / TILT_PX, 2)
+        return np.asarray(self.template_sigma_B[band] * (x * axis + y * axis[:, None]), np.float32)
 
     # Separate streams: noise, residuals and flaws of a visit do not depend on each other or on the channels drawn.
     def of_visit(self, visit: int) -> np.random.Generator:
@@ -171,44 +214,59 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
     band_N = schedule.band_T[visits_N].astype(np.int64)
     fwhm_N, template_fwhm_N = schedule.fwhm_T[visits_N], sky.template_fwhm_B[band_N]
     fwhm_px_N = fwhm_N / pixel_arcsec
-    sigma_N = noise.background_sigma(schedule.depth_T[visits_N] + camera.limit_margin_mag, fwhm_px_N, camera.psf)
+    depth_N = schedule.depth_T[visits_N] + camera.limit_margin_mag(fwhm_N)
+    sigma_N = noise.background_sigma(depth_N, fwhm_px_N, camera.psf)
 
-    def images(scene: Scene, flux_N: NDArray | None, fwhm: NDArray) -> NDArray[np.float32]:
-        parts = profiles.of_scene(scene, flux_N, band_N, fwhm, x_N, y_N, camera.psf, pixel_arcsec, sky.seeing)
+    longer_N2, template_longer_N2 = sky.elongations(visits_N, band_N, fwhm_px_N, template_fwhm_N / pixel_arcsec)
+
+    def images(scene: Scene, flux_N: NDArray | None, fwhm: NDArray, longer: NDArray | None) -> NDArray[np.float32]:
+        parts = profiles.of_scene(scene, flux_N, band_N, fwhm, x_N, y_N, camera.psf, pixel_arcsec, sky.seeing, longer)
         return draw(*parts, size)
 
     flux_N, reference_N = sky.obj.flux_T[visits_N], sky.obj.reference_flux_B[band_N]
-    static_NHW = images(sky.scene, None, fwhm_N)
-    point_NHW = images(Scene(), np.ones(len(visits_N)), fwhm_N)
-    template_NHW = images(sky.scene, reference_N, template_fwhm_N) if "template" in channels else None
+    static_NHW = images(sky.scene, None, fwhm_N, longer_N2)
+    point_NHW = images(Scene(), np.ones(len(visits_N)), fwhm_N, longer_N2)
+    template_NHW = (
+        images(sky.scene, reference_N, template_fwhm_N, template_longer_N2) if "template" in channels else None
+    )
 
     pixels_NCHW = np.empty((len(visits_N), len(channels), size, size), np.float32)
-    left_of_coadd_N = noise.left_of_template(fwhm_px_N, template_fwhm_N / pixel_arcsec)
     window_N4 = np.tile(np.array([0, size, 0, size], np.int16), (len(visits_N), 1))
     for n, rng in enumerate(generators):
         background = schedule.sky_T[visits_N[n]]
         signal_HW = static_NHW[n] + np.float32(flux_N[n]) * point_NHW[n]
         noise_HW = rng.standard_normal((size, size), np.float32)
         if sky.level >= LEVEL_OF_ARTEFACTS:
-            noise_HW = artefacts.correlate(noise_HW, flaws, rng)
+            noise_HW = artefacts.read_out(noise_HW, flaws, rng)
         noise_HW *= noise.add_source_noise(sigma_N[n], signal_HW, sky.electrons_T[visits_N[n]])
         for c, channel in enumerate(channels):
             if channel == "science":
-                pixels_NCHW[n, c] = signal_HW + noise_HW + background
+                pixels_NCHW[n, c] = signal_HW + noise_HW + background + sky.tilt(int(band_N[n]))
                 continue
             coadd_HW = sky.template_noise[int(band_N[n])].resampled(x_N[n] % 1, y_N[n] % 1)
             if template_NHW is not None and channel == "template":
-                pixels_NCHW[n, c] = template_NHW[n] + coadd_HW + (background if camera.template_has_sky else 0)
+                pixels_NCHW[n, c] = template_NHW[n] + coadd_HW + sky.tilt(int(band_N[n]))
+                pixels_NCHW[n, c] += background if camera.template_has_sky else 0
                 continue
             constant_HW = static_NHW[n] + np.float32(reference_N[n]) * point_NHW[n]
-            own = (noise_HW, coadd_HW * np.float32(left_of_coadd_N[n]), sigma_N[n], sky.template_sigma_B[band_N[n]])
             rng_of_residual = sky.of_residual(visits_N[n])
             residual_HW = subtraction.residual(constant_HW, float(fwhm_px_N[n]), camera, rng_of_residual)
-            if sky.level < LEVEL_OF_ARTEFACTS:
-                residual_HW += own[0] - own[1]
-            else:
-                residual_HW += subtraction.noise_left(*own, float(left_of_coadd_N[n]), camera, rng_of_residual)
-            pixels_NCHW[n, c] = residual_HW + np.float32(flux_N[n] - reference_N[n]) * point_NHW[n]
+            residual_HW += np.float32(flux_N[n] - reference_N[n]) * point_NHW[n]
+            pixels_NCHW[n, c] = subtraction.subtract(
+                noise_HW,
+                coadd_HW,
+                residual_HW,
+                subtraction.noise_ratio(constant_HW, float(sigma_N[n]), float(sky.template_sigma_B[band_N[n]])),
+                (
+                    (float(fwhm_px_N[n]), None if longer_N2 is None else longer_N2[n]),
+                    (
+                        float(template_fwhm_N[n] / pixel_arcsec),
+                        None if template_longer_N2 is None else template_longer_N2[n],
+                    ),
+                ),
+                camera,
+                rng_of_residual if sky.level >= LEVEL_OF_ARTEFACTS else None,
+            )
         if sky.artefact and sky.spoiled_T[visits_N[n]]:
             _add_bogus(sky, pixels_NCHW[n], channels, visits_N[n], (x_N[n], y_N[n]), fwhm_px_N[n], sigma_N[n])
         if sky.level >= LEVEL_OF_ARTEFACTS:
@@ -220,7 +278,7 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
     sigma_by_channel: dict[str, NDArray] = {
         "science": sigma_N,
         "template": template_sigma_N,
-        "difference": np.hypot(sigma_N, template_sigma_N * left_of_coadd_N),
+        "difference": np.hypot(sigma_N, template_sigma_N),
     }
     fwhm_by_channel: dict[str, NDArray] = {"science": fwhm_N, "template": template_fwhm_N, "difference": fwhm_N}
     return Frames(

@@ -1,6 +1,6 @@
 """A scene and the conditions of each visit come in, Gaussians and point sources in pixels go out; draws no pixel.
 
-Legend: ``N`` images, ``K`` Gaussians, ``S`` point sources, ``P`` the two Gaussians of the PSF, ``B`` bands.
+Legend: ``N`` images, ``K`` Gaussians, ``S`` point sources, ``P`` the Gaussians of the PSF, ``B`` bands.
 Both renderers draw exactly these numbers, so they agree by construction.
 Positions are in pixels from the centre of the stamp's central pixel (index ``n // 2``), x along columns, y along rows.
 """
@@ -65,6 +65,7 @@ def galaxies(
     shape: psf.PsfShape,
     arcsec_per_px: float,
     seeing_arcsec: tuple[float, float],
+    elongation_N2: NDArray | None = None,
 ) -> Gaussians:
     """Convolve the galaxies with each visit's PSF.
 
@@ -77,10 +78,15 @@ def galaxies(
     seeing_arcsec
         The smallest and the largest FWHM the object is ever seen with. They decide what is unresolved and how far a
         Gaussian reaches, so that an image does not depend on which others are drawn with it.
+    elongation_N2
+        Vectors ``d`` in pixels along which the PSF is longer: ``d d^T`` is added to its covariance, and as much taken
+        off in every direction that its size stays; None for a round PSF.
     """
     psf_NP = psf.variances(np.asarray(fwhm_N, np.float64) / arcsec_per_px, shape)
     core = float(psf.variances(np.array(seeing_arcsec[0] / arcsec_per_px), shape)[0])
     softest_P = psf.variances(np.array(seeing_arcsec[1] / arcsec_per_px), shape)
+    across_N1, down_N1 = (0.0, 0.0) if elongation_N2 is None else (elongation_N2[:, :1], elongation_N2[:, 1:])
+    psf_NP = psf_NP if elongation_N2 is None else psf_NP - (elongation_N2**2).sum(1, keepdims=True) / 2
     flux, dx, dy, xx, xy, yy = [], [], [], [], [], []
     box: list[NDArray[np.int64]] = []
     for galaxy in scene_galaxies:
@@ -93,6 +99,9 @@ def galaxies(
             xx.append(variance_K * cos**2 + minor_K * sin**2 + round_N1)
             yy.append(variance_K * sin**2 + minor_K * cos**2 + round_N1)
             xy.append(np.broadcast_to((variance_K - minor_K) * sin * cos, xx[-1].shape))
+            if elongation_N2 is not None:
+                xx[-1], yy[-1] = xx[-1] + across_N1**2, yy[-1] + down_N1**2
+                xy[-1] = xy[-1] + across_N1 * down_N1
             reach_K = REACH_SIGMA * np.sqrt(variance_K + softest_P[p] + psf.PIXEL_VARIANCE) + LARGEST_SHIFT_PX
             x, y = galaxy.x_arcsec / arcsec_per_px, galaxy.y_arcsec / arcsec_per_px
             edges = (y - reach_K, y + reach_K + 1, x - reach_K, x + reach_K + 1)
@@ -124,6 +133,7 @@ def points(
     y_N: NDArray,
     shape: psf.PsfShape,
     arcsec_per_px: float,
+    elongation_N2: NDArray | None = None,
 ) -> Points:
     """Place the stars, and after them the varying source if it has a flux.
 
@@ -131,17 +141,28 @@ def points(
     ----------
     flux_N
         Of the varying source, nJy; None for an image without it.
+    elongation_N2
+        As for galaxies; a point becomes two narrower ones, ``d`` to either side.
     """
     flux = [np.asarray(star.flux_B, np.float64)[band_N] for star in stars]
     dx, dy = [star.x_arcsec for star in stars], [star.y_arcsec for star in stars]
     if flux_N is not None:
         flux, dx, dy = [*flux, np.asarray(flux_N, np.float64)], [*dx, 0.0], [*dy, 0.0]
     flux_NS = np.stack(flux, axis=1) if flux else np.zeros((len(band_N), 0))
+    x_NS = np.asarray(x_N)[:, None] + np.array(dx) / arcsec_per_px
+    y_NS = np.asarray(y_N)[:, None] + np.array(dy) / arcsec_per_px
+    variance_NP = psf.variances(np.asarray(fwhm_N, np.float64) / arcsec_per_px, shape)
+    if elongation_N2 is not None:
+        across_N1, down_N1 = elongation_N2[:, :1], elongation_N2[:, 1:]
+        flux_NS = np.concatenate([flux_NS / 2, flux_NS / 2], axis=1)
+        x_NS = np.concatenate([x_NS - across_N1, x_NS + across_N1], axis=1)
+        y_NS = np.concatenate([y_NS - down_N1, y_NS + down_N1], axis=1)
+        variance_NP = variance_NP - (across_N1**2 + down_N1**2) / 2
     return Points(
         flux_NS.astype(np.float32),
-        (np.asarray(x_N)[:, None] + np.array(dx) / arcsec_per_px).astype(np.float32),
-        (np.asarray(y_N)[:, None] + np.array(dy) / arcsec_per_px).astype(np.float32),
-        np.sqrt(psf.variances(np.asarray(fwhm_N, np.float64) / arcsec_per_px, shape)).astype(np.float32),
+        x_NS.astype(np.float32),
+        y_NS.astype(np.float32),
+        np.sqrt(variance_NP).astype(np.float32),
         np.array(shape.weights, np.float32),
     )
 
@@ -156,9 +177,10 @@ def of_scene(
     shape: psf.PsfShape,
     arcsec_per_px: float,
     seeing_arcsec: tuple[float, float],
+    elongation_N2: NDArray | None = None,
 ) -> tuple[Gaussians, Points]:
     """Galaxies and points of one scene under many conditions."""
     return (
-        galaxies(scene.galaxies, band_N, fwhm_N, x_N, y_N, shape, arcsec_per_px, seeing_arcsec),
-        points(scene.stars, flux_N, band_N, fwhm_N, x_N, y_N, shape, arcsec_per_px),
+        galaxies(scene.galaxies, band_N, fwhm_N, x_N, y_N, shape, arcsec_per_px, seeing_arcsec, elongation_N2),
+        points(scene.stars, flux_N, band_N, fwhm_N, x_N, y_N, shape, arcsec_per_px, elongation_N2),
     )

@@ -1,4 +1,4 @@
-"""A seeing FWHM comes in, a point-spread function of two round Gaussians goes out; knows no survey and no pixel values.
+"""A seeing FWHM comes in, a point-spread function of round Gaussians goes out; knows no survey and no pixel values.
 
 References
 ----------
@@ -18,7 +18,7 @@ PIXEL_VARIANCE = 1 / 12  # variance of a uniform pixel, pixel^2: what integratin
 
 @dataclass(frozen=True, slots=True)
 class PsfShape:
-    """``exp(-r^2/2 s1^2) + wing exp(-r^2/2 s2^2)`` up to scale.
+    """``exp(-r^2/2 s1^2) + wing exp(-r^2/2 s2^2)`` up to scale, and a faint wide Gaussian where there is a halo.
 
     ``effective`` says that a FWHM of this shape is that of the Gaussian with the same noise-equivalent area
     (LSST's FWHM_eff), not the width at half maximum.
@@ -27,19 +27,28 @@ class PsfShape:
     width_ratio: float  # s2 / s1
     wing: float  # height of the second Gaussian over the first
     effective: bool = False
+    halo: tuple[float, float] | None = None  # its share of the flux, its sigma over s1; no part of the FWHM
 
     @property
-    def weights(self) -> tuple[float, float]:
-        """Fractions of the flux in the two Gaussians."""
+    def weights(self) -> tuple[float, ...]:
+        """Fractions of the flux in the Gaussians."""
         wing_flux = self.wing * self.width_ratio**2
-        return 1 / (1 + wing_flux), wing_flux / (1 + wing_flux)
+        core = 1 / (1 + wing_flux), wing_flux / (1 + wing_flux)
+        if self.halo is None:
+            return core
+        return *((1 - self.halo[0]) * weight for weight in core), self.halo[0]
+
+    @property
+    def widths(self) -> tuple[float, ...]:
+        """Sigmas of the Gaussians over the first one's."""
+        return (1.0, self.width_ratio) if self.halo is None else (1.0, self.width_ratio, self.halo[1])
 
 
 @cache
 def _fwhm_per_core_sigma(shape: PsfShape) -> float:
     """FWHM of the shape whose first Gaussian has sigma 1."""
     if shape.effective:
-        area = float(_noise_area(np.array([1.0, shape.width_ratio**2]), shape.weights))
+        area = float(_noise_area(np.array(shape.widths) ** 2, shape.weights))
         return float(np.sqrt(area / (np.pi / (2 * np.log(2)))))
 
     def above_half(r: float) -> float:
@@ -50,16 +59,16 @@ def _fwhm_per_core_sigma(shape: PsfShape) -> float:
 
 
 def variances(fwhm: NDArray, shape: PsfShape) -> NDArray[np.float64]:
-    """Variances of the two Gaussians per axis, ``[..., 2]``, in the squared unit of ``fwhm``; no pixel in them."""
+    """Variances of the Gaussians per axis, ``[..., P]``, in the squared unit of ``fwhm``; no pixel in them."""
     core = np.asarray(fwhm, np.float64) / _fwhm_per_core_sigma(shape)
-    return np.stack([core**2, (core * shape.width_ratio) ** 2], axis=-1)
+    return np.stack([(core * width) ** 2 for width in shape.widths], axis=-1)
 
 
-def _noise_area(variance_2: NDArray, weights: tuple[float, float]) -> NDArray[np.float64]:
+def _noise_area(variance_P: NDArray, weights: tuple[float, ...]) -> NDArray[np.float64]:
     inverse = sum(
-        weights[i] * weights[j] / (2 * np.pi * (variance_2[..., i] + variance_2[..., j]))
-        for i in range(2)
-        for j in range(2)
+        weights[i] * weights[j] / (2 * np.pi * (variance_P[..., i] + variance_P[..., j]))
+        for i in range(len(weights))
+        for j in range(len(weights))
     )
     return 1 / inverse
 

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from model.series import BANDS
 from model.simulation.records import Schedule
-from model.simulation.surveys import Survey, flux_njy
+from model.simulation.surveys import ZTF_READ_VARIANCE_DN2, Survey, flux_njy
 
 SECONDS_PER_DAY = 86_400.0
 SDSS_GAP_PROBABILITY = np.array(
@@ -44,17 +44,33 @@ SDSS_DEPTH_MAG = np.array(  # measured quantiles; the ends of the range are gues
     ]
 )
 PERCENT = np.array([0.0, 0.05, 0.16, 0.50, 0.84, 0.95, 1.0])
-ZTF_DEPTH_MAG = {  # diffmaglim of real alerts; i scaled from the pointing log
-    "g": [18.6, 19.07, 19.52, 20.17, 20.59, 20.75, 20.9],
-    "r": [18.6, 19.07, 19.39, 20.18, 20.53, 20.67, 20.8],
-    "i": [18.4, 18.80, 19.20, 19.80, 20.20, 20.35, 20.5],
+ZTF_DEPTH_MAG = {  # of all visits; those with a detection then have the diffmaglim of real alerts
+    "g": [17.0, 18.50, 19.25, 20.05, 20.65, 20.95, 21.25],
+    "r": [17.0, 18.45, 19.10, 20.05, 20.65, 20.90, 21.2],
+    "i": [16.8, 18.20, 18.85, 19.65, 20.15, 20.35, 20.5],
 }
-ZTF_FWHM_ARCSEC = {  # pixels of alerts times 1.01
-    "g": [1.5, 1.70, 1.88, 2.57, 3.91, 4.6, 5.2],
-    "r": [1.4, 1.55, 1.67, 2.35, 3.35, 4.1, 5.0],
-    "i": [1.4, 1.50, 1.62, 2.20, 3.10, 3.9, 4.8],
+ZTF_FWHM_ARCSEC = {  # of stars in the science stamps of real alerts; the packets' own "fwhm" is that of the candidate
+    "g": [1.20, 1.40, 1.66, 1.98, 2.75, 3.70, 4.7],
+    "r": [1.15, 1.35, 1.53, 1.85, 2.80, 3.40, 4.4],
+    "i": [1.10, 1.30, 1.48, 1.80, 2.75, 3.40, 4.4],
 }
-ZTF_SKY_DN = {"g": (80, 101, 156), "r": (163, 217, 306), "i": (170, 225, 320)}  # 16/50/84 %
+ZTF_ZERO_POINT_MAG = {  # magzpsci of real alerts; clouds and dust on the mirror make the faint tail
+    "g": [25.2, 25.61, 26.06, 26.23, 26.33, 26.39, 26.45],
+    "r": [25.3, 25.80, 26.10, 26.24, 26.34, 26.41, 26.47],
+    "i": [24.7, 25.20, 25.50, 25.66, 25.76, 25.83, 25.90],
+}
+ZTF_SKY_DN: dict[
+    str, list[float]
+] = {  # background of the science stamps of real alerts, DN at the zero point below: the field's own
+    "g": [75, 85, 90, 104, 136, 182, 220],
+    "r": [140, 154, 169, 213, 295, 394, 450],
+    "i": [145, 160, 176, 222, 307, 410, 470],
+}
+ZTF_SKY_ZERO_POINT_MAG = 26.25
+# What one count of noise costs: limit = zero point - 2.5 log10(5 noise) - (this + slope log10 FWHM), 198 stamps.
+ZTF_LIMIT_OF_NOISE_MAG = (1.87, 0.9)
+ZTF_ZERO_POINT_DEPTH_CORRELATION = 0.5
+ZTF_SEEING_DEPTH_CORRELATION = 0.75
 ZTF_GAP_DAYS = np.array([1, 2, 3, 4, 5, 6, 8, 12, 22])
 ZTF_GAP_PROBABILITY = np.array([0.39, 0.23, 0.16, 0.05, 0.04, 0.03, 0.05, 0.03, 0.02])
 ZTF_REPEATS = (0.74, 0.15, 0.06, 0.05)  # nights with 1, 2, 3, 4 exposures in one band
@@ -181,21 +197,31 @@ def _ztf_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) -
 def _ztf_conditions(survey: Survey, rng: Generator, nights: int) -> tuple[NDArray, ...]:
     common_N1 = rng.standard_normal((nights, 1))
     depth_u = ndtr(0.85 * common_N1 + np.sqrt(1 - 0.85**2) * rng.standard_normal((nights, 6)))
-    mixed = -SEEING_DEPTH_CORRELATION * common_N1 + np.sqrt(1 - SEEING_DEPTH_CORRELATION**2) * rng.standard_normal(
-        (nights, 6)
+
+    def along(correlation: float) -> NDArray:
+        own_NB = np.sqrt(1 - correlation**2) * rng.standard_normal((nights, 6))
+        return np.asarray(ndtr(correlation * common_N1 + own_NB))
+
+    drawn = {
+        "depth": (ZTF_DEPTH_MAG, depth_u),
+        "fwhm": (ZTF_FWHM_ARCSEC, along(-ZTF_SEEING_DEPTH_CORRELATION)),
+        "zero_point": (ZTF_ZERO_POINT_MAG, along(ZTF_ZERO_POINT_DEPTH_CORRELATION)),
+        # Published backgrounds are those of the template: the same at every visit of a position.
+        "sky": (ZTF_SKY_DN, np.broadcast_to(ndtr(rng.standard_normal() + 0.3 * rng.standard_normal(6)), (nights, 6))),
+    }
+    table = {name: np.full((nights, 6), np.nan) for name in drawn}
+    for name, (quantiles, uniform_NB) in drawn.items():
+        for band in survey.bands:
+            b = BANDS.index(band)
+            table[name][:, b] = np.interp(uniform_NB[:, b], PERCENT, quantiles[band])
+    sky_njy_NB = table["sky"] * flux_njy(ZTF_SKY_ZERO_POINT_MAG)
+    # No visit is deeper than the photons of that background allow.
+    variance_NB = sky_njy_NB / flux_njy(table["zero_point"]) / survey.gain_B + ZTF_READ_VARIANCE_DN2
+    cost, per_dex = ZTF_LIMIT_OF_NOISE_MAG
+    deepest_NB = (
+        table["zero_point"] - 2.5 * np.log10(5 * np.sqrt(variance_NB)) - cost - per_dex * np.log10(table["fwhm"])
     )
-    fwhm_u = ndtr(mixed)
-    sky_x = rng.standard_normal((nights, 6))
-    depth_NB, fwhm_NB, sky_NB = (np.full((nights, 6), np.nan) for _ in range(3))
-    zero_point_NB = survey.zero_point_mag_B + 0.1 * rng.standard_normal((nights, 6))
-    for band in survey.bands:
-        b = BANDS.index(band)
-        depth_NB[:, b] = np.interp(depth_u[:, b], PERCENT, ZTF_DEPTH_MAG[band])
-        fwhm_NB[:, b] = np.interp(fwhm_u[:, b], PERCENT, ZTF_FWHM_ARCSEC[band])
-        low, middle, high = np.log(ZTF_SKY_DN[band])
-        sky_dn = np.exp(middle + sky_x[:, b] * np.where(sky_x[:, b] > 0, high - middle, middle - low))
-        sky_NB[:, b] = sky_dn * flux_njy(zero_point_NB[:, b])
-    return depth_NB, fwhm_NB, zero_point_NB, sky_NB
+    return np.minimum(table["depth"], deepest_NB), table["fwhm"], table["zero_point"], sky_njy_NB
 
 
 def _lsst_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) -> tuple[NDArray, Visits]:

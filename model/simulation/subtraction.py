@@ -1,40 +1,87 @@
-"""Noise and static light of a visit come in, what image subtraction leaves of them goes out; knows no source."""
+"""Noise and static light of a visit come in, what image subtraction leaves of them goes out; knows no source.
+
+Proper subtraction (Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27; ZTF's pipeline): in Fourier space the difference is
+``(N - b R) / sqrt(1 + (r b)^2)`` with science image ``N``, template ``R``, ``b`` the ratio of their PSFs and ``r`` that
+of their noise. In 552 real ZTF alerts the science and template stamps explain 99.8 % of a difference's variance in
+blank sky by two such filters (``python -m model.simulation.measure_ztf``). LSST's decorrelated differences obey the
+same formula.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
-from model.simulation import noise
+from model.series import MAD_TO_SIGMA
+from model.simulation import psf
 from model.simulation.cameras import Camera
 
-MOST_FRESH_NOISE = 0.7  # share of a difference's noise amplitude
+LARGEST_RATIO = 30.0  # of template to science in a difference: beyond it the template's pixels drown what is left
+Psf = tuple[float, NDArray[np.float64] | None]
+
+SKEW_AT = 0.4  # cycles per pixel at which the shift of a skewed PSF is quoted
+MOST_SKEWED = 0.5  # cycles per pixel beyond which it does not grow
 
 
-def noise_left(
+def subtract(
     noise_HW: NDArray[np.float32],
     coadd_HW: NDArray[np.float32],
-    sigma: float,
-    template_sigma: float,
-    left_of_coadd: float,
+    light_HW: NDArray[np.float32],
+    noise_ratio: float,
+    psfs: tuple[Psf, Psf],
     camera: Camera,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None,
 ) -> NDArray[np.float32]:
-    """Noise of the science image and the template after a real subtraction.
+    """Add the noise of the science image and the template to what else a subtraction leaves.
 
-    The science image's is filtered, and partly not its own any more; the sum is whitened to the science image's level.
+    Parameters
+    ----------
+    light_HW
+        Noise-free difference.
+    noise_ratio
+        Noise of a template pixel over that of a science pixel.
+    psfs
+        Of the science image and of the template: FWHM and elongation (``profiles.galaxies``), pixels.
+    rng
+        For the imperfections of the measured PSFs; None for perfect ones.
     """
-    near, far, diagonal = camera.matching_taps
-    drawn_5 = rng.standard_normal(5) * np.repeat(camera.matching_scatter, (2, 2, 1))
-    taps_22 = np.array([[near, far], [near, far]]) + drawn_5[:4].reshape(2, 2).T
-    share = min(rng.exponential(camera.fresh_noise), MOST_FRESH_NOISE)
-    fresh_HW = rng.standard_normal(noise_HW.shape, np.float32) * np.float32(share * sigma)
-    left_HW = noise.matched(noise_HW, taps_22, diagonal + drawn_5[4])
-    # The filter takes variance out; about half of that the whitening gives back.
-    kept = float(np.prod((1 - 2 * taps_22.sum(1)) ** 2 + 2 * (taps_22**2).sum(1)))
-    left_HW *= np.float32(np.sqrt(1 - share**2) * kept**-0.25)
-    left_HW += fresh_HW
-    left_HW -= np.float32(np.exp(camera.template_noise_scatter * rng.standard_normal())) * coadd_HW
-    left_HW /= np.float32(np.hypot(1, left_of_coadd * template_sigma / sigma))
-    return left_HW
+    height, width = noise_HW.shape
+    ky_H1, kx_W = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
+    k2_HW = ky_H1**2 + kx_W**2
+    science_HW, template_HW = (_transfer(*one, kx_W, ky_H1, camera) for one in psfs)
+    ratio_HW = (science_HW / np.maximum(template_HW, 1e-9)) ** camera.psf_contrast
+    if camera.resampling is not None:  # a resampled template has lost what no other pixel grid can hold
+        cut, order = camera.resampling
+        ratio_HW *= (1 + (np.abs(kx_W) / cut) ** order) * (1 + (np.abs(ky_H1) / cut) ** order)
+    ratio_HW = np.minimum(ratio_HW, LARGEST_RATIO)
+    left_HW = fft.rfft2(noise_HW) - ratio_HW * fft.rfft2(coadd_HW)
+    # Flux keeps its scale: at low frequencies the filter is one.
+    left_HW *= np.sqrt((1 + noise_ratio**2) / (1 + (noise_ratio * ratio_HW) ** 2))
+    left_HW += fft.rfft2(light_HW)
+    if rng is not None and any(camera.psf_skew_sd_px):
+        x_px, y_px = rng.normal(camera.psf_skew_px, camera.psf_skew_sd_px)
+        grown_HW = np.minimum(k2_HW, MOST_SKEWED**2) / SKEW_AT**2
+        left_HW *= np.exp(2j * np.pi * grown_HW * (x_px * kx_W + y_px * ky_H1))
+    return fft.irfft2(left_HW, s=(height, width)).astype(np.float32)
+
+
+def noise_ratio(static_HW: NDArray[np.float32], sigma: float, template_sigma: float) -> float:
+    """Noise of the template over the science image's as pipelines measure it: stars that crowd count as noise."""
+    confusion = MAD_TO_SIGMA * float(np.median(np.abs(static_HW - np.median(static_HW))))
+    return float(np.hypot(template_sigma, confusion) / np.hypot(sigma, confusion))
+
+
+def _transfer(
+    fwhm_px: float, elongation_2: NDArray | None, kx_W: NDArray, ky_H1: NDArray, camera: Camera
+) -> NDArray[np.float64]:
+    """Modulation transfer of a PSF; the pixel's cancels in a ratio."""
+    variance_P = psf.variances(np.array(fwhm_px), camera.psf)
+    k2_HW = kx_W**2 + ky_H1**2
+    parts = [w * np.exp(-2 * np.pi**2 * v * k2_HW) for w, v in zip(camera.psf.weights, variance_P, strict=True)]
+    transfer_HW = np.asarray(sum(parts))
+    if elongation_2 is not None:
+        along_HW = elongation_2[0] * kx_W + elongation_2[1] * ky_H1
+        transfer_HW *= np.exp(-2 * np.pi**2 * (along_HW**2 - (elongation_2**2).sum() / 2 * k2_HW))
+    return transfer_HW
 
 
 def residual(

@@ -13,6 +13,7 @@ from model.series import BANDS
 
 NJY_PER_NANOMAGGY = 3630.78
 AB_ZERO_POINT_NJY = 31.4  # AB magnitude of 1 nJy
+ZTF_READ_VARIANCE_DN2 = 2.5  # of one visit: with the sky's photons, the noise of the deepest real stamps
 NAN = float("nan")
 
 

@@ -59,7 +59,8 @@ def _star(survey: Survey, visits: int, snr: float, seed: int) -> SimulatedObject
         zero_point_T=survey.zero_point_mag_B[band_T].astype(np.float32),
         sky_T=np.zeros(visits, np.float32),
     )
-    flux_B = snr * flux_njy(survey.depth_mag_B + CAMERAS[survey.name].limit_margin_mag) / 5
+    margin_B = CAMERAS[survey.name].limit_margin_mag(survey.fwhm_arcsec_B)
+    flux_B = snr * flux_njy(survey.depth_mag_B + margin_B) / 5
     none_B = np.zeros(len(flux_B), np.float32)
     flux_T = flux_B[band_T].astype(np.float32)
     return SimulatedObject(1, seed, survey.name, "Variable", schedule, flux_T, none_B, Scene(), {})
@@ -96,7 +97,8 @@ def _photometry(survey: Survey, seed: int, visits: int) -> Iterator[Check]:
     yield Check(3, f"{name}: sd of pulls", f"1 ± {sigma_within:.3f}", f"{sigma:.3f}", within(sigma, 1, sigma_within))
     empty = _star(survey, visits, 0.0, seed + 1)
     flux_T, _ = _measure(survey, empty, seed + 1)
-    limit_T = flux_njy(empty.schedule.depth_T + CAMERAS[survey.name].limit_margin_mag) / 5
+    margin_T = CAMERAS[survey.name].limit_margin_mag(empty.schedule.fwhm_T)
+    limit_T = flux_njy(empty.schedule.depth_T + margin_T) / 5
     shallower = float(2.5 * np.log10(np.std(flux_T / limit_T)))
     yield Check(
         3,

@@ -15,6 +15,7 @@ from model.simulation.validation import Check, real_ztf, stamp_features, within
 # What alerts are of: variable stars lead, and a quarter is no source that varies.
 MIX = {"Variable": 0.45, "AGN": 0.10, "SNIa": 0.12, "SNOther": 0.08, "Bogus": 0.15, "Asteroid": 0.10}
 REAL_COUNT, LEAST_COUNT, SPARE = 817, 150, 2
+CANDIDATES = 4
 SPARSE = 0.035  # fewer template pixels than this beyond 3 sigma: noise is seen, not confusion
 TOLERANCES = {  # of the median over sparse stamps
     "noise template/science": 0.25,
@@ -52,17 +53,23 @@ def simulated_stamps(seed: int, count: int) -> tuple[NDArray[np.float32], NDArra
     limits: list[float] = []
     object_id = 0
     while len(pixels) < count:
-        object_id += 1
-        obj = draw_object(seed, "ztf", str(rng.choice(list(MIX), p=list(MIX.values()))), 2_000_000 + object_id)
-        if obj is None:
+        kind = str(rng.choice(list(MIX), p=list(MIX.values())))
+        # A stream holds an object as often as it alerts: of some candidates, one in proportion to its detections.
+        candidates = []
+        for _ in range(CANDIDATES):
+            object_id += 1
+            obj = draw_object(seed, "ztf", kind, 2_000_000 + object_id)
+            # Real alerts of the sample are in g and r.
+            if obj is not None:
+                seen_T = selection.detections(obj) & np.isin(obj.schedule.band_T, (1, 2))
+                candidates.append((obj, np.flatnonzero(seen_T)))
+        alerts = np.array([len(seen) for _, seen in candidates])
+        if alerts.sum() == 0:
             continue
-        # Real alerts of the sample are in g and r.
-        seen = np.flatnonzero(selection.detections(obj) & np.isin(obj.schedule.band_T, (1, 2)))
-        if len(seen) == 0:
-            continue
+        obj, seen = candidates[int(rng.choice(len(candidates), p=alerts / alerts.sum()))]
         visit = rng.choice(seen)
         frames = products.render_frames(
-            obj, ZTF.stamp_pixels, ZTF.products, np.array([visit]), 4, np.random.default_rng([seed, object_id])
+            obj, ZTF.stamp_pixels, ZTF.products, np.array([visit]), 4, np.random.default_rng([seed, obj.object_id])
         )
         pixels.append(frames.pixels_NCHW[0] / np.float32(flux_njy(obj.schedule.zero_point_T[visit])))
         whole.append(tuple(frames.window_N4[0]) == (0, ZTF.stamp_pixels, 0, ZTF.stamp_pixels))

@@ -8,7 +8,7 @@ import pytest
 from model.simulation import artefacts
 
 TRIPLET = ("science", "template", "difference")
-NOTHING = artefacts.Flaws(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, (0, 0), True)
+NOTHING = artefacts.Flaws(0, 0, 0, 0, 0, 0, 0, 0, 0, (0, 0, 0), (0, 0), True)
 
 
 def flawed(flaws, seed=0, signal=None, saturation=1e9, channels=TRIPLET):
@@ -52,7 +52,7 @@ def test_outside_the_window_nothing_is_measured():
 
 def test_a_template_has_no_flaws_of_the_visit():
     """Cosmic rays and trails are in science and difference alike, never in the template."""
-    pixels, _ = flawed(replace(NOTHING, cosmic_ray=5, trail=1, stripes=0.1, gradient=0.1))
+    pixels, _ = flawed(replace(NOTHING, cosmic_ray=5, trail=1, gradient=0.1))
     assert pixels[0].any()
     np.testing.assert_array_equal(pixels[0], pixels[2])
     assert not pixels[1].any()
@@ -71,9 +71,19 @@ def test_saturated_cores_are_masked_or_clipped():
 def test_correlated_noise_keeps_its_variance():
     """Correlating noise along rows changes its lag-1 correlation, not its variance."""
     white = np.random.default_rng(0).standard_normal((400, 400), np.float32)
-    noise = artefacts.correlate(white, replace(NOTHING, correlation=(-0.05, 0)), np.random.default_rng(0))
+    flaws = replace(NOTHING, correlation=(-0.05, 0))
+    noise = artefacts.read_out(white, flaws, np.random.default_rng(0))
     assert noise.var() == pytest.approx(white.var(), rel=0.01)
     assert (noise[:, 1:] * noise[:, :-1]).mean() == pytest.approx(-0.05, abs=0.01)
+
+
+def test_a_readout_pattern_repeats_every_three_columns():
+    """The pattern has the variance asked for, at period 3 along rows and 2 along columns."""
+    flaws = replace(NOTHING, correlation=(1e-9, 0), pattern=(0.04, 0, 1))
+    noise = artefacts.read_out(np.zeros((60, 60), np.float32), flaws, np.random.default_rng(0))
+    np.testing.assert_allclose(noise[:, 3:], noise[:, :-3], atol=1e-6)
+    np.testing.assert_allclose(noise[2:], noise[:-2], atol=1e-6)
+    assert noise.mean(0).var() == pytest.approx(0.04, rel=0.01)
 
 
 def test_an_unknown_artefact_is_refused():

@@ -42,7 +42,7 @@ def test_photometry_of_a_constant_star_pulls_as_its_errors_say(survey):
 def test_the_empirical_depth_is_the_one_of_the_schedule(survey):
     """The scatter of fluxes on empty sky is the 5-sigma limit that was asked for, within 0.05 mag."""
     obj, flux_N, _ = measured(survey, 0.0)
-    limit_T = flux_njy(obj.schedule.depth_T + CAMERAS[survey].limit_margin_mag) / 5
+    limit_T = flux_njy(obj.schedule.depth_T + CAMERAS[survey].limit_margin_mag(obj.schedule.fwhm_T)) / 5
     assert 2.5 * np.log10(np.std(flux_N / limit_T)) == pytest.approx(0, abs=0.05)
 
 
