@@ -44,8 +44,10 @@ DECONFOUNDED_PEAK_MAG: Mapping[str, tuple[float, float]] = {
 }
 STATIC_OVER_PEAK = (1.3, 3.0)  # static light under a deconfounded source, in units of its largest change
 STATIC_COLOUR_SCATTER_MAG = 0.15
-TEMPLATE_HOLDS_TRANSIENT = 0.03  # of transients: the reference images were taken while they shone (2 to 5 %: a choice)
-TEMPLATE_NIGHTS = 15
+# Of transients whose reference images were taken while they shone: a choice, of which 2 to 5 % alert all the same.
+TEMPLATE_HOLDS_TRANSIENT = 0.06
+TEMPLATE_NIGHTS, TEMPLATE_SPAN_DAYS = 15, 60.0
+LEAST_LIT = 0.02  # of its brightest: when a transient counts as shining
 
 
 def draw_object(
@@ -245,9 +247,12 @@ def _observe(
 
 
 def _in_template(rng: Generator, drawn: Drawn, survey: Survey) -> NDArray[np.float64]:
-    """Mean flux of a transient over the nights of a template that was taken within a year of its window's start."""
+    """Mean flux of a transient over the nights of a template that began while it shone."""
     reference_B, bands = np.zeros(6), survey.band_indices
-    days = np.tile(rng.uniform(0, survey.window_days / 2) + rng.uniform(0, 60, TEMPLATE_NIGHTS), len(bands))
+    day_N = np.arange(-TEMPLATE_SPAN_DAYS, survey.window_days)
+    r_N = drawn.source.flux(day_N, np.full(len(day_N), 2), survey)
+    lit_N = day_N[r_N >= LEAST_LIT * r_N.max()]
+    days = np.tile(rng.choice(lit_N) + rng.uniform(0, TEMPLATE_SPAN_DAYS, TEMPLATE_NIGHTS), len(bands))
     flux = drawn.source.flux(days, np.repeat(bands, TEMPLATE_NIGHTS), survey)
     reference_B[bands] = flux.reshape(len(bands), -1).mean(axis=1)
     return reference_B

@@ -116,7 +116,7 @@ def test_type_iin_are_as_rare_as_in_magnitude_limited_surveys():
 def test_some_templates_hold_the_transient():
     """Of ZTF's supernovae a few have reference light, and with it detections below zero; of SDSS none have."""
     share = {
-        survey: np.mean([o.reference_flux_B.any() for o in draw_sample(3, survey, {"SNOther": 150})])
+        survey: np.mean([o.reference_flux_B.any() for o in draw_sample(3, survey, {"SNOther": 300})])
         for survey in ("ztf", "sdss")
     }
     assert 0 < share["ztf"] < 0.1
