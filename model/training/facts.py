@@ -41,6 +41,7 @@ class Facts:
             "mean_njy": self.mean_njy,
             "sigma_njy": self.sigma_njy,
             "bands": self.bands,
+            "baseline": self.channels == 1,  # fluxes of direct images hold the host
             **self.photometry,
         }
 
