@@ -1,7 +1,7 @@
 """Real ZTF alerts beside simulated ones: which kinds of object are taken for what, and in what the two skies differ.
 
-``python -m benchmarks.real_ztf_kinds --simulated DIR [--weights ztf] [--out FILE.json]``. Needs the folder of real data
-and a data set of ``ictc-simulate dataset --survey ztf``.
+``python -m benchmarks.real_ztf_kinds [--simulated DIR] [--weights ztf] [--out FILE.json]``. Needs the folder of real
+data, and for the second part a data set of ``ictc-simulate dataset --survey ztf``.
 
 The table is for finding *physical* omissions of the simulated sky: kinds that it lacks, magnitudes that it never
 reaches. What is then changed in the simulator must come from the literature. Neither the mix of classes nor any
@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,7 +171,7 @@ def compared(real: Sequence[Row], simulated: Sequence[Row]) -> dict[str, dict[st
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.real_ztf_kinds")
-    parser.add_argument("--simulated", type=Path, required=True, help="a data set of ictc-simulate, survey ztf")
+    parser.add_argument("--simulated", type=Path, help="a data set of ictc-simulate, survey ztf")
     parser.add_argument("--weights", default="ztf", help="shipped or own weights, or 'none': compare the skies only")
     parser.add_argument("--per-class", type=int, default=200)
     parser.add_argument("--out", type=Path, help="write the numbers as JSON, too")
@@ -185,20 +186,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     result: dict[str, object] = {}
     if options.weights != "none":
         result["taken_for"] = _confusions(data, options.weights, rows_of_object)
-    simulated = list(simulated_rows(options.simulated, options.per_class))
-    skies = {}
-    for label in LABELS.values():
-        real = [rows[-1] for rows in rows_of_object.values() if rows[-1].label == label]
-        skies[label] = compared(real, [row for row in simulated if row.label == label])
-        print(f"\n{label}: {len(real)} real objects; {PERCENT} % of real | of simulated; distance of KS")
-        for name, line in skies[label].items():
-            columns = ("  ".join(f"{q:8.2f}" for q in np.atleast_1d(line[sky])) for sky in ("real", "simulated"))
-            print(f"  {name:<26} {' | '.join(columns)}   {line['ks']:.2f}")
-    result["skies"] = skies
+    if options.simulated is not None:
+        simulated = list(simulated_rows(options.simulated, options.per_class))
+        result["skies"] = _skies([rows[-1] for rows in rows_of_object.values()], simulated)
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     return 0
+
+
+def _skies(real: Sequence[Row], simulated: Sequence[Row]) -> dict[str, Any]:
+    """Print and return the comparison of every class."""
+    skies = {}
+    for label in LABELS.values():
+        ours, theirs = ([row for row in rows if row.label == label] for rows in (real, simulated))
+        skies[label] = compared(ours, theirs)
+        print(f"\n{label}: {len(ours)} real objects; {PERCENT} % of real | of simulated; distance of KS")
+        for name, line in skies[label].items():
+            columns = ("  ".join(f"{q:8.2f}" for q in np.atleast_1d(line[sky])) for sky in ("real", "simulated"))
+            print(f"  {name:<26} {' | '.join(columns)}   {line['ks']:.2f}")
+    return skies
 
 
 def _confusions(data: Path, name: str, rows_of_object: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, int]]:

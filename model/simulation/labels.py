@@ -65,7 +65,16 @@ QUASAR_SHARE_OF_FAINT_VARIABLES = 0.92  # of those with a catalogued host; the o
 
 
 NAME_OF_SUBTYPE: Mapping[str, str] = MappingProxyType(  # names of the taxonomy for those of the sources
-    {"Ia": "SNIa", "91bg": "SN91bg", "Iax": "SNIax", "Ib": "SNIbc", "Ic": "SNIbc", "QSO": "AGN", "Residual": "Bogus"}
+    {
+        "Ia": "SNIa",
+        "91bg": "SN91bg",
+        "Iax": "SNIax",
+        "Ib": "SNIbc",
+        "Ic": "SNIbc",
+        "QSO": "AGN",
+        "Blazar": "AGN",
+        "Residual": "Bogus",
+    }
     | dict.fromkeys(("IIP", "IIL", "IIn", "IIb"), "SNII")
     | dict.fromkeys(("RRab", "RRc"), "RRLyrae")
     | dict.fromkeys(("Rotator", "YSO", "Be", "Symbiotic"), "Variable")  # the taxonomy has no name for them

@@ -4,6 +4,7 @@ References
 ----------
 Taggart & Perley 2021 (MNRAS 503, 3931): a third of core-collapse supernovae explode in dwarfs of less than 1e9 solar
 masses. The supernova survey of SDSS, whose hosts are its own catalogue's, is not touched by that.
+Sanchez-Saez et al. 2021 (AJ 161, 141): a few per cent of the nuclei that alert in ZTF are blazars.
 """
 
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ ASTEROID_MAG: Mapping[str, tuple[float, float]] = {"sdss": (16.0, 21.5), "ztf": 
 AGN_SHIFT_MAG: Mapping[str, float] = {"sdss": 0.0, "ztf": -1.6, "lsst": 0.8}
 STAR_MAG_POWER = 0.7  # below 1: more faint ones
 NUCLEUS_ONLY_ABOVE_REDSHIFT = 0.5
+BLAZAR_SHARE: Mapping[str, float] = {"sdss": 0.0, "ztf": 0.05, "lsst": 0.02}  # of nuclei before a survey has chosen
 HOST_SHARE = (0.1, 0.7)  # of the light of an active galaxy at 6200 Angstrom
 HOST_SHARE_BY_BAND = np.array([0.5, 0.75, 1.0, 1.1, 1.2, 1.25])
 UNCATALOGUED_MAG = 22.6  # r of the brightest star that the catalogue does not hold
@@ -188,14 +190,15 @@ def _draw_nucleus(
     if shift_mag:
         redshift = redshift_at(distance_modulus(redshift) + shift_mag)
     faintest = FAINTEST_M_I if of.name == "sdss" else FAINTEST_FITTED_M_I
+    blazar = BLAZAR_SHARE[of.name] > 0 and rng.random() < BLAZAR_SHARE[of.name]
     total_B = entry.mag_B + shift_mag
     entry = replace(entry, mag_B=total_B, redshift=redshift)
     if redshift > NUCLEUS_ONLY_ABOVE_REDSHIFT:
-        nucleus = draw_agn(rng, Circumstances(window_days, redshift, total_B), faintest)
+        nucleus = draw_agn(rng, Circumstances(window_days, redshift, total_B), faintest, blazar)
         return Drawn(true_class, "AGN", entry, redshift, nucleus, None, True)
     share_B = np.clip(entry_rng.uniform(*HOST_SHARE) * HOST_SHARE_BY_BAND, 0.03, 0.9)
     seen = Circumstances(window_days, redshift, total_B - 2.5 * np.log10(1 - share_B))
-    nucleus = draw_agn(rng, seen, faintest)
+    nucleus = draw_agn(rng, seen, faintest, blazar)
     return Drawn(true_class, "AGN", entry, redshift, nucleus, total_B - 2.5 * np.log10(share_B), True)
 
 

@@ -3,6 +3,7 @@
 References
 ----------
 MacLeod et al. 2010 (ApJ 721, 1014); Kelly, Bechtold & Siemiginowska 2009 (ApJ 698, 895), the exact step of the walk.
+Ruan et al. 2012 (ApJ 760, 51): blazars walk, too, over shorter times and with larger amplitudes; the numbers are ours.
 """
 
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ FAINTEST_M_I, BRIGHTEST_M_I = -18.0, -30.0  # the relations are not used outside
 # The quasars that MacLeod et al. fitted; beyond them the relations would give Seyfert nuclei quite unlike the measured
 # ones twice their scatter.
 FAINTEST_FITTED_M_I = -22.0
+BLAZAR_SF_DEX, BLAZAR_TAU_DAYS, BLAZAR_TAU_LN_SCATTER = 0.35, 60.0, 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +69,7 @@ class AGN:
         return flux_njy(self.mag_B[band_T] + amplitude_B[band_T] * x_T)
 
 
-def draw_agn(rng: Generator, seen: Circumstances, faintest_m_i: float = FAINTEST_M_I) -> AGN:
+def draw_agn(rng: Generator, seen: Circumstances, faintest_m_i: float = FAINTEST_M_I, blazar: bool = False) -> AGN:
     """Draw a nucleus whose mean magnitudes are given; one fainter than the limit varies like one of that luminosity."""
     if seen.mag_B is None:
         raise ValueError("a nucleus needs mean magnitudes: give Circumstances.mag_B")
@@ -79,6 +81,9 @@ def draw_agn(rng: Generator, seen: Circumstances, faintest_m_i: float = FAINTEST
     sf_scatter, tau_scatter = SCATTER_DEX * rng.standard_normal(2)
     log_tau = _relation(TAU_COEFFICIENTS, np.array(6200.0 / (1 + z)), absolute_i, log_mass) + tau_scatter
     tau = float(np.clip((1 + z) * 10**log_tau, SHORTEST_TAU_DAYS, LONGEST_TAU_DAYS))
+    if blazar:
+        sf_scatter += BLAZAR_SF_DEX
+        tau = max(BLAZAR_TAU_DAYS * np.exp(BLAZAR_TAU_LN_SCATTER * rng.standard_normal()), SHORTEST_TAU_DAYS)
     count = int((seen.window_days - TEMPLATE_DAYS[0]) / STEP_DAYS) + 3
     normal_ND = rng.standard_normal((count, 1 + len(BANDS)))  # rows in time, so that a longer window only adds rows
     keep = np.exp(-STEP_DAYS / tau)
@@ -86,7 +91,16 @@ def draw_agn(rng: Generator, seen: Circumstances, faintest_m_i: float = FAINTEST
     walk_ND = lfilter([1.0], [1.0, -keep], normal_ND, axis=0)
     common = np.sqrt(1 - INDEPENDENT_FRACTION**2)
     walk_NB = common * walk_ND[:, :1] + INDEPENDENT_FRACTION * walk_ND[:, 1:]
-    return AGN("QSO", z, np.asarray(seen.mag_B), absolute_i, float(log_mass), float(sf_scatter), tau, walk_NB)
+    return AGN(
+        "Blazar" if blazar else "QSO",
+        z,
+        np.asarray(seen.mag_B),
+        absolute_i,
+        float(log_mass),
+        float(sf_scatter),
+        tau,
+        walk_NB,
+    )
 
 
 def _relation(coefficients: tuple[float, ...], rest_a: NDArray, absolute_i: float, log_mass: float) -> NDArray:

@@ -124,6 +124,28 @@ def _expected(rng):
     return [np.exp(-100 / draw_agn(rng, Circumstances(0.0, 0.5, np.full(6, 20.0))).tau_days) for _ in range(400)]
 
 
+def test_blazars_vary_more_and_faster_and_faint_nuclei_like_the_faintest_that_were_fitted():
+    """A blazar has a larger and shorter walk; a limit on luminosity caps the structure function."""
+    pairs = [
+        [
+            draw_agn(np.random.default_rng(i), Circumstances(90.0, 0.05, np.full(6, 18.0)), -22.0, blazar)
+            for i in range(60)
+        ]
+        for blazar in (False, True)
+    ]
+    assert [{s.subtype for s in sources} for sources in pairs] == [{"QSO"}, {"Blazar"}]
+    calm, wild = (np.median([s.truth["sf_infinity_r_mag"] for s in sources]) for sources in pairs)
+    assert wild > 1.8 * calm
+    assert np.median([s.tau_days for s in pairs[1]]) < np.median([s.tau_days for s in pairs[0]])
+    free = np.median(
+        [
+            draw_agn(np.random.default_rng(i), Circumstances(90.0, 0.05, np.full(6, 18.0))).absolute_i_mag
+            for i in range(9)
+        ]
+    )
+    assert free > -20 > -21 > pairs[0][0].absolute_i_mag
+
+
 def test_a_longer_window_only_adds_to_the_walk():
     """The same nucleus under a survey with a longer window takes the same walk."""
     short, long = (
