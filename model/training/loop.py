@@ -242,7 +242,8 @@ class Training:
             self.network.load_state_dict(self.average.state_dict())
 
     def _identity(self) -> dict[str, Any]:
-        return {"recipe": json.loads(json.dumps(asdict(self.recipe))), "seed": self.seed}
+        told = {"recipe": asdict(self.recipe), "seed": self.seed, "network": asdict(self.network.config)}
+        return json.loads(json.dumps(told))
 
     def _save(self) -> None:
         self._saved_at_s = time.monotonic()
@@ -260,7 +261,7 @@ class Training:
         path = self.folder / CHECKPOINT
         tensors, state = load_checkpoint(path)
         if state["identity"] != self._identity():
-            raise CheckpointError(f"{path} is of another recipe or seed; remove it, or train into another folder")
+            raise CheckpointError(f"{path} is of another recipe, seed or data set; remove it, or train into another folder")
         self.place, self.history = Place(**state["place"]), state["history"]
         self.objective.load_state_dict(without_prefix("objective", tensors))
         if self.average is not None:

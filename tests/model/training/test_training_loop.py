@@ -91,6 +91,15 @@ def test_a_checkpoint_of_another_recipe_is_refused(toy: Dataset, tmp_path: Path)
         prepare(dataclasses.replace(PLAIN, batch_size=20), toy, tmp_path).run(resume=True)
 
 
+def test_a_checkpoint_of_another_data_set_is_refused(toy: Dataset, tmp_path: Path):
+    """A network that was measured on other data does not go on from this checkpoint, and the error says so."""
+    prepare(PLAIN, toy, tmp_path).run(stop_after_steps=1)
+    other = prepare(PLAIN, toy, tmp_path)
+    other.network.config = dataclasses.replace(other.network.config, frame_limit=other.network.frame_limit + 3)
+    with pytest.raises(CheckpointError, match="data set"):
+        other.run(resume=True)
+
+
 @pytest.mark.parametrize(
     "ict",
     [
