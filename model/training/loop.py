@@ -261,7 +261,7 @@ class Training:
         path = self.folder / CHECKPOINT
         tensors, state = load_checkpoint(path)
         if state["identity"] != self._identity():
-            raise CheckpointError(f"{path} is of another recipe, seed or data set; remove it, or train into another folder")
+            raise CheckpointError(f"{path} is of another recipe, seed or data set: remove it, or train elsewhere")
         self.place, self.history = Place(**state["place"]), state["history"]
         self.objective.load_state_dict(without_prefix("objective", tensors))
         if self.average is not None:
