@@ -71,11 +71,11 @@ CAMERAS = {
         template_fwhm=(0.95, 0.08),
     ),
     "ztf": Camera(
-        psf=PsfShape(2.25, 0.10, halo=(0.03, 5.0)),
+        psf=PsfShape(2.25, 0.10, halo=(0.05, 4.5)),
         saturation_mag=12.5,
         limit_margin=(0.70, -1.15),
-        subtraction_px=0.07,
-        subtraction_width=0.015,
+        subtraction_px=0.06,
+        subtraction_width=0.012,
         subtraction_grain=0.03,
         psf_skew_px=(-0.02, 0.085),
         psf_skew_sd_px=(0.035, 0.045),
@@ -85,7 +85,7 @@ CAMERAS = {
         template_tilt=0.3,
         template_has_sky=True,
         template_gain_mag=(1.95, 0.25),
-        template_visits=(17.0, 0.38),
+        template_visits=(16.0, 0.3),
         template_fwhm=(1.08, 0.08),
     ),
     "lsst": Camera(

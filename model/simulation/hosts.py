@@ -29,7 +29,7 @@ GALAXIES_PER_STAMP, STARS_PER_STAMP = 0.5, 0.2  # brighter than r = 22 in 25.3 a
 FAINTEST_NEIGHBOUR_MAG, COUNT_SLOPE = 22.0, 0.38
 # ZTF looks through the plane of the Milky Way too: stars brighter than r = 23.5 in a stamp (median, log scatter, most)
 # and slopes of the counts, so that templates hold as many peaks as those of 640 real alerts do (measure_ztf.py).
-ZTF_STARS, ZTF_FAINTEST_STAR_MAG, ZTF_STAR_SLOPE = (19.0, 2.0, 700.0), 23.5, 0.27
+ZTF_STARS, ZTF_FAINTEST_STAR_MAG, ZTF_STAR_SLOPE = (21.0, 2.0, 400.0), 23.5, 0.27
 ZTF_GALAXY_SLOPE = 0.5
 BRIGHTEST_GALAXY_MAG, BRIGHTEST_STAR_MAG = 14.0, 13.0
 HALO_STARS = 0.5  # blue ones among the stars, the others are red dwarfs

@@ -68,7 +68,7 @@ ZTF_SKY_DN: dict[
 }
 ZTF_SKY_ZERO_POINT_MAG = 26.25
 # What one count of noise costs: limit = zero point - 2.5 log10(5 noise) - (this + slope log10 FWHM), 198 stamps.
-ZTF_LIMIT_OF_NOISE_MAG = (1.87, 0.9)
+ZTF_LIMIT_OF_NOISE_MAG = (1.92, 0.9)
 ZTF_ZERO_POINT_DEPTH_CORRELATION = 0.5
 ZTF_SEEING_DEPTH_CORRELATION = 0.75
 ZTF_GAP_DAYS = np.array([1, 2, 3, 4, 5, 6, 8, 12, 22])
