@@ -34,6 +34,7 @@ class Flaws:
     cut_short: float  # chance that the stamp is smaller than usual: it ends at the detector's edge
     gradient: float  # rms of the background's tilt across the stamp, in units of the pixel noise
     pedestal: float  # rms of the background's error, in units of the pixel noise
+    pedestal_tail: float  # 0: those errors are normal; 1 and more: large ones are more common
     calibration: float  # rms error of the flux scale of a visit, as a fraction
     # Variance of a readout pattern of period 3 along rows, over the noise's: median, dex of scatter, most.
     pattern: tuple[float, float, float]
@@ -42,9 +43,11 @@ class Flaws:
 
 
 FLAWS = {
-    "sdss": Flaws(0.008, 0.005, 0.001, 0.01, 0.0, 0.0, 0.1, 0.05, 0.02, (0.0, 0.0, 0.0), (0.0, 0.0), False),
-    "ztf": Flaws(0.03, 0.005, 0.002, 0.07, 0.10, 0.032, 0.02, 0.054, 0.025, (0.001, 1.25, 0.09), (-0.05, 0.03), True),
-    "lsst": Flaws(0.01, 0.002, 0.002, 0.01, 0.0, 0.0, 0.1, 0.05, 0.005, (0.0, 0.0, 0.0), (0.0, 0.0), False),
+    "sdss": Flaws(0.008, 0.005, 0.001, 0.01, 0.0, 0.0, 0.1, 0.05, 0.0, 0.02, (0.0, 0.0, 0.0), (0.0, 0.0), False),
+    "ztf": Flaws(
+        0.03, 0.005, 0.002, 0.07, 0.10, 0.032, 0.02, 0.042, 1.3, 0.025, (0.001, 1.25, 0.09), (-0.05, 0.03), True
+    ),
+    "lsst": Flaws(0.01, 0.002, 0.002, 0.01, 0.0, 0.0, 0.1, 0.05, 0.0, 0.005, (0.0, 0.0, 0.0), (0.0, 0.0), False),
 }
 
 
@@ -100,6 +103,8 @@ def add(
     observed = [c for c, channel in enumerate(channels) if channel != "template"]
     # Columns and rows apart until the end: most stamps have no flaw that needs more.
     tilt_x, tilt_y, level, scale = rng.standard_normal(4)
+    if flaws.pedestal_tail > 0:
+        level = np.sinh(flaws.pedestal_tail * level) / flaws.pedestal_tail
     axis = np.linspace(-0.5, 0.5, size, dtype=np.float32)
     column_W = sigma * (flaws.gradient * tilt_x * axis + flaws.pedestal * level)
     row_H = sigma * flaws.gradient * tilt_y * axis

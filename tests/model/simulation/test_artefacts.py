@@ -8,7 +8,7 @@ import pytest
 from model.simulation import artefacts
 
 TRIPLET = ("science", "template", "difference")
-NOTHING = artefacts.Flaws(0, 0, 0, 0, 0, 0, 0, 0, 0, (0, 0, 0), (0, 0), True)
+NOTHING = artefacts.Flaws(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, (0, 0, 0), (0, 0), True)
 
 
 def flawed(flaws, seed=0, signal=None, saturation=1e9, channels=TRIPLET):
