@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from model.familiar import Familiar
 from model.network import Frames, LightCurve
 
 
@@ -27,6 +28,11 @@ class GroupedNetwork(nn.Module):
     group_size: int
     feature_width: int  # F
     embedding_shape: tuple[int, ...]  # D...
+    familiar: Familiar | None  # what training objects look like; None before calibration
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.familiar = None
 
     def embed(self, frames: Frames) -> Tensor:
         """One embedding per row, which holds one group of ``group_size`` frames. Returns [N, D...]."""
@@ -60,6 +66,11 @@ class GroupedNetwork(nn.Module):
     def classify(self, embeddings_BGD: Tensor, curve: LightCurve) -> Tensor:
         """Logits [B, K] of series whose groups are embedded."""
         return self.head(self.penultimate(embeddings_BGD, curve))
+
+    @property
+    def one_pass(self) -> bool:
+        """Whether ``classify`` is ``head`` of ``penultimate``, and not a mean over several answers."""
+        return True
 
     def forward(self, frames: Frames) -> Tensor:
         """Logits [B, K] of whole series: the entry for training."""

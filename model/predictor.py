@@ -140,12 +140,19 @@ class Predictor:
         """
         rows = 1 if self.deterministic else CLASSIFY_ROWS
         logits_BK = np.empty((len(curves), len(self.card.classes)), np.float64)
+        strange_B = np.full(len(curves), np.nan)
         with torch.inference_mode():
             for part, chunk in chunks(curves, rows):
                 vectors = self._pad_embeddings(embeddings[part], chunk)
                 curve = collate_curve(chunk).to(self.device)
-                logits_BK[part] = self._network.classify(vectors, curve).double().cpu().numpy()
-        return self._calibrate(logits_BK)
+                if self._network.familiar is None:
+                    logits = self._network.classify(vectors, curve)
+                else:
+                    features = self._network.penultimate(vectors, curve)
+                    logits = self._network.head(features)
+                    strange_B[part] = self._network.familiar(features).cpu().numpy()
+                logits_BK[part] = logits.double().cpu().numpy()
+        return self._calibrate(logits_BK, strange_B)
 
     def warm_up(self) -> None:
         """Compute once at the largest shapes, so that the first alert does not wait for allocations."""
@@ -169,7 +176,7 @@ class Predictor:
             vectors[row, :count] = vector_GD
         return torch.from_numpy(vectors).to(self.device).unflatten(2, self._network.embedding_shape)
 
-    def _calibrate(self, logits_BK: NDArray[np.float64]) -> Prediction:
+    def _calibrate(self, logits_BK: NDArray[np.float64], strange_B: NDArray[np.float64]) -> Prediction:
         scaled_BK = (logits_BK + self._offset_K) / self.card.temperature
         scaled_BK -= scaled_BK.max(1, keepdims=True)
         probabilities_BK = np.exp(scaled_BK)
@@ -177,7 +184,9 @@ class Predictor:
         score = self.card.unknown
         if score is None:
             return Prediction(probabilities_BK, None)
-        raw_B = -score.temperature * np.logaddexp.reduce(logits_BK / score.temperature, axis=1)
+        raw_B = strange_B
+        if score.kind == "energy":
+            raw_B = -score.temperature * np.logaddexp.reduce(logits_BK / score.temperature, axis=1)
         return Prediction(probabilities_BK, (raw_B - score.location) / score.scale)
 
 

@@ -10,7 +10,7 @@ Every network is a :class:`model.grouped.GroupedNetwork`. What training may rely
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -57,7 +57,7 @@ def accepted(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key in known}
 
 
-def _classes(name: object) -> tuple[Any, type[GroupedNetwork]]:
+def _classes(name: object) -> tuple[Any, Callable[[Any], GroupedNetwork]]:
     if name not in NETWORKS:
         raise ValueError(f"network is {name!r}: choose one of {', '.join(sorted(NETWORKS))}")
     module, config_class, network_class = NETWORKS[str(name)]

@@ -19,10 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model import registry
+from model.familiar import Familiar
 from model.grouped import GroupedNetwork
 
 SHIPPED_FOLDER = Path(__file__).with_name("weights")
 SHIPPED_SURVEYS = ("sdss", "ztf", "lsst")
+SCORE_KINDS = ("mahalanobis", "energy")
 VERSION_DIGITS = 10  # hexadecimal digits of the hash that make a version
 
 
@@ -34,8 +36,9 @@ class WeightsError(ValueError):
 class UnknownScore:
     """How far an alert is from everything in training: (raw − ``location``) / ``scale``, larger is stranger.
 
-    The raw score of kind ``energy`` is −T logsumexp(logits / T), with T = ``temperature``. ``location`` and ``scale``
-    are its median and robust standard deviation over held-out objects of known classes.
+    The raw score of kind ``mahalanobis`` is that of :class:`model.familiar.Familiar`, of kind ``energy``
+    −T logsumexp(logits / T), with T = ``temperature``. ``location`` and ``scale`` are its median and robust standard
+    deviation over held-out objects of known classes.
     """
 
     kind: str = "energy"
@@ -45,8 +48,8 @@ class UnknownScore:
     auroc: float | None = None  # measured on held-out classes
 
     def __post_init__(self) -> None:
-        if self.kind != "energy":
-            raise WeightsError(f"unknown score of kind {self.kind!r}: only 'energy' is known")
+        if self.kind not in SCORE_KINDS:
+            raise WeightsError(f"unknown score of kind {self.kind!r}: known are {', '.join(SCORE_KINDS)}")
         if self.scale <= 0 or self.temperature <= 0:
             raise WeightsError(f"unknown score needs positive scale and temperature, got {self}")
 
@@ -187,6 +190,10 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
     except ValueError as error:
         raise WeightsError(f"the card of {path} names a network that cannot be built: {error}") from error
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    if any(name.startswith("familiar.") for name in tensors):
+        network.familiar = Familiar(len(card.classes), network.feature_width)
+    elif card.unknown is not None and card.unknown.kind == "mahalanobis":
+        raise WeightsError(f"{tensor_path} lacks what its card's unknown score is measured from: copy both again")
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

@@ -98,6 +98,10 @@ class SuperNNova(LightCurveNetwork):
     def head_modules(self) -> list[nn.Module]:
         return [self.output]
 
+    @property
+    def one_pass(self) -> bool:
+        return not self.config.bayesian
+
     def classify(self, embeddings_BGD: Tensor, curve: LightCurve) -> Tensor:
         """Logits; of the Bayesian network in ``eval`` mode the logarithm of the mean probability over draws."""
         if not self.config.bayesian or self.training:

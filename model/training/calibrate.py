@@ -41,12 +41,11 @@ def energy(logits_NK: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:
     return -temperature * np.logaddexp.reduce(np.asarray(logits_NK, np.float64) / temperature, axis=1)
 
 
-def fit_unknown(logits_NK: NDArray, auroc: float | None = None) -> UnknownScore:
-    """The energy score with median 0 and robust deviation 1 on held-out objects of known classes."""
-    raw_N = energy(logits_NK)
+def fit_unknown(kind: str, raw_N: NDArray) -> UnknownScore:
+    """The score of this kind with median 0 and robust deviation 1 on held-out objects of known classes."""
     location = float(np.median(raw_N))
     scale = float(MAD_TO_SIGMA * np.median(np.abs(raw_N - location)))
-    return UnknownScore("energy", 1.0, location, scale if scale > 0 else 1.0, auroc)
+    return UnknownScore(kind, 1.0, location, scale if scale > 0 else 1.0)
 
 
 def unknown_scores(known_N: NDArray, unknown_M: NDArray) -> dict[str, float]:

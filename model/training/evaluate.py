@@ -23,7 +23,7 @@ from model.training.histories import histories_of
 from model.training.intervals import bootstrap, macro_f1_interval, wilson
 from model.training.metrics import balanced_accuracy, reliability, score
 from model.training.parts import PartsError, divide
-from model.training.predict import predict_logits, softmax
+from model.training.predict import predict_logits, predict_strangeness, softmax
 from model.training.report import write_report
 from model.training.shelf import Shelf
 from model.weights import ModelCard, WeightsError
@@ -119,16 +119,23 @@ def evaluate(
             mode: dataclasses.asdict(score(label_N[at], probability_NK[at], card.classes)) for mode, at in modes.items()
         }
     if unknown is not None:
-        strange = predict_logits(network, Shelf(unknown, np.arange(len(unknown)), network.frame_limit, device))
-        table["unknown"] = {
-            **unknown_scores(energy(logits_NK), energy(strange)),
-            "auroc_by_class": {
-                name: unknown_scores(energy(logits_NK), energy(strange[unknown.labels == k]))["auroc"]
-                for k, name in enumerate(unknown.classes)
-                if (unknown.labels == k).any()
-            },
-        }
+        strange = Shelf(unknown, np.arange(len(unknown)), network.frame_limit, device)
+        table["unknown"] = told_apart(energy(logits_NK), energy(predict_logits(network, strange)), unknown)
+        if network.familiar is not None:
+            by_energy = {"auroc_of_energy": table["unknown"]["auroc"]}
+            known_N, strange_M = (predict_strangeness(network, of) for of in (shelf, strange))
+            table["unknown"] = told_apart(known_N, strange_M, unknown) | by_energy
     return Evaluation(card, label_N, probability_NK, histories, table)
+
+
+def told_apart(known_N: NDArray, strange_M: NDArray, unknown: Dataset) -> dict[str, Any]:
+    """How well a score tells the objects of a data set, and those of each of its classes, from known ones."""
+    by_class = {
+        name: unknown_scores(known_N, strange_M[unknown.labels == k])["auroc"]
+        for k, name in enumerate(unknown.classes)
+        if (unknown.labels == k).any()
+    }
+    return {**unknown_scores(known_N, strange_M), "auroc_by_class": by_class}
 
 
 def name_of(dataset: Dataset) -> Any:

@@ -32,6 +32,21 @@ def predict_features(network: GroupedNetwork, shelf: Shelf, batch_size: int = BA
     return torch.cat(parts).numpy()
 
 
+@torch.inference_mode()
+def predict_strangeness(network: GroupedNetwork, shelf: Shelf, batch_size: int = BATCH) -> NDArray[np.float64]:
+    """How unlike the training objects every object on the shelf is, [N], by the network's own memory of them.
+
+    Raises
+    ------
+    ValueError
+        When the network keeps none.
+    """
+    if network.familiar is None:
+        raise ValueError(f"{network.name} has no memory of its training objects: calibrate it first")
+    features_NF = torch.from_numpy(predict_features(network, shelf, batch_size))
+    return network.familiar(features_NF.to(network.familiar.mean_KF.device)).double().cpu().numpy()
+
+
 def in_order(shelf: Shelf, batch_size: int = BATCH) -> list[Tensor]:
     return list(torch.arange(len(shelf)).split(batch_size))
 

@@ -16,16 +16,17 @@ from torch import distributed
 
 from model import registry, weights
 from model.dataset import Dataset, DatasetError
+from model.familiar import Familiar
 from model.grouped import GroupedNetwork
 from model.predictor import DeviceUnavailableError, resolve_device
 from model.taxonomy import load_taxonomy
-from model.training.calibrate import fit_temperature, fit_unknown
+from model.training.calibrate import energy, fit_temperature, fit_unknown
 from model.training.checkpoint import CheckpointError
 from model.training.facts import Facts, measure
 from model.training.loop import Crew, Training
 from model.training.metrics import score
 from model.training.parts import Parts, PartsError, divide
-from model.training.predict import predict_logits, softmax
+from model.training.predict import predict_features, predict_logits, predict_strangeness, softmax
 from model.training.progress import Progress
 from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from model.training.shelf import Shelf
@@ -80,16 +81,25 @@ def make_card(dataset: Dataset, facts: Facts, network: GroupedNetwork, provenanc
     )
 
 
-def calibrated(card: ModelCard, network: GroupedNetwork, validation: Shelf) -> ModelCard:
-    """The card with the temperature and the unknown score that the validation rows ask for, and their scores."""
+def calibrated(card: ModelCard, network: GroupedNetwork, training: Shelf, validation: Shelf) -> ModelCard:
+    """The card with the temperature and the unknown score that the validation rows ask for, and their scores.
+
+    A network that answers in one pass gets a memory of what its training objects look like.
+    """
     logits_NK = predict_logits(network, validation)
+    if network.one_pass:
+        features_NF = torch.from_numpy(predict_features(network, training))
+        network.familiar = Familiar.of(features_NF, training.label_N.cpu(), len(card.classes))
+        unknown = fit_unknown("mahalanobis", predict_strangeness(network, validation))
+    else:
+        unknown = fit_unknown("energy", energy(logits_NK))
     label_N = validation.label_N.cpu().numpy()
     temperature = fit_temperature(logits_NK, label_N)
     reached = dataclasses.asdict(score(label_N, softmax(logits_NK, temperature), card.classes))
     return dataclasses.replace(
         card,
         temperature=temperature,
-        unknown=fit_unknown(logits_NK),
+        unknown=unknown,
         provenance={**card.provenance, "validation_scores": reached},
     )
 
@@ -161,15 +171,13 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         "trained_on": len(parts.train) + len(parts.pretrain),
         "validated_on": len(parts.validation),
     }
-    card = calibrated(
-        make_card(dataset, facts, network, provenance), network.cpu(), on_cpu(dataset, parts, network, recipe)
+    training_rows, validation_rows = (
+        Shelf(dataset, rows, network.frame_limit, torch.device("cpu"), form=recipe.form)  # where the service answers
+        for rows in (parts.train, parts.validation)
     )
+    card = make_card(dataset, facts, network, provenance)
+    card = calibrated(card, network.cpu(), training_rows, validation_rows)
     return weights.save(options.out / WEIGHTS, network, card, half=options.half)
-
-
-def on_cpu(dataset: Dataset, parts: Parts, network: GroupedNetwork, recipe: Recipe) -> Shelf:
-    """Validation rows for calibration, which is done where the service will answer."""
-    return Shelf(dataset, parts.validation, network.frame_limit, torch.device("cpu"), form=recipe.form)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from model import weights
+from model.familiar import Familiar
+from model.network import collate
 from model.predictor import (
     CLASSIFY_ROWS,
     EMBED_ROWS,
@@ -134,6 +136,25 @@ def test_calibration_is_applied():
     assert np.allclose(prediction.probabilities[0], expected / expected.sum(), atol=1e-6)
     assert prediction.unknown is not None
     assert np.isfinite(prediction.unknown).all()
+
+
+def test_strangeness_comes_from_the_memory_of_training():
+    """A network with a memory of training objects calls a series like them less strange than one unlike them."""
+    network, card = untrained("ztf", "vigil", 1, **SETTINGS["vigil"])
+    known = [make_series(5, seed=s) for s in range(8)]
+    plain = Predictor(network, card)
+    odd = dataclasses.replace(make_series(5), flux_T=np.full(5, 1e9, np.float32))
+    with torch.inference_mode():
+        features = network.features(collate(known))
+    network.familiar = Familiar.of(features, torch.arange(8) % 4, 4)
+    score = UnknownScore("mahalanobis", location=1.0, scale=2.0)
+    remembering = Predictor(network, dataclasses.replace(card, unknown=score))
+    batch = [*known, odd]
+    vectors = [embed_series(plain, series) for series in batch]
+    prediction = remembering.classify(vectors, batch)
+    assert prediction.unknown is not None
+    assert prediction.unknown[:8].max() < prediction.unknown[8]
+    assert np.allclose(prediction.probabilities, plain.classify(vectors, batch).probabilities, atol=1e-6)
 
 
 def test_untrained_is_seeded_and_says_so():

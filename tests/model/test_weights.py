@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model import weights
+from model.familiar import Familiar
 from model.predictor import untrained
 from model.weights import ModelCard, UnknownScore, WeightsError
 
@@ -35,6 +36,23 @@ def test_round_trip(pair, tmp_path):
     assert not again.training
     for name, value in network.state_dict().items():
         assert torch.equal(again.state_dict()[name], value)
+
+
+def test_the_memory_of_training_objects_comes_back(pair, tmp_path):
+    """Weights that remember their training objects measure strangeness alike when read again, and not without them."""
+    network, card = pair
+    torch.manual_seed(0)
+    features_NF, label_N = torch.randn(60, network.feature_width), torch.arange(60) % 4
+    network.familiar = Familiar.of(features_NF, label_N, 4)
+    card = dataclasses.replace(card, trained=True, unknown=UnknownScore("mahalanobis"))
+    weights.save(tmp_path / "w", network, card)
+    again, _ = weights.load(tmp_path / "w")
+    assert again.familiar is not None
+    assert torch.equal(again.familiar(features_NF), network.familiar(features_NF))
+    network.familiar = None
+    weights.save(tmp_path / "w", network, card)
+    with pytest.raises(WeightsError, match="lacks"):
+        weights.load(tmp_path / "w")
 
 
 def test_half_precision_halves_the_file(pair, tmp_path):

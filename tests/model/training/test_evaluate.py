@@ -47,8 +47,9 @@ def tiny(name: str, data: Dataset, seed: int = 0):
 def some_weights(toy: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that nothing trained, calibrated on the toy sky."""
     facts, network = tiny("vigil", toy)
-    shelf = Shelf(toy, divide(toy).validation, network.frame_limit, CPU)
-    card = calibrated(make_card(toy, facts, network, {"recipe": "none"}), network, shelf)
+    parts = divide(toy)
+    training, validation = (Shelf(toy, rows, network.frame_limit, CPU) for rows in (parts.train, parts.validation))
+    card = calibrated(make_card(toy, facts, network, {"recipe": "none"}), network, training, validation)
     path = tmp_path_factory.mktemp("weights") / "weights"
     weights.save(path, network, card)
     return path
