@@ -1,6 +1,8 @@
 """How each survey's images come to be: PSF shape, registration, template, subtraction; knows no schedule and no source.
 
-What a survey publishes of itself (pixels, bands, gain) is in ``surveys``; here is what only the renderer asks.
+What a survey publishes of itself (pixels, bands, gain) is in ``surveys``; here is what only the renderer asks. ZTF's
+numbers are set so that ``python -m model.simulation.measure_ztf`` finds in simulated stamps what it finds in 817 real
+alerts: seeing, elongation and registration of stars, the filters of its differences, the noise of its templates.
 
 References
 ----------

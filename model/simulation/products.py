@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from model.simulation import artefacts, noise, profiles, psf, render_numpy, selection, subtraction
 from model.simulation.cameras import CAMERAS, electrons_per_njy
-from model.simulation.records import Scene, Schedule, SimulatedObject
+from model.simulation.records import Scene, Schedule, SimulatedObject, Star
 from model.simulation.surveys import ZTF_READ_VARIANCE_DN2, flux_njy, survey_named
 
 DRAW_CHUNK = 128  # visits drawn at once: bounds memory whatever the length of the series
@@ -22,6 +22,7 @@ LEVELS = range(5)
 LEVEL_OF_CONDITIONS, LEVEL_OF_SCENES, LEVEL_OF_ARTEFACTS = 1, 2, 3
 BAD_SUBTRACTIONS = ("dipole", "subtraction_residual")
 DIPOLE_FWHM = (0.5, 1.2)  # between the two poles
+INVISIBLE = 0.1  # of a template's noise, under the worst seeing
 TILT_PX = 63  # pixels across which a tilt is quoted
 LARGEST_ELONGATION = 0.9  # of the core's sigma
 LEAST_RESPONSE = 0.05  # of a PSF fit to an artefact: keeps one that the fit hardly sees from growing without bound
@@ -140,6 +141,24 @@ class _Sky:
         self.saturation = float(flux_njy(camera.saturation_mag))
         every = np.concatenate([self.schedule.fwhm_T, self.template_fwhm_B[self.schedule.band_T]])
         self.seeing = float(every.min()), float(every.max())
+        if camera.psf.halo is not None:
+            self.scene = replace(self.scene, stars=self._stars_in_reach())
+
+    def _stars_in_reach(self) -> tuple[Star, ...]:
+        """Crowded fields are larger than small stamps: without stars whose light outside never shows inside."""
+        pixel_arcsec = self.survey.pixel_arcsec
+        variance_P = psf.variances(np.array(self.seeing[1] / pixel_arcsec), self.camera.psf)
+        height_P = np.array(self.camera.psf.weights) / (2 * np.pi * variance_P)
+        invisible = INVISIBLE * float(self.template_sigma_B[self.schedule.band_T].min(initial=np.inf))
+        half = self.size_px / 2 + profiles.LARGEST_SHIFT_PX
+        kept = []
+        for star in self.scene.stars:
+            outside = np.array([abs(star.x_arcsec), abs(star.y_arcsec)]) / pixel_arcsec - half
+            squared = float((np.maximum(outside, 0) ** 2).sum())
+            shows = float(np.nanmax(star.flux_B)) * float((height_P * np.exp(-squared / 2 / variance_P)).sum())
+            if squared == 0 or shows > invisible:
+                kept.append(star)
+        return tuple(kept)
 
     def elongations(
         self, visits_N: NDArray, band_N: NDArray, fwhm_px_N: NDArray, template_fwhm_px_N: NDArray

@@ -1,6 +1,8 @@
 """Check 12: can boosted trees tell real ZTF stamps from simulated ones, and by which features?
 
-Two scores: over the alert mix as it is drawn, and over simulated stamps whose source is as significant as a real one's.
+Three scores: over the alert mix as it is drawn; with one alert of each real object, as simulated objects give one (34
+of the 817 real alerts are of one supernova in one large galaxy); and over simulated stamps whose source is as
+significant as a real one's.
 The trees never see one object on both sides of a fold.
 """
 
@@ -31,8 +33,13 @@ def real_or_simulated(folder: Path, seed: int, share: float) -> Iterator[Check]:
     _, simulated_NF = stamp_features.table(pixels_NCHW)
     objects_N = real.object_N[chosen]
     matched = _match(significance(real.pixels_NCHW[chosen]), significance(pixels_NCHW))
-    for what, rows in (("as drawn", np.arange(len(chosen))), ("matched in significance", matched)):
-        auc, telling = _adversary(names, real_NF, objects_N, simulated_NF[rows], seed)
+    every, single = np.arange(len(chosen)), np.unique(objects_N, return_index=True)[1]
+    for what, real_rows, rows in (
+        ("as drawn", every, every),
+        ("one of each object", single, single),
+        ("matched in significance", every, matched),
+    ):
+        auc, telling = _adversary(names, real_NF[real_rows], objects_N[real_rows], simulated_NF[rows], seed)
         yield Check(
             12,
             f"AUC of real against simulated ZTF stamps, {what}",

@@ -6,7 +6,7 @@ from drawn import an_object
 
 from model.simulation import photometry, products
 from model.simulation.cameras import CAMERAS
-from model.simulation.records import Scene
+from model.simulation.records import Scene, Star
 from model.simulation.surveys import flux_njy, survey_named
 
 TRIPLET = ("science", "template", "difference")
@@ -138,3 +138,16 @@ def test_impossible_requests_are_refused(survey, channel, level, message):
         obj = type(obj)(1, 1, survey, "AGN", obj.schedule, obj.flux_T, obj.reference_flux_B, obj.scene, {})
     with pytest.raises(ValueError, match=message):
         products.render(obj, 31, (channel,), np.arange(2), level, np.random.default_rng(0))
+
+
+def test_stars_far_outside_a_small_stamp_are_left_out():
+    """A faint star 20 pixels away changes no pixel of a small ZTF stamp; a bright one just outside does."""
+    rng = np.random.default_rng
+
+    def drawn(*stars):
+        obj = an_object("ztf", 5, scene=Scene((), stars))
+        return products.render(obj, 21, TRIPLET, np.arange(5), 4, rng(0))
+
+    alone = drawn()
+    np.testing.assert_array_equal(drawn(Star(np.full(6, 1e4, np.float32), 30.0, 0.0)), alone)
+    assert (drawn(Star(np.full(6, 1e7, np.float32), 14.0, 0.0)) != alone).any()
