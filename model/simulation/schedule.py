@@ -67,7 +67,7 @@ ZTF_SKY_DN: dict[
     "i": [145, 160, 176, 222, 307, 410, 470],
 }
 ZTF_SKY_ZERO_POINT_MAG = 26.25
-# The limit of a noise in DN is at least zero point - 2.5 log10(5 noise) - (this + slope log10 FWHM in arcsec): 198 stamps.
+# A limit is never fainter than zero point - 2.5 log10(5 noise in DN) - (this + slope log10 FWHM in arcsec).
 ZTF_LIMIT_OF_NOISE_MAG = (1.92, 0.9)
 ZTF_ZERO_POINT_DEPTH_CORRELATION = 0.5
 ZTF_SEEING_DEPTH_CORRELATION = 0.75
