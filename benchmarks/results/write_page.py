@@ -60,10 +60,27 @@ def early() -> str:
 def unknown() -> str:
     found = {survey: read(HERE / survey / "scores.json") for survey in SURVEYS}
     found = {survey: scores["unknown"]["auroc_by_class"] for survey, scores in found.items() if scores}
+    energy = {survey: read(HERE / survey / "scores.json")["unknown"].get("auroc_of_energy") for survey in found}
     kinds = sorted({kind for scores in found.values() for kind in scores})
-    rows = [[survey, *[f"{scores[kind]:.2f}" if kind in scores else "–" for kind in kinds]]
-            for survey, scores in found.items()]  # fmt: skip
-    return table([["survey", *kinds], *rows])
+    rows = [
+        [survey, *[f"{scores[kind]:.2f}" if kind in scores else "–" for kind in kinds],
+         "–" if energy[survey] is None else f"{energy[survey]:.2f}"]
+        for survey, scores in found.items()
+    ]  # fmt: skip
+    return table([["survey", *kinds, "all, by energy instead"], *rows])
+
+
+def trees() -> str:
+    """Boosted trees on the same objects, beside the shipped network."""
+    rows = [["survey", "shipped network", "trees on photometry", "trees on number and times of observations"]]
+    for survey in SURVEYS:
+        compared, scores = read(HERE / "trees" / survey / "table.json"), read(HERE / survey / "scores.json")
+        if compared is None or scores is None:
+            continue
+        of = {line["system"]: line["macro_f1"] for line in compared["systems"]}
+        reached = scores["scores"]["macro_f1"]
+        rows.append([survey, *[f"{f1:.3f}" for f1 in (reached, of["photometry-trees"], of["metadata-trees"])]])
+    return table(rows)
 
 
 def real() -> str:
@@ -116,6 +133,7 @@ def main() -> int:
         "SHIPPED": shipped_weights(),
         "EARLY": early(),
         "UNKNOWN": unknown(),
+        "TREES": trees(),
         "REAL": real(),
         "BRIGHTEST": brightest(),
         "COMPARISON": compared.read_text("utf-8") if compared.is_file() else "Not run yet.\n",
