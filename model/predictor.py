@@ -140,19 +140,19 @@ class Predictor:
         """
         rows = 1 if self.deterministic else CLASSIFY_ROWS
         logits_BK = np.empty((len(curves), len(self.card.classes)), np.float64)
-        strange_B = np.full(len(curves), np.nan)
+        distance_B = None if self._network.familiar is None else np.empty(len(curves), np.float64)
         with torch.inference_mode():
             for part, chunk in chunks(curves, rows):
                 vectors = self._pad_embeddings(embeddings[part], chunk)
                 curve = collate_curve(chunk).to(self.device)
-                if self._network.familiar is None:
+                if self._network.familiar is None or distance_B is None:
                     logits = self._network.classify(vectors, curve)
                 else:
                     features = self._network.penultimate(vectors, curve)
                     logits = self._network.head(features)
-                    strange_B[part] = self._network.familiar(features).cpu().numpy()
+                    distance_B[part] = self._network.familiar(features).cpu().numpy()
                 logits_BK[part] = logits.double().cpu().numpy()
-        return self._calibrate(logits_BK, strange_B)
+        return self._calibrate(logits_BK, distance_B)
 
     def warm_up(self) -> None:
         """Compute once at the largest shapes, so that the first alert does not wait for allocations."""
@@ -176,18 +176,13 @@ class Predictor:
             vectors[row, :count] = vector_GD
         return torch.from_numpy(vectors).to(self.device).unflatten(2, self._network.embedding_shape)
 
-    def _calibrate(self, logits_BK: NDArray[np.float64], strange_B: NDArray[np.float64]) -> Prediction:
+    def _calibrate(self, logits_BK: NDArray[np.float64], distance_B: NDArray[np.float64] | None) -> Prediction:
         scaled_BK = (logits_BK + self._offset_K) / self.card.temperature
         scaled_BK -= scaled_BK.max(1, keepdims=True)
         probabilities_BK = np.exp(scaled_BK)
         probabilities_BK /= probabilities_BK.sum(1, keepdims=True)
         score = self.card.unknown
-        if score is None:
-            return Prediction(probabilities_BK, None)
-        raw_B = strange_B
-        if score.kind == "energy":
-            raw_B = -score.temperature * np.logaddexp.reduce(logits_BK / score.temperature, axis=1)
-        return Prediction(probabilities_BK, (raw_B - score.location) / score.scale)
+        return Prediction(probabilities_BK, None if score is None else score.of(logits_BK, distance_B))
 
 
 def chunks(items: Sequence[Series], rows: int) -> Iterator[tuple[slice, Sequence[Series]]]:

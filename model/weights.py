@@ -8,12 +8,15 @@ answer. Nothing here knows alerts or devices.
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,7 +27,7 @@ from model.grouped import GroupedNetwork
 
 SHIPPED_FOLDER = Path(__file__).with_name("weights")
 SHIPPED_SURVEYS = ("sdss", "ztf", "lsst")
-SCORE_KINDS = ("mahalanobis", "energy")
+SCORE_KINDS = ("energy_and_distance", "energy")
 VERSION_DIGITS = 10  # hexadecimal digits of the hash that make a version
 
 
@@ -34,24 +37,43 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class UnknownScore:
-    """How far an alert is from everything in training: (raw − ``location``) / ``scale``, larger is stranger.
+    """How far an alert is from everything in training; larger is stranger, 0 is usual, 1 a robust deviation more.
 
-    The raw score of kind ``mahalanobis`` is that of :class:`model.familiar.Familiar`, of kind ``energy``
-    −T logsumexp(logits / T), with T = ``temperature``. ``location`` and ``scale`` are its median and robust standard
-    deviation over held-out objects of known classes.
+    Of kind ``energy``: −T logsumexp(logits / T), with T = ``temperature``, less ``location``, over ``scale``: its
+    median and robust standard deviation over held-out objects of known classes. Of kind ``energy_and_distance``: to
+    that the distance of :class:`model.familiar.Familiar` is added, standardised alike, and the sum divided by √2. What
+    one of them takes for familiar is often strange to the other.
     """
 
     kind: str = "energy"
     temperature: float = 1.0
     location: float = 0.0
     scale: float = 1.0
+    distance_location: float = 0.0
+    distance_scale: float = 1.0
     auroc: float | None = None  # measured on held-out classes
 
     def __post_init__(self) -> None:
         if self.kind not in SCORE_KINDS:
             raise WeightsError(f"unknown score of kind {self.kind!r}: known are {', '.join(SCORE_KINDS)}")
-        if self.scale <= 0 or self.temperature <= 0:
-            raise WeightsError(f"unknown score needs positive scale and temperature, got {self}")
+        if min(self.scale, self.distance_scale, self.temperature) <= 0:
+            raise WeightsError(f"unknown score needs positive scales and temperature, got {self}")
+
+    def of(self, logits_BK: NDArray, distance_B: NDArray | None) -> NDArray[np.float64]:
+        """The score [B] of logits and, where its kind asks for them, distances.
+
+        Raises
+        ------
+        ValueError
+            When there are none, but the kind asks for them.
+        """
+        energy_B = -self.temperature * np.logaddexp.reduce(logits_BK / self.temperature, axis=1)
+        energy_B = (energy_B - self.location) / self.scale
+        if self.kind == "energy":
+            return energy_B
+        if distance_B is None:
+            raise ValueError(f"an unknown score of kind {self.kind!r} needs a network that remembers its training")
+        return (energy_B + (distance_B - self.distance_location) / self.distance_scale) / math.sqrt(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +214,7 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     if any(name.startswith("familiar.") for name in tensors):
         network.familiar = Familiar(len(card.classes), network.feature_width)
-    elif card.unknown is not None and card.unknown.kind == "mahalanobis":
+    elif card.unknown is not None and card.unknown.kind != "energy":
         raise WeightsError(f"{tensor_path} lacks what its card's unknown score is measured from: copy both again")
     try:
         network.load_state_dict(tensors)

@@ -60,14 +60,14 @@ def early() -> str:
 def unknown() -> str:
     found = {survey: read(HERE / survey / "scores.json") for survey in SURVEYS}
     found = {survey: scores["unknown"]["auroc_by_class"] for survey, scores in found.items() if scores}
-    energy = {survey: read(HERE / survey / "scores.json")["unknown"].get("auroc_of_energy") for survey in found}
+    parts = {survey: read(HERE / survey / "scores.json")["unknown"]["auroc_of_parts"] for survey in found}
     kinds = sorted({kind for scores in found.values() for kind in scores})
     rows = [
         [survey, *[f"{scores[kind]:.2f}" if kind in scores else "–" for kind in kinds],
-         "–" if energy[survey] is None else f"{energy[survey]:.2f}"]
+         f"{parts[survey]['energy']:.2f}", f"{parts[survey]['distance']:.2f}"]
         for survey, scores in found.items()
     ]  # fmt: skip
-    return table([["survey", *kinds, "all, by energy instead"], *rows])
+    return table([["survey", *kinds, "all, energy alone", "all, distance alone"], *rows])
 
 
 def trees() -> str:

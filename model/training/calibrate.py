@@ -41,11 +41,19 @@ def energy(logits_NK: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:
     return -temperature * np.logaddexp.reduce(np.asarray(logits_NK, np.float64) / temperature, axis=1)
 
 
-def fit_unknown(kind: str, raw_N: NDArray) -> UnknownScore:
-    """The score of this kind with median 0 and robust deviation 1 on held-out objects of known classes."""
-    location = float(np.median(raw_N))
-    scale = float(MAD_TO_SIGMA * np.median(np.abs(raw_N - location)))
-    return UnknownScore(kind, 1.0, location, scale if scale > 0 else 1.0)
+def fit_unknown(logits_NK: NDArray, distance_N: NDArray | None) -> UnknownScore:
+    """The score whose parts have median 0 and robust deviation 1 on held-out objects of known classes."""
+    location, scale = middle_and_spread(energy(logits_NK))
+    if distance_N is None:
+        return UnknownScore("energy", 1.0, location, scale)
+    return UnknownScore("energy_and_distance", 1.0, location, scale, *middle_and_spread(distance_N))
+
+
+def middle_and_spread(values_N: NDArray) -> tuple[float, float]:
+    """Median and robust standard deviation, which is never 0."""
+    middle = float(np.median(values_N))
+    spread = float(MAD_TO_SIGMA * np.median(np.abs(values_N - middle)))
+    return middle, spread if spread > 0 else 1.0
 
 
 def unknown_scores(known_N: NDArray, unknown_M: NDArray) -> dict[str, float]:

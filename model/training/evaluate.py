@@ -23,10 +23,10 @@ from model.training.histories import histories_of
 from model.training.intervals import bootstrap, macro_f1_interval, wilson
 from model.training.metrics import balanced_accuracy, reliability, score
 from model.training.parts import PartsError, divide
-from model.training.predict import predict_logits, predict_strangeness, softmax
+from model.training.predict import predict_distance, predict_logits, softmax
 from model.training.report import write_report
 from model.training.shelf import Shelf
-from model.weights import ModelCard, WeightsError
+from model.weights import ModelCard, UnknownScore, WeightsError
 
 SUPERNOVAE = ("SNIa", "SNOther")
 RESULT = "scores.json"
@@ -120,22 +120,27 @@ def evaluate(
         }
     if unknown is not None:
         strange = Shelf(unknown, np.arange(len(unknown)), network.frame_limit, device)
-        table["unknown"] = told_apart(energy(logits_NK), energy(predict_logits(network, strange)), unknown)
-        if network.familiar is not None:
-            by_energy = {"auroc_of_energy": table["unknown"]["auroc"]}
-            known_N, strange_M = (predict_strangeness(network, of) for of in (shelf, strange))
-            table["unknown"] = told_apart(known_N, strange_M, unknown) | by_energy
+        table["unknown"] = strangeness(network, card.unknown or UnknownScore(), shelf, strange, unknown)
     return Evaluation(card, label_N, probability_NK, histories, table)
 
 
-def told_apart(known_N: NDArray, strange_M: NDArray, unknown: Dataset) -> dict[str, Any]:
-    """How well a score tells the objects of a data set, and those of each of its classes, from known ones."""
+def strangeness(
+    network: GroupedNetwork, score: UnknownScore, known: Shelf, strange: Shelf, unknown: Dataset
+) -> dict[str, Any]:
+    """How well the unknown score, and each of its parts, tells the objects of a data set from known ones."""
+    logits = [predict_logits(network, shelf) for shelf in (known, strange)]
+    distances = [None if network.familiar is None else predict_distance(network, shelf) for shelf in (known, strange)]
+    known_N, strange_M = (score.of(*both) for both in zip(logits, distances, strict=True))
+    told = unknown_scores(known_N, strange_M)
     by_class = {
         name: unknown_scores(known_N, strange_M[unknown.labels == k])["auroc"]
         for k, name in enumerate(unknown.classes)
         if (unknown.labels == k).any()
     }
-    return {**unknown_scores(known_N, strange_M), "auroc_by_class": by_class}
+    parts = {"energy": unknown_scores(energy(logits[0]), energy(logits[1]))["auroc"]}
+    if distances[0] is not None and distances[1] is not None:
+        parts["distance"] = unknown_scores(distances[0], distances[1])["auroc"]
+    return {**told, "auroc_by_class": by_class, "auroc_of_parts": parts}
 
 
 def name_of(dataset: Dataset) -> Any:

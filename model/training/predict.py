@@ -33,8 +33,8 @@ def predict_features(network: GroupedNetwork, shelf: Shelf, batch_size: int = BA
 
 
 @torch.inference_mode()
-def predict_strangeness(network: GroupedNetwork, shelf: Shelf, batch_size: int = BATCH) -> NDArray[np.float64]:
-    """How unlike the training objects every object on the shelf is, [N], by the network's own memory of them.
+def predict_distance(network: GroupedNetwork, shelf: Shelf, batch_size: int = BATCH) -> NDArray[np.float64]:
+    """How far from the training objects every object on the shelf is, [N], by the network's own memory of them.
 
     Raises
     ------

@@ -20,13 +20,13 @@ from model.familiar import Familiar
 from model.grouped import GroupedNetwork
 from model.predictor import DeviceUnavailableError, resolve_device
 from model.taxonomy import load_taxonomy
-from model.training.calibrate import energy, fit_temperature, fit_unknown
+from model.training.calibrate import fit_temperature, fit_unknown
 from model.training.checkpoint import CheckpointError
 from model.training.facts import Facts, measure
 from model.training.loop import Crew, Training
 from model.training.metrics import score
 from model.training.parts import Parts, PartsError, divide
-from model.training.predict import predict_features, predict_logits, predict_strangeness, softmax
+from model.training.predict import predict_distance, predict_features, predict_logits, softmax
 from model.training.progress import Progress
 from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from model.training.shelf import Shelf
@@ -90,16 +90,14 @@ def calibrated(card: ModelCard, network: GroupedNetwork, training: Shelf, valida
     if network.one_pass:
         features_NF = torch.from_numpy(predict_features(network, training))
         network.familiar = Familiar.of(features_NF, training.label_N.cpu(), len(card.classes))
-        unknown = fit_unknown("mahalanobis", predict_strangeness(network, validation))
-    else:
-        unknown = fit_unknown("energy", energy(logits_NK))
+    distance_N = None if network.familiar is None else predict_distance(network, validation)
     label_N = validation.label_N.cpu().numpy()
     temperature = fit_temperature(logits_NK, label_N)
     reached = dataclasses.asdict(score(label_N, softmax(logits_NK, temperature), card.classes))
     return dataclasses.replace(
         card,
         temperature=temperature,
-        unknown=unknown,
+        unknown=fit_unknown(logits_NK, distance_N),
         provenance={**card.provenance, "validation_scores": reached},
     )
 

@@ -122,7 +122,7 @@ def test_short_groups_are_padded():
 
 
 def test_calibration_is_applied():
-    """Temperature softens, offsets shift the classes, and the unknown score is the standardised energy."""
+    """Temperature softens, offsets shift the classes, and the unknown score is finite."""
     network, card = untrained("ztf", "vigil", 1, **SETTINGS["vigil"])
     series = make_series(5)
     plain = Predictor(network, card)
@@ -147,7 +147,7 @@ def test_strangeness_comes_from_the_memory_of_training():
     with torch.inference_mode():
         features = network.features(collate(known))
     network.familiar = Familiar.of(features, torch.arange(8) % 4, 4)
-    score = UnknownScore("mahalanobis", location=1.0, scale=2.0)
+    score = UnknownScore("energy_and_distance", distance_location=1.0, distance_scale=0.1)
     remembering = Predictor(network, dataclasses.replace(card, unknown=score))
     batch = [*known, odd]
     vectors = [embed_series(plain, series) for series in batch]

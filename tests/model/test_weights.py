@@ -44,7 +44,7 @@ def test_the_memory_of_training_objects_comes_back(pair, tmp_path):
     torch.manual_seed(0)
     features_NF, label_N = torch.randn(60, network.feature_width), torch.arange(60) % 4
     network.familiar = Familiar.of(features_NF, label_N, 4)
-    card = dataclasses.replace(card, trained=True, unknown=UnknownScore("mahalanobis"))
+    card = dataclasses.replace(card, trained=True, unknown=UnknownScore("energy_and_distance"))
     weights.save(tmp_path / "w", network, card)
     again, _ = weights.load(tmp_path / "w")
     assert again.familiar is not None

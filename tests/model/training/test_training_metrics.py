@@ -76,7 +76,7 @@ def test_the_temperature_undoes_a_sharpening():
 def test_the_unknown_score_is_centred_on_the_known():
     """Its zero and unit are the known objects' own, and weak answers score higher."""
     _, logits = answers(skill=5.0)
-    fitted = fit_unknown("energy", energy(logits))
+    fitted = fit_unknown(logits, None)
     known = (energy(logits) - fitted.location) / fitted.scale
     assert np.median(known) == pytest.approx(0)
     weak = (energy(0.2 * logits) - fitted.location) / fitted.scale
