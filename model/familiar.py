@@ -1,7 +1,8 @@
 """Penultimate features in, how unlike the training objects they are out: distance to the nearest class.
 
-A network may be sure of what it never saw, and then its logits hide it. Features keep what the logits drop. Each class is a normal distribution about its mean, all of one covariance (Lee et al. 2018,
-"A simple unified framework for detecting out-of-distribution samples and adversarial attacks").
+A network may be sure of what it never saw, and then its logits hide it. Features keep what the logits drop. Each class
+is a normal distribution about its mean, all of one covariance (Lee et al. 2018, "A simple unified framework for
+detecting out-of-distribution samples and adversarial attacks").
 
 Legend: ``N`` or ``B`` objects, ``F`` features, ``K`` classes.
 """

@@ -63,7 +63,7 @@ class VigilConfig:
     times: bool = True
     causal: bool = True
     mask_padding: bool = True
-    summary: bool = False  # beside what attention finds, statistics of the light curve so far
+    summary: bool = True  # beside what attention finds, statistics of the light curve so far
     summary_width: int = 128
     baseline: bool = False  # also read fluxes above the faintest so far: for direct images, whose fluxes hold the host
 
