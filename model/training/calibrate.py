@@ -1,11 +1,11 @@
-"""Logits of held-out objects in, what makes probabilities honest out: a temperature, and the unknown score's zero.
+"""Logits of held-out objects in, what makes probabilities honest out: offsets, a temperature, the unknown score's zero.
 
 It knows no network. Everything here is fitted on validation rows, never on those that are reported.
 """
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from model.series import MAD_TO_SIGMA
@@ -14,6 +14,7 @@ from model.training.predict import softmax
 from model.weights import UnknownScore
 
 TEMPERATURE_RANGE = (0.05, 20.0)
+LARGEST_OFFSET = 10.0
 
 
 def fit_temperature(logits_NK: NDArray, label_N: NDArray, balanced: bool = True) -> float:
@@ -34,6 +35,40 @@ def fit_temperature(logits_NK: NDArray, label_N: NDArray, balanced: bool = True)
 
     low, high = np.log(TEMPERATURE_RANGE)
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+
+
+def fit_bias_and_temperature(
+    logits_NK: NDArray, label_N: NDArray, weight_N: NDArray
+) -> tuple[tuple[float, ...], float]:
+    """Offsets of the classes, which sum to 0, and the temperature that together give the smallest log loss.
+
+    Probabilities are softmax((logits + offsets) / temperature).
+
+    Parameters
+    ----------
+    weight_N
+        Of each answer, such that an object's answers weigh as much as another's; classes are made equal here.
+
+    References
+    ----------
+    Alexandari et al. 2020, "Maximum likelihood with bias-corrected calibration is hard-to-beat at label shift".
+    """
+    logits_NK = np.asarray(logits_NK, np.float64)
+    of_class_K = np.bincount(label_N, weights=weight_N, minlength=logits_NK.shape[1])
+    weight_N = weight_N / of_class_K[label_N]
+    weight_N = weight_N / weight_N.sum()
+    row_N = np.arange(len(label_N))
+
+    def offsets(parameters: NDArray) -> NDArray:
+        return np.append(parameters[1:], 0.0) - parameters[1:].sum() / logits_NK.shape[1]
+
+    def loss(parameters: NDArray) -> float:
+        scaled_NK = (logits_NK + offsets(parameters)) * np.exp(-parameters[0])
+        return float(weight_N @ (np.logaddexp.reduce(scaled_NK, axis=1) - scaled_NK[row_N, label_N]))
+
+    limits = [tuple(np.log(TEMPERATURE_RANGE)), *[(-LARGEST_OFFSET, LARGEST_OFFSET)] * (logits_NK.shape[1] - 1)]
+    found = minimize(loss, np.zeros(logits_NK.shape[1]), method="L-BFGS-B", bounds=limits).x
+    return tuple(float(value) for value in offsets(found)), float(np.exp(found[0]))
 
 
 def energy(logits_NK: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:

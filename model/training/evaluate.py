@@ -88,7 +88,7 @@ def evaluate(
     logits_NK = predict_logits(network, shelf) + np.array(card.logit_offset or 0.0)
     probability_NK = softmax(logits_NK, card.temperature)
     label_N = shelf.label_N.cpu().numpy()
-    histories = histories_of(network, dataset, shelf, card.temperature)
+    histories = histories_of(network, dataset, shelf, card.temperature, card.logit_offset)
     chosen_N, count = probability_NK.argmax(1), len(card.classes)
     reached = score(label_N, probability_NK, card.classes)
     hits = np.diagonal(np.array(reached.confusion))

@@ -37,6 +37,22 @@ def prefix_logits(network: GroupedNetwork, frames: Frames) -> Tensor:
     return torch.stack(steps, 1)
 
 
+@torch.inference_mode()
+def all_answers(
+    network: GroupedNetwork, shelf: Shelf, batch_size: int = BATCH
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+    """Logits [M, K] after every frame of every object, labels [M], and weights [M]: those of an object sum to 1."""
+    network.eval()
+    logits, labels, weights = [], [], []
+    for index in in_order(shelf, batch_size):
+        frames, label_B = shelf.batch(index)
+        mask_BT = frames.curve.mask_BT
+        logits.append(prefix_logits(network, frames)[mask_BT].float().cpu())
+        labels.append(label_B[:, None].expand(mask_BT.shape)[mask_BT].cpu())
+        weights.append((1 / mask_BT.sum(1, keepdim=True)).expand(mask_BT.shape)[mask_BT].cpu())
+    return torch.cat(logits).numpy(), torch.cat(labels).numpy(), torch.cat(weights).double().numpy()
+
+
 def first_of_curve(curve: LightCurve, length: int) -> LightCurve:
     """The light curve up to a frame."""
     return LightCurve(*(getattr(curve, name)[:, :length] for name in LightCurve.__slots__))
@@ -63,7 +79,12 @@ def first_frames(frames: Frames, length: int | Tensor) -> Frames:
 
 
 def histories_of(
-    network: GroupedNetwork, dataset: Dataset, shelf: Shelf, temperature: float = 1.0, batch_size: int = BATCH
+    network: GroupedNetwork,
+    dataset: Dataset,
+    shelf: Shelf,
+    temperature: float = 1.0,
+    offset: tuple[float, ...] = (),
+    batch_size: int = BATCH,
 ) -> Histories:
     """What the network says of every object on the shelf after each of its frames.
 
@@ -76,7 +97,7 @@ def histories_of(
     probability_NTK: NDArray[np.float64] | None = None
     for index in in_order(shelf, batch_size):
         frames, _ = shelf.batch(index)
-        answers = softmax(prefix_logits(network, frames).float().cpu().numpy(), temperature)
+        answers = softmax(prefix_logits(network, frames).float().cpu().numpy() + np.array(offset or 0.0), temperature)
         if probability_NTK is None:
             probability_NTK = np.full((count, longest, answers.shape[2]), np.nan)
         curve = frames.curve.to("cpu")

@@ -20,9 +20,10 @@ from model.familiar import Familiar
 from model.grouped import GroupedNetwork
 from model.predictor import DeviceUnavailableError, resolve_device
 from model.taxonomy import load_taxonomy
-from model.training.calibrate import fit_temperature, fit_unknown
+from model.training.calibrate import fit_bias_and_temperature, fit_unknown
 from model.training.checkpoint import CheckpointError
 from model.training.facts import Facts, measure
+from model.training.histories import all_answers
 from model.training.loop import Crew, Training
 from model.training.metrics import score
 from model.training.parts import Parts, PartsError, divide
@@ -81,10 +82,13 @@ def make_card(dataset: Dataset, facts: Facts, network: GroupedNetwork, provenanc
     )
 
 
-def calibrated(card: ModelCard, network: GroupedNetwork, training: Shelf, validation: Shelf) -> ModelCard:
-    """The card with the temperature and the unknown score that the validation rows ask for, and their scores.
+def calibrated(
+    card: ModelCard, network: GroupedNetwork, training: Shelf, validation: Shelf, prefixes: bool
+) -> ModelCard:
+    """The card with the calibration and the unknown score that the validation rows ask for, and their scores.
 
-    A network that answers in one pass gets a memory of what its training objects look like.
+    A network that answers in one pass gets a memory of what its training objects look like. One that was trained on
+    ``prefixes`` is calibrated on its answers after every frame, others on their answers to whole series.
     """
     logits_NK = predict_logits(network, validation)
     if network.one_pass:
@@ -92,11 +96,14 @@ def calibrated(card: ModelCard, network: GroupedNetwork, training: Shelf, valida
         network.familiar = Familiar.of(features_NF, training.label_N.cpu(), len(card.classes))
     distance_N = None if network.familiar is None else predict_distance(network, validation)
     label_N = validation.label_N.cpu().numpy()
-    temperature = fit_temperature(logits_NK, label_N)
-    reached = dataclasses.asdict(score(label_N, softmax(logits_NK, temperature), card.classes))
+    answers = all_answers(network, validation) if prefixes else (logits_NK, label_N, np.ones(len(label_N)))
+    offset, temperature = fit_bias_and_temperature(*answers)
+    probability_NK = softmax(logits_NK + np.array(offset), temperature)
+    reached = dataclasses.asdict(score(label_N, probability_NK, card.classes))
     return dataclasses.replace(
         card,
         temperature=temperature,
+        logit_offset=offset,
         unknown=fit_unknown(logits_NK, distance_N),
         provenance={**card.provenance, "validation_scores": reached},
     )
@@ -174,7 +181,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         for rows in (parts.train, parts.validation)
     )
     card = make_card(dataset, facts, network, provenance)
-    card = calibrated(card, network.cpu(), training_rows, validation_rows)
+    card = calibrated(card, network.cpu(), training_rows, validation_rows, recipe.prefix == "all")
     return weights.save(options.out / WEIGHTS, network, card, half=options.half)
 
 

@@ -49,7 +49,7 @@ def some_weights(toy: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path
     facts, network = tiny("vigil", toy)
     parts = divide(toy)
     training, validation = (Shelf(toy, rows, network.frame_limit, CPU) for rows in (parts.train, parts.validation))
-    card = calibrated(make_card(toy, facts, network, {"recipe": "none"}), network, training, validation)
+    card = calibrated(make_card(toy, facts, network, {"recipe": "none"}), network, training, validation, True)
     path = tmp_path_factory.mktemp("weights") / "weights"
     weights.save(path, network, card)
     return path

@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from model.training import early, intervals, metrics
-from model.training.calibrate import energy, fit_temperature, fit_unknown, unknown_scores
+from model.training.calibrate import energy, fit_bias_and_temperature, fit_temperature, fit_unknown, unknown_scores
 from model.training.predict import softmax
 
 CLASSES = ("AGN", "SNIa", "Variable", "SNOther")
@@ -81,6 +81,18 @@ def test_the_unknown_score_is_centred_on_the_known():
     assert np.median(known) == pytest.approx(0)
     weak = (energy(0.2 * logits) - fitted.location) / fitted.scale
     assert unknown_scores(known, weak)["auroc"] > 0.8
+
+
+def test_a_class_that_is_answered_too_often_is_put_right():
+    """Offsets undo a bias of the logits, whatever the numbers of the classes; the temperature undoes a scale."""
+    label, logits = answers(4000)
+    log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    honest_offset, honest_temperature = fit_bias_and_temperature(log_p, label, np.ones(len(label)))
+    wrong = 2.5 * log_p + np.array([1.0, 0.0, -2.0, 1.0])
+    offset, temperature = fit_bias_and_temperature(wrong, label, np.full(len(label), 0.3))
+    assert temperature == pytest.approx(2.5 * honest_temperature, rel=0.02)
+    assert np.array(offset) == pytest.approx(2.5 * np.array(honest_offset) - [1.0, 0.0, -2.0, 1.0], abs=0.03)
+    assert sum(offset) == pytest.approx(0)
 
 
 def test_wilson_is_scipys():
