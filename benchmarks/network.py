@@ -50,7 +50,7 @@ def multiply_adds(name: str, settings: dict) -> tuple[int, int, int]:
     frames = collate([random_series(card, FRAMES, 1)])
     groups, _ = cut_groups(frames, network.group_size)
     newest = select_rows(groups, torch.tensor([len(groups.scale_BTC) - 1]))
-    whole = counted(lambda: network(frames))
+    whole = counted(lambda: network.eval()(frames))
     network.prepare_for_inference()
     embeddings = network.embed(groups).unflatten(0, (1, -1))
     update = counted(lambda: (network.embed(newest), network.classify(embeddings, frames.curve)))
