@@ -172,8 +172,8 @@ def largest_difference(predictor: Predictor, path: Path) -> float:
     card = predictor.card
     names = {entry.name for entry in session.get_inputs()}
     largest = 0.0
-    for count in (1, 3):
-        lengths = [max(1, card.frame_limit * (row + 1) // (2 * count)) for row in range(count)]
+    limit = card.frame_limit
+    for lengths in ([1], [max(1, limit // 2)], [max(1, limit * share // 6) for share in (1, 2, 3)]):
         batch = [random_series(card, length, CHECK_SEED + length) for length in lengths]
         padded = max(lengths) if predictor.card.name in FREE_LENGTH else card.frame_limit
         feed = {name: array for name, array in arrays(batch, padded).items() if name in names}

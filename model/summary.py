@@ -104,7 +104,7 @@ def statistics(curve: LightCurve, end_BE: Tensor) -> Tensor:
 
     step_BT, earlier_BT = steps(curve, known_BT, flux_BT)
     step_BET = torch.where(earlier_BT, step_BT, 0.0)[:, None, :]
-    roughness_BE = mean_of(step_BET.square()) / (2 * variance_BE + 1e-9)
+    roughness_BE = mean_of(step_BET.square()) / (2 * variance_BE).clamp(min=1e-6)
     before_BET = index_T <= top_BE[..., None]
     climbs_BE, falls_BE = (
         share(used_BET & before_BET, step_BET > 0),

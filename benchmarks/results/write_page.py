@@ -112,12 +112,11 @@ def real() -> str:
 def brightest() -> str:
     scores = read(HERE / "real_ztf" / "scores.json")
     if scores is None or "brightest_mag" not in scores:
-        return "SN 2021rhu is one of the brightest supernovae of its year.\n"
+        return "\n"
     mag = scores["brightest_mag"]
     return (
-        f"SN 2021rhu shows one part: its brightest alert has magnitude {mag['ZTF21abiuvdk']:.1f}, the brightest of "
-        f"{mag['simulated_supernovae']} simulated supernovae {mag['simulated']:.1f}; at that brightness training knew "
-        "variable stars above all, and the network wavers between the two.\n"
+        f"SN 2021rhu, one of the brightest of its year (brightest alert {mag['ZTF21abiuvdk']:.1f} mag; the brightest of "
+        f"{mag['simulated_supernovae']} simulated supernovae {mag['simulated']:.1f}), is drawn above.\n"
     )
 
 
