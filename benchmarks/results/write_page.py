@@ -115,7 +115,7 @@ def brightest() -> str:
         return "\n"
     mag = scores["brightest_mag"]
     return (
-        f"SN 2021rhu, one of the brightest of its year (brightest alert {mag['ZTF21abiuvdk']:.1f} mag; the brightest of "
+        f"SN 2021rhu, one of the brightest of its year (brightest alert {mag['ZTF21abiuvdk']:.1f} mag; brightest of "
         f"{mag['simulated_supernovae']} simulated supernovae {mag['simulated']:.1f}), is drawn above.\n"
     )
 
