@@ -31,7 +31,6 @@ from model.training.augment import keep_frames
 from model.training.calibrate import unknown_scores
 from model.training.intervals import bootstrap, macro_f1_interval, wilson
 from model.training.metrics import balanced_accuracy, score
-from model.training.predict import softmax
 from model.training.report import draw_history
 from model.training.shelf import Shelf
 
@@ -110,7 +109,7 @@ def simulated_alone(name: str, folder: Path, mix_K: NDArray, seed: int = 0) -> d
         keep_BT[torch.arange(len(index)), torch.from_numpy(rng.integers(0, length_B))] = True
         with torch.inference_mode():
             logits.append(network(keep_frames(frames, keep_BT)))
-    p_NK = softmax(torch.cat(logits).numpy() + np.array(card.logit_offset or 0.0), card.temperature)
+    p_NK = card.probabilities(torch.cat(logits).numpy())
     label_N = shelf.label_N.numpy()
     drawn = rng.choice(len(label_N), 4 * len(label_N), p=(mix_K / np.bincount(label_N))[label_N] / mix_K.sum())
     return {

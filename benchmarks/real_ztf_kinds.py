@@ -34,7 +34,7 @@ from broker_filter.schema import Schemas
 from broker_filter.stamp import observe
 from model import weights
 from model.dataset import Dataset
-from model.series import BANDS
+from model.series import BANDS, MAD_TO_SIGMA
 from model.simulation.surveys import ab_mag
 
 KINDS = {  # of the catalogues' abbreviations (GCVS, VSX, ASAS-SN, ZTF's own), the first prefix that fits
@@ -87,7 +87,7 @@ def features(pixels_CHW: NDArray, flux_njy: float, flux_error_njy: float, band: 
     border = np.maximum(np.abs(x), np.abs(y)) >= size // 2 - 2
     template_HW = template_HW - np.nanmedian(template_HW[border])
     core, wide = (float(np.nansum(template_HW[np.hypot(x, y) <= radius])) for radius in (CORE_PX, WIDE_PX))
-    scatter = 1.4826 * float(np.nanmedian(np.abs(template_HW[border])))
+    scatter = MAD_TO_SIGMA * float(np.nanmedian(np.abs(template_HW[border])))
     noise = max(scatter, 1e-3) * np.sqrt((np.hypot(x, y) <= CORE_PX).sum())
     return {
         "change, mag": float(ab_mag(abs(flux_njy))),

@@ -80,8 +80,6 @@ class Predictor:
         self.deterministic = deterministic
         network.prepare_for_inference()
         self._network = network.to(self.device)
-        offset = card.logit_offset or (0.0,) * len(card.classes)
-        self._offset_K = np.asarray(offset, np.float64)
 
     @classmethod
     def load(cls, path: Path | str, device: str = "cpu", deterministic: bool = False) -> "Predictor":
@@ -152,7 +150,9 @@ class Predictor:
                     logits = self._network.head(features)
                     distance_B[part] = self._network.familiar(features).cpu().numpy()
                 logits_BK[part] = logits.double().cpu().numpy()
-        return self._calibrate(logits_BK, distance_B)
+        score = self.card.unknown
+        unknown_B = None if score is None else score.of(logits_BK, distance_B)
+        return Prediction(self.card.probabilities(logits_BK), unknown_B)
 
     def warm_up(self) -> None:
         """Compute once at the largest shapes, so that the first alert does not wait for allocations."""
@@ -175,14 +175,6 @@ class Predictor:
                 )
             vectors[row, :count] = vector_GD
         return torch.from_numpy(vectors).to(self.device).unflatten(2, self._network.embedding_shape)
-
-    def _calibrate(self, logits_BK: NDArray[np.float64], distance_B: NDArray[np.float64] | None) -> Prediction:
-        scaled_BK = (logits_BK + self._offset_K) / self.card.temperature
-        scaled_BK -= scaled_BK.max(1, keepdims=True)
-        probabilities_BK = np.exp(scaled_BK)
-        probabilities_BK /= probabilities_BK.sum(1, keepdims=True)
-        score = self.card.unknown
-        return Prediction(probabilities_BK, None if score is None else score.of(logits_BK, distance_B))
 
 
 def chunks(items: Sequence[Series], rows: int) -> Iterator[tuple[slice, Sequence[Series]]]:

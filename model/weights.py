@@ -35,6 +35,11 @@ class WeightsError(ValueError):
     """Weights that are missing, broken, or not of the network that their card names."""
 
 
+def energy(logits_BK: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:
+    """−T logsumexp(logits / T), [B]: large where no class answers strongly (Liu et al. 2020)."""
+    return -temperature * np.logaddexp.reduce(np.asarray(logits_BK, np.float64) / temperature, axis=1)
+
+
 @dataclass(frozen=True, slots=True)
 class UnknownScore:
     """How far an alert is from everything in training; larger is stranger, 0 is usual, 1 a robust deviation more.
@@ -67,8 +72,7 @@ class UnknownScore:
         ValueError
             When there are none, but the kind asks for them.
         """
-        energy_B = -self.temperature * np.logaddexp.reduce(logits_BK / self.temperature, axis=1)
-        energy_B = (energy_B - self.location) / self.scale
+        energy_B = (energy(logits_BK, self.temperature) - self.location) / self.scale
         if self.kind == "energy":
             return energy_B
         if distance_B is None:
@@ -105,6 +109,13 @@ class ModelCard:
             raise WeightsError(f"{len(self.logit_offset)} logit offsets for {len(self.classes)} classes")
         if not self.temperature > 0:
             raise WeightsError(f"temperature is {self.temperature}: it must be positive")
+
+    def probabilities(self, logits: NDArray) -> NDArray[np.float64]:
+        """Calibrated probabilities, classes along the last axis."""
+        scaled = (np.asarray(logits, np.float64) + np.array(self.logit_offset or 0.0)) / self.temperature
+        scaled -= scaled.max(-1, keepdims=True)
+        raised = np.exp(scaled)
+        return raised / raised.sum(-1, keepdims=True)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

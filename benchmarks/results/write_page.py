@@ -58,14 +58,13 @@ def early() -> str:
 
 
 def unknown() -> str:
-    found = {survey: read(HERE / survey / "scores.json") for survey in SURVEYS}
-    found = {survey: scores["unknown"]["auroc_by_class"] for survey, scores in found.items() if scores}
-    parts = {survey: read(HERE / survey / "scores.json")["unknown"]["auroc_of_parts"] for survey in found}
-    kinds = sorted({kind for scores in found.values() for kind in scores})
+    scores = {survey: read(HERE / survey / "scores.json") for survey in SURVEYS}
+    found = {survey: of["unknown"] for survey, of in scores.items() if of}
+    kinds = sorted({kind for told in found.values() for kind in told["auroc_by_class"]})
     rows = [
-        [survey, *[f"{scores[kind]:.2f}" if kind in scores else "–" for kind in kinds],
-         f"{parts[survey]['energy']:.2f}", f"{parts[survey]['distance']:.2f}"]
-        for survey, scores in found.items()
+        [survey, *[f"{told['auroc_by_class'][kind]:.2f}" if kind in told["auroc_by_class"] else "–" for kind in kinds],
+         *[f"{told['auroc_of_parts'][part]:.2f}" for part in ("energy", "distance")]]
+        for survey, told in found.items()
     ]  # fmt: skip
     return table([["survey", *kinds, "all, energy alone", "all, distance alone"], *rows])
 

@@ -19,7 +19,7 @@ from model.simulation.psf import PsfShape
 from model.simulation.surveys import flux_njy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
     """The image facts of one survey that are not in its table."""
 
@@ -27,24 +27,26 @@ class Camera:
     saturation_mag: float  # a point source brighter than this saturates under median seeing
     # How much fainter than the published limit 5 sigma of the pixel noise is, under a seeing of 2 arcsec and per dex of
     # FWHM. ZTF's diffmaglim is conservative, and depends less on seeing than photon statistics would have it.
-    limit_margin: tuple[float, float]
+    limit_margin: tuple[float, float] = (0.0, 0.0)
     subtraction_px: float  # rms misregistration of science and template per axis
     subtraction_width: float  # rms relative mismatch of the PSF's variance in the subtraction
     subtraction_grain: float  # rms of what the matching kernel cannot follow, per pixel, as a fraction of the light
     # Phase that a skewed PSF leaves in a difference, along x and y: the shift in pixels at 0.4 cycles per pixel.
-    psf_skew_px: tuple[float, float]
-    psf_skew_sd_px: tuple[float, float]
-    psf_contrast: float  # power of the ratio of the PSFs' transfers that the subtraction sees
-    resampling: tuple[float, float] | None  # where a template's transfer falls to a half, cycles per pixel; steepness
+    psf_skew_px: tuple[float, float] = (0.0, 0.0)
+    psf_skew_sd_px: tuple[float, float] = (0.0, 0.0)
+    psf_contrast: float = 1.0  # power of the ratio of the PSFs' transfers that the subtraction sees
+    # Where a template's transfer falls to a half, cycles per pixel; steepness.
+    resampling: tuple[float, float] | None = None
     # A star is longer along some direction than across: root of the difference of its variances over the core's sigma,
     # median in science images and in templates, log scatter.
-    elongation: tuple[float, float, float]
-    template_tilt: float  # rms slope of the background per axis across 63 pixels, in units of the template's noise
+    elongation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    # Rms slope of the background per axis across 63 pixels, in units of the template's noise.
+    template_tilt: float = 0.0
     template_has_sky: bool  # the published template carries the science stamp's background
     template_gain_mag: tuple[float, float]  # how much deeper the template is than the median visit: mean, sd
     # Where templates have their sky: how many visits' photons they hold (median, log scatter); else None, and the gain
     # in depth counts.
-    template_visits: tuple[float, float] | None
+    template_visits: tuple[float, float] | None = None
     template_fwhm: tuple[float, float]  # FWHM over the median visit's: median, log scatter
 
     def limit_margin_mag(self, fwhm_arcsec: NDArray) -> NDArray[np.float64]:
@@ -57,19 +59,11 @@ CAMERAS = {
     "sdss": Camera(
         psf=PsfShape(2.25, 0.10),
         saturation_mag=14.0,
-        limit_margin=(0.0, 0.0),
         subtraction_px=0.1,
         subtraction_width=0.015,
         subtraction_grain=0.005,
-        psf_skew_px=(0.0, 0.0),
-        psf_skew_sd_px=(0.0, 0.0),
-        psf_contrast=1.0,
-        resampling=None,
-        elongation=(0.0, 0.0, 0.0),
-        template_tilt=0.0,
         template_has_sky=False,
         template_gain_mag=(1.8, 0.2),
-        template_visits=None,
         template_fwhm=(0.95, 0.08),
     ),
     "ztf": Camera(
@@ -93,19 +87,11 @@ CAMERAS = {
     "lsst": Camera(
         psf=PsfShape(2.25, 0.10, effective=True),
         saturation_mag=16.0,
-        limit_margin=(0.0, 0.0),
         subtraction_px=0.1,
         subtraction_width=0.015,
         subtraction_grain=0.005,
-        psf_skew_px=(0.0, 0.0),
-        psf_skew_sd_px=(0.0, 0.0),
-        psf_contrast=1.0,
-        resampling=None,
-        elongation=(0.0, 0.0, 0.0),
-        template_tilt=0.0,
         template_has_sky=False,
         template_gain_mag=(1.2, 0.3),
-        template_visits=None,
         template_fwhm=(0.95, 0.08),
     ),
 }

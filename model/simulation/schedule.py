@@ -59,9 +59,8 @@ ZTF_ZERO_POINT_MAG = {  # magzpsci of real alerts; clouds and dust on the mirror
     "r": [25.3, 25.80, 26.10, 26.24, 26.34, 26.41, 26.47],
     "i": [24.7, 25.20, 25.50, 25.66, 25.76, 25.83, 25.90],
 }
-ZTF_SKY_DN: dict[
-    str, list[float]
-] = {  # background of the science stamps of real alerts, DN at the zero point below: the field's own
+# Background of the science stamps of real alerts, DN at the zero point below: the field's own.
+ZTF_SKY_DN: dict[str, list[float]] = {
     "g": [75, 85, 90, 104, 136, 182, 220],
     "r": [140, 154, 169, 213, 295, 394, 450],
     "i": [145, 160, 176, 222, 307, 410, 470],

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from model.series import MAD_TO_SIGMA
 from model.training.metrics import log_loss
 from model.training.predict import softmax
-from model.weights import UnknownScore
+from model.weights import UnknownScore, energy
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 LARGEST_OFFSET = 10.0
@@ -69,11 +69,6 @@ def fit_bias_and_temperature(
     limits = [tuple(np.log(TEMPERATURE_RANGE)), *[(-LARGEST_OFFSET, LARGEST_OFFSET)] * (logits_NK.shape[1] - 1)]
     found = minimize(loss, np.zeros(logits_NK.shape[1]), method="L-BFGS-B", bounds=limits).x
     return tuple(float(value) for value in offsets(found)), float(np.exp(found[0]))
-
-
-def energy(logits_NK: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:
-    """-T logsumexp(logits / T): large where no class answers strongly (Liu et al. 2020). Returns [N]."""
-    return -temperature * np.logaddexp.reduce(np.asarray(logits_NK, np.float64) / temperature, axis=1)
 
 
 def fit_unknown(logits_NK: NDArray, distance_N: NDArray | None) -> UnknownScore:

@@ -18,15 +18,15 @@ from model.dataset import Dataset, DatasetError
 from model.grouped import GroupedNetwork
 from model.predictor import DeviceUnavailableError, resolve_device
 from model.training import early
-from model.training.calibrate import energy, unknown_scores
+from model.training.calibrate import unknown_scores
 from model.training.histories import histories_of
 from model.training.intervals import bootstrap, macro_f1_interval, wilson
 from model.training.metrics import balanced_accuracy, reliability, score
 from model.training.parts import PartsError, divide
-from model.training.predict import predict_distance, predict_logits, softmax
+from model.training.predict import predict_distance, predict_logits
 from model.training.report import write_report
 from model.training.shelf import Shelf
-from model.weights import ModelCard, UnknownScore, WeightsError
+from model.weights import ModelCard, UnknownScore, WeightsError, energy
 
 SUPERNOVAE = ("SNIa", "SNOther")
 RESULT = "scores.json"
@@ -85,10 +85,10 @@ def evaluate(
     """
     network = network.to(device)
     shelf = Shelf(dataset, rows, network.frame_limit, device)
-    logits_NK = predict_logits(network, shelf) + np.array(card.logit_offset or 0.0)
-    probability_NK = softmax(logits_NK, card.temperature)
+    logits_NK = predict_logits(network, shelf)
+    probability_NK = card.probabilities(logits_NK)
     label_N = shelf.label_N.cpu().numpy()
-    histories = histories_of(network, dataset, shelf, card.temperature, card.logit_offset)
+    histories = histories_of(network, dataset, shelf, card.probabilities)
     chosen_N, count = probability_NK.argmax(1), len(card.classes)
     reached = score(label_N, probability_NK, card.classes)
     hits = np.diagonal(np.array(reached.confusion))
@@ -120,15 +120,20 @@ def evaluate(
         }
     if unknown is not None:
         strange = Shelf(unknown, np.arange(len(unknown)), network.frame_limit, device)
-        table["unknown"] = strangeness(network, card.unknown or UnknownScore(), shelf, strange, unknown)
+        table["unknown"] = strangeness(network, card.unknown or UnknownScore(), logits_NK, shelf, strange, unknown)
     return Evaluation(card, label_N, probability_NK, histories, table)
 
 
 def strangeness(
-    network: GroupedNetwork, score: UnknownScore, known: Shelf, strange: Shelf, unknown: Dataset
+    network: GroupedNetwork,
+    score: UnknownScore,
+    known_NK: NDArray[np.float32],
+    known: Shelf,
+    strange: Shelf,
+    unknown: Dataset,
 ) -> dict[str, Any]:
-    """How well the unknown score, and each of its parts, tells the objects of a data set from known ones."""
-    logits = [predict_logits(network, shelf) for shelf in (known, strange)]
+    """How well the unknown score, and each of its parts, tells a data set from known objects of given logits."""
+    logits = [known_NK, predict_logits(network, strange)]
     distances = [None if network.familiar is None else predict_distance(network, shelf) for shelf in (known, strange)]
     known_N, strange_M = (score.of(*both) for both in zip(logits, distances, strict=True))
     told = unknown_scores(known_N, strange_M)

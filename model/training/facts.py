@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from model.comparators.photometry import measure_photometry
 from model.dataset import Dataset
 from model.network import collate_curve
-from model.series import BANDS
+from model.series import BANDS, MAD_TO_SIGMA
 from model.training.forms import FORMS
 
 SAMPLE = 400  # objects that the typical pixels are measured on
 CLIP_SIGMA = 5.0  # a star's core must not set the scale of the sky around it
-MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 Legend: ``B`` objects, ``T`` frames, ``G`` groups, ``S`` frames of a group, ``K`` classes.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -82,11 +84,10 @@ def histories_of(
     network: GroupedNetwork,
     dataset: Dataset,
     shelf: Shelf,
-    temperature: float = 1.0,
-    offset: tuple[float, ...] = (),
+    probabilities: Callable[[NDArray], NDArray[np.float64]] = softmax,
     batch_size: int = BATCH,
 ) -> Histories:
-    """What the network says of every object on the shelf after each of its frames.
+    """What the network says of every object on the shelf after each of its frames, by a rule from logits.
 
     Frames before the first detection count as history, not as answers: see :class:`model.training.early.Histories`.
     """
@@ -97,7 +98,7 @@ def histories_of(
     probability_NTK: NDArray[np.float64] | None = None
     for index in in_order(shelf, batch_size):
         frames, _ = shelf.batch(index)
-        answers = softmax(prefix_logits(network, frames).float().cpu().numpy() + np.array(offset or 0.0), temperature)
+        answers = probabilities(prefix_logits(network, frames).float().cpu().numpy())
         if probability_NTK is None:
             probability_NTK = np.full((count, longest, answers.shape[2]), np.nan)
         curve = frames.curve.to("cpu")

@@ -28,10 +28,15 @@ class Filters:
     template_KK: NDArray[np.float64]
 
 
+def in_units_of_noise(triplet_CHW: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Each channel about its level, over its noise."""
+    level_C, sigma_C = stamp_features.noise_of(triplet_CHW)
+    return (triplet_CHW - level_C[:, None, None]) / sigma_C[:, None, None]
+
+
 def blank(triplet_CHW: NDArray[np.float32]) -> NDArray[np.float64]:
     """Each channel in units of its noise about its level, NaN where any shows a source or is masked."""
-    level_C, sigma_C = stamp_features.noise_of(triplet_CHW)
-    unit_CHW = (triplet_CHW - level_C[:, None, None]) / sigma_C[:, None, None]
+    unit_CHW = in_units_of_noise(triplet_CHW)
     taken_HW = np.asarray(~np.isfinite(unit_CHW).all(axis=0))
     for unit_HW in unit_CHW:
         smooth_HW = gaussian_filter(np.clip(np.nan_to_num(unit_HW), -50, 50), SMOOTHING_PX)
@@ -62,9 +67,7 @@ def filters(triplet_CHW: NDArray[np.float32]) -> Filters | None:
     blank_CHW = blank(triplet_CHW)
     if np.isfinite(blank_CHW[2]).mean() < LEAST_BLANK:
         return None
-    level_C, sigma_C = stamp_features.noise_of(triplet_CHW)
-    unit_CHW = np.nan_to_num((triplet_CHW - level_C[:, None, None]) / sigma_C[:, None, None])
-    unit_CHW = np.clip(unit_CHW, -CLIPPED, CLIPPED)
+    unit_CHW = np.clip(np.nan_to_num(in_units_of_noise(triplet_CHW)), -CLIPPED, CLIPPED)
     inner = slice(REACH, triplet_CHW.shape[-1] - REACH)
     used_HW = np.isfinite(blank_CHW[2, inner, inner])
     steps = range(-REACH, REACH + 1)
