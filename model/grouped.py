@@ -10,6 +10,7 @@ contrastive term) and a loss on logits share one pass. For serving: ``embed`` ea
 ``classify`` as the series grows. In ``eval`` mode the two ways agree.
 """
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -25,6 +26,7 @@ class GroupedNetwork(nn.Module):
     name: ClassVar[str]  # its key in model.registry
     config: Any  # a frozen dataclass that goes to JSON and back (model.registry)
     frame_limit: int
+    history_limit: int = 0  # epochs without stamp that it reads of a light curve's history
     group_size: int
     feature_width: int  # F
     embedding_shape: tuple[int, ...]  # D...
@@ -99,7 +101,8 @@ class GroupedNetwork(nn.Module):
 def cut_groups(frames: Frames, group_size: int) -> tuple[Frames, Tensor]:
     """One row per group instead of one per object, and which rows hold a real frame.
 
-    The length is padded at the end to a multiple of ``group_size``. Returns frames with N = B G rows, and bool [N].
+    The length is padded at the end to a multiple of ``group_size``. Returns frames with N = B G rows, and bool [N];
+    the history of a series is no part of its groups.
     """
     length = frames.curve.mask_BT.shape[1]
     missing = -length % group_size
@@ -111,18 +114,16 @@ def cut_groups(frames: Frames, group_size: int) -> tuple[Frames, Tensor]:
             values = torch.cat([values, padding], 1)
         return values.reshape(-1, group_size, *values.shape[2:])
 
-    cut_curve = LightCurve(
-        cut(curve.band_BT), cut(curve.time_BT), cut(curve.flux_BT), cut(curve.flux_error_BT), cut(curve.mask_BT)
-    )
+    cut_curve = replace(curve.map(cut), history=None)
     groups = Frames(cut(frames.pixels_BTCHW), cut(frames.pixel_mask_BTCHW), cut(frames.scale_BTC, 1.0), cut_curve)
     return groups, cut_curve.mask_BT.any(1)
 
 
 def select_rows(frames: Frames, rows: Tensor) -> Frames:
     """Only some rows, by a mask or by indices."""
-    c = frames.curve
-    curve = LightCurve(c.band_BT[rows], c.time_BT[rows], c.flux_BT[rows], c.flux_error_BT[rows], c.mask_BT[rows])
-    return Frames(frames.pixels_BTCHW[rows], frames.pixel_mask_BTCHW[rows], frames.scale_BTC[rows], curve)
+    return Frames(
+        frames.pixels_BTCHW[rows], frames.pixel_mask_BTCHW[rows], frames.scale_BTC[rows], frames.curve.select(rows)
+    )
 
 
 def central_crop(values: Tensor, size: int) -> Tensor:

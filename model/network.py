@@ -1,17 +1,21 @@
 """The contract of every network: series in, ``embed`` per group of frames, ``classify`` over groups, logits out.
 
 Legend: ``B`` objects, ``N`` groups of frames of any objects, ``G`` groups of one object, ``T`` frames, ``C`` channels,
-``H W`` pixels, ``D`` width of an embedding (its trailing shape is the network's own), ``K`` classes.
+``H W`` pixels, ``P`` epochs without stamp, ``D`` width of an embedding (its trailing shape is the network's own),
+``K`` classes.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
+from model.history import History
 from model.series import Series
 
 
@@ -24,9 +28,46 @@ class LightCurve:
     flux_BT: Tensor  # float32, nJy; 0 where unknown
     flux_error_BT: Tensor  # float32, nJy; 0 where unknown
     mask_BT: Tensor  # bool, True for real frames
+    history: "LightCurve | None" = None  # epochs without stamp [B, P], in days since the same first frame
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "LightCurve":
+        """Change every tensor of the frames alike; the history stays."""
+        return LightCurve(
+            change(self.band_BT),
+            change(self.time_BT),
+            change(self.flux_BT),
+            change(self.flux_error_BT),
+            change(self.mask_BT),
+            self.history,
+        )
+
+    def padded(self, length: int) -> "LightCurve":
+        """With padding frames at the end, up to ``length`` frames."""
+        return self.map(lambda values: functional.pad(values, (0, length - values.shape[1])))
+
+    def select(self, rows: Tensor) -> "LightCurve":
+        """Only some objects, by a mask or by indices."""
+        history = None if self.history is None else self.history.select(rows)
+        return replace(self.map(lambda values: values[rows]), history=history)
 
     def to(self, device: torch.device | str) -> "LightCurve":
-        return LightCurve(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+        history = None if self.history is None else self.history.to(device)
+        return replace(self.map(lambda values: values.to(device, non_blocking=True)), history=history)
+
+    @staticmethod
+    def joined(curves: "Sequence[LightCurve]") -> "LightCurve":
+        """The objects of all curves, padded to the longest; they have histories all or none."""
+        length = max(curve.mask_BT.shape[1] for curve in curves)
+        parts = [curve.padded(length) for curve in curves]
+        histories = [curve.history for curve in curves if curve.history is not None]
+        return LightCurve(
+            torch.cat([part.band_BT for part in parts]),
+            torch.cat([part.time_BT for part in parts]),
+            torch.cat([part.flux_BT for part in parts]),
+            torch.cat([part.flux_error_BT for part in parts]),
+            torch.cat([part.mask_BT for part in parts]),
+            LightCurve.joined(histories) if histories else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +106,7 @@ class Network(Protocol):
         ...
 
 
-def collate(series: Sequence[Series], length: int | None = None) -> Frames:
+def collate(series: Sequence[Series], length: int | None = None, histories: Sequence[History] | None = None) -> Frames:
     """Pad series at the end to one length and hand them to torch; serving and training both call this.
 
     Parameters
@@ -74,13 +115,15 @@ def collate(series: Sequence[Series], length: int | None = None) -> Frames:
         All with the same C, H, W.
     length
         Frames per row of the result; the longest series when None.
+    histories
+        What else is known of each series, as :func:`model.history.lacking` gives it; None: nothing is read.
 
     Raises
     ------
     ValueError
         When a series is longer than ``length``.
     """
-    curve = collate_curve(series, length)
+    curve = collate_curve(series, length, histories)
     rows, length = curve.mask_BT.shape
     _, channels, height, width = series[0].pixels_TCHW.shape
     pixels = np.zeros((rows, length, channels, height, width), np.float32)
@@ -97,24 +140,39 @@ def collate(series: Sequence[Series], length: int | None = None) -> Frames:
     return Frames(as_tensor(pixels), as_tensor(pixel_mask), as_tensor(scale), curve)
 
 
-def collate_curve(series: Sequence[Series], length: int | None = None) -> LightCurve:
+def collate_curve(
+    series: Sequence[Series], length: int | None = None, histories: Sequence[History] | None = None
+) -> LightCurve:
     """The part of :func:`collate` that reads no pixels: what ``classify`` needs beside the embeddings."""
     longest = max(len(s) for s in series)
     length = longest if length is None else length
     if longest > length:
         raise ValueError(f"a series of {longest} frames does not fit in {length}: cut it first")
-    rows = len(series)
+    zero = [float(s.time_T[0]) if len(s) else 0.0 for s in series]
+    frames = [(s.band_T, s.time_T, s.flux_T, s.flux_error_T) for s in series]
+    history = None
+    if histories is not None:
+        epochs = [(h.band_P, h.time_P, h.flux_P, h.flux_error_P) for h in histories]
+        history = _padded(epochs, zero, max(len(h) for h in histories))
+    return _padded(frames, zero, length, history)
+
+
+def _padded(
+    columns: Sequence[tuple[NDArray, ...]], zero: Sequence[float], length: int, history: LightCurve | None = None
+) -> LightCurve:
+    """A light curve of [B, length] from band, time, flux and flux error of every row; time counts from ``zero``."""
+    rows = len(columns)
     band = np.zeros((rows, length), np.int64)
     time, flux, flux_error = (np.zeros((rows, length), np.float32) for _ in range(3))
     mask = np.zeros((rows, length), bool)
-    for row, s in enumerate(series):
-        n = len(s)
-        if n == 0:
-            continue
-        band[row, :n] = s.band_T
-        time[row, :n] = s.time_T - s.time_T[0]
-        flux[row, :n] = np.nan_to_num(s.flux_T)
-        flux_error[row, :n] = np.nan_to_num(s.flux_error_T)
+    for row, (band_T, time_T, flux_T, flux_error_T) in enumerate(columns):
+        n = len(band_T)
+        band[row, :n] = band_T
+        time[row, :n] = time_T - zero[row]
+        flux[row, :n] = np.nan_to_num(flux_T)
+        flux_error[row, :n] = np.nan_to_num(flux_error_T)
         mask[row, :n] = True
     as_tensor = torch.from_numpy
-    return LightCurve(as_tensor(band), as_tensor(time), as_tensor(flux), as_tensor(flux_error), as_tensor(mask))
+    return LightCurve(
+        as_tensor(band), as_tensor(time), as_tensor(flux), as_tensor(flux_error), as_tensor(mask), history
+    )

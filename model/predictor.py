@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from model import registry, weights
 from model.grouped import GroupedNetwork
+from model.history import History
 from model.network import collate, collate_curve
 from model.series import BANDS, Series
 from model.taxonomy import load_taxonomy
@@ -121,7 +122,12 @@ class Predictor:
                 vectors[part] = self._network.embed(frames).flatten(1).cpu().numpy()
         return vectors
 
-    def classify(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> Prediction:
+    def classify(
+        self,
+        embeddings: Sequence[NDArray[np.float32]],
+        curves: Sequence[Series],
+        histories: Sequence[History] | None = None,
+    ) -> Prediction:
         """Probabilities of series.
 
         Parameters
@@ -130,6 +136,9 @@ class Predictor:
             Of each series, [G, D] vectors of its groups in order, as :meth:`embed` gives them.
         curves
             The same series; their pixels are not read.
+        histories
+            What else is known of each (:func:`model.history.lacking`); None: nothing. Networks whose card says
+            ``history_limit`` 0 read none.
 
         Raises
         ------
@@ -142,7 +151,8 @@ class Predictor:
         with torch.inference_mode():
             for part, chunk in chunks(curves, rows):
                 vectors = self._pad_embeddings(embeddings[part], chunk)
-                curve = collate_curve(chunk).to(self.device)
+                told = histories[part] if histories is not None and self.card.history_limit else None
+                curve = collate_curve(chunk, histories=told).to(self.device)
                 if self._network.familiar is None or distance_B is None:
                     logits = self._network.classify(vectors, curve)
                 else:

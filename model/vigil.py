@@ -375,10 +375,7 @@ def flux_features(curve: LightCurve) -> Tensor:
 
 def pad_to(embeddings_BTD: Tensor, curve: LightCurve, length: int) -> tuple[Tensor, LightCurve]:
     """Zeros at the end, up to ``length`` frames."""
-    missing = length - curve.mask_BT.shape[1]
-    fields = (curve.band_BT, curve.time_BT, curve.flux_BT, curve.flux_error_BT, curve.mask_BT)
-    padded = LightCurve(*(functional.pad(values, (0, missing)) for values in fields))
-    return functional.pad(embeddings_BTD, (0, 0, 0, length - embeddings_BTD.shape[1])), padded
+    return functional.pad(embeddings_BTD, (0, 0, 0, length - embeddings_BTD.shape[1])), curve.padded(length)
 
 
 def border(size: int) -> Tensor:

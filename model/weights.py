@@ -110,6 +110,11 @@ class ModelCard:
         if not self.temperature > 0:
             raise WeightsError(f"temperature is {self.temperature}: it must be positive")
 
+    @property
+    def history_limit(self) -> int:
+        """Most epochs without stamp that the network reads of a packet's light curve; 0: it reads none."""
+        return int(self.network.get("history_limit", 0))
+
     def probabilities(self, logits: NDArray) -> NDArray[np.float64]:
         """Calibrated probabilities, classes along the last axis."""
         scaled = (np.asarray(logits, np.float64) + np.array(self.logit_offset or 0.0)) / self.temperature

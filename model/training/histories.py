@@ -57,7 +57,7 @@ def all_answers(
 
 def first_of_curve(curve: LightCurve, length: int) -> LightCurve:
     """The light curve up to a frame."""
-    return LightCurve(*(getattr(curve, name)[:, :length] for name in LightCurve.__slots__))
+    return curve.map(lambda values: values[:, :length])
 
 
 def first_frames(frames: Frames, length: int | Tensor) -> Frames:

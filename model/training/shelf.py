@@ -74,7 +74,7 @@ class Shelf:
             whole.pixels_BTCHW[at, :length],
             whole.pixel_mask_BTCHW[at, :length],
             whole.scale_BTC[at, :length],
-            LightCurve(*(getattr(curve, name)[at, :length] for name in LightCurve.__slots__)),
+            curve.select(at).map(lambda values: values[:, :length]),
         )
         return frames, self.label_N[at]
 
@@ -87,12 +87,11 @@ class Shelf:
         for start in range(0, len(index), CHUNK):
             series = [self._series(int(row)) for row in self.rows[index[start : start + CHUNK]]]
             chunks.append(collate(series, length).to(self.device))
-        curves = [chunk.curve for chunk in chunks]
         return Frames(
             torch.cat([chunk.pixels_BTCHW for chunk in chunks]),
             torch.cat([chunk.pixel_mask_BTCHW for chunk in chunks]),
             torch.cat([chunk.scale_BTC for chunk in chunks]),
-            LightCurve(*(torch.cat([getattr(curve, name) for curve in curves]) for name in LightCurve.__slots__)),
+            LightCurve.joined([chunk.curve for chunk in chunks]),
         )
 
 
