@@ -28,33 +28,32 @@ SUMMARY_WIDTH = STATISTICS * len(BANDS) + COLOURS * (len(BANDS) - 1)
 LEVEL, AMPLITUDE, SCATTER = 2, 6, 8  # the statistics that colours compare
 
 
-def summary(curve: LightCurve, last_B: Tensor | None) -> Tensor:
+def summary(curve: LightCurve, ends_BQ: Tensor) -> Tensor:
     """Statistics of every band and colours, of order one, 0 where a band was not seen.
 
     Parameters
     ----------
-    last_B
-        Index of the frame that each summary ends with; None: one summary after every frame.
+    ends_BQ
+        Indices of the frames that the summaries end with.
 
     Returns
     -------
-    [B, 1, SUMMARY_WIDTH], or [B, T, SUMMARY_WIDTH] after every frame.
+    [B, Q, SUMMARY_WIDTH]
     """
     known_BT = curve.mask_BT & (curve.flux_error_BT > 0)
     index_T = torch.arange(known_BT.shape[1], device=known_BT.device)
-    ends_BQ = index_T.expand(known_BT.shape) if last_B is None else last_B[:, None]
     band_L = torch.arange(len(BANDS), device=known_BT.device)
     of_band_BLT = known_BT[:, None, :] & (curve.band_BT[:, None, :] == band_L[:, None])
     until_BQLT = of_band_BLT[:, None] & (index_T <= ends_BQ[..., None])[:, :, None]
     newest_BQL = torch.where(until_BQLT, index_T, -1).amax(-1)
     seen_BQL = newest_BQL >= 0
     newest_BQL = newest_BQL.clamp(min=0)
-    if last_B is None:  # a band's statistics change at its own frames only
-        of_each_BTS = statistics(curve, ends_BQ)
+    if ends_BQ.shape[1] == 1:
+        of_bands_BQLS = statistics(curve, newest_BQL[:, 0])[:, None]
+    else:  # a band's statistics change at its own frames only
+        of_each_BTS = statistics(curve, index_T.expand(known_BT.shape))
         row_B11 = torch.arange(len(known_BT), device=known_BT.device)[:, None, None]
         of_bands_BQLS = of_each_BTS[row_B11, newest_BQL]
-    else:
-        of_bands_BQLS = statistics(curve, newest_BQL[:, 0])[:, None]
     of_bands_BQLS = torch.where(seen_BQL[..., None], of_bands_BQLS, 0.0)
     both_BQL = (seen_BQL[..., 1:] & seen_BQL[..., :-1]).unsqueeze(-2)
     compared_BQCL = of_bands_BQLS[..., [LEVEL, AMPLITUDE, SCATTER]].transpose(-1, -2)

@@ -4,14 +4,16 @@ Series in, logits out. It needs no fixed length and no padding, knows times only
 gives the logits of every prefix of a series in one pass.
 
 Legend: ``B`` objects, ``N`` frames of any objects, ``T`` frames of one object, ``C`` image channels, ``H W`` pixels,
-``P`` pixels of the border, ``D`` width of an embedding, ``E`` width of a token, ``M`` heads, ``R`` time lags,
-``F`` penultimate width, ``K`` classes.
+``P`` pixels of the border, ``X`` frames and epochs without stamp together, ``Q`` frames at which answers are asked,
+``D`` width of an embedding, ``E`` width of a token, ``M`` heads, ``R`` time lags, ``F`` penultimate width,
+``K`` classes.
 
 What is kept from ConvEntion: convolutions on stamps, attention over the series, ``embed`` and ``classify``. What
 differs, each with a switch for ablations: real times (``times``), photometry beside pixels (``photometry``), statistics
 of the light curve so far beside what attention makes of it (``summary``), template and difference beside science
 (``use_channels``), exact masking of padding (``mask_padding``), causal order (``causal``), and a group of one frame, so
-that a new alert costs the embedding of that one frame.
+that a new alert costs the embedding of that one frame. Epochs that a packet tells of without stamps are tokens like the
+others (``history_limit``).
 
 References
 ----------
@@ -65,6 +67,7 @@ class VigilConfig:
     mask_padding: bool = True
     summary: bool = True  # beside what attention finds, statistics of the light curve so far
     summary_width: int = 128
+    history_limit: int = 0  # epochs without stamp that are read beside the frames
     baseline: bool = False  # also read fluxes above the faintest so far: for direct images, whose fluxes hold the host
 
     def __post_init__(self) -> None:
@@ -72,6 +75,8 @@ class VigilConfig:
             raise ValueError(f"token_width {self.token_width} cannot be shared by {self.heads} heads")
         if any(not 0 <= channel < self.channels for channel in self.use_channels):
             raise ValueError(f"use_channels is {self.use_channels}, but there are {self.channels} channels")
+        if self.history_limit and not (self.causal and self.mask_padding and self.photometry):
+            raise ValueError("epochs without stamp are read by a causal network with photometry that masks padding only")
 
 
 class Vigil(GroupedNetwork):
@@ -83,6 +88,7 @@ class Vigil(GroupedNetwork):
         super().__init__()
         self.config = config
         self.frame_limit = config.frame_limit
+        self.history_limit = config.history_limit
         self.group_size = 1
         self.feature_width = config.feature_width
         self.embedding_shape = (config.embedding_width,)
@@ -100,7 +106,8 @@ class Vigil(GroupedNetwork):
         self.check_length(curve.mask_BT.shape[1])
         if not self.config.mask_padding:
             embeddings_BGD, curve = pad_to(embeddings_BGD, curve, self.frame_limit)
-        last_B = last_frame(curve.mask_BT) if self.config.mask_padding else torch.full_like(curve.band_BT[:, 0], -1)
+        read_BT = curve.mask_BT if self.config.mask_padding else torch.ones_like(curve.mask_BT)
+        last_B = last_frame(read_BT)
         return self.series_encoder(embeddings_BGD, curve, last_B)[:, 0]
 
     def head(self, features_BF: Tensor) -> Tensor:
@@ -214,6 +221,7 @@ class SeriesEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.readout = nn.Sequential(nn.Linear(width, config.feature_width), nn.GELU())
         self.summary = Summary(config) if config.summary and config.photometry else None
+        self.without_stamp = nn.Parameter(torch.zeros(width)) if config.history_limit else None
         self.frequency_J: Tensor
         self.lag_R: Tensor
         period = torch.logspace(math.log10(SHORTEST_PERIOD_D), math.log10(LONGEST_PERIOD_D), config.periods)
@@ -223,20 +231,36 @@ class SeriesEncoder(nn.Module):
 
     def forward(self, embeddings_BTD: Tensor, curve: LightCurve, last_B: Tensor | None) -> Tensor:
         """Features [B, 1, F] after frame ``last_B``, or [B, T, F] after every frame when None."""
-        tokens_BTE = self.tokens(embeddings_BTD, curve)
+        vectors_BXE, curve, place_BT = self.with_history(self.from_embedding(embeddings_BTD), curve)
+        place_BQ = place_BT if last_B is None else place_BT.gather(1, last_B.unsqueeze(1))
+        tokens_BXE = self.tokens(vectors_BXE, curve)
         bias = self.attention_bias(curve)
-        for layer, bias_BMTT in zip(self.layers[:-1], bias[:-1], strict=True):
-            tokens_BTE = layer(tokens_BTE, tokens_BTE, bias_BMTT)
-        queries, bias_BMQT = tokens_BTE, bias[-1]
-        if last_B is not None:
-            row_B = torch.arange(last_B.shape[0], device=last_B.device)  # len() would fix it in an exported graph
-            queries, bias_BMQT = tokens_BTE[row_B, last_B].unsqueeze(1), bias_BMQT[row_B, :, last_B].unsqueeze(2)
-        features_BQF = self.readout(self.norm(self.layers[-1](queries, tokens_BTE, bias_BMQT)))
-        return features_BQF if self.summary is None else features_BQF + self.summary(curve, last_B)
+        for layer, bias_BMXX in zip(self.layers[:-1], bias[:-1], strict=True):
+            tokens_BXE = layer(tokens_BXE, tokens_BXE, bias_BMXX)
+        row_B1 = torch.arange(place_BQ.shape[0], device=place_BQ.device).unsqueeze(1)
+        queries_BQE, bias_BQMX = tokens_BXE[row_B1, place_BQ], bias[-1].transpose(1, 2)[row_B1, place_BQ]
+        features_BQF = self.readout(self.norm(self.layers[-1](queries_BQE, tokens_BXE, bias_BQMX.transpose(1, 2))))
+        if self.summary is None:
+            return features_BQF
+        read_BX = curve.mask_BT if self.config.mask_padding else torch.ones_like(curve.mask_BT)
+        asked_BQ = read_BX.gather(1, place_BQ)
+        return features_BQF + self.summary(curve, place_BQ, asked_BQ)
 
-    def tokens(self, embeddings_BTD: Tensor, curve: LightCurve) -> Tensor:
+    def with_history(self, vectors_BTE: Tensor, curve: LightCurve) -> tuple[Tensor, LightCurve, Tensor]:
+        """Vectors and light curve of frames and epochs without stamp in one order of time, and each frame's place."""
+        told = curve.history
+        if told is None or self.without_stamp is None:
+            index_T = torch.arange(curve.band_BT.shape[1], device=curve.band_BT.device)
+            return vectors_BTE, curve, index_T.expand(curve.band_BT.shape)
+        whole, order_BX = in_order_of_time(told, curve)
+        blank_BPE = self.without_stamp.expand(*told.band_BT.shape, -1)
+        joined_BXE = torch.cat([blank_BPE, vectors_BTE], 1)
+        vectors_BXE = joined_BXE.gather(1, order_BX.unsqueeze(-1).expand(joined_BXE.shape))
+        return vectors_BXE, whole, order_BX.argsort(dim=1)[:, told.band_BT.shape[1] :]
+
+    def tokens(self, vectors_BXE: Tensor, curve: LightCurve) -> Tensor:
         """Embedding and photometry added, modulated by time: x (1 + alpha(t)) + beta(t)."""
-        tokens_BTE = self.from_embedding(embeddings_BTD)
+        tokens_BTE = vectors_BXE
         if self.config.photometry:
             band = functional.one_hot(curve.band_BT, len(BANDS)).to(tokens_BTE.dtype)
             above = [baseline_features(curve)] if self.config.baseline else []
@@ -262,12 +286,12 @@ class SeriesEncoder(nn.Module):
 
 
 class Summary(nn.Module):
-    """Statistics of the light curve so far, standardised over the real frames of a batch, to features."""
+    """Statistics of the light curve so far, standardised over the frames seen in training, to features."""
 
     def __init__(self, config: VigilConfig) -> None:
         super().__init__()
         self.times = config.times
-        self.standard = nn.BatchNorm1d(SUMMARY_WIDTH, affine=False)
+        self.standard = nn.BatchNorm1d(SUMMARY_WIDTH, affine=False, momentum=None)
         self.layers = nn.Sequential(
             nn.Linear(SUMMARY_WIDTH, config.summary_width),
             nn.GELU(),
@@ -276,16 +300,17 @@ class Summary(nn.Module):
             nn.GELU(),
         )
 
-    def forward(self, curve: LightCurve, last_B: Tensor | None) -> Tensor:
-        """[B, 1, F] after frame ``last_B``, or [B, T, F] after every frame when None."""
+    def forward(self, curve: LightCurve, ends_BQ: Tensor, asked_BQ: Tensor) -> Tensor:
+        """[B, Q, F] after each of some frames; those that are not asked for are padding, and are not learnt from."""
         if not self.times:
             curve = replace(curve, time_BT=torch.zeros_like(curve.time_BT))
-        values_BQX = summary(curve, last_B)
-        if self.training and last_B is None:
-            standard_BQX = torch.zeros_like(values_BQX)
-            standard_BQX[curve.mask_BT] = self.standard(values_BQX[curve.mask_BT])
-        else:
-            standard_BQX = self.standard(values_BQX.transpose(1, 2)).transpose(1, 2)
+        values_BQX = summary(curve, ends_BQ)
+        if self.training:
+            self.standard(values_BQX[asked_BQ])  # learns mean and variance; what it returns would be of this batch alone
+        mean_X, variance_X = self.standard.running_mean, self.standard.running_var
+        assert mean_X is not None
+        assert variance_X is not None
+        standard_BQX = (values_BQX - mean_X) / torch.sqrt(variance_X + self.standard.eps)
         return self.layers(standard_BQX.clamp(-STANDARD_LIMIT, STANDARD_LIMIT))
 
 
@@ -316,6 +341,23 @@ class Layer(nn.Module):
         heads_side_by_side = torch.cat(mixed.unbind(1), -1)  # not transpose and flatten: torch 2.13 cannot export that
         x = queries_BQE + self.output(heads_side_by_side)
         return x + self.feed_forward(self.norm_feed_forward(x))
+
+
+def in_order_of_time(told: LightCurve, curve: LightCurve) -> tuple[LightCurve, Tensor]:
+    """Epochs without stamp and frames as one light curve that begins at time 0, and where each was: index [B, X] of both
+    in a row. At equal times epochs without stamp come first, padding comes last."""
+    joined = LightCurve(
+        torch.cat([told.band_BT, curve.band_BT], 1),
+        torch.cat([told.time_BT, curve.time_BT], 1),
+        torch.cat([told.flux_BT, curve.flux_BT], 1),
+        torch.cat([told.flux_error_BT, curve.flux_error_BT], 1),
+        torch.cat([told.mask_BT, curve.mask_BT], 1),
+    )
+    when_BX = torch.where(joined.mask_BT, joined.time_BT, math.inf)
+    order_BX = torch.sort(when_BX, dim=1, stable=True).indices
+    sorted_ = joined.map(lambda values: values.gather(1, order_BX))
+    since_BX = torch.where(sorted_.mask_BT, sorted_.time_BT - sorted_.time_BT[:, :1], 0.0)
+    return replace(sorted_, time_BT=since_BX), order_BX
 
 
 def visible(mask_BT: Tensor, causal: bool, mask_padding: bool) -> Tensor:

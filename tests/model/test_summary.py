@@ -25,7 +25,7 @@ def make_series(length: int, seed: int = 0) -> Series:
 
 def band_statistics(series: Series, band: int) -> np.ndarray:
     """[S] of a band in a whole series."""
-    return summary(collate_curve([series]), torch.tensor([len(series) - 1]))[0, 0, : STATISTICS * len(BANDS)].reshape(
+    return summary(collate_curve([series]), torch.tensor([[len(series) - 1]]))[0, 0, : STATISTICS * len(BANDS)].reshape(
         len(BANDS), STATISTICS
     )[band].numpy()  # fmt: skip
 
@@ -54,12 +54,12 @@ def test_every_prefix_at_once():
     """A summary after every frame equals that of the series cut there, and that of the frame asked for alone."""
     series = make_series(12)
     curve = collate_curve([series, make_series(7, seed=3)])
-    at_once = summary(curve, None)
+    at_once = summary(curve, torch.arange(curve.mask_BT.shape[1])[None].expand(curve.mask_BT.shape))
     assert at_once.shape == (2, 12, SUMMARY_WIDTH)
     for t in range(12):
-        cut = summary(collate_curve([series[: t + 1]]), torch.tensor([t]))[0, 0]
+        cut = summary(collate_curve([series[: t + 1]]), torch.tensor([[t]]))[0, 0]
         assert torch.allclose(at_once[0, t], cut, atol=1e-5)
-        asked = summary(curve, torch.tensor([t, min(t, 6)]))[:, 0]
+        asked = summary(curve, torch.tensor([[t], [min(t, 6)]]))[:, 0]
         assert torch.allclose(asked[0], cut, atol=1e-5)
         assert torch.allclose(asked[1], at_once[1, min(t, 6)], atol=1e-5)
 
@@ -68,7 +68,7 @@ def test_padding_and_the_zero_of_time_are_invisible():
     """What stands in padding, and when time begins, change nothing."""
     series = make_series(6)
     curve = collate_curve([series, make_series(9, seed=5)])
-    last_B = torch.tensor([5, 8])
+    last_BQ = torch.tensor([[5], [8]])
     disturbed = LightCurve(
         curve.band_BT,
         curve.time_BT + 500.0,
@@ -76,18 +76,18 @@ def test_padding_and_the_zero_of_time_are_invisible():
         curve.flux_error_BT + 1.0 * ~curve.mask_BT,
         curve.mask_BT,
     )
-    assert torch.allclose(summary(curve, last_B), summary(disturbed, last_B), atol=1e-4)
+    assert torch.allclose(summary(curve, last_BQ), summary(disturbed, last_BQ), atol=1e-4)
 
 
 def test_bands_that_were_not_seen_say_nothing():
     """A band without frames has zeros, also in the colours with its neighbours; so has a series without fluxes."""
     series = dataclasses.replace(make_series(8), band_T=np.full(8, 1, np.int8))
-    told = summary(collate_curve([series]), torch.tensor([7]))[0, 0]
+    told = summary(collate_curve([series]), torch.tensor([[7]]))[0, 0]
     of_bands = told[: STATISTICS * len(BANDS)].reshape(len(BANDS), STATISTICS)
     assert of_bands[1].abs().sum() > 0
     assert of_bands[[0, 2, 3, 4, 5]].abs().sum() == told[STATISTICS * len(BANDS) :].abs().sum() == 0
     unmeasured = dataclasses.replace(series, flux_error_T=np.zeros(8, np.float32))
-    assert summary(collate_curve([unmeasured]), torch.tensor([7])).abs().sum() == 0
+    assert summary(collate_curve([unmeasured]), torch.tensor([[7]])).abs().sum() == 0
 
 
 def test_absurd_light_curves_are_finite():
@@ -100,7 +100,7 @@ def test_absurd_light_curves_are_finite():
         dataclasses.replace(series, flux_T=np.array([1e12, -1e12, 0, 1, 1e9], np.float32)),
         dataclasses.replace(series, flux_error_T=np.full(5, 1e-12, np.float32), flux_T=series.flux_T * 0),
     ):
-        told = summary(collate_curve([odd]), None)
+        told = summary(collate_curve([odd]), torch.arange(len(odd))[None])
         assert torch.isfinite(told).all()
         assert told.abs().max() < 30
 
