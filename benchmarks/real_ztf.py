@@ -32,7 +32,7 @@ from model.training.calibrate import unknown_scores
 from model.training.intervals import bootstrap, macro_f1_interval, wilson
 from model.training.metrics import balanced_accuracy, score
 from model.training.report import draw_history
-from model.training.shelf import Shelf
+from model.training.shelf import shelf_for
 
 LABELS = {"AGN": "AGN", "SNIa": "SNIa", "VS": "Variable", "SNother": "SNOther"}
 CONFIDENCES = ("spec", "catalog")
@@ -99,7 +99,7 @@ def simulated_alone(name: str, folder: Path, mix_K: NDArray, seed: int = 0) -> d
     """
     network, card = weights.load(name)
     dataset = Dataset.open(folder)
-    shelf = Shelf(dataset, dataset.splits["test"], network.frame_limit, torch.device("cpu"))
+    shelf = shelf_for(network, dataset, dataset.splits["test"], torch.device("cpu"))
     rng = np.random.default_rng(seed)
     logits = []
     for index in torch.arange(len(shelf)).split(64):

@@ -8,11 +8,13 @@ Layout of a data set's folder::
     truth.parquet        one row per object, same order: everything a network must not see
 
 The Arrow columns are those of ``model.dataset_format.SCHEMA``: ``object_id``, ``label``, ``split``, ``fold`` and the
-ragged columns of ``model.series.Series``, pixels as float16 in units of each channel's own scale.
+ragged columns of ``model.series.Series``, pixels as float16 in units of each channel's own scale; alert streams have
+those of ``model.history.History`` too.
 While a data set is being written it lives in ``<folder>.partial``; only a whole one has the asked-for name.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from model.dataset_format import FORMAT, FRAME_COLUMNS, MANIFEST, SCHEMA, TRUTH, DatasetError, sha256_of
+from model.dataset_format import (
+    FORMAT,
+    FRAME_COLUMNS,
+    HISTORY_COLUMNS,
+    MANIFEST,
+    SCHEMA,
+    SCHEMA_WITH_HISTORY,
+    TRUTH,
+    DatasetError,
+    sha256_of,
+)
 from model.dataset_writer import DatasetWriter
+from model.history import History
 from model.series import Series
 
 __all__ = ["Dataset", "DatasetError", "DatasetWriter"]
@@ -40,6 +53,7 @@ class Dataset:
         self.channels: tuple[str, ...] = tuple(manifest["channels"])
         self.size_px: int = manifest["size_px"]
         self.classes: tuple[str, ...] = tuple(manifest["classes"])
+        self.has_history = any("history_time" in shard.schema.names for shard in shards)
         self._batches = [(shard, b) for shard in shards for b in range(shard.num_record_batches)]
         columns: dict[str, list[NDArray]] = {"object_id": [], "label": [], "split": [], "fold": []}
         for shard, b in self._batches:
@@ -85,7 +99,7 @@ class Dataset:
                     shard = pa.ipc.open_file(pa.memory_map(str(path)))
                 except pa.ArrowInvalid as exc:
                     raise DatasetError(f"{path} is no Arrow file: {exc}") from exc
-                if shard.schema != SCHEMA:
+                if shard.schema not in (SCHEMA, SCHEMA_WITH_HISTORY):
                     raise DatasetError(f"{path} has other columns than {FORMAT}: {shard.schema.names}")
                 shards.append(shard)
         return cls(folder, manifest, shards)
@@ -104,6 +118,28 @@ class Dataset:
         IndexError
             When there is no such object.
         """
+        values = self._reader(index)
+        frames = {field: values(column) for column, field in FRAME_COLUMNS.items()}
+        shape = (len(frames["time_T"]), len(self.channels), self.size_px, self.size_px)
+        return Series(
+            pixels_TCHW=values("pixels").reshape(shape), scale_TC=values("scale").reshape(shape[:2]), **frames
+        )
+
+    def history(self, index: int) -> History:
+        """What the packets of object ``index`` tell beside its frames; nothing where the data set has no histories.
+
+        Raises
+        ------
+        IndexError
+            When there is no such object.
+        """
+        values = self._reader(index)
+        if not self.has_history:
+            return History.joined([])
+        return History(**{field: values(column) for column, field in HISTORY_COLUMNS.items()})
+
+    def _reader(self, index: int) -> Callable[[str], NDArray]:
+        """Values of one object by column: views of the mapped file."""
         if not 0 <= index < len(self):
             raise IndexError(f"object {index} of {len(self)}")
         where = int(np.searchsorted(self._first_row, index, side="right")) - 1
@@ -116,11 +152,7 @@ class Dataset:
             start, stop = array.offsets[row].as_py(), array.offsets[row + 1].as_py()
             return array.values.slice(start, stop - start).to_numpy(zero_copy_only=True)
 
-        frames = {field: values(column) for column, field in FRAME_COLUMNS.items()}
-        shape = (len(frames["time_T"]), len(self.channels), self.size_px, self.size_px)
-        return Series(
-            pixels_TCHW=values("pixels").reshape(shape), scale_TC=values("scale").reshape(shape[:2]), **frames
-        )
+        return values
 
     def truth(self) -> pa.Table:
         """Everything the simulator (or the catalogue) knows of each object, in the order of the series."""

@@ -1,6 +1,6 @@
 """The columns and file names of a data set on disk, and what is wrong with one; knows neither reader nor writer.
 
-Legend: ``T`` frames of one object, ``C`` image channels, ``H W`` pixels.
+Legend: ``T`` frames of one object, ``P`` epochs without stamp, ``C`` image channels, ``H W`` pixels.
 """
 
 import hashlib
@@ -12,6 +12,12 @@ FORMAT = "ictc-dataset-1"
 MANIFEST = "manifest.json"
 TRUTH = "truth.parquet"
 FRAME_COLUMNS = {"band": "band_T", "time": "time_T", "flux": "flux_T", "flux_error": "flux_error_T"}
+HISTORY_COLUMNS = {
+    "history_band": "band_P",
+    "history_time": "time_P",
+    "history_flux": "flux_P",
+    "history_flux_error": "flux_error_P",
+}
 
 SCHEMA = pa.schema(
     [
@@ -25,6 +31,16 @@ SCHEMA = pa.schema(
         pa.field("flux_error", pa.large_list(pa.float32()), nullable=False),  # [T] nJy
         pa.field("scale", pa.large_list(pa.float32()), nullable=False),  # [T*C] nJy per pixel
         pa.field("pixels", pa.large_list(pa.float16()), nullable=False),  # [T*C*H*W] in units of scale
+    ]
+)
+# Of alert streams: what packets tell of visits without a stamp (model.history). Times count from the first frame too.
+SCHEMA_WITH_HISTORY = pa.schema(
+    [
+        *SCHEMA,
+        pa.field("history_band", pa.large_list(pa.int8()), nullable=False),  # [P]
+        pa.field("history_time", pa.large_list(pa.float64()), nullable=False),  # [P] days
+        pa.field("history_flux", pa.large_list(pa.float32()), nullable=False),  # [P] nJy
+        pa.field("history_flux_error", pa.large_list(pa.float32()), nullable=False),  # [P] nJy
     ]
 )
 

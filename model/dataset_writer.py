@@ -22,13 +22,16 @@ import pyarrow.parquet as pq
 from model.dataset_format import (
     FORMAT,
     FRAME_COLUMNS,
+    HISTORY_COLUMNS,
     MANIFEST,
     SCHEMA,
+    SCHEMA_WITH_HISTORY,
     TRUTH,
     DatasetError,
     sha256_of,
     shard_name,
 )
+from model.history import History
 from model.series import BANDS, Series
 
 BATCH_BYTES = 4 << 20  # pixels per record batch: what one random read may have to map
@@ -51,6 +54,8 @@ class DatasetWriter:
         Must not exist, or be empty.
     recipe
         What was asked for, kept in the manifest; anything JSON can hold.
+    with_history
+        Every object comes with what packets tell beside its frames.
 
     Raises
     ------
@@ -68,6 +73,7 @@ class DatasetWriter:
         recipe: Mapping[str, Any] | str,
         seed: int,
         version: str,
+        with_history: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self._partial = self.folder.with_name(self.folder.name + ".partial")
@@ -82,6 +88,8 @@ class DatasetWriter:
             "recipe": recipe if isinstance(recipe, str) else dict(recipe),
             "seed": seed,
         }
+        self._schema = SCHEMA_WITH_HISTORY if with_history else SCHEMA
+        self._identity |= {"with_history": True} if with_history else {}
         self._classes = {name: index for index, name in enumerate(classes)}
         self._rows: list[Row] = []
         self._truths: list[Mapping[str, Any]] = []
@@ -145,7 +153,14 @@ class DatasetWriter:
             self._lock.close()
 
     def append(
-        self, object_id: int, label: str, split: str, fold: int | None, series: Series, truth: Mapping[str, Any]
+        self,
+        object_id: int,
+        label: str,
+        split: str,
+        fold: int | None,
+        series: Series,
+        truth: Mapping[str, Any],
+        history: History | None = None,
     ) -> None:
         """Add one object; ``truth`` may hold numbers, strings and flat lists of numbers.
 
@@ -163,9 +178,14 @@ class DatasetWriter:
             raise ValueError(f"object {object_id}: frames are not in time order")
         if series.band_T.min() < 0 or series.band_T.max() >= len(BANDS):
             raise ValueError(f"object {object_id}: a band outside {BANDS!r}")
+        if (history is None) == (self._schema is SCHEMA_WITH_HISTORY):
+            raise ValueError(f"object {object_id}: all objects of a data set have a history, or none has")
         row: Row = {"object_id": object_id, "label": self._classes[label], "split": split}
         row["fold"] = -1 if fold is None else fold
         row |= {column: np.asarray(getattr(series, field)) for column, field in FRAME_COLUMNS.items()}
+        if history is not None:
+            row |= {column: np.asarray(getattr(history, field)) for column, field in HISTORY_COLUMNS.items()}
+            row["history_time"] = row["history_time"] - row["time"][0]
         row["time"] = row["time"] - row["time"][0]  # a network must not learn from the date
         row["scale"] = series.scale_TC.ravel()
         row["pixels"] = np.ascontiguousarray(series.pixels_TCHW, np.float16).ravel()
@@ -187,9 +207,9 @@ class DatasetWriter:
             truth = self._partial / f"truth-{index:05d}.parquet"
             pq.write_table(_as_table(self._truths), truth)
             unfinished = self._partial / (shard_name(index) + ".unfinished")
-            with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+            with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, self._schema) as writer:
                 for rows in _record_batches(self._rows):
-                    writer.write_batch(_as_record_batch(rows))
+                    writer.write_batch(_as_record_batch(rows, self._schema))
             unfinished.rename(self._partial / shard_name(index))
         self._shards.append(shard_name(index))
         self._rows, self._truths, self._shard_bytes = [], [], 0
@@ -231,9 +251,9 @@ def _record_batches(rows: list[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def _as_record_batch(rows: list[Row]) -> pa.RecordBatch:
+def _as_record_batch(rows: list[Row], schema: pa.Schema) -> pa.RecordBatch:
     columns = []
-    for field in SCHEMA:
+    for field in schema:
         values = [row[field.name] for row in rows]
         if pa.types.is_large_list(field.type):
             offsets = np.cumsum([0, *(len(v) for v in values)], dtype=np.int64)
@@ -241,7 +261,7 @@ def _as_record_batch(rows: list[Row]) -> pa.RecordBatch:
             columns.append(pa.LargeListArray.from_arrays(pa.array(offsets), flat, type=field.type))
         else:
             columns.append(pa.array(values, field.type))
-    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _as_table(truths: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -5,6 +5,7 @@ Legend: ``B`` objects, ``N`` groups of frames of any objects, ``G`` groups of on
 ``K`` classes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -44,6 +45,13 @@ class LightCurve:
     def padded(self, length: int) -> "LightCurve":
         """With padding frames at the end, up to ``length`` frames."""
         return self.map(lambda values: functional.pad(values, (0, length - values.shape[1])))
+
+    def trimmed(self) -> "LightCurve":
+        """Without the columns of the history that are padding in every row; padding stands at the end."""
+        if self.history is None:
+            return self
+        longest = int(self.history.mask_BT.sum(1).max())
+        return replace(self, history=self.history.map(lambda values: values[:, :longest]))
 
     def select(self, rows: Tensor) -> "LightCurve":
         """Only some objects, by a mask or by indices."""
@@ -104,6 +112,23 @@ class Network(Protocol):
     def classify(self, embeddings_BGD: Tensor, curve: LightCurve) -> Tensor:
         """Logits [B, K] of series whose groups are embedded; which frames are real is in ``curve.mask_BT``."""
         ...
+
+
+def in_order_of_time(*curves: LightCurve) -> tuple[LightCurve, Tensor]:
+    """The frames of several light curves of the same objects as one, and the index [B, T] of each in all of them.
+
+    At equal times the order is that of the curves; padding comes last. Histories are left out.
+    """
+    joined = LightCurve(
+        torch.cat([curve.band_BT for curve in curves], 1),
+        torch.cat([curve.time_BT for curve in curves], 1),
+        torch.cat([curve.flux_BT for curve in curves], 1),
+        torch.cat([curve.flux_error_BT for curve in curves], 1),
+        torch.cat([curve.mask_BT for curve in curves], 1),
+    )
+    when_BT = torch.where(joined.mask_BT, joined.time_BT, math.inf)
+    order_BT = torch.sort(when_BT, dim=1, stable=True).indices
+    return joined.map(lambda values: values.gather(1, order_BT)), order_BT
 
 
 def collate(series: Sequence[Series], length: int | None = None, histories: Sequence[History] | None = None) -> Frames:

@@ -30,7 +30,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.grouped import GroupedNetwork, central_crop, last_frame
-from model.network import Frames, LightCurve
+from model.network import Frames, LightCurve, in_order_of_time
 from model.series import BANDS
 from model.summary import FLUX_UNIT_NJY, SUMMARY_WIDTH, summary
 
@@ -76,7 +76,7 @@ class VigilConfig:
         if any(not 0 <= channel < self.channels for channel in self.use_channels):
             raise ValueError(f"use_channels is {self.use_channels}, but there are {self.channels} channels")
         if self.history_limit and not (self.causal and self.mask_padding and self.photometry):
-            raise ValueError("epochs without stamp are read by a causal network with photometry that masks padding only")
+            raise ValueError("only a causal network with photometry, padding masked, reads epochs without stamp")
 
 
 class Vigil(GroupedNetwork):
@@ -253,10 +253,11 @@ class SeriesEncoder(nn.Module):
             index_T = torch.arange(curve.band_BT.shape[1], device=curve.band_BT.device)
             return vectors_BTE, curve, index_T.expand(curve.band_BT.shape)
         whole, order_BX = in_order_of_time(told, curve)
+        since_BX = torch.where(whole.mask_BT, whole.time_BT - whole.time_BT[:, :1], 0.0)
         blank_BPE = self.without_stamp.expand(*told.band_BT.shape, -1)
         joined_BXE = torch.cat([blank_BPE, vectors_BTE], 1)
         vectors_BXE = joined_BXE.gather(1, order_BX.unsqueeze(-1).expand(joined_BXE.shape))
-        return vectors_BXE, whole, order_BX.argsort(dim=1)[:, told.band_BT.shape[1] :]
+        return vectors_BXE, replace(whole, time_BT=since_BX), order_BX.argsort(dim=1)[:, told.band_BT.shape[1] :]
 
     def tokens(self, vectors_BXE: Tensor, curve: LightCurve) -> Tensor:
         """Embedding and photometry added, modulated by time: x (1 + alpha(t)) + beta(t)."""
@@ -306,7 +307,7 @@ class Summary(nn.Module):
             curve = replace(curve, time_BT=torch.zeros_like(curve.time_BT))
         values_BQX = summary(curve, ends_BQ)
         if self.training:
-            self.standard(values_BQX[asked_BQ])  # learns mean and variance; what it returns would be of this batch alone
+            self.standard(values_BQX[asked_BQ])  # learns mean and variance; what it returns is of this batch alone
         mean_X, variance_X = self.standard.running_mean, self.standard.running_var
         assert mean_X is not None
         assert variance_X is not None
@@ -341,23 +342,6 @@ class Layer(nn.Module):
         heads_side_by_side = torch.cat(mixed.unbind(1), -1)  # not transpose and flatten: torch 2.13 cannot export that
         x = queries_BQE + self.output(heads_side_by_side)
         return x + self.feed_forward(self.norm_feed_forward(x))
-
-
-def in_order_of_time(told: LightCurve, curve: LightCurve) -> tuple[LightCurve, Tensor]:
-    """Epochs without stamp and frames as one light curve that begins at time 0, and where each was: index [B, X] of both
-    in a row. At equal times epochs without stamp come first, padding comes last."""
-    joined = LightCurve(
-        torch.cat([told.band_BT, curve.band_BT], 1),
-        torch.cat([told.time_BT, curve.time_BT], 1),
-        torch.cat([told.flux_BT, curve.flux_BT], 1),
-        torch.cat([told.flux_error_BT, curve.flux_error_BT], 1),
-        torch.cat([told.mask_BT, curve.mask_BT], 1),
-    )
-    when_BX = torch.where(joined.mask_BT, joined.time_BT, math.inf)
-    order_BX = torch.sort(when_BX, dim=1, stable=True).indices
-    sorted_ = joined.map(lambda values: values.gather(1, order_BX))
-    since_BX = torch.where(sorted_.mask_BT, sorted_.time_BT - sorted_.time_BT[:, :1], 0.0)
-    return replace(sorted_, time_BT=since_BX), order_BX
 
 
 def visible(mask_BT: Tensor, causal: bool, mask_padding: bool) -> Tensor:

@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.dataset import DatasetWriter
+from model.history import HISTORY_DAYS, LIMIT_SIGMA, History
 from model.series import BANDS, Series, compact
 from model.simulation import photometry, population, products, selection
 from model.simulation.parallel import in_order
 from model.simulation.recipes import SURVEYS, Order, Recipe, plan
 from model.simulation.records import SimulatedObject
+from model.simulation.surveys import flux_njy
 
 ATTEMPTS = 50  # drawings of one object until the survey sees it
 ID_STRIDE = 1_000_000_000  # between the object ids of such attempts
@@ -48,6 +50,7 @@ class Drawn:
 
     order: Order
     series: Series
+    history: History | None  # of an alert stream: what packets tell of visits without a stamp
     truth: dict[str, Any]
 
 
@@ -124,7 +127,29 @@ def draw(order: Order, kitchen: Kitchen) -> Drawn:
         "true_flux_T": (obj.flux_T if kitchen.survey == "sdss" else obj.difference_flux_T)[visits],
         "visit_T": visits,
     }
-    return Drawn(order, series, truth)
+    history = told_beside(obj, visits, kitchen) if kitchen.survey in HISTORY_DAYS else None
+    return Drawn(order, series, history, truth)
+
+
+def told_beside(obj: SimulatedObject, visits: NDArray[np.int64], kitchen: Kitchen) -> History:
+    """What the packets of some alerts tell of the visits that raised none: limits (ZTF), forced photometry (LSST)."""
+    schedule = obj.schedule
+    told_T = np.isin(schedule.band_T, [BANDS.index(band) for band in kitchen.bands])
+    told_T[visits] = False
+    next_alert_T = np.searchsorted(schedule.time_T[visits], schedule.time_T)
+    told_T &= next_alert_T < len(visits)
+    until_alert_T = schedule.time_T[visits][next_alert_T.clip(max=len(visits) - 1)] - schedule.time_T
+    told = np.flatnonzero(told_T & (until_alert_T <= HISTORY_DAYS[kitchen.survey]))
+    if kitchen.survey == "ztf":
+        flux_T, error_T = np.zeros(len(told_T)), flux_njy(schedule.depth_T) / LIMIT_SIGMA
+    else:
+        flux_T, error_T = selection.measured_flux(obj)
+    return History(
+        schedule.time_T[told],
+        schedule.band_T[told].astype(np.int8),
+        flux_T[told].astype(np.float32),
+        error_T[told].astype(np.float32),
+    )
 
 
 def frames_of(obj: SimulatedObject, kitchen: Kitchen) -> NDArray[np.int64]:
@@ -142,10 +167,11 @@ def frames_of(obj: SimulatedObject, kitchen: Kitchen) -> NDArray[np.int64]:
 
 def digest(item: tuple[Order, Kitchen]) -> str:
     """SHA-256 of everything that a network could see of one object."""
-    series = draw(*item).series
+    drawn = draw(*item)
     hashed = hashlib.sha256()
-    for name in series.__slots__:
-        hashed.update(getattr(series, name).tobytes())
+    for part in (drawn.series, drawn.history):
+        for name in () if part is None else part.__slots__:
+            hashed.update(getattr(part, name).tobytes())
     return hashed.hexdigest()
 
 
@@ -175,11 +201,21 @@ def write_dataset(
     asked = {**recipe.source, "stamps": recipe.source["stamps"][survey], "size_px": kitchen.size_px}
     asked |= {"level": kitchen.level, "mode": mode}
     writer = DatasetWriter(
-        folder, survey, kitchen.channels, kitchen.size_px, recipe.classes, asked, seed, version("ictc")
+        folder,
+        survey,
+        kitchen.channels,
+        kitchen.size_px,
+        recipe.classes,
+        asked,
+        seed,
+        version("ictc"),
+        with_history=survey in HISTORY_DAYS,
     )
     with writer:
         progress(len(writer), len(orders))
         for drawn in in_order(partial(draw, kitchen=kitchen), orders[len(writer) :], workers):
             order = drawn.order
-            writer.append(order.object_id, order.label, order.split, order.fold, drawn.series, drawn.truth)
+            writer.append(
+                order.object_id, order.label, order.split, order.fold, drawn.series, drawn.truth, drawn.history
+            )
             progress(len(writer), len(orders))

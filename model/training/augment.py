@@ -5,16 +5,18 @@ which lives on the processor whatever the device, so that runs can be repeated e
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.network import Frames, LightCurve
+from model.history import HISTORY_LIMIT
+from model.network import Frames, LightCurve, in_order_of_time
 
 TEMPLATE_CHANNEL = 1  # of (science, template, difference): the noise of one visit is not in its template
 FEWEST_FRAMES = 1
+MISSED_ARE_TOLD = 0.5  # share of the objects of which later packets tell the missed alerts
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Augmentation:
     drop_frames: float = 0.0  # largest fraction of frames to forget; the fraction is uniform below it
     truncate_probability: float = 0.0  # of keeping only a prefix, of uniform length
     late_probability: float = 0.0  # of forgetting everything before a random frame, as a stream joined late would
+    without_history: float = 0.1  # share of the objects whose packets tell of nothing, where the others' do
     noise_probability: float = 0.0  # of adding noise to an object
     noise_factor: float = 1.0  # largest factor by which an object's noise grows
     noisy_photometry: bool = True  # add the noise to point-source fluxes as well as to pixels
@@ -63,51 +66,79 @@ def rotate(frames: Frames, largest_deg: float, probability: float, generator: to
     return Frames(torch.where(mask, turned / covered.clamp(min=0.5), 0.0), mask, frames.scale_BTC, frames.curve)
 
 
-def keep_frames(frames: Frames, keep_BT: Tensor) -> Frames:
-    """Forget the frames that are False in ``keep_BT``: the rest move together and time starts at the first of them."""
-    curve = frames.curve
-    keep_BT = keep_BT.to(curve.mask_BT.device) & curve.mask_BT
-    order_BT = torch.argsort((~keep_BT).to(torch.int8), dim=1, stable=True)
-    length = max(int(keep_BT.sum(1).max()), FEWEST_FRAMES)
-    order_BT = order_BT[:, :length]
+def keep_frames(frames: Frames, keep_BT: Tensor, told_BT: Tensor | None = None) -> Frames:
+    """Forget the frames that are False in ``keep_BT``: the rest move together and time starts at the first of them.
+
+    Parameters
+    ----------
+    told_BT
+        Of the others, those that a later packet tells of: where series have a history they join it. In any case
+        nothing later than the last frame stays in it.
+    """
+    curve, keep_BT = frames.curve, keep_BT.to(frames.curve.mask_BT.device) & frames.curve.mask_BT
+    kept, order_BT = compacted(curve, keep_BT, FEWEST_FRAMES)
+    first_B1, last_B1 = kept.time_BT[:, :1], kept.time_BT.amax(1, keepdim=True)
+    history = curve.history
+    if history is not None:
+        told_BT = torch.zeros_like(keep_BT) if told_BT is None else told_BT.to(keep_BT.device) & ~keep_BT
+        history, _ = in_order_of_time(history, replace(curve, mask_BT=told_BT & curve.mask_BT))
+        past_BP = history.mask_BT & (history.time_BT <= last_B1)
+        newest_BP = past_BP.flip(1).cumsum(1).flip(1) <= HISTORY_LIMIT
+        history = since(compacted(history, past_BP & newest_BP)[0], first_B1)
     row_B1 = torch.arange(len(order_BT), device=order_BT.device)[:, None]
-    mask_BT = keep_BT[row_B1, order_BT]
-
-    def pick(tensor: Tensor, padding: float) -> Tensor:
-        chosen = tensor[row_B1, order_BT]
-        return torch.where(mask_BT.reshape(mask_BT.shape + (1,) * (chosen.ndim - 2)), chosen, padding)
-
-    time_BT = pick(curve.time_BT, 0.0)
-    first_B1 = time_BT[:, :1]
+    pixel_BT = kept.mask_BT[..., None, None, None]
     return Frames(
-        pick(frames.pixels_BTCHW, 0.0),
-        frames.pixel_mask_BTCHW[row_B1, order_BT] & mask_BT[..., None, None, None],
-        pick(frames.scale_BTC, 1.0),
-        LightCurve(
-            torch.where(mask_BT, curve.band_BT[row_B1, order_BT], 0),
-            torch.where(mask_BT, time_BT - first_B1, 0.0),
-            pick(curve.flux_BT, 0.0),
-            pick(curve.flux_error_BT, 0.0),
-            mask_BT,
-        ),
+        frames.pixels_BTCHW[row_B1, order_BT] * pixel_BT,
+        frames.pixel_mask_BTCHW[row_B1, order_BT] & pixel_BT,
+        torch.where(kept.mask_BT[..., None], frames.scale_BTC[row_B1, order_BT], 1.0),
+        replace(since(kept, first_B1), history=history),
     )
 
 
-def drop(frames: Frames, how: Augmentation, generator: torch.Generator) -> Frames:
-    """Forget random frames and, for some objects, all before or all after a random one; at least one frame stays."""
-    mask_BT = frames.curve.mask_BT.cpu()
+def compacted(curve: LightCurve, keep_BT: Tensor, fewest: int = 0) -> tuple[LightCurve, Tensor]:
+    """Some frames of a light curve moved together, padding at the end, and the index of each where it was."""
+    length = max(int(keep_BT.sum(1).max()), fewest)
+    order_BT = torch.argsort((~keep_BT).to(torch.int8), dim=1, stable=True)[:, :length]
+    mask_BT = keep_BT.gather(1, order_BT)
+    moved = curve.map(lambda values: values.gather(1, order_BT) * mask_BT)
+    return replace(moved, mask_BT=mask_BT, history=None), order_BT
+
+
+def since(curve: LightCurve, first_B1: Tensor) -> LightCurve:
+    """The light curve with its times since another zero."""
+    return replace(curve, time_BT=(curve.time_BT - first_B1) * curve.mask_BT)
+
+
+def drop(frames: Frames, how: Augmentation, generator: torch.Generator, history_days: float = math.inf) -> Frames:
+    """Forget random frames and, for some objects, all before or all after a random one; at least one frame stays.
+
+    Where series have a history, packets tell of it: of ``history_days`` before a stream was joined late, of half of the
+    objects the frames that were missed, of some objects nothing. Epochs are forgotten as often as frames.
+    """
+    curve, mask_BT = frames.curve, frames.curve.mask_BT.cpu()
     batch, length = mask_BT.shape
     fraction_B1 = torch.rand(batch, 1, generator=generator) * how.drop_frames
-    keep_BT = torch.rand(batch, length, generator=generator) >= fraction_B1
+    caught_BT = torch.rand(batch, length, generator=generator) >= fraction_B1
     real_B1 = mask_BT.sum(1, keepdim=True)
     cut_B1 = (torch.rand(batch, 1, generator=generator) * real_B1).floor().long() + 1  # 1..real
     cut = torch.rand(batch, 1, generator=generator) < how.truncate_probability
-    keep_BT &= torch.where(cut, torch.arange(length)[None, :] < cut_B1, True)
     start_B1 = (torch.rand(batch, 1, generator=generator) * torch.where(cut, cut_B1, real_B1)).floor().long()
     late = torch.rand(batch, 1, generator=generator) < how.late_probability
-    keep_BT &= torch.where(late, torch.arange(length)[None, :] >= start_B1, True)
+    before_end_BT = torch.where(cut, torch.arange(length)[None, :] < cut_B1, True)
+    joined_BT = torch.where(late, torch.arange(length)[None, :] >= start_B1, True)
+    keep_BT = caught_BT & before_end_BT & joined_BT
     keep_BT[:, 0] |= ~(keep_BT & mask_BT).any(1)
-    return keep_frames(frames, keep_BT)
+    if curve.history is None:
+        return keep_frames(frames, keep_BT)
+    known_B1 = torch.rand(batch, 1, generator=generator) >= how.without_history
+    missed_are_told_B1 = torch.rand(batch, 1, generator=generator) < MISSED_ARE_TOLD
+    told_BP = torch.rand(curve.history.mask_BT.shape, generator=generator) >= fraction_B1
+    time_BT, first_B1 = curve.time_BT.cpu(), (keep_BT & mask_BT).int().argmax(1, keepdim=True)
+    reach_B1 = time_BT.gather(1, first_B1) - history_days
+    told_BT = torch.where(joined_BT, missed_are_told_B1, caught_BT) & known_B1 & (time_BT >= reach_B1)
+    told_BP &= known_B1 & (curve.history.time_BT.cpu() >= reach_B1)
+    history = replace(curve.history, mask_BT=curve.history.mask_BT & told_BP.to(curve.mask_BT.device))
+    return keep_frames(replace(frames, curve=replace(curve, history=history)), keep_BT, told_BT)
 
 
 def add_noise(
@@ -134,20 +165,17 @@ def add_noise(
     if photometry:
         deviate_BT = torch.randn(batch, length, generator=generator).to(pixels.device)
         error_BT = added_B[:, None] * curve.flux_error_BT
-        curve = LightCurve(
-            curve.band_BT,
-            curve.time_BT,
-            curve.flux_BT + deviate_BT * error_BT,
-            torch.sqrt(curve.flux_error_BT**2 + error_BT**2),
-            curve.mask_BT,
-        )
+        noisier_BT = torch.sqrt(curve.flux_error_BT**2 + error_BT**2)
+        curve = replace(curve, flux_BT=curve.flux_BT + deviate_BT * error_BT, flux_error_BT=noisier_BT)
     return Frames(pixels, frames.pixel_mask_BTCHW, scale_BTC, curve)
 
 
-def change_epochs(frames: Frames, how: Augmentation, generator: torch.Generator) -> Frames:
+def change_epochs(
+    frames: Frames, how: Augmentation, generator: torch.Generator, history_days: float = math.inf
+) -> Frames:
     """What two views of one object share: which frames there are, and how noisy they are."""
     if how.drop_frames > 0 or how.truncate_probability > 0 or how.late_probability > 0:
-        frames = drop(frames, how, generator)
+        frames = drop(frames, how, generator, history_days)
     if how.noise_probability > 0 and how.noise_factor > 1:
         frames = add_noise(frames, how.noise_probability, how.noise_factor, how.noisy_photometry, generator)
     return frames

@@ -41,7 +41,7 @@ from model.training.parts import Parts, PartsError, divide
 from model.training.predict import in_order, predict, predict_logits, softmax
 from model.training.progress import Progress
 from model.training.recipe import Recipe, RecipeError, load_recipe
-from model.training.shelf import Shelf
+from model.training.shelf import Shelf, shelf_for
 from model.training.train import commit, make_network, make_shelves
 
 SYSTEMS = (
@@ -129,8 +129,8 @@ def train_one(
     """Train a network as its recipe says, and score it on the test rows."""
     facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
     network = make_network(recipe, facts, run.seed).to(device)
-    shelves = make_shelves(dataset, parts, recipe, network.frame_limit, device)
-    test = Shelf(dataset, parts.test, network.frame_limit, device, form=recipe.form)
+    shelves = make_shelves(dataset, parts, recipe, network, device)
+    test = shelf_for(network, dataset, parts.test, device, recipe.form)
     label_N, classes = dataset.labels[parts.test], len(dataset.classes)
 
     def watch(handed_out: nn.Module) -> dict[str, float]:

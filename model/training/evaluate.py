@@ -25,7 +25,7 @@ from model.training.metrics import balanced_accuracy, reliability, score
 from model.training.parts import PartsError, divide
 from model.training.predict import predict_distance, predict_logits
 from model.training.report import write_report
-from model.training.shelf import Shelf
+from model.training.shelf import Shelf, shelf_for
 from model.weights import ModelCard, UnknownScore, WeightsError, energy
 
 SUPERNOVAE = ("SNIa", "SNOther")
@@ -84,7 +84,7 @@ def evaluate(
         Objects of classes that the weights were not trained on, if their score is to be measured.
     """
     network = network.to(device)
-    shelf = Shelf(dataset, rows, network.frame_limit, device)
+    shelf = shelf_for(network, dataset, rows, device)
     logits_NK = predict_logits(network, shelf)
     probability_NK = card.probabilities(logits_NK)
     label_N = shelf.label_N.cpu().numpy()
@@ -119,7 +119,7 @@ def evaluate(
             mode: dataclasses.asdict(score(label_N[at], probability_NK[at], card.classes)) for mode, at in modes.items()
         }
     if unknown is not None:
-        strange = Shelf(unknown, np.arange(len(unknown)), network.frame_limit, device)
+        strange = shelf_for(network, unknown, np.arange(len(unknown)), device)
         table["unknown"] = strangeness(network, card.unknown or UnknownScore(), logits_NK, shelf, strange, unknown)
     return Evaluation(card, label_N, probability_NK, histories, table)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.comparators.photometry import measure_photometry
 from model.dataset import Dataset
+from model.history import HISTORY_LIMIT
 from model.network import collate_curve
 from model.series import BANDS, MAD_TO_SIGMA
 from model.training.forms import FORMS
@@ -29,6 +30,7 @@ class Facts:
     mean_njy: tuple[tuple[float, ...], ...]  # [band][channel] of the pixels, nJy
     sigma_njy: tuple[tuple[float, ...], ...]
     photometry: Mapping[str, Any]  # how light-curve networks standardise
+    history_limit: int = 0  # epochs without stamp that packets tell of
 
     def settings(self) -> dict[str, Any]:
         """Settings that any network may take."""
@@ -40,6 +42,7 @@ class Facts:
             "mean_njy": self.mean_njy,
             "sigma_njy": self.sigma_njy,
             "bands": self.bands,
+            "history_limit": self.history_limit,
             "baseline": self.channels == 1,  # fluxes of direct images hold the host
             **self.photometry,
         }
@@ -88,6 +91,7 @@ def measure(dataset: Dataset, rows: NDArray[np.int64], form: str = "series") -> 
         mean_njy=tuple(tuple(float(v) for v in line) for line in mean),
         sigma_njy=tuple(tuple(float(v) for v in line) for line in sigma),
         photometry=measure_photometry(curve) if (curve.flux_error_BT > 0).any() else {},
+        history_limit=HISTORY_LIMIT if dataset.has_history and form == "series" else 0,
     )
 
 

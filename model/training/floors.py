@@ -4,6 +4,7 @@ They are the floor and the ceiling of every table. Legend: ``N`` objects, ``T`` 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from model.dataset import Dataset
+from model.history import lacking
 from model.series import BANDS, Series
 
 ERROR_FLOOR_SHARE = 0.01  # of the flux: keeps noiseless light curves from infinite significance
@@ -69,9 +71,18 @@ def orderly(values: NDArray) -> float:
     return float((np.diff(values) > 0).mean()) if len(values) > 1 else 0.0
 
 
-def photometry_features(series: Series) -> list[float]:
-    """Features of the forced photometry of the stamps."""
-    return light_curve_features(series.time_T, series.band_T, series.flux_T, series.flux_error_T)
+def photometry_features(dataset: Dataset, row: int) -> list[float]:
+    """Features of the forced photometry of the stamps, and of what packets tell beside them."""
+    series = dataset.series(row)
+    told = lacking([dataset.history(row)], series)
+    order = np.argsort(np.concatenate([told.time_P, series.time_T]), kind="stable")
+    pairs = (
+        (told.time_P, series.time_T),
+        (told.band_P, series.band_T),
+        (told.flux_P, series.flux_T),
+        (told.flux_error_P, series.flux_error_T),
+    )
+    return light_curve_features(*(np.concatenate(pair)[order] for pair in pairs))
 
 
 def true_fluxes(dataset: Dataset) -> Callable[[int], list[float]]:
@@ -114,7 +125,7 @@ def floor_probabilities(
         return spread(model.predict_proba(np.zeros((len(test), 1))), model.classes_, len(dataset.classes))
     sources: dict[str, Callable[[], Callable[[int], list[float]]]] = {
         "metadata-trees": lambda: lambda row: metadata_features(dataset.series(row)),
-        "photometry-trees": lambda: lambda row: photometry_features(dataset.series(row)),
+        "photometry-trees": lambda: partial(photometry_features, dataset),
         "noiseless-trees": lambda: true_fluxes(dataset),
     }
     if name not in sources:

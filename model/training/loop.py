@@ -293,13 +293,13 @@ def views(recipe: Recipe, shelf: Shelf, index: Tensor, seed: int) -> tuple[Frame
     generator = torch.Generator().manual_seed(seed)
     frames, label_B = shelf.batch(index)
     how = recipe.augmentation
-    shared = change_epochs(frames, how, generator)
+    shared = change_epochs(frames, how, generator, shelf.history_days)
     first = change_view(shared, how, generator)
     if recipe.ict.pull == "none":
         return first, None, label_B
     if recipe.ict.class_positive:
         frames, _ = shelf.batch(index[of_same_class(label_B, generator)])
-        shared = change_epochs(frames, how, generator)
+        shared = change_epochs(frames, how, generator, shelf.history_days)
     return first, change_view(shared, how, generator), label_B
 
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.dataset import Dataset
+from model.grouped import GroupedNetwork
+from model.history import HISTORY_DAYS, lacking
 from model.network import Frames, LightCurve, collate
 from model.series import Series
 from model.training.forms import FORMS
@@ -26,6 +28,8 @@ class Shelf:
         Row numbers of the data set; the shelf's own index counts within them.
     frame_limit
         Of longer series only the newest frames are kept, as in the stream's memory.
+    history_limit
+        Epochs without stamp that are read beside each series; 0: none.
     device
         Where batches go. The series themselves stay there too, unless they are larger than ``memory_limit_bytes``
         (default: 1 GiB on the processor, 64 GiB elsewhere): then each batch is read from the data set's files.
@@ -41,13 +45,15 @@ class Shelf:
         device: torch.device,
         memory_limit_bytes: int | None = None,
         form: str = "series",
+        history_limit: int = 0,
     ) -> None:
         self.rows = rows
         self.device = device
         self.label_N = torch.from_numpy(dataset.labels[rows]).to(device)
         self._dataset = dataset
-        self._frame_limit = frame_limit
+        self._frame_limit, self._history_limit = frame_limit, history_limit
         self._form = FORMS[form]
+        self.history_days = HISTORY_DAYS.get(dataset.survey, 0.0)
         lengths = np.array([len(self._series(int(row))) for row in rows], np.int64)
         self.length_N = torch.from_numpy(lengths)
         pixels = len(rows) * int(lengths.max(initial=0)) * len(dataset.channels) * dataset.size_px**2
@@ -74,7 +80,7 @@ class Shelf:
             whole.pixels_BTCHW[at, :length],
             whole.pixel_mask_BTCHW[at, :length],
             whole.scale_BTC[at, :length],
-            curve.select(at).map(lambda values: values[:, :length]),
+            curve.select(at).map(lambda values: values[:, :length]).trimmed(),
         )
         return frames, self.label_N[at]
 
@@ -85,14 +91,26 @@ class Shelf:
     def _collated(self, index: NDArray[np.int64], length: int) -> Frames:
         chunks = []
         for start in range(0, len(index), CHUNK):
-            series = [self._series(int(row)) for row in self.rows[index[start : start + CHUNK]]]
-            chunks.append(collate(series, length).to(self.device))
+            rows = [int(row) for row in self.rows[index[start : start + CHUNK]]]
+            series = [self._series(row) for row in rows]
+            histories = None
+            if self._history_limit:
+                told = zip(rows, series, strict=True)
+                histories = [lacking([self._dataset.history(row)], one, self._history_limit) for row, one in told]
+            chunks.append(collate(series, length, histories).to(self.device))
         return Frames(
             torch.cat([chunk.pixels_BTCHW for chunk in chunks]),
             torch.cat([chunk.pixel_mask_BTCHW for chunk in chunks]),
             torch.cat([chunk.scale_BTC for chunk in chunks]),
             LightCurve.joined([chunk.curve for chunk in chunks]),
         )
+
+
+def shelf_for(
+    network: GroupedNetwork, dataset: Dataset, rows: NDArray[np.int64], device: torch.device, form: str = "series"
+) -> Shelf:
+    """A shelf of as much of these series as the network reads."""
+    return Shelf(dataset, rows, network.frame_limit, device, form=form, history_limit=network.history_limit)
 
 
 def batch_order(

@@ -30,7 +30,7 @@ from model.training.parts import Parts, PartsError, divide
 from model.training.predict import predict_distance, predict_features, predict_logits, softmax
 from model.training.progress import Progress
 from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
-from model.training.shelf import Shelf
+from model.training.shelf import Shelf, shelf_for
 from model.weights import ModelCard
 
 WEIGHTS = "weights"
@@ -45,7 +45,7 @@ def make_network(recipe: Recipe, facts: Facts, seed: int) -> GroupedNetwork:
 
 
 def make_shelves(
-    dataset: Dataset, parts: Parts, recipe: Recipe, frame_limit: int, device: torch.device
+    dataset: Dataset, parts: Parts, recipe: Recipe, network: GroupedNetwork, device: torch.device
 ) -> dict[str, Shelf]:
     """Shelves for what the recipe trains on, and for validation.
 
@@ -54,12 +54,12 @@ def make_shelves(
     PartsError
         When a stage wants a part that the data set lacks.
     """
-    shelves = {"validation": Shelf(dataset, parts.validation, frame_limit, device, form=recipe.form)}
+    shelves = {"validation": shelf_for(network, dataset, parts.validation, device, recipe.form)}
     for part in {stage.part for stage in recipe.stages}:
         rows = getattr(parts, part)
         if len(rows) == 0:
             raise PartsError(f"recipe {recipe.name} has a stage on part {part!r}, which this data set lacks")
-        shelves[part] = Shelf(dataset, rows, frame_limit, device, form=recipe.form)
+        shelves[part] = shelf_for(network, dataset, rows, device, recipe.form)
     return shelves
 
 
@@ -153,7 +153,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     parts = divide(dataset, options.fold, options.seed)
     facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
     network = make_network(recipe, facts, options.seed).to(device)
-    shelves = make_shelves(dataset, parts, recipe, network.frame_limit, device)
+    shelves = make_shelves(dataset, parts, recipe, network, device)
     first = crew.rank == 0
     options.out.mkdir(parents=True, exist_ok=True)
     with Progress(options.out if first else None, quiet=options.quiet or not first) as progress:
@@ -177,7 +177,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         "validated_on": len(parts.validation),
     }
     training_rows, validation_rows = (
-        Shelf(dataset, rows, network.frame_limit, torch.device("cpu"), form=recipe.form)  # where the service answers
+        shelf_for(network, dataset, rows, torch.device("cpu"), recipe.form)  # where the service answers
         for rows in (parts.train, parts.validation)
     )
     card = make_card(dataset, facts, network, provenance)

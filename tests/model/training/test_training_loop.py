@@ -45,7 +45,7 @@ TWO_STAGES = dataclasses.replace(
 def prepare(recipe: Recipe, data: Dataset, folder: Path | None = None, seed: int = 3) -> Training:
     parts = divide(data)
     network = make_network(recipe, measure(data, parts.train), seed)
-    shelves = make_shelves(data, parts, recipe, network.frame_limit, CPU)
+    shelves = make_shelves(data, parts, recipe, network, CPU)
     return Training(recipe, network, shelves, len(data.classes), seed, CPU, Progress(None, quiet=True), folder)
 
 
