@@ -94,8 +94,9 @@ def fixed_objects(messages: Sequence[Message]) -> list[tuple[Message, int]]:
     chosen = []
     for message in messages:
         for packet, datum in read_datums(message, schemas):
-            if not read_alert(packet, datum).solar_system:
-                chosen.append((message, len(light_curve(packet, datum))))
+            alert = read_alert(packet, datum)
+            if not alert.solar_system:
+                chosen.append((message, len(light_curve(packet, datum, alert))))
     return chosen
 
 

@@ -5,29 +5,25 @@ Only a container that is sound and has no record gives none, and then there was 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
+from broker_filter.calibration import flux_of_magnitude, tai_of_jd
 from broker_filter.container import read_blocks, read_header
 from broker_filter.errors import RejectedAlertError, Rejection
-from broker_filter.records import STAMP_KINDS, Alert, Message
+from broker_filter.history import history_of
+from broker_filter.records import NO_HISTORY, STAMP_KINDS, Alert, Message
 from broker_filter.schema import PacketSchema, Schemas
-from broker_filter.survey import Survey
+from broker_filter.survey import ZTF_BANDS, ZTF_NEGATIVE, Survey
 from broker_filter.wire import Bare, ConfluentFrame, split
 from model.series import BANDS
 
 T = TypeVar("T")
 
-MJD_OF_JD_ZERO = 2_400_000.5
-TAI_MINUS_UTC_S = 37.0  # since 2017-01-01, before ZTF's first alert; IERS Bulletin C announces any change
-SECONDS_PER_DAY = 86_400.0
-# ZTF's jd is UTC at the start of an exposure of 30 s. Half of that is not added: schemas before 3.1 do not say how long
-# the exposure was, and series of one object reach across versions. LSST gives the middle, in TAI.
 LATEST_MJD = 1e10  # finite and positive is all that ordering needs: LSST's own sample packets hold seconds
-AB_MAG_OF_1_NJY = 31.4  # -2.5 log10(1e-32 erg/s/cm2/Hz) - 48.60
-MAG_TO_FRACTION = math.log(10) / 2.5  # relative flux error per magnitude of error
-ZTF_BAND_OF_FID = {1: "g", 2: "r", 3: "i"}
-ZTF_SIGN = {"t": 1.0, "1": 1.0, "f": -1.0, "0": -1.0}
+
+NO_HISTORIES: Mapping[str, str] = MappingProxyType({})
 
 # Schemas before 3.0 do not carry the zero point of their image. These are the medians of magzpsci over 661 later alerts
 # (16th to 84th percentile: 26.05-26.34); i: Masci et al. 2019, PASP 131, 018003.
@@ -37,8 +33,15 @@ ZTF_NOMINAL_ZERO_POINT_MAG = {"g": 26.23, "r": 26.24, "i": 25.66}
 ZTF_SOLAR_SYSTEM_ARCSEC = 12.0
 
 
-def read_alerts(message: Message, schemas: Schemas) -> Iterator[Alert | RejectedAlertError]:
+def read_alerts(
+    message: Message, schemas: Schemas, histories: Mapping[str, str] = NO_HISTORIES
+) -> Iterator[Alert | RejectedAlertError]:
     """Read every record of a message.
+
+    Parameters
+    ----------
+    histories
+        Survey -> the bands in which its packets' light curves are read; of others none is.
 
     Raises
     ------
@@ -48,7 +51,7 @@ def read_alerts(message: Message, schemas: Schemas) -> Iterator[Alert | Rejected
     try:
         for packet, datum in read_datums(message, schemas):
             try:
-                yield read_alert(packet, datum)
+                yield read_alert(packet, datum, histories)
             except RejectedAlertError as error:
                 yield error
     except RejectedAlertError as error:
@@ -82,8 +85,8 @@ def read_datums(message: Message, schemas: Schemas) -> Iterator[tuple[PacketSche
             raise RejectedAlertError(Rejection.CORRUPT, f"block of {count} records ends at byte {at} of {len(block)}")
 
 
-def read_alert(packet: PacketSchema, datum: bytes) -> Alert:
-    """Read one datum.
+def read_alert(packet: PacketSchema, datum: bytes, histories: Mapping[str, str] = NO_HISTORIES) -> Alert:
+    """Read one datum; ``histories`` as in ``read_alerts``.
 
     Raises
     ------
@@ -94,29 +97,34 @@ def read_alert(packet: PacketSchema, datum: bytes) -> Alert:
     if survey is None:
         packet.read(datum)  # a packet that is broken says so, whosever it is
         raise RejectedAlertError(Rejection.FOREIGN_SURVEY, f"schema {packet.name[:80]!r} is of no survey that is read")
-    record = packet.read(datum)
-    return _ztf_alert(record, survey, packet) if survey.name == "ztf" else _lsst_alert(record, survey, packet)
+    bands = histories.get(survey.name, "")
+    record = packet.read_with_history(datum) if bands else packet.read(datum)
+    read = _ztf_alert if survey.name == "ztf" else _lsst_alert
+    return read(record, survey, packet, bands)
 
 
-def _ztf_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema) -> Alert:
+def _ztf_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, bands: str) -> Alert:
     object_id = _needed(record, "objectId", str)
     if not object_id.startswith("ZTF"):
         raise RejectedAlertError(Rejection.FOREIGN_SURVEY, f"object {object_id[:40]!r} is not ZTF's")
     candidate = _needed(record, "candidate", dict)
-    band = ZTF_BAND_OF_FID.get(_needed(candidate, "fid", int))
-    if band is None:
+    band_index = ZTF_BANDS.get(_needed(candidate, "fid", int))
+    if band_index is None:
         raise RejectedAlertError(Rejection.BAD_VALUE, f"fid {candidate['fid']}: ZTF has 1, 2 and 3")
-    sign = ZTF_SIGN.get(_needed(candidate, "isdiffpos", str).lower())
-    if sign is None:
+    band = BANDS[band_index]
+    negative = ZTF_NEGATIVE.get(_needed(candidate, "isdiffpos", str))
+    if negative is None:
         raise RejectedAlertError(Rejection.BAD_VALUE, f"isdiffpos {candidate['isdiffpos'][:20]!r}: t, f, 1 or 0")
     flux_njy, flux_error_njy = flux_of_magnitude(_number(candidate, "magpsf"), _number(candidate, "sigmapsf"))
+    sign = -1.0 if negative else 1.0
+    time_mjd = _time(tai_of_jd(_needed(candidate, "jd", float)))
     position_px = (_number(candidate, "xpos"), _number(candidate, "ypos"))
     return Alert(
         survey=survey.name,
         schema=_text(record, "schemavsn") or packet.version,
         object_id=object_id,
         alert_id=_needed(record, "candid", int),
-        time_mjd=_time(_needed(candidate, "jd", float) - MJD_OF_JD_ZERO + TAI_MINUS_UTC_S / SECONDS_PER_DAY),
+        time_mjd=time_mjd,
         band=band,
         ra_deg=_angle(candidate, "ra", 0.0, 360.0),
         dec_deg=_angle(candidate, "dec", -90.0, 90.0),
@@ -128,21 +136,23 @@ def _ztf_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema) -> 
         stamps=_stamps(record, survey),
         difference_sign=sign,
         position_px=position_px if all(map(math.isfinite, position_px)) else None,
+        history=history_of(survey, record, time_mjd, bands) if bands else NO_HISTORY,
     )
 
 
-def _lsst_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema) -> Alert:
+def _lsst_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, bands: str) -> Alert:
     source = _needed(record, "diaSource", dict)
     band = _needed(source, "band", str)
     if band not in tuple(BANDS):
         raise RejectedAlertError(Rejection.BAD_VALUE, f"band {band[:20]!r}: one of {BANDS}")
     object_id, solar_system = _lsst_object(record, source)
+    time_mjd = _time(_needed(source, "midpointMjdTai", float))
     return Alert(
         survey=survey.name,
         schema=_text(record, "lsst_schema_version").removeprefix("lsst.v").replace("_", ".") or packet.version,
         object_id=object_id,
         alert_id=_needed(source, "diaSourceId", int),
-        time_mjd=_time(_needed(source, "midpointMjdTai", float)),
+        time_mjd=time_mjd,
         band=band,
         ra_deg=_angle(source, "ra", 0.0, 360.0),
         dec_deg=_angle(source, "dec", -90.0, 90.0),
@@ -152,6 +162,7 @@ def _lsst_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema) ->
         zero_point_mag=None,
         solar_system=solar_system,
         stamps=_stamps(record, survey),
+        history=history_of(survey, record, time_mjd, bands) if bands else NO_HISTORY,
     )
 
 
@@ -164,14 +175,6 @@ def _lsst_object(record: dict[str, Any], source: dict[str, Any]) -> tuple[str, b
         if isinstance(place, dict) and place.get("ssObjectId"):
             return str(_needed(place, "ssObjectId", int)), True
     raise RejectedAlertError(Rejection.MISSING_FIELD, "neither diaObject.diaObjectId nor ssSource.ssObjectId is set")
-
-
-def flux_of_magnitude(mag: float, mag_error: float) -> tuple[float, float]:
-    """Return the flux of an AB magnitude and its error in nJy; NaN where unknown or absurd."""
-    if not 0.0 < mag < 40.0:
-        return math.nan, math.nan
-    flux_njy = 10.0 ** ((AB_MAG_OF_1_NJY - mag) / 2.5)
-    return flux_njy, flux_njy * MAG_TO_FRACTION * mag_error
 
 
 def _needed(record: dict[str, Any], name: str, kind: type[T]) -> T:

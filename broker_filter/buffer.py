@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from broker_filter.errors import FatalError
 from broker_filter.records import Observation
+from model.history import History
 
 LONGEST_KEY_BYTES = 200  # an object's key; LMDB allows 511 bytes for key, order and rank together
 
@@ -32,9 +33,10 @@ HEAD = np.dtype(
         ("time_mjd", "<f8"),
         ("flux_njy", "<f4"),
         ("flux_error_njy", "<f4"),
+        ("history", "<u2"),  # epochs of which its packet tells
     ]
 )
-"""The head of a stored observation: everything but its pixels. The same bytes on disk and in ``HeldSeries.heads``."""
+"""The head of a stored observation: everything but its pixels and its history; on disk and in ``HeldSeries.heads``."""
 
 
 class CorruptStoreError(FatalError):
@@ -75,6 +77,7 @@ class HeldSeries:
     dropped: int  # observations that left at the old end
     horizon: tuple[float, int] | None  # order of the newest of those
     heads: NDArray  # [T] of HEAD, by (time, alert id)
+    histories: Sequence[History]  # of which the packet of each tells
     embeddings: Mapping[int, Embedding] = field(default_factory=dict)  # rank of the group's first frame ->
 
 

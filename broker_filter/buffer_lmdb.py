@@ -29,11 +29,14 @@ from broker_filter.buffer import (
 from broker_filter.buffer_rows import (
     ObjectRow,
     decode_embedding,
+    decode_fronts,
     decode_heads,
     decode_pixels,
     encode_embedding,
-    encode_head,
+    encode_front,
     encode_observation,
+    front_bytes,
+    in_order,
     object_prefix,
     rank_key,
     rank_of,
@@ -124,8 +127,8 @@ class LmdbSeriesStore:
         prefix = object_prefix(key)
         packed = txn.get(prefix, db=self._objects)
         known = ObjectRow.decode(packed) if packed is not None else ObjectRow()
-        heads = [bytes(row[: HEAD.itemsize]) for _, row in self._under(txn, prefix, self._rows)] if known.held else []
-        stored = decode_heads(heads)
+        rows = self._under(txn, prefix, self._rows) if known.held else ()
+        stored, histories = decode_fronts([bytes(row[: front_bytes(row)]) for _, row in rows])
         if len(stored) != known.held:
             raise CorruptStoreError(f"{key} has {len(stored)} observations, {known.held} expected: rebuild the store")
         stored_ids = set(stored["alert_id"].tolist())
@@ -135,12 +138,12 @@ class LmdbSeriesStore:
             if fresh and (known.horizon is None or observation.order > known.horizon):
                 in_flight[observation.alert_id] = observation
         if in_flight:
-            stored = np.concatenate([stored, decode_heads(encode_head(o, False) for o in in_flight.values())])
-            stored = stored[np.lexsort((stored["alert_id"], stored["time_mjd"]))]
+            heads, more = decode_fronts([encode_front(o, False) for o in in_flight.values()])
+            stored, histories = in_order(np.concatenate([stored, heads]), histories + more)
         else:
             del self._in_flight[key]
         embeddings = {rank_of(name): decode_embedding(row) for name, row in self._under(txn, prefix, self._embeddings)}
-        return HeldSeries(key, known.dropped, known.horizon, stored, embeddings)
+        return HeldSeries(key, known.dropped, known.horizon, stored, histories, embeddings)
 
     def pixels(self, frames: Sequence[FrameKey]) -> dict[FrameKey, Pixels]:
         """Read pixels, of arrivals from memory. See buffer.SeriesStore."""

@@ -11,17 +11,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
 import redis
 from redis import exceptions
 
-from broker_filter.buffer import HEAD, Change, FrameKey, HeldSeries, Pixels, StoreStats
+from broker_filter.buffer import Change, FrameKey, HeldSeries, Pixels, StoreStats
 from broker_filter.buffer_rows import (
     decode_embedding,
-    decode_heads,
+    decode_fronts,
     decode_pixels,
+    encode_body,
     encode_embedding,
-    encode_observation,
+    encode_front,
+    in_order,
     object_prefix,
     parse_order,
     rank_key,
@@ -32,15 +33,15 @@ from broker_filter.buffer_rows import (
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.records import Observation
 
-NAMESPACE = "ictc1"  # the digit is the version of this layout
+NAMESPACE = "ictc1"  # the digit is the version of the keys; rows have one of their own
 TIMEOUT_S = 5.0  # of one answer; the service tries the batch again
 EVICT_AT_ONCE = 64  # objects
 ORDER_BYTES = 16
 # Answers of a server that somebody is about to mend: its disk is full, its replicas are away, it waits for its primary.
 PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN")
 
-# Keys of an object: :h alert id -> order and head, :p alert id -> scale and pixels, :e rank of a group -> embedding,
-# :m dropped, horizon, bytes.
+# Keys of an object: :h alert id -> order, head and history, :p alert id -> scale and pixels, :e rank of a group ->
+# embedding, :m dropped, horizon, bytes.
 # Of the store: :silence objects by newest observation, :totals objects, observations, bytes.
 # Lua compares strings by the server's locale, therefore byte by byte here.
 _SHARED_LUA = """
@@ -240,14 +241,14 @@ class RedisSeriesStore:
         self._just_added = {}
         held = {}
         for (key, observations), answer in zip(by_key.items(), answers, strict=True):
-            dropped, horizon, heads, embeddings, inserted = answer
-            series = decode_heads(head[ORDER_BYTES:] for head in heads)
-            series = series[np.lexsort((series["alert_id"], series["time_mjd"]))]
+            dropped, horizon, fronts, embeddings, inserted = answer
+            series, histories = in_order(*decode_fronts([front[ORDER_BYTES:] for front in fronts]))
             kept = {
                 rank_of(rank): decode_embedding(row)
                 for rank, row in zip(embeddings[::2], embeddings[1::2], strict=True)
             }
-            held[key] = HeldSeries(key, int(dropped), parse_order(horizon) if horizon else None, series, kept)
+            oldest = parse_order(horizon) if horizon else None
+            held[key] = HeldSeries(key, int(dropped), oldest, series, histories, kept)
             for observation, fresh in zip(observations.values(), inserted, strict=True):
                 if fresh:
                     name = FrameKey(key, observation.time_mjd, observation.alert_id)
@@ -259,9 +260,9 @@ class RedisSeriesStore:
         for key, observations in by_key.items():
             arguments: list[Any] = [key]
             for observation in observations.values():
-                row = encode_observation(observation, settled=False)
-                head = sortable_order(*observation.order) + row[: HEAD.itemsize]
-                arguments += [sortable_id(observation.alert_id), observation.time_mjd, head, row[HEAD.itemsize :]]
+                front = sortable_order(*observation.order) + encode_front(observation, settled=False)
+                body = encode_body(observation)
+                arguments += [sortable_id(observation.alert_id), observation.time_mjd, front, body]
             pipe.evalsha(self._add_sha, 2, self._base(key), self._store, *arguments)
         return pipe.execute()
 

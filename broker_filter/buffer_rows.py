@@ -2,26 +2,28 @@
 
 Little-endian, packed, one version byte first; sort keys are big-endian.
 
-observation  HEAD (32 bytes: version, settled, band, C, H, W, alert id, time, flux, error), scale float32[C],
-             pixels float16[C, H, W]
+observation  HEAD (34 bytes: version, settled, band, C, H, W, alert id, time, flux, error, P), of the P epochs of which
+             its packet tells times f64[P], fluxes f32[P], errors f32[P], bands i8[P]; scale float32[C],
+             pixels float16[C, H, W]. HEAD and epochs are the front, which every update reads
 embedding    version u8, dimensions u8, tag 16 bytes, shape u32[dimensions], values float32
 object       version u8, has_horizon u8, dropped u32, held u32, bytes u64, newest f64, horizon time f64, horizon id i64
 """
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter.buffer import HEAD, LONGEST_KEY_BYTES, CorruptStoreError, Embedding, Pixels
-from broker_filter.records import Observation
+from broker_filter.records import NO_HISTORY, Observation
+from model.history import History
 
-ROW_VERSION = 1
+ROW_VERSION = 2
 TAG_BYTES = 16
-_HEAD = struct.Struct("<BBbBHHqdff")
+_HEAD = struct.Struct("<BBbBHHqdffH")
 _EMBEDDING = struct.Struct(f"<BB{TAG_BYTES}s")
 _OBJECT = struct.Struct("<BBIIQddq")
 _ORDER = struct.Struct(">QQ")
@@ -31,28 +33,87 @@ _SIGN = 1 << 63
 _ALL = (1 << 64) - 1
 _REMEDY = "the store is damaged or of another version: rebuild it from an archive with ictc-replay --store"
 
+_EPOCH = ("<f8", "<f4", "<f4", "i1")
+EPOCH_BYTES = 17
+_COUNT = struct.Struct("<H")
+_COUNT_AT = _HEAD.size - _COUNT.size
+
 assert _HEAD.size == HEAD.itemsize
 
 
 def encode_observation(observation: Observation, settled: bool) -> bytes:
     """One row; see the module's docstring."""
-    pixels = np.ascontiguousarray(observation.pixels, "<f2")
+    return encode_front(observation, settled) + encode_body(observation)
+
+
+def encode_body(observation: Observation) -> bytes:
+    """What follows the front of a row: scale and pixels."""
+    scale, pixels = np.ascontiguousarray(observation.scale_njy, "<f4"), np.ascontiguousarray(observation.pixels, "<f2")
+    return scale.tobytes() + pixels.tobytes()
+
+
+def encode_front(observation: Observation, settled: bool) -> bytes:
+    """The head and the history of a row."""
     head = _HEAD.pack(
         ROW_VERSION,
         settled,
         observation.band,
-        *pixels.shape,
+        *observation.pixels.shape,
         observation.alert_id,
         observation.time_mjd,
         observation.flux_njy,
         observation.flux_error_njy,
+        len(observation.history),
     )
-    return head + np.ascontiguousarray(observation.scale_njy, "<f4").tobytes() + pixels.tobytes()
+    return head + _encode_history(observation.history)
 
 
-def encode_head(observation: Observation, settled: bool) -> bytes:
-    """The head of a row alone."""
-    return encode_observation(observation, settled)[: HEAD.itemsize]
+def front_bytes(row: bytes | memoryview) -> int:
+    """How many bytes of a row are its head and history, as its head says."""
+    return HEAD.itemsize + (_COUNT.unpack_from(row, _COUNT_AT)[0] if len(row) >= HEAD.itemsize else 0) * EPOCH_BYTES
+
+
+def decode_fronts(fronts: Sequence[bytes]) -> tuple[NDArray, list[History]]:
+    """Heads [T] of HEAD and the history of each from the first bytes of rows; the heads can be written to.
+
+    Raises
+    ------
+    CorruptStoreError
+        When a front is cut off, goes on behind its end, or is of another version.
+    """
+    heads = decode_heads(front[: HEAD.itemsize] for front in fronts)
+    histories = []
+    for front, count in zip(fronts, heads["history"].tolist(), strict=True):
+        if len(front) != HEAD.itemsize + count * EPOCH_BYTES:
+            raise CorruptStoreError(f"{count} epochs in a front of {len(front)} bytes: {_REMEDY}")
+        histories.append(_decode_history(front, count))
+    return heads, histories
+
+
+def in_order(heads: NDArray, histories: Sequence[History]) -> tuple[NDArray, list[History]]:
+    """Sort by (time, alert id)."""
+    order = np.lexsort((heads["alert_id"], heads["time_mjd"]))
+    return heads[order], [histories[n] for n in order]
+
+
+def _encode_history(history: History) -> bytes:
+    if not len(history):
+        return b""
+    columns = (history.time_P, history.flux_P, history.flux_error_P, history.band_P)
+    return b"".join(np.ascontiguousarray(column, kind).tobytes() for column, kind in zip(columns, _EPOCH, strict=True))
+
+
+def _decode_history(row: bytes | memoryview, count: int) -> History:
+    """The epochs behind a head; their length was checked."""
+    if not count:
+        return NO_HISTORY
+    content = bytes(row[HEAD.itemsize : HEAD.itemsize + count * EPOCH_BYTES])
+    return History(
+        np.frombuffer(content, "<f8", count),
+        np.frombuffer(content, "i1", count, 16 * count),
+        np.frombuffer(content, "<f4", count, 8 * count),
+        np.frombuffer(content, "<f4", count, 12 * count),
+    )
 
 
 def decode_heads(heads: Iterable[bytes]) -> NDArray:
@@ -83,21 +144,22 @@ def decode_pixels(row: bytes | memoryview) -> Pixels:
     if len(row) < _HEAD.size:
         raise CorruptStoreError(f"observation of {len(row)} bytes, shorter than its head of {_HEAD.size}: {_REMEDY}")
     version, _, _, channels, height, width, *_ = _HEAD.unpack_from(row)
-    expected = _HEAD.size + channels * (4 + 2 * height * width)
+    start = front_bytes(row)
+    expected = start + channels * (4 + 2 * height * width)
     if version != ROW_VERSION or len(row) != expected:
         raise CorruptStoreError(
             f"observation of version {version} and {len(row)} bytes; {ROW_VERSION} and {expected} expected: {_REMEDY}"
         )
-    scale = np.frombuffer(row, "<f4", channels, _HEAD.size).copy()
-    pixels = np.frombuffer(row, "<f2", -1, _HEAD.size + 4 * channels).reshape(channels, height, width).copy()
+    scale = np.frombuffer(row, "<f4", channels, start).copy()
+    pixels = np.frombuffer(row, "<f2", -1, start + 4 * channels).reshape(channels, height, width).copy()
     return Pixels(pixels, scale)
 
 
 def decode_observation(row: bytes | memoryview) -> Observation:
     """A whole row back into the observation that it came from (fluxes as float32)."""
     pixels, scale = decode_pixels(row)
-    _, _, band, _, _, _, alert_id, time_mjd, flux, flux_error = _HEAD.unpack_from(row)
-    return Observation(alert_id, time_mjd, band, flux, flux_error, pixels, scale)
+    _, _, band, _, _, _, alert_id, time_mjd, flux, flux_error, count = _HEAD.unpack_from(row)
+    return Observation(alert_id, time_mjd, band, flux, flux_error, pixels, scale, _decode_history(row, count))
 
 
 def encode_embedding(embedding: Embedding) -> bytes:

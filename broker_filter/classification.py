@@ -65,6 +65,7 @@ def as_json(classification: Classification) -> dict[str, Any]:
         "band": c.band,
         "nObservations": c.observation_count,
         "nKnown": c.known_count,
+        "nHistory": c.history_count,
         "status": c.status,
         "reason": c.reason,
         "probabilities": dict(c.probabilities),

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from broker_filter import survey
 from broker_filter.errors import ConfigurationError, RetryableError
+from broker_filter.records import NO_HISTORY
 from model import predictor
+from model.history import History
 from model.series import Series
 from model.weights import WeightsError
 
@@ -49,6 +51,8 @@ class Card(Protocol):
     @property
     def group_size(self) -> int: ...
     @property
+    def history_limit(self) -> int: ...
+    @property
     def trained(self) -> bool: ...
     @property
     def provenance(self) -> Mapping[str, Any]: ...
@@ -69,7 +73,12 @@ class Predictor(Protocol):
     @property
     def card(self) -> Card: ...
     def embed(self, groups: Sequence[Series]) -> NDArray[np.float32]: ...
-    def classify(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> Prediction: ...
+    def classify(
+        self,
+        embeddings: Sequence[NDArray[np.float32]],
+        curves: Sequence[Series],
+        histories: Sequence[History] | None = None,
+    ) -> Prediction: ...
     def warm_up(self) -> None: ...
 
 
@@ -78,6 +87,7 @@ class Verdict(NamedTuple):
 
     probabilities: NDArray[np.float64]  # [K], sums to 1
     unknown_score: float | None
+    history_count: int = 0  # epochs without stamp that were read
 
 
 class Classifier:
@@ -95,7 +105,12 @@ class Classifier:
         """One embedding per group of up to ``card.group_size`` frames."""
         return _in_batches(lambda rows: list(self._predictor.embed(rows)), groups, GROUPS_AT_ONCE)
 
-    def classify(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> list[Verdict]:
+    def classify(
+        self,
+        embeddings: Sequence[NDArray[np.float32]],
+        curves: Sequence[Series],
+        histories: Sequence[History] | None = None,
+    ) -> list[Verdict]:
         """Probabilities of series.
 
         Parameters
@@ -104,13 +119,19 @@ class Classifier:
             [G, D...] of each series.
         curves
             The same series; their pixels are not read and may be empty ([T, 0, 0, 0]).
+        histories
+            What else is known of each; None: the network reads none.
         """
-        return _in_batches(self._classify, list(zip(embeddings, curves, strict=True)), SERIES_AT_ONCE)
+        told = [NO_HISTORY] * len(curves) if histories is None else histories
+        return _in_batches(self._classify, list(zip(embeddings, curves, told, strict=True)), SERIES_AT_ONCE)
 
-    def _classify(self, rows: Sequence[tuple[NDArray[np.float32], Series]]) -> list[Verdict]:
-        prediction = self._predictor.classify([row[0] for row in rows], [row[1] for row in rows])
+    def _classify(self, rows: Sequence[tuple[NDArray[np.float32], Series, History]]) -> list[Verdict]:
+        embeddings, curves, histories = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+        read = histories if self.card.history_limit > 0 else None
+        prediction = self._predictor.classify(embeddings, curves, read)
         unknown = [None] * len(rows) if prediction.unknown is None else [float(u) for u in prediction.unknown]
-        return [Verdict(*answer) for answer in zip(prediction.probabilities, unknown, strict=True)]
+        counts = [len(history) for history in histories]
+        return [Verdict(*answer) for answer in zip(prediction.probabilities, unknown, counts, strict=True)]
 
 
 def load_classifiers(

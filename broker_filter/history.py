@@ -1,24 +1,38 @@
-"""A datum enters, the light curve that its packet carries leaves; knows no pixels and no series of ours."""
+"""What was read of the lists of epochs in a packet enters, what they tell of the past leaves; knows no pixels.
 
-import math
-from collections.abc import Callable, Iterator
+For the network: what is known from before the alert, bounded and in the units of the series. For people: every epoch.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
-from broker_filter.alert import (
-    AB_MAG_OF_1_NJY,
-    MJD_OF_JD_ZERO,
-    SECONDS_PER_DAY,
-    TAI_MINUS_UTC_S,
-    ZTF_BAND_OF_FID,
-    ZTF_SIGN,
-    flux_of_magnitude,
-)
+import numpy as np
+from numpy.typing import NDArray
+
+from broker_filter.calibration import AB_MAG_OF_1_NJY, MAG_TO_FRACTION, flux_of_magnitudes, tai_of_jds
+from broker_filter.records import NO_HISTORY, Alert
 from broker_filter.schema import PacketSchema
+from broker_filter.survey import Survey
+from model.history import HISTORY_DAYS, HISTORY_LIMIT, LIMIT_SIGMA, SAME_VISIT_D, History
+from model.series import BANDS
 
 DETECTION, FORCED, LIMIT = "detection", "forced", "limit"
-LIMIT_SIGMA = 5.0  # ZTF's diffmaglim
 _ZTF_UNKNOWN_BELOW = -9_999.0  # forced photometry that failed holds -99999
+_BAND_KEY_D = 1_000.0  # between the bands on one axis of times: more than any history is long
+_SIGN = np.full(256, np.nan)  # by code of survey.ZTF_NEGATIVE
+_SIGN[:2] = 1.0, -1.0
+
+
+class _Epochs(NamedTuple):
+    """One list of a packet; what is unknown or absurd is NaN."""
+
+    time_P: NDArray[np.float64]  # MJD (TAI)
+    band_P: NDArray[np.uint8]  # index in BANDS, or columns.UNKNOWN
+    flux_P: NDArray[np.float64]  # nJy; 0 of a limit
+    flux_error_P: NDArray[np.float64]  # of a limit: its size over LIMIT_SIGMA
+    seen_P: NDArray[np.bool_] | None = None  # False of a limit; None: all were measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +46,65 @@ class Point:
     kind: str  # DETECTION, FORCED or LIMIT
 
 
-def light_curve(packet: PacketSchema, datum: bytes) -> list[Point]:
+def history_of(survey: Survey, record: Mapping[str, Any], time_mjd: float, bands: str) -> History:
+    """What a packet tells from before its own alert.
+
+    Parameters
+    ----------
+    record
+        As ``PacketSchema.read_with_history`` gives it.
+    time_mjd
+        Of the alert (TAI).
+    bands
+        Those that the network knows; epochs in others are left out.
+
+    Returns
+    -------
+    The newest ``HISTORY_LIMIT`` epochs of the survey's ``HISTORY_DAYS``, in order of time; of those at one time the
+    order is the packet's.
+    """
+    told: History | None = None
+    for name in survey.history:
+        if (columns := record.get(name)) is None:
+            continue
+        epochs = _READERS[name][0](columns)
+        more = _sensible(epochs, time_mjd, HISTORY_DAYS[survey.name], _known_bands(bands))
+        if told is not None and len(told):
+            more = more[_of_other_visits(more, told, time_mjd)]
+            more = History.joined((told, more))
+        told = more
+    if told is None or not len(told):
+        return NO_HISTORY
+    return told[np.argsort(told.time_P, kind="stable")[-HISTORY_LIMIT:]]
+
+
+def _sensible(epochs: _Epochs, time_mjd: float, days: float, known_bands: NDArray[np.bool_]) -> History:
+    """The epochs that a network can read."""
+    with np.errstate(over="ignore"):  # what does not fit is infinite, hence left out
+        flux_P, flux_error_P = epochs.flux_P.astype(np.float32), epochs.flux_error_P.astype(np.float32)
+    keep_P = (epochs.time_P < time_mjd) & (epochs.time_P >= time_mjd - days) & known_bands[epochs.band_P]
+    keep_P &= np.isfinite(flux_P) & (flux_error_P > 0.0) & (flux_error_P < np.inf)
+    return History(epochs.time_P[keep_P], epochs.band_P[keep_P].astype(np.int8), flux_P[keep_P], flux_error_P[keep_P])
+
+
+def _of_other_visits(some: History, others: History, time_mjd: float) -> NDArray[np.bool_]:
+    """Which of ``some`` are of visits of which ``others`` do not tell."""
+    times_P, taken = (_BAND_KEY_D * h.band_P + (h.time_P - time_mjd) for h in (some, others))
+    taken.sort()
+    after_P = np.searchsorted(taken, times_P).clip(max=len(taken) - 1)
+    nearest_P = np.minimum(np.abs(taken[after_P] - times_P), np.abs(taken[(after_P - 1).clip(min=0)] - times_P))
+    return nearest_P >= SAME_VISIT_D
+
+
+@cache
+def _known_bands(bands: str) -> NDArray[np.bool_]:
+    """By code: whether a network of these bands knows it."""
+    known = np.zeros(256, bool)
+    known[[BANDS.index(band) for band in bands]] = True
+    return known
+
+
+def light_curve(packet: PacketSchema, datum: bytes, alert: Alert) -> list[Point]:
     """Return the epochs in time order, the alert's own among them; values that make no sense are left out.
 
     Raises
@@ -40,62 +112,57 @@ def light_curve(packet: PacketSchema, datum: bytes) -> list[Point]:
     RejectedAlertError
         ``CORRUPT`` when the datum breaks off.
     """
-    if packet.survey is None:
-        return []
-    points = _READERS[packet.survey.name](packet.read_history(datum))
-    real = (point for point in points if math.isfinite(point.time_mjd) and math.isfinite(point.flux_error_njy))
-    return sorted(real, key=lambda point: (point.time_mjd, point.kind))
-
-
-def _ztf_points(record: dict[str, Any]) -> Iterator[Point]:
-    for epoch in _epochs(record, "candidate", "prv_candidates"):
-        band = _ztf_band(epoch)
-        if band is None:
+    points = [Point(alert.time_mjd, alert.band, alert.flux_njy, alert.flux_error_njy, DETECTION)]
+    for name, columns in packet.read_light_curve(datum).items():
+        if columns is None:
             continue
-        time_mjd = _number(epoch, "jd") - MJD_OF_JD_ZERO + TAI_MINUS_UTC_S / SECONDS_PER_DAY
-        flux_njy, error_njy = flux_of_magnitude(_number(epoch, "magpsf"), _number(epoch, "sigmapsf"))
-        if math.isfinite(flux_njy):
-            sign = ZTF_SIGN.get(str(epoch.get("isdiffpos")).lower(), math.nan)
-            yield Point(time_mjd, band, sign * flux_njy, error_njy, DETECTION)
-        else:
-            limit_njy, _ = flux_of_magnitude(_number(epoch, "diffmaglim"), 0.0)
-            yield Point(time_mjd, band, math.nan, limit_njy / LIMIT_SIGMA, LIMIT)
-    for epoch in _epochs(record, "fp_hists"):
-        band = _ztf_band(epoch)
-        flux_dn, error_dn = _number(epoch, "forcediffimflux"), _number(epoch, "forcediffimfluxunc")
-        if band is None or not flux_dn > _ZTF_UNKNOWN_BELOW or not error_dn > 0.0:
-            continue
-        njy = 10.0 ** ((AB_MAG_OF_1_NJY - _number(epoch, "magzpsci")) / 2.5)
-        time_mjd = _number(epoch, "jd") - MJD_OF_JD_ZERO + TAI_MINUS_UTC_S / SECONDS_PER_DAY
-        yield Point(time_mjd, band, flux_dn * njy, error_dn * njy, FORCED)
+        read, kind = _READERS[name]
+        epochs = read(columns)
+        keep_P = epochs.band_P < len(BANDS)
+        for values_P in (epochs.time_P, epochs.flux_P, epochs.flux_error_P):
+            keep_P &= np.isfinite(values_P)
+        for n in np.flatnonzero(keep_P).tolist():
+            seen = epochs.seen_P is None or bool(epochs.seen_P[n])
+            points.append(
+                Point(
+                    float(epochs.time_P[n]),
+                    BANDS[epochs.band_P[n]],
+                    float(epochs.flux_P[n]) if seen else np.nan,
+                    float(epochs.flux_error_P[n]),
+                    kind if seen else LIMIT,
+                )
+            )
+    return sorted(points, key=lambda point: (point.time_mjd, point.kind))
 
 
-def _lsst_points(record: dict[str, Any]) -> Iterator[Point]:
-    detections, forced = _epochs(record, "diaSource", "prvDiaSources"), _epochs(record, "prvDiaForcedSources")
-    for kind, epochs in ((DETECTION, detections), (FORCED, forced)):
-        for epoch in epochs:
-            if not isinstance(epoch.get("band"), str):
-                continue
-            flux_njy, error_njy = _number(epoch, "psfFlux"), _number(epoch, "psfFluxErr")
-            if math.isfinite(flux_njy):
-                yield Point(_number(epoch, "midpointMjdTai"), epoch["band"], flux_njy, error_njy, kind)
+def _ztf_candidates(columns: Mapping[str, NDArray]) -> _Epochs:
+    """Detections have a magnitude; the other visits have the limit at which they saw nothing."""
+    seen_P = ~np.isnan(columns["magpsf"])
+    size_P = flux_of_magnitudes(np.where(seen_P, columns["magpsf"], columns["diffmaglim"]))
+    return _Epochs(
+        tai_of_jds(columns["jd"]),
+        columns["fid"],
+        np.where(seen_P, _SIGN[columns["isdiffpos"]] * size_P, 0.0),
+        size_P * np.where(seen_P, MAG_TO_FRACTION * columns["sigmapsf"], 1.0 / LIMIT_SIGMA),
+        seen_P,
+    )
 
 
-_READERS: dict[str, Callable[[dict[str, Any]], Iterator[Point]]] = {"ztf": _ztf_points, "lsst": _lsst_points}
+def _ztf_forced(columns: Mapping[str, NDArray]) -> _Epochs:
+    flux_P, error_P = columns["forcediffimflux"], columns["forcediffimfluxunc"]
+    real_P = (flux_P > _ZTF_UNKNOWN_BELOW) & (error_P > 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # an absurd zero point makes an infinite flux
+        njy_P = np.where(real_P, 10.0 ** ((AB_MAG_OF_1_NJY - columns["magzpsci"]) / 2.5), np.nan)
+        return _Epochs(tai_of_jds(columns["jd"]), columns["fid"], flux_P * njy_P, error_P * njy_P)
 
 
-def _epochs(record: dict[str, Any], *names: str) -> Iterator[dict[str, Any]]:
-    """Yield the records in these fields; a sender may have put anything else there."""
-    for name in names:
-        value = record.get(name)
-        yield from (epoch for epoch in (value if isinstance(value, list) else [value]) if isinstance(epoch, dict))
+def _lsst_sources(columns: Mapping[str, NDArray]) -> _Epochs:
+    return _Epochs(columns["midpointMjdTai"], columns["band"], columns["psfFlux"], columns["psfFluxErr"])
 
 
-def _ztf_band(epoch: dict[str, Any]) -> str | None:
-    fid = epoch.get("fid")
-    return ZTF_BAND_OF_FID.get(fid) if isinstance(fid, int) else None
-
-
-def _number(epoch: dict[str, Any], name: str) -> float:
-    value = epoch.get(name)
-    return float(value) if isinstance(value, int | float) else math.nan
+_READERS: Mapping[str, tuple[Callable[[Mapping[str, NDArray]], _Epochs], str]] = {
+    "prv_candidates": (_ztf_candidates, DETECTION),
+    "fp_hists": (_ztf_forced, FORCED),
+    "prvDiaSources": (_lsst_sources, DETECTION),
+    "prvDiaForcedSources": (_lsst_sources, FORCED),
+}

@@ -180,7 +180,7 @@ def _draw(path: Path, seen: Inspected) -> None:
         return
     stamps = {kind: None if isinstance(p, Exception) else p for kind, p in seen.stamps().items()}
     scale = SURVEYS[seen.alert.survey].arcsec_per_pixel
-    draw(path, seen.alert, stamps, scale, light_curve(seen.packet, seen.datum))
+    draw(path, seen.alert, stamps, scale, light_curve(seen.packet, seen.datum, seen.alert))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -96,6 +96,7 @@ class Reporter:
             known_count=target.window.stop,
             probabilities=dict(zip(classes, verdict.probabilities.tolist(), strict=True)),
             unknown_score=verdict.unknown_score,
+            history_count=verdict.history_count,
         )
 
     def _blank(self, arrival: Arrival, reason: NotClassified | None) -> Classification:

@@ -8,32 +8,49 @@ left to the closures, which know what is wrong with it.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 FIXED_SIZES = {"null": 0, "boolean": 1, "float": 4, "double": 8}  # of primitive types, bytes
 VARINTS = ("int", "long")
-LONGEST_STRING_BYTES = 23  # bands, names and designations; each length is an alternative, tried in turn
+LONGEST_STRING_BYTES = 127  # bands, names, file names; each length is an alternative, told by its first byte
+LONGEST_PATTERN_BYTES = 16_384  # LSST's sources, the longest that are known, have 3,700
+MOST_BRANCHES = 64  # of a union, so that its index is one byte
 DEEPEST = 8  # types within types
 _VARINT = rb"[\x80-\xff]*+[\x00-\x7f]"
 
 
-def pattern_of(node: Any, resolve: Callable[[Any], Any], depth: int = 0) -> bytes | None:
-    """The source of an expression (with DOTALL) for one value, or None for a type that has none (arrays, maps).
+def pattern_of(
+    node: Any, resolve: Callable[[Any], Any], known: dict[int, bytes | None] | None = None, depth: int = 0
+) -> bytes | None:
+    """The source of an expression (with DOTALL) for one value, or None for a type that has none (arrays, maps, giants).
 
-    ``resolve`` turns the name of a type into the type.
+    ``resolve`` turns the name of a type into the type; ``known`` keeps what was found for the records of a schema, so
+    that records of records of records cost no more than what is written in the schema.
     """
     node = resolve(node)
+    known = {} if known is None else known
     if depth > DEEPEST:
         return None
     if isinstance(node, str):
         return _primitive(node)
     if isinstance(node, list):
-        return _any_of([pattern_of(branch, resolve, depth + 1) for branch in node])
+        return _any_of([pattern_of(branch, resolve, known, depth + 1) for branch in node[: MOST_BRANCHES + 1]])
     if node["type"] == "record":
-        parts = [pattern_of(inner, resolve, depth + 1) for inner in node["by_name"].values()]
-        return None if None in parts else b"".join(part for part in parts if part is not None)
+        if id(node) not in known:
+            known[id(node)] = joined(pattern_of(inner, resolve, known, depth + 1) for inner in node["by_name"].values())
+        return known[id(node)]
     return {"fixed": _bytes(node.get("size", 0)), "enum": _VARINT}.get(node["type"])
+
+
+def joined(parts: Iterable[bytes | None]) -> bytes | None:
+    """One expression after the other, or None where one is missing or all are too long together."""
+    whole = b""
+    for part in parts:
+        if part is None or len(whole) + len(part) > LONGEST_PATTERN_BYTES:
+            return None
+        whole += part
+    return whole
 
 
 def _primitive(name: str) -> bytes:
@@ -41,22 +58,22 @@ def _primitive(name: str) -> bytes:
         return _bytes(FIXED_SIZES[name])
     if name in VARINTS:
         return _VARINT
-    return _one_of([_code(size) + _bytes(size) for size in range(LONGEST_STRING_BYTES + 1)])
+    return _one_of([re.escape(code_of(size)) + _bytes(size) for size in range(LONGEST_STRING_BYTES + 1)])
 
 
 def _any_of(branches: list[bytes | None]) -> bytes | None:
-    if None in branches or len(branches) > 64:  # more indices than one byte holds
+    if len(branches) > MOST_BRANCHES or joined(branches) is None:
         return None
-    return _one_of([_code(index) + branch for index, branch in enumerate(branches) if branch is not None])
+    return _one_of([re.escape(code_of(index)) + branch for index, branch in enumerate(branches) if branch is not None])
 
 
 def _one_of(alternatives: list[bytes]) -> bytes:
     return b"(?>" + b"|".join(alternatives) + b")"
 
 
-def _code(value: int) -> bytes:
-    """A small integer as Avro writes it."""
-    return re.escape(bytes([2 * value]))
+def code_of(value: int) -> bytes:
+    """A number from 0 to 8191 as Avro writes it."""
+    return bytes([2 * value]) if value < 64 else bytes([2 * value & 127 | 128, 2 * value >> 7])
 
 
 def _bytes(size: int) -> bytes:

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from broker_filter.history import DETECTION, FORCED, LIMIT, LIMIT_SIGMA, Point
+from broker_filter.history import DETECTION, FORCED, LIMIT, Point
 from broker_filter.records import STAMP_KINDS, Alert
+from model.history import LIMIT_SIGMA
 from model.series import MAD_TO_SIGMA
 
 BAND_COLOURS = {"u": "#6a4c93", "g": "#2a9d8f", "r": "#d1495b", "i": "#e09f3e", "z": "#7f5539", "y": "#444444"}

@@ -21,7 +21,8 @@ from broker_filter.errors import FatalError, RetryableError
 from broker_filter.outcome import BatchResult, Reporter, account
 from broker_filter.records import Message, Rejected
 from broker_filter.schema import Schemas
-from broker_filter.window import Target, WindowRule, targets_of
+from broker_filter.window import Target, Window, WindowRule, targets_of
+from model.history import History, lacking
 from model.series import Series
 
 FRAMES_AT_ONCE = 4096  # pixels in memory at a time; 100 MB of three 63 x 63 channels
@@ -38,7 +39,8 @@ def connect(schemas: Schemas, classifiers: Mapping[str, Classifier], threads: in
         )
         for survey, c in classifiers.items()
     }
-    return Decoder(partial(alert.read_alerts, schemas=schemas), observers, threads)
+    histories = {survey: "".join(c.card.bands) for survey, c in classifiers.items() if c.card.history_limit}
+    return Decoder(partial(alert.read_alerts, schemas=schemas, histories=histories), observers, threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,13 @@ class Pipeline:
                 for key, target in asked
             ]
             curves = [_curve(held[key], target.window.start, target.window.stop) for key, target in asked]
-            answers = classifier.classify(embeddings, curves)
+            histories = None
+            if (limit := classifier.card.history_limit) > 0:
+                histories = [
+                    lacking(_told(held[key], target.window), curve, limit)
+                    for (key, target), curve in zip(asked, curves, strict=True)
+                ]
+            answers = classifier.classify(embeddings, curves, histories)
             verdicts.update({(key, t.index): answer for (key, t), answer in zip(asked, answers, strict=True)})
         return verdicts
 
@@ -255,6 +263,11 @@ def _frame_keys(series: HeldSeries, group: _Group) -> list[FrameKey]:
         FrameKey(series.key, time_mjd, alert_id)
         for time_mjd, alert_id in zip(heads["time_mjd"].tolist(), heads["alert_id"].tolist(), strict=True)
     ]
+
+
+def _told(series: HeldSeries, window: Window) -> Sequence[History]:
+    """What the packets of a window's observations tell, in the order of the observations."""
+    return series.histories[window.start - series.dropped : window.stop - series.dropped]
 
 
 def _curve(series: HeldSeries, start: int, stop: int) -> Series:

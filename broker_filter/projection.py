@@ -18,10 +18,12 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 - the module calls it error, which says too little here
 from typing import Any
 
+from broker_filter.columns import ColumnReader, Columns
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.pattern import FIXED_SIZES, VARINTS, pattern_of
 
-Wanted = Mapping[str, "Wanted | None"]  # field -> what is wanted inside it; None: all of it
+# field -> what is wanted inside it; None: all of it; Columns: of an array of records, as columns
+Wanted = Mapping[str, "Wanted | Columns | None"]
 Skip = Callable[[bytes, int], int]
 Read = Callable[[bytes, int], tuple[Any, int]]
 Node = str | list["Node"] | dict[str, Any]
@@ -31,6 +33,7 @@ _FAR = 1 << 60  # added to a position by a union index that no branch has: the n
 _TABLE = 256
 _MAX_TABLED_BRANCHES = 64  # union indices that fit in one byte
 _ITEMS_AT_ONCE = 16  # of an array, in one match
+_PATTERN_BYTES = 1 << 18  # of all expressions of a schema, which its sender makes us compile; surveys' have 20 kB
 _DOUBLE, _FLOAT = Struct("<d"), Struct("<f")
 
 
@@ -164,7 +167,8 @@ def compile_reader(schema: Schema, wanted: Wanted) -> Callable[[bytes], Any]:
 
     Returns
     -------
-    read : from a datum to a dictionary of the wanted fields, bytes as bytes, arrays as lists.
+    read : from a datum to a dictionary of the wanted fields, bytes as bytes, arrays as lists. Where columns are wanted:
+        a dictionary of arrays, or None for anything but an array of records.
         It raises ``RejectedAlertError`` (``CORRUPT``) for a datum that breaks off, lies about a length, or goes on
         behind its end.
     """
@@ -211,6 +215,8 @@ class _Compiler:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._named: dict[str, _Step] = {}
+        self._patterns: dict[int, bytes | None] = {}
+        self._pattern_bytes_left = _PATTERN_BYTES
 
     def skipper(self, node: Node) -> _Step:  # noqa: PLR0911 - one for each kind of type
         """Return how to step over a node."""
@@ -256,10 +262,13 @@ class _Compiler:
         step = self.skipper(items)
         # Items that may have no bytes are never counted one by one: a count costs nothing to write.
         size = step if isinstance(step, int) else None
-        pattern = pattern_of(items, self._schema.resolve)
+        pattern = None if size is not None else pattern_of(items, self._schema.resolve, self._patterns)
+        if pattern is not None and len(pattern) > self._pattern_bytes_left:
+            pattern = None
         if size is not None:
             skip_items: Callable[[bytes, int, int], int] = lambda _, at, count: at + count * size  # noqa: E731
         elif pattern is not None:
+            self._pattern_bytes_left -= len(pattern)
             skip_items = _matched(pattern, _as_function(step))
         else:
             skip_items = _one_by_one(_as_function(step))
@@ -273,9 +282,11 @@ class _Compiler:
 
         return skip
 
-    def reader(self, node: Node, wanted: "Wanted | None") -> Read:  # noqa: PLR0911 - one for each kind of type
+    def reader(self, node: Node, wanted: "Wanted | Columns | None") -> Read:  # noqa: PLR0911 - one for each kind
         """Return how to read what is wanted of a node."""
         node = self._schema.resolve(node)
+        if isinstance(wanted, Columns):
+            return self._columns_reader(node, wanted)
         if isinstance(node, str):
             return _READERS[node]
         if isinstance(node, list):
@@ -293,7 +304,28 @@ class _Compiler:
             return _fixed_reader(node["size"])
         return _enum_reader(node["symbols"])
 
-    def _union_reader(self, branches: list[Node], wanted: "Wanted | None") -> Read:
+    def _columns_reader(self, node: Node, wanted: Columns) -> Read:
+        if isinstance(node, list):
+            return self._union_reader(node, wanted)
+        items = self._schema.resolve(node["items"]) if isinstance(node, dict) and node["type"] == "array" else None
+        if not isinstance(items, dict) or items["type"] != "record" or self.skipper(items) == 0:
+            skip = _as_function(self.skipper(node))
+            return lambda datum, at: (None, skip(datum, at))
+        names: Wanted = dict.fromkeys((*wanted.numbers, *wanted.codes))
+        columns = ColumnReader(items, wanted, self._schema.resolve, self._record_reader(items, names))
+
+        def read(datum: bytes, at: int) -> tuple[Any, int]:
+            contents, total = columns.new(), 0
+            while True:
+                count, at, _ = _block_count(datum, at)
+                if count == 0:
+                    return columns.arrays(contents, total), at
+                at = columns.read(datum, at, count, contents)
+                total += count
+
+        return read
+
+    def _union_reader(self, branches: list[Node], wanted: "Wanted | Columns | None") -> Read:
         reads = [self.reader(branch, wanted) for branch in branches]
 
         def read(datum: bytes, at: int) -> tuple[Any, int]:

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter.errors import NotClassified, Rejection
+from model.history import History
 
 STAMP_KINDS = ("science", "template", "difference")
+NO_HISTORY = History.joined(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Alert:
     stamps: Mapping[str, bytes | None]  # kind -> bytes as published, keys STAMP_KINDS
     difference_sign: float = 1.0  # -1 where the published difference is template minus science (ZTF's negative sources)
     position_px: tuple[float, float] | None = None  # x, y on the detector, where stamps are cut off at its edge (ZTF)
+    history: History = NO_HISTORY  # epochs before time_mjd of which the packet tells, where a network reads them
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Observation:
     flux_error_njy: float
     pixels: NDArray[np.float16]  # [C, H, W]
     scale_njy: NDArray[np.float32]  # [C]
+    history: History = NO_HISTORY  # epochs before time_mjd of which the alert's packet tells
 
     @property
     def order(self) -> tuple[float, int]:
@@ -95,6 +99,7 @@ class Classification:
     taxonomy_version: str
     unknown_score: float | None = None  # larger is less like anything in training; None where not calibrated
     reason: NotClassified | None = None
+    history_count: int = 0  # epochs without stamp, of which the packets of the observations tell, that were read too
     known_count: int = 0  # observations of the object up to time_mjd that were known; the newest of them were used
     revision: bool = False  # published again because an earlier observation arrived late
     alert_time_ms: int | None = None  # when the survey says it published or exposed, Unix ms

@@ -77,6 +77,7 @@ class Parquet:
             "band": pa.string(),
             "nObservations": pa.int32(),
             "nKnown": pa.int32(),
+            "nHistory": pa.int32(),
             "status": pa.string(),
             "reason": pa.string(),
             **{f"p_{name}": pa.float64() for name in self._classes},

@@ -47,9 +47,14 @@ class PacketSchema:
         return compile_reader(self.schema, self.survey.wanted if self.survey else {})
 
     @cached_property
-    def read_history(self) -> Callable[[bytes], dict[str, Any]]:
-        """Reader of the light curve that the packet carries."""
-        return compile_reader(self.schema, self.survey.history if self.survey else {})
+    def read_with_history(self) -> Callable[[bytes], dict[str, Any]]:
+        """Reader of the fields of an alert and of the epochs of the past that a network reads."""
+        return compile_reader(self.schema, {**self.survey.wanted, **self.survey.history} if self.survey else {})
+
+    @cached_property
+    def read_light_curve(self) -> Callable[[bytes], dict[str, Any]]:
+        """Reader of every epoch of the past that the packet carries."""
+        return compile_reader(self.schema, {**self.survey.history, **self.survey.forced} if self.survey else {})
 
     @cached_property
     def skip(self) -> Callable[[bytes, int], int]:

@@ -11,6 +11,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from broker_filter.calibration import AB_MAG_OF_1_NJY
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
 from broker_filter.fits import BLOCK_BYTES, MAX_HEADER_BYTES, BadFitsError, primary_image
 from broker_filter.records import Alert, Observation
@@ -19,7 +20,6 @@ from model.series import BANDS, compact, fit_to_size
 
 # An uncompressed stamp may be followed by extensions. LSST's largest, with variance and PSF, has some 180 kB.
 MAX_STAMP_BYTES = 4 * 1024 * 1024
-AB_MAG_OF_1_NJY = 31.4
 _GZIP_MAGIC = b"\x1f\x8b"
 _FITS_MAGIC = b"SIMPLE"
 _PICTURE_MAGICS = (b"\xff\xd8\xff", b"\x89PNG")
@@ -93,6 +93,7 @@ def observe(alert: Alert, channels: tuple[str, ...], size: int, bands: Collectio
         flux_error_njy=alert.flux_error_njy,
         pixels=compact_CHW,
         scale_njy=scale_C,
+        history=alert.history,
     )
 
 

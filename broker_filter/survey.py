@@ -7,7 +7,9 @@ name, because brokers re-publish packets under names of their own.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from broker_filter.columns import Columns
 from broker_filter.projection import Schema, Wanted
+from model.series import BANDS
 
 _FITS_RECORD: Wanted = {"stampData": None}
 
@@ -26,10 +28,14 @@ class Survey:
     side: int | None  # pixels of a whole stamp; less means that the edge of the detector cut it; None: sides vary
     marks: tuple[tuple[str, ...], ...]  # paths of fields without which a schema is not this survey's
     wanted: Wanted  # fields of an alert
-    history: Wanted  # fields of the light curve that a packet carries
+    history: Wanted  # lists of epochs that a network reads of the light curve that a packet carries
+    forced: Wanted  # further lists, for people
 
 
 _STAMP_FIELDS = {"science": "cutoutScience", "template": "cutoutTemplate", "difference": "cutoutDifference"}
+
+ZTF_BANDS = {1: BANDS.index("g"), 2: BANDS.index("r"), 3: BANDS.index("i")}  # by fid
+ZTF_NEGATIVE = {"t": 0, "T": 0, "1": 0, "f": 1, "F": 1, "0": 1}  # by isdiffpos
 
 ZTF = Survey(
     name="ztf",
@@ -63,10 +69,11 @@ ZTF = Survey(
         **dict.fromkeys(_STAMP_FIELDS.values(), _FITS_RECORD),
     },
     history={
-        "candidate": dict.fromkeys(("jd", "fid", "magpsf", "sigmapsf", "isdiffpos", "diffmaglim")),
-        "prv_candidates": dict.fromkeys(("jd", "fid", "magpsf", "sigmapsf", "isdiffpos", "diffmaglim")),
-        "fp_hists": dict.fromkeys(("jd", "fid", "forcediffimflux", "forcediffimfluxunc", "magzpsci", "procstatus")),
+        "prv_candidates": Columns(
+            ("jd", "magpsf", "sigmapsf", "diffmaglim"), {"fid": ZTF_BANDS, "isdiffpos": ZTF_NEGATIVE}
+        )
     },
+    forced={"fp_hists": Columns(("jd", "forcediffimflux", "forcediffimfluxunc", "magzpsci"), {"fid": ZTF_BANDS})},
 )
 
 LSST = Survey(
@@ -101,10 +108,13 @@ LSST = Survey(
         "ssObject": {"ssObjectId": None},
         **dict.fromkeys(_STAMP_FIELDS.values()),
     },
-    history={
-        name: dict.fromkeys(("midpointMjdTai", "band", "psfFlux", "psfFluxErr"))
-        for name in ("diaSource", "prvDiaSources", "prvDiaForcedSources")
-    },
+    history=dict.fromkeys(
+        ("prvDiaSources", "prvDiaForcedSources"),
+        Columns(
+            ("midpointMjdTai", "psfFlux", "psfFluxErr"), {"band": {band: index for index, band in enumerate(BANDS)}}
+        ),
+    ),
+    forced={},
 )
 
 SURVEYS: Mapping[str, Survey] = {survey.name: survey for survey in (ZTF, LSST)}

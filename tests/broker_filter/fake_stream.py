@@ -1,5 +1,6 @@
 """A small sky and a small network of our own for the tests of the stream; both fail loudly when misused."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +10,8 @@ import orjson
 from broker_filter.classifier import Classifier
 from broker_filter.decode import Decoder
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
-from broker_filter.records import NO_STAMPS, Alert, Classification, Message, Observation, Origin
+from broker_filter.records import NO_HISTORY, NO_STAMPS, Alert, Classification, Message, Observation, Origin
+from model.history import History
 from model.predictor import Prediction
 from model.series import BANDS, Series, compact
 
@@ -30,6 +32,7 @@ class FakeCard:
     bands: str = BANDS
     frame_limit: int = 6
     group_size: int = 3
+    history_limit: int = 8
     trained: bool = True
     provenance: Mapping[str, object] = field(default_factory=dict)
 
@@ -53,15 +56,25 @@ class FakePredictor:
         self.groups_embedded += len(groups)
         return np.array(rows, np.float32).reshape(len(groups), self.card.group_size + 1)
 
-    def classify(self, embeddings: Sequence[np.ndarray], curves: Sequence[Series]) -> Prediction:
+    def classify(
+        self,
+        embeddings: Sequence[np.ndarray],
+        curves: Sequence[Series],
+        histories: Sequence[History] | None = None,
+    ) -> Prediction:
+        assert (histories is not None) == (self.card.history_limit > 0)
+        told = [NO_HISTORY] * len(curves) if histories is None else histories
         rows = []
-        for embedding_GD, curve in zip(embeddings, curves, strict=True):
+        for embedding_GD, curve, history in zip(embeddings, curves, told, strict=True):
+            assert len(history) <= self.card.history_limit
             assert 1 <= len(curve) <= self.card.frame_limit
             assert len(embedding_GD) == -(-len(curve) // self.card.group_size)
             assert embedding_GD[:, -1].sum() == len(curve)
             place = np.arange(1, len(embedding_GD) + 1)
             days = curve.time_T - curve.time_T[0]
-            rows.append([(embedding_GD.sum(1) * place).sum(), np.nansum(curve.flux_T), (days**2).sum()])
+            nth = np.arange(1, len(history) + 1)
+            past = ((history.time_P - curve.time_T[-1]) * history.flux_P / history.flux_error_P * nth).sum()
+            rows.append([(embedding_GD.sum(1) * place).sum(), np.nansum(curve.flux_T) + past, (days**2).sum()])
         logits = np.sin(np.array(rows, np.float64))
         weights = np.exp(logits)
         return Prediction(weights / weights.sum(1, keepdims=True), logits[:, 0])
@@ -70,13 +83,25 @@ class FakePredictor:
         pass
 
 
+def history(time_mjd: float, bands: Sequence[int] = (1, 2), epochs: int = 5) -> History:
+    """What a packet of this time tells of the nights before, of which other packets tell too; it errs now and then."""
+    night_P = np.arange(math.ceil(time_mjd) - epochs, math.ceil(time_mjd), dtype=np.float64)
+    band_P = np.array([bands[int(night) % len(bands)] for night in night_P], np.int8)
+    flux_P = (night_P % 7 + (night_P + time_mjd) % 3 / 10).astype(np.float32)
+    return History(night_P, band_P, flux_P, np.full(epochs, 2.0, np.float32))
+
+
 def observation(
-    alert_id: int, time_mjd: float = 60_000.0, flux_njy: float = 5.0, size_px: int = SIZE_PX
+    alert_id: int,
+    time_mjd: float = 60_000.0,
+    flux_njy: float = 5.0,
+    size_px: int = SIZE_PX,
+    history: History = NO_HISTORY,
 ) -> Observation:
     """A frame that follows from its arguments alone."""
     rng = np.random.default_rng([alert_id, int(time_mjd * 100)])
     pixels, scale = compact(rng.normal(0, 3, (1, size_px, size_px)).astype(np.float32))
-    return Observation(alert_id, time_mjd, alert_id % 6, flux_njy, 1.0, pixels, scale)
+    return Observation(alert_id, time_mjd, alert_id % 6, flux_njy, 1.0, pixels, scale, history)
 
 
 def message(object_id: str, alert_id: int, time_mjd: float, offset: int = 0, **more: object) -> Message:
@@ -110,6 +135,7 @@ def read_alerts(incoming: Message) -> Iterator[Alert | RejectedAlertError]:
             zero_point_mag=None,
             solar_system=record.get("moving", False),
             stamps=NO_STAMPS,
+            history=history(record["mjd"]),
         )
 
 
@@ -119,7 +145,7 @@ def observe(alert: Alert) -> Observation:
         raise NotClassifiedError(NotClassified.SOLAR_SYSTEM, "moves")
     if alert.object_id.startswith("blank"):
         raise NotClassifiedError(NotClassified.BLANK_STAMP, "blank")
-    return observation(alert.alert_id, alert.time_mjd, alert.flux_njy)
+    return observation(alert.alert_id, alert.time_mjd, alert.flux_njy, history=alert.history)
 
 
 def decoder(threads: int = 1) -> Decoder:

@@ -7,7 +7,8 @@ import pytest
 from astropy.time import Time
 from packets import container, lsst_packet, ztf_packet, ztf_record, ztf_schema
 
-from broker_filter.alert import ZTF_NOMINAL_ZERO_POINT_MAG, flux_of_magnitude, read_alerts
+from broker_filter.alert import ZTF_NOMINAL_ZERO_POINT_MAG, read_alerts
+from broker_filter.calibration import flux_of_magnitude
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.records import Alert, Message, Origin
 from broker_filter.schema import Schemas

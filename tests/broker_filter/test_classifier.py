@@ -10,6 +10,7 @@ import torch
 
 from broker_filter.classifier import GROUPS_AT_ONCE, Classifier, load_classifiers
 from broker_filter.errors import ConfigurationError, RetryableError
+from model.history import History
 from model.predictor import Prediction
 from model.series import Series
 
@@ -45,9 +46,14 @@ class SmallDevice(fake.FakePredictor):
         self._fit(len(groups))
         return super().embed(groups)
 
-    def classify(self, embeddings: Sequence[np.ndarray], curves: Sequence[Series]) -> Prediction:
+    def classify(
+        self,
+        embeddings: Sequence[np.ndarray],
+        curves: Sequence[Series],
+        histories: Sequence[History] | None = None,
+    ) -> Prediction:
         self._fit(len(curves))
-        return super().classify(embeddings, curves)
+        return super().classify(embeddings, curves, histories)
 
 
 def test_device_without_memory_gets_smaller_batches() -> None:

@@ -9,8 +9,10 @@ import pytest
 from matplotlib.image import imread
 from packets import LSST_SIDE, lsst_packet, lsst_schema, sky, ztf_packet, ztf_stamp
 
-from broker_filter.history import DETECTION, FORCED, LIMIT, light_curve
+from broker_filter.alert import read_alert, read_datums
+from broker_filter.history import DETECTION, FORCED, LIMIT, Point, light_curve
 from broker_filter.inspect import main
+from broker_filter.records import Message, Origin
 from broker_filter.schema import Schemas
 
 FIELDS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
@@ -114,10 +116,15 @@ def test_missing_path(tmp_path, capsys):
     assert "nothing.avro" in capsys.readouterr().err
 
 
+def points_of(value: bytes, schemas: Schemas | None = None) -> list[Point]:
+    ((packet, datum),) = read_datums(Message(value, Origin("made")), schemas or Schemas())
+    return light_curve(packet, datum, read_alert(packet, datum))
+
+
 def test_ztf_light_curve():
     """ZTF's history holds signed detections and 5-sigma limits, in time order with the alert last."""
     packet = ztf_packet(previous=4, magpsf=18.0, isdiffpos="f")
-    points = light_curve(Schemas().of_container(_schema_text(packet)), _datum(packet))
+    points = points_of(packet)
     assert [point.kind for point in points] == [LIMIT, DETECTION, LIMIT, DETECTION, DETECTION]
     assert points[-1].flux_njy == pytest.approx(-(10 ** ((31.4 - 18.0) / 2.5)), rel=1e-5)
     assert 5 * points[2].flux_error_njy == pytest.approx(10 ** ((31.4 - 20.2) / 2.5), rel=1e-5)
@@ -126,23 +133,10 @@ def test_ztf_light_curve():
 
 def test_lsst_light_curve():
     """LSST's history holds detections and forced photometry in nJy."""
-    points = light_curve(Schemas().by_id(1000), lsst_packet(history=3)[5:])
+    points = points_of(lsst_packet(history=3))
     assert [point.kind for point in points].count(FORCED) == 3
     assert [point.kind for point in points].count(DETECTION) == 4
     assert max(point.flux_njy for point in points) == 3900.0
-
-
-def _schema_text(packet: bytes) -> bytes:
-    from broker_filter.container import read_header
-
-    return read_header(packet).schema_text
-
-
-def _datum(packet: bytes) -> bytes:
-    from broker_filter.container import read_blocks, read_header
-
-    ((_, datum),) = read_blocks(packet, read_header(packet))
-    return datum
 
 
 def test_real_alerts(shared_data, capsysbinary):
@@ -162,14 +156,9 @@ def test_real_alerts(shared_data, capsysbinary):
 
 def test_real_light_curves(shared_data):
     """The light curves of real packets have as many epochs of the past as the manifest counts."""
-    from broker_filter.alert import read_datums
-    from broker_filter.records import Message, Origin
-
     schemas = Schemas()
     with (shared_data / "alerts/manifest_ztf.csv").open() as rows:
         for row in list(csv.DictReader(rows))[::20]:
-            value = (shared_data / row["file"]).read_bytes()
-            ((packet, datum),) = read_datums(Message(value, Origin(row["file"])), schemas)
-            points = light_curve(packet, datum)
+            points = points_of((shared_data / row["file"]).read_bytes(), schemas)
             detections = [point for point in points if point.kind == DETECTION]
             assert len(detections) == 1 + int(float(row["n_prv_det"] or 0))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker_filter.buffer import HeldSeries, surplus
-from broker_filter.buffer_rows import decode_heads, encode_head
+from broker_filter.buffer_rows import decode_fronts, encode_front
 from broker_filter.window import WindowRule, targets_of, window_of
 
 ranks = st.integers(0, 400)
@@ -16,8 +16,8 @@ rules = st.builds(WindowRule.of, st.integers(3, 120), st.integers(1, 3))
 
 def series(ids: list[int], settled: set[int], dropped: int = 0) -> HeldSeries:
     """Observations a day apart, in the order of their ids."""
-    heads = decode_heads(encode_head(fake.observation(i, 60_000.0 + i), i in settled) for i in ids)
-    return HeldSeries("ztf/a", dropped, None, heads)
+    fronts = [encode_front(fake.observation(i, 60_000.0 + i), i in settled) for i in ids]
+    return HeldSeries("ztf/a", dropped, None, *decode_fronts(fronts))
 
 
 @given(ranks, rules)

@@ -1,0 +1,39 @@
+"""Surveys' times and magnitudes in, MJD (TAI) and nJy out; knows no packet."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+MJD_OF_JD_ZERO = 2_400_000.5
+TAI_MINUS_UTC_S = 37.0  # since 2017-01-01, before ZTF's first alert; IERS Bulletin C announces any change
+SECONDS_PER_DAY = 86_400.0
+# ZTF's jd is UTC at the start of an exposure of 30 s. Half of that is not added: schemas before 3.1 do not say how long
+# the exposure was, and series of one object reach across versions. LSST gives the middle, in TAI.
+AB_MAG_OF_1_NJY = 31.4  # -2.5 log10(1e-32 erg/s/cm2/Hz) - 48.60
+FAINTEST_MAG = 40.0  # what lies beyond this, or below 0, is no magnitude
+MAG_TO_FRACTION = math.log(10) / 2.5  # relative flux error per magnitude of error
+
+
+def tai_of_jd(jd: float) -> float:
+    """MJD (TAI) of a Julian date (UTC)."""
+    return jd - MJD_OF_JD_ZERO + TAI_MINUS_UTC_S / SECONDS_PER_DAY
+
+
+def tai_of_jds(jd_P: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same of many, to the last bit."""
+    return jd_P - MJD_OF_JD_ZERO + TAI_MINUS_UTC_S / SECONDS_PER_DAY
+
+
+def flux_of_magnitude(mag: float, mag_error: float) -> tuple[float, float]:
+    """Return the flux of an AB magnitude and its error in nJy; NaN where unknown or absurd."""
+    if not 0.0 < mag < FAINTEST_MAG:
+        return math.nan, math.nan
+    flux_njy = 10.0 ** ((AB_MAG_OF_1_NJY - mag) / 2.5)
+    return flux_njy, flux_njy * MAG_TO_FRACTION * mag_error
+
+
+def flux_of_magnitudes(mag_P: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the fluxes of many AB magnitudes in nJy; NaN where unknown or absurd."""
+    real_P = (mag_P > 0.0) & (mag_P < FAINTEST_MAG)
+    return 10.0 ** ((AB_MAG_OF_1_NJY - np.where(real_P, mag_P, np.nan)) / 2.5)
