@@ -1,12 +1,15 @@
 """``ictc-export``: weights in, one ONNX file out that answers like the predictor and says how to feed it.
 
-Legend: ``N`` objects, ``T`` frames, ``C`` image channels, ``H W`` pixels, ``K`` classes.
+Legend: ``N`` objects, ``T`` frames, ``P`` epochs without stamp, ``C`` image channels, ``H W`` pixels, ``K`` classes.
 
 Inputs of the graph, padded at the end to equal length: ``stamps`` float32 [N, T, C, H, W] in nJy per pixel, NaN where
 not observed; ``t`` float32 [N, T] days since the first frame; ``band`` int64 [N, T]; ``mask`` bool [N, T], True for
 real frames; ``flux`` and ``flux_error`` float32 [N, T] in nJy, 0 where unknown; ``scale`` float32 [N, T, C], noise of a
-pixel in nJy (1 on padding). A network that does not read an input may not have it. Output: ``probs`` float32 [N, K],
-calibrated. What each means, and the order of classes, is in the file's metadata. Comparators are not exported.
+pixel in nJy (1 on padding). A network that reads what packets tell of the past has ``history_t``, ``history_band``,
+``history_mask``, ``history_flux`` and ``history_flux_error`` [N, P] too, in time order, on the clock of ``t`` and as
+:mod:`model.history` means them; P is at least 1. A network that does not read an input may not have it. Output:
+``probs`` float32 [N, K], calibrated. What each means, and the order of classes, is in the file's metadata. Comparators
+are not exported.
 """
 
 import argparse
@@ -27,12 +30,14 @@ from torch import Tensor, nn
 
 from model import weights
 from model.grouped import GroupedNetwork, cut_groups
+from model.history import History, lacking
 from model.network import Frames, LightCurve, collate
 from model.predictor import SURVEY_INPUTS, Predictor
 from model.series import BANDS, Series
 from model.weights import ModelCard, WeightsError
 
 INPUTS = ("stamps", "t", "band", "mask", "flux", "flux_error", "scale")
+HISTORY_INPUTS = ("history_t", "history_band", "history_mask", "history_flux", "history_flux_error")
 EXPORTABLE = ("convention", "vigil")
 FREE_LENGTH = ("vigil",)  # whose graph takes any number of frames
 TOLERANCE = 1e-4
@@ -72,6 +77,7 @@ class CalibratedGraph(nn.Module):
         flux: Tensor,
         flux_error: Tensor,
         scale: Tensor,
+        *history: Tensor,
     ) -> Tensor:
         # Whatever a caller left in padding is cleared. This also tells the exporter, one plain equation per axis, that
         # all inputs have the same numbers of objects and frames.
@@ -80,7 +86,7 @@ class CalibratedGraph(nn.Module):
         scale = torch.where(mask[..., None], scale, 1.0)
         observed = mask[..., None, None, None] & ~torch.isnan(stamps)
         pixels = torch.where(observed, stamps, 0.0)
-        curve = LightCurve(band, t, flux, flux_error, mask)
+        curve = LightCurve(band, t, flux, flux_error, mask, _history(*history) if history else None)
         groups, _ = cut_groups(Frames(pixels, observed, scale, curve), self.network.group_size)
         embeddings = self.network.embed(groups)
         group_count = -(-stamps.shape[1] // self.network.group_size)
@@ -110,11 +116,15 @@ def export_network(network: GroupedNetwork, card: ModelCard, out: Path, opset: i
     predictor = Predictor(network, card)
     graph = CalibratedGraph(network, card).eval()
     length = min(4, card.frame_limit) if network.name in FREE_LENGTH else card.frame_limit
-    example = arrays([random_series(card, length, seed) for seed in (1, 2)], length)
+    series = [random_series(card, length, seed) for seed in (1, 2)]
+    example = arrays(series, random_histories(card, series), length)
     batch = torch.export.Dim("objects", min=1)
     free: dict[int, Any] = {0: batch}
     if network.name in FREE_LENGTH:
         free[1] = torch.export.Dim("frames", min=1, max=card.frame_limit)
+    told: dict[int, Any] = {0: batch, 1: torch.export.Dim("epochs", min=1, max=max(card.history_limit, 2))}
+    histories = tuple(name for name in HISTORY_INPUTS if name in example)
+    shapes = (*(free for _ in INPUTS), *(((told,) * len(histories),) if histories else ()))
     for module in ("onnx", "onnxscript", "onnxruntime"):
         _need(module)
     with warnings.catch_warnings():
@@ -122,10 +132,10 @@ def export_network(network: GroupedNetwork, card: ModelCard, out: Path, opset: i
         warnings.filterwarnings("ignore", message=".*axis name", category=UserWarning)  # axes are shared on purpose
         program = torch.onnx.export(
             graph,
-            tuple(torch.from_numpy(example[name]) for name in INPUTS),
-            input_names=list(INPUTS),
+            tuple(torch.from_numpy(example[name]) for name in (*INPUTS, *histories)),
+            input_names=[*INPUTS, *histories],
             output_names=["probs"],
-            dynamic_shapes=dict.fromkeys(INPUTS, free),
+            dynamic_shapes=shapes,
             opset_version=opset,
             dynamo=True,
             verbose=False,
@@ -157,6 +167,7 @@ def metadata(card: ModelCard, network: GroupedNetwork) -> dict[str, str]:
         "size_px": str(card.size_px),
         "pixel_scale_arcsec": str(facts.arcsec_per_pixel),
         "frames": frames,
+        "epochs_without_stamp": f"up to {card.history_limit}",
         "normalisation": (
             "inside the graph: give stamps in nJy per pixel, NaN where not observed, and scale as 1.4826 times the "
             "median absolute deviation of each stamp's pixels from their median"
@@ -176,17 +187,18 @@ def largest_difference(predictor: Predictor, path: Path) -> float:
     for lengths in ([1], [max(1, limit // 2)], [max(1, limit * share // 6) for share in (1, 2, 3)]):
         batch = [random_series(card, length, CHECK_SEED + length) for length in lengths]
         padded = max(lengths) if predictor.card.name in FREE_LENGTH else card.frame_limit
-        feed = {name: array for name, array in arrays(batch, padded).items() if name in names}
+        histories = random_histories(card, batch)
+        feed = {name: array for name, array in arrays(batch, histories, padded).items() if name in names}
         (found,) = session.run(["probs"], feed)
         size = card.group_size
         vectors = [predictor.embed([s[i : i + size] for i in range(0, len(s), size)]) for s in batch]
-        largest = max(largest, float(np.abs(found - predictor.classify(vectors, batch).probabilities).max()))
+        largest = max(largest, float(np.abs(found - predictor.classify(vectors, batch, histories).probabilities).max()))
     return largest
 
 
-def arrays(series: Sequence[Series], length: int) -> dict[str, NDArray]:
+def arrays(series: Sequence[Series], histories: Sequence[History] | None, length: int) -> dict[str, NDArray]:
     """The inputs of the graph for some series."""
-    frames = collate(series, length)
+    frames = collate(series, length, histories)
     stamps = torch.where(frames.pixel_mask_BTCHW, frames.pixels_BTCHW, torch.nan)
     stamps = torch.where(frames.curve.mask_BT[..., None, None, None], stamps, 0.0)
     curve = frames.curve
@@ -199,7 +211,31 @@ def arrays(series: Sequence[Series], length: int) -> dict[str, NDArray]:
         curve.flux_error_BT,
         frames.scale_BTC,
     )
-    return {name: value.numpy() for name, value in zip(INPUTS, values, strict=True)}
+    named = {name: value.numpy() for name, value in zip(INPUTS, values, strict=True)}
+    if curve.history is None:
+        return named
+    told = curve.history
+    past = (told.time_BT, told.band_BT, told.mask_BT, told.flux_BT, told.flux_error_BT)
+    return named | {name: value.numpy() for name, value in zip(HISTORY_INPUTS, past, strict=True)}
+
+
+def random_histories(card: ModelCard, series: Sequence[Series]) -> list[History] | None:
+    """Detections and limits before and between the frames of each series; None where the network reads none."""
+    if not card.history_limit:
+        return None
+    histories = []
+    for row, one in enumerate(series):
+        rng = np.random.default_rng(row)
+        count = int(rng.integers(1, card.history_limit))
+        flux = rng.normal(5000, 5000, count) * (rng.random(count) < 0.5)
+        told = History(
+            np.sort(one.time_T[-1] - rng.uniform(0, 30, count)),
+            rng.choice(one.band_T, count).astype(np.int8),
+            flux.astype(np.float32),
+            rng.uniform(100, 1000, count).astype(np.float32),
+        )
+        histories.append(lacking([told], one, card.history_limit))
+    return histories
 
 
 def random_series(card: ModelCard, length: int, seed: int) -> Series:
@@ -238,6 +274,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     size_kb = written.path.stat().st_size / 1000
     print(f"{written.path}: {size_kb:.0f} kB, largest difference from torch {written.largest_difference:.1e}")
     return 0
+
+
+def _history(t: Tensor, band: Tensor, mask: Tensor, flux: Tensor, flux_error: Tensor) -> LightCurve:
+    """What a caller left in padding is cleared, as it is of frames."""
+    return LightCurve(
+        torch.where(mask, band, 0),
+        torch.where(mask, t, 0.0),
+        torch.where(mask, flux, 0.0),
+        torch.where(mask, flux_error, 0.0),
+        mask,
+    )
 
 
 def _need(module: str) -> Any:

@@ -115,7 +115,7 @@ class Network(Protocol):
 
 
 def in_order_of_time(*curves: LightCurve) -> tuple[LightCurve, Tensor]:
-    """The frames of several light curves of the same objects as one, and the index [B, T] of each in all of them.
+    """The frames of several light curves of the same objects as one, and the place [B, T] of each frame in it.
 
     At equal times the order is that of the curves; padding comes last. Histories are left out.
     """
@@ -127,8 +127,11 @@ def in_order_of_time(*curves: LightCurve) -> tuple[LightCurve, Tensor]:
         torch.cat([curve.mask_BT for curve in curves], 1),
     )
     when_BT = torch.where(joined.mask_BT, joined.time_BT, math.inf)
-    order_BT = torch.sort(when_BT, dim=1, stable=True).indices
-    return joined.map(lambda values: values.gather(1, order_BT)), order_BT
+    index_T = torch.arange(when_BT.shape[1], device=when_BT.device)
+    earlier_BTT = when_BT[:, None, :] < when_BT[:, :, None]
+    earlier_BTT |= (when_BT[:, None, :] == when_BT[:, :, None]) & (index_T[None, :] < index_T[:, None])
+    place_BT = earlier_BTT.sum(2)  # no sort: a stable one cannot be exported
+    return joined.map(lambda values: torch.zeros_like(values).scatter(1, place_BT, values)), place_BT
 
 
 def collate(series: Sequence[Series], length: int | None = None, histories: Sequence[History] | None = None) -> Frames:

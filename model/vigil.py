@@ -252,12 +252,13 @@ class SeriesEncoder(nn.Module):
         if told is None or self.without_stamp is None:
             index_T = torch.arange(curve.band_BT.shape[1], device=curve.band_BT.device)
             return vectors_BTE, curve, index_T.expand(curve.band_BT.shape)
-        whole, order_BX = in_order_of_time(told, curve)
+        whole, place_BX = in_order_of_time(told, curve)
         since_BX = torch.where(whole.mask_BT, whole.time_BT - whole.time_BT[:, :1], 0.0)
         blank_BPE = self.without_stamp.expand(*told.band_BT.shape, -1)
         joined_BXE = torch.cat([blank_BPE, vectors_BTE], 1)
-        vectors_BXE = joined_BXE.gather(1, order_BX.unsqueeze(-1).expand(joined_BXE.shape))
-        return vectors_BXE, replace(whole, time_BT=since_BX), order_BX.argsort(dim=1)[:, told.band_BT.shape[1] :]
+        place_BXE = place_BX.unsqueeze(-1).expand(joined_BXE.shape)
+        vectors_BXE = torch.zeros_like(joined_BXE).scatter(1, place_BXE, joined_BXE)
+        return vectors_BXE, replace(whole, time_BT=since_BX), place_BX[:, told.band_BT.shape[1] :]
 
     def tokens(self, vectors_BXE: Tensor, curve: LightCurve) -> Tensor:
         """Embedding and photometry added, modulated by time: x (1 + alpha(t)) + beta(t)."""

@@ -9,6 +9,7 @@ import pytest
 
 import model.dataset_writer
 from model.dataset import Dataset, DatasetError, DatasetWriter
+from model.history import History
 from model.series import Series, compact
 
 CLASSES = ("AGN", "SNIa")
@@ -213,3 +214,29 @@ def test_an_empty_data_set_opens(tmp_path: Path) -> None:
     with writer_at(tmp_path / "set"):
         pass
     assert len(Dataset.open(tmp_path / "set")) == 0
+
+
+def test_histories_come_back_on_the_clock_of_the_frames(tmp_path: Path) -> None:
+    """A history is read back with times since the first frame; a set without histories has empty ones."""
+    told = History(
+        np.array([53590.0, 53600.5]),
+        np.array([1, 2], np.int8),
+        np.array([0.0, 70.0], np.float32),
+        np.array([20.0, 30.0], np.float32),
+    )
+    series = draw_series(1, 3)
+    with writer_at(tmp_path / "set", with_history=True) as writer:
+        writer.append(1, "AGN", "train", None, series, {}, told)
+        with pytest.raises(ValueError, match="have a history, or none"):
+            writer.append(2, "AGN", "train", None, series, {})
+    dataset = Dataset.open(tmp_path / "set")
+    assert dataset.has_history
+    found = dataset.history(0)
+    np.testing.assert_allclose(found.time_P, told.time_P - series.time_T[0])
+    np.testing.assert_array_equal(found.flux_P, told.flux_P)
+    np.testing.assert_array_equal(found.band_P, told.band_P)
+    with writer_at(tmp_path / "bare") as writer:
+        fill(writer, 2)
+    bare = Dataset.open(tmp_path / "bare")
+    assert not bare.has_history
+    assert len(bare.history(1)) == 0

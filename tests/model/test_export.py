@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 from model import weights
-from model.export import INPUTS, ExportError, arrays, export_network, main, random_series
+from model.export import INPUTS, ExportError, arrays, export_network, main, random_histories, random_series
 from model.predictor import Predictor, untrained
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'ictc[export]'")
 
+SMALL_VIGIL = {"filters": 2, "size": 16, "token_width": 16, "layers": 1, "frame_limit": 9}
 SETTINGS = {
-    "vigil": {"filters": 2, "size": 16, "token_width": 16, "layers": 1, "frame_limit": 9},
+    "vigil": SMALL_VIGIL,
+    "vigil with histories": SMALL_VIGIL | {"history_limit": 12},
     "convention": {"width": 0.05, "size": 16, "frame_limit": 9, "layers": 1},
 }
 
@@ -21,7 +23,7 @@ SETTINGS = {
 @pytest.fixture(scope="module", params=sorted(SETTINGS))
 def written(request, tmp_path_factory):
     """An exported network with a calibration, its predictor and a session on the file."""
-    network, card = untrained("sdss", request.param, 3, **SETTINGS[request.param])
+    network, card = untrained("sdss", request.param.split()[0], 3, **SETTINGS[request.param])
     card = dataclasses.replace(card, temperature=1.7, logit_offset=(0.5, 0.0, -0.5, 0.1))
     folder = tmp_path_factory.mktemp("onnx")
     weights.save(folder / "w", network, card)
@@ -43,14 +45,15 @@ def test_answers_equal_torch(written):
         batch = [random_series(card, 1 + (3 * row) % 9, 50 + row) for row in range(count)]
         size = card.group_size
         vectors = [predictor.embed([s[i : i + size] for i in range(0, len(s), size)]) for s in batch]
-        expected = predictor.classify(vectors, batch).probabilities
-        assert np.allclose(run(session, arrays(batch, 9)), expected, atol=1e-4)
+        histories = random_histories(card, batch)
+        expected = predictor.classify(vectors, batch, histories).probabilities
+        assert np.allclose(run(session, arrays(batch, histories, 9)), expected, atol=1e-4)
 
 
 def test_padding_is_ignored(written):
     """Whatever a caller leaves in padded frames, NaN included, does not matter."""
     predictor, session = written
-    feed = arrays([random_series(predictor.card, 4, 7)], 9)
+    feed = arrays([random_series(predictor.card, 4, 7)], None, 9)
     before = run(session, feed)
     for name in INPUTS:
         if feed[name].dtype == np.float32:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from model import registry
+from model.history import History
 from model.network import LightCurve, collate
 from model.series import Series
 from model.vigil import Vigil, asinh, flux_features
@@ -198,3 +199,53 @@ def test_fast_asinh_is_asinh():
     """Our asinh equals torch's to 2e-6 over fourteen decades of either sign."""
     x = torch.cat([torch.logspace(-8, 6, 500), -torch.logspace(-8, 6, 500), torch.zeros(1)])
     assert torch.allclose(asinh(x), torch.asinh(x), atol=2e-6)
+
+
+def make_history(series: Series, count: int, seed: int = 0) -> History:
+    """Detections and limits from a month before the series to its end."""
+    rng = np.random.default_rng(seed)
+    seen = rng.random(count) < 0.5
+    return History(
+        np.sort(rng.uniform(series.time_T[0] - 30, series.time_T[-1], count)),
+        rng.integers(0, 6, count).astype(np.int8),
+        np.where(seen, rng.normal(3000, 3000, count), 0.0).astype(np.float32),
+        rng.uniform(200, 900, count).astype(np.float32),
+    )
+
+
+def test_epochs_without_stamp_are_read():
+    """Detections that packets tell of change the answer; a network that reads none ignores them."""
+    series = make_series(4)
+    told = collate([series], histories=[make_history(series, 7)])
+    reader, other = build(history_limit=16), build()
+    with torch.no_grad():
+        assert not torch.allclose(reader(told), reader(collate([series])), atol=1e-3)
+        assert torch.equal(other(told), other(collate([series])))
+
+
+def test_prefixes_with_history_read_nothing_later():
+    """After every frame the answer is that to the frames and epochs up to it, alone or beside longer neighbours."""
+    network = build(history_limit=16)
+    batch = [make_series(8), make_series(5, seed=3)]
+    histories = [make_history(batch[0], 12), make_history(batch[1], 3, seed=1)]
+    with torch.no_grad():
+        at_once = network.prefix_logits(collate(batch, histories=histories))
+        for row, (series, told) in enumerate(zip(batch, histories, strict=True)):
+            for t in range(len(series)):
+                until = told[told.time_P <= series.time_T[t]]
+                alone = network(collate([series[: t + 1]], histories=[until]))[0]
+                torch.testing.assert_close(at_once[row, t], alone, rtol=0, atol=2e-5)
+
+
+def test_no_history_and_an_empty_one_are_the_same():
+    """A network that reads histories answers alike where nothing is told and where nothing is known of telling."""
+    network, series = build(history_limit=16), make_series(3)
+    with torch.no_grad():
+        empty = network(collate([series], histories=[History.joined([])]))
+        torch.testing.assert_close(empty, network(collate([series])), rtol=0, atol=1e-6)
+
+
+def test_a_network_that_cannot_read_histories_says_so():
+    """Epochs without stamp need causal order, photometry and masked padding."""
+    with pytest.raises(ValueError, match="causal network with photometry"):
+        build(history_limit=16, causal=False)

@@ -8,7 +8,9 @@ import torch
 from toy_sky import NOISE_NJY, SIZE, toy_series
 
 from model.dataset import Dataset
-from model.network import collate
+from model.history import History
+from model.network import Frames, collate
+from model.series import Series
 from model.training import augment
 from model.training.augment import Augmentation
 from model.training.facts import measure
@@ -172,3 +174,54 @@ def test_a_stack_is_of_all_frames_however_short_the_network(toy: Dataset):
         Shelf(toy, rows, 3, CPU, form=f"{how}_stack").batch(torch.arange(4))[0] for how in ("mean", "median")
     )
     assert not torch.equal(mean.pixels_BTCHW, median.pixels_BTCHW)
+
+
+def frames_with_history() -> Frames:
+    """One object: frames on days 0 to 5, epochs without stamp half a day after each, and one 20 days before."""
+    times = np.arange(6.0)
+    series = Series(
+        np.ones((6, 1, 3, 3), np.float16),
+        np.ones((6, 1), np.float32),
+        np.ones(6, np.int8),
+        times,
+        (100 + times).astype(np.float32),
+        np.ones(6, np.float32),
+    )
+    told = np.array([-20.0, *(times + 0.5)])
+    history = History(told, np.full(7, 2, np.int8), np.zeros(7, np.float32), np.ones(7, np.float32))
+    return collate([series], histories=[history])
+
+
+def test_frames_that_packets_tell_of_become_epochs_without_stamp():
+    """A forgotten frame of which a later packet tells joins the history in time order; the future stays unknown."""
+    keep, told = torch.zeros(2, 1, 6, dtype=torch.bool)
+    keep[0, [2, 4]], told[0, [0, 3, 5]] = True, True
+    fewer = augment.keep_frames(frames_with_history(), keep, told)
+    assert fewer.curve.time_BT.tolist() == [[0.0, 2.0]]
+    history = fewer.curve.history
+    assert history is not None
+    assert history.time_BT.tolist() == [[-22.0, -2.0, -1.5, -0.5, 0.5, 1.0, 1.5]]
+    assert history.band_BT.tolist() == [[2, 1, 2, 2, 2, 1, 2]]
+    assert history.flux_BT.tolist() == [[0.0, 100.0, 0.0, 0.0, 0.0, 103.0, 0.0]]
+
+
+def test_a_stream_that_is_joined_late_is_told_of_some_days():
+    """Joined late, an object has as history what lies within the days that packets reach back, and no frame twice."""
+    how = augment.Augmentation(dihedral=False, late_probability=1.0, without_history=0.0)
+    reached = 0
+    for seed in range(20):
+        late = augment.change_epochs(frames_with_history(), how, torch.Generator().manual_seed(seed), 2.2).curve
+        assert late.history is not None
+        days = late.history.time_BT[late.history.mask_BT]
+        assert days.min() >= -2.2 - 1e-5
+        assert len(set(days.tolist()) & set(late.time_BT[late.mask_BT].tolist())) == 0
+        reached += int((late.history.band_BT[late.history.mask_BT] == 1).sum())
+    assert reached > 0
+
+
+def test_histories_can_be_forgotten():
+    """Where no packet tells of anything the history is empty, whatever frames were missed."""
+    how = augment.Augmentation(dihedral=False, drop_frames=0.5, without_history=1.0)
+    bare = augment.change_epochs(frames_with_history(), how, torch.Generator().manual_seed(1)).curve
+    assert bare.history is not None
+    assert not bare.history.mask_BT.any()
