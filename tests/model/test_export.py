@@ -53,7 +53,8 @@ def test_answers_equal_torch(written):
 def test_padding_is_ignored(written):
     """Whatever a caller leaves in padded frames, NaN included, does not matter."""
     predictor, session = written
-    feed = arrays([random_series(predictor.card, 4, 7)], None, 9)
+    batch = [random_series(predictor.card, 4, 7)]
+    feed = arrays(batch, random_histories(predictor.card, batch), 9)
     before = run(session, feed)
     for name in INPUTS:
         if feed[name].dtype == np.float32:
