@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.setting import REPO_ROOT, describe, shared_data
 from model import weights
 from model.dataset import Dataset
-from model.training.augment import keep_frames
+from model.training.augment import one_frame
 from model.training.calibrate import unknown_scores
 from model.training.intervals import bootstrap, macro_f1_interval, wilson
 from model.training.metrics import balanced_accuracy, score
@@ -92,10 +92,10 @@ def scored(label_N: NDArray, p_NK: NDArray, classes: tuple[str, ...]) -> dict[st
 
 
 def simulated_alone(name: str, folder: Path, mix_K: NDArray, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """The same weights on simulated test objects of which one alert, drawn at random, is all that is known.
+    """The same weights on simulated test objects of which one alert, drawn at random, is all that came.
 
-    Most real objects here have one alert: this is what that alone would cost. The second table draws the objects, with
-    replacement, in the class mix of the real ones (``mix_K``, shares).
+    Most real objects here have one alert, and what its packet tells of the month before: this is what that alone would
+    cost. The second table draws the objects, with replacement, in the class mix of the real ones (``mix_K``, shares).
     """
     network, card = weights.load(name)
     dataset = Dataset.open(folder)
@@ -105,10 +105,9 @@ def simulated_alone(name: str, folder: Path, mix_K: NDArray, seed: int = 0) -> d
     for index in torch.arange(len(shelf)).split(64):
         frames, _ = shelf.batch(index)
         length_B = frames.curve.mask_BT.sum(1).numpy()
-        keep_BT = torch.zeros_like(frames.curve.mask_BT)
-        keep_BT[torch.arange(len(index)), torch.from_numpy(rng.integers(0, length_B))] = True
+        chosen_B = torch.from_numpy(rng.integers(0, length_B))
         with torch.inference_mode():
-            logits.append(network(keep_frames(frames, keep_BT)))
+            logits.append(network(one_frame(frames, chosen_B, shelf.history_days)))
     p_NK = card.probabilities(torch.cat(logits).numpy())
     label_N = shelf.label_N.numpy()
     drawn = rng.choice(len(label_N), 4 * len(label_N), p=(mix_K / np.bincount(label_N))[label_N] / mix_K.sum())

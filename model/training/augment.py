@@ -95,6 +95,17 @@ def keep_frames(frames: Frames, keep_BT: Tensor, told_BT: Tensor | None = None) 
     )
 
 
+def one_frame(frames: Frames, chosen_B: Tensor, history_days: float) -> Frames:
+    """What is known of each object when one of its alerts came, and its packet tells of the days before."""
+    curve = frames.curve
+    reach_B1 = curve.time_BT.gather(1, chosen_B[:, None]) - history_days
+    if curve.history is not None:
+        history = replace(curve.history, mask_BT=curve.history.mask_BT & (curve.history.time_BT >= reach_B1))
+        frames = replace(frames, curve=replace(curve, history=history))
+    keep_BT = torch.arange(curve.mask_BT.shape[1], device=chosen_B.device) == chosen_B[:, None]
+    return keep_frames(frames, keep_BT, curve.time_BT >= reach_B1)
+
+
 def compacted(curve: LightCurve, keep_BT: Tensor, fewest: int = 0) -> tuple[LightCurve, Tensor]:
     """Some frames of a light curve moved together, padding at the end, and the index of each where it was."""
     length = max(int(keep_BT.sum(1).max()), fewest)

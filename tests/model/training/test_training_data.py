@@ -219,6 +219,15 @@ def test_a_stream_that_is_joined_late_is_told_of_some_days():
     assert reached > 0
 
 
+def test_one_alert_knows_what_its_packet_tells():
+    """Of one frame alone, the history is what lies within the days before it, earlier frames among it."""
+    alone = augment.one_frame(frames_with_history(), torch.tensor([3]), 2.0).curve
+    assert alone.mask_BT.tolist() == [[True]]
+    assert alone.history is not None
+    assert alone.history.time_BT.tolist() == [[-2.0, -1.5, -1.0, -0.5]]
+    assert alone.history.band_BT.tolist() == [[1, 2, 1, 2]]
+
+
 def test_histories_can_be_forgotten():
     """Where no packet tells of anything the history is empty, whatever frames were missed."""
     how = augment.Augmentation(dihedral=False, drop_frames=0.5, without_history=1.0)
