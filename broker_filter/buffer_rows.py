@@ -82,6 +82,8 @@ def decode_fronts(fronts: Sequence[bytes]) -> tuple[NDArray, list[History]]:
         When a front is cut off, goes on behind its end, or is of another version.
     """
     heads = decode_heads(front[: HEAD.itemsize] for front in fronts)
+    if len(heads) != len(fronts):
+        raise CorruptStoreError(f"{len(fronts)} fronts with the bytes of {len(heads)} heads: {_REMEDY}")
     histories = []
     for front, count in zip(fronts, heads["history"].tolist(), strict=True):
         if len(front) != HEAD.itemsize + count * EPOCH_BYTES:

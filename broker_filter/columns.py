@@ -2,8 +2,8 @@
 
 A packet carries hundreds of previous sources of which four numbers each are wanted. One match of a regular expression
 finds the numbers of many items; their bytes are put one behind the other and become an array at once, so that no value
-is ever an object of Python. What the expression does not match (``pattern`` says when) is read item by item. Columns
-are never larger than the bytes that they were read from, but for a few bytes of each null.
+is ever an object of Python. What the expression does not match (``pattern`` says when) is read item by item. Of an
+array without end only the first ``MOST_ITEMS`` are read, so that a few megabytes are the most that it costs.
 """
 
 import re
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from broker_filter.pattern import VARINTS, code_of, joined, pattern_of
 
+MOST_ITEMS = 1 << 16  # that are read of an array; no survey visits a place so often in a year
 UNKNOWN = 255  # code of a value that the table does not have
 ITEMS_AT_ONCE = 8  # of an array, in one match: more are hardly faster, but long to compile
 _NUMBERS = {"float": Struct("<f"), "double": Struct("<d")}
@@ -68,16 +69,16 @@ class _Code:
         whole = pattern_of(node, resolve)
         plain = all(isinstance(branch, str) for _, branch in _branches(node))  # an enum's text is not in the datum
         self.pattern = b"(" + whole + b")" if plain and whole is not None else None
-        self._code_of_bytes = {
+        self._code_of_bytes: dict[bytes | None, int] = {
             prefix + written: code
             for prefix, kind in _branches(node)
             for value, code in codes.items()
             if (written := _written(value, kind)) is not None
         }
 
-    def of_matches(self, found: Iterable[bytes]) -> bytes:
-        codes = self._code_of_bytes
-        return bytes([codes.get(written, UNKNOWN) for written in found])
+    def of_matches(self, found: Iterable[bytes | None]) -> bytes:
+        codes = self._code_of_bytes.get
+        return bytes([codes(written, UNKNOWN) for written in found])
 
     def of_value(self, value: Any) -> bytes:
         return bytes([self._codes.get(value, UNKNOWN) if type(value) in (int, str) else UNKNOWN])
@@ -127,24 +128,27 @@ class ColumnReader:
 
     def read(self, datum: bytes, at: int, count: int, into: list[bytearray]) -> int:
         """Read ``count`` items; return the position behind them."""
-        many, width = self._match_many, len(self._columns)
-        while count >= ITEMS_AT_ONCE and (match := many(datum, at)) is not None:
-            found = match.groups()
-            for n, (column, content) in enumerate(zip(self._columns, into, strict=True)):
-                content.extend(column.of_matches(found[n::width]))
+        found: list[bytes | None] = []  # values of items in a row that were matched, item by item
+        while count >= ITEMS_AT_ONCE and (match := self._match_many(datum, at)) is not None:
+            found.extend(match.groups())
             at = match.end()
             count -= ITEMS_AT_ONCE
         for _ in range(count):
-            match = self._match_one(datum, at)
-            if match is not None:
-                for column, content, found_one in zip(self._columns, into, match.groups(), strict=True):
-                    content.extend(column.of_matches((found_one,)))
+            if (match := self._match_one(datum, at)) is not None:
+                found.extend(match.groups())
                 at = match.end()
                 continue
+            self._take(found, into)
             item, at = self._read_item(datum, at)
             for column, content in zip(self._columns, into, strict=True):
                 content.extend(column.of_value(item[column.name]))
+        self._take(found, into)
         return at
+
+    def _take(self, found: list[bytes | None], into: list[bytearray]) -> None:
+        for n, (column, content) in enumerate(zip(self._columns, into, strict=True)):
+            content.extend(column.of_matches(found[n :: len(self._columns)]))
+        found.clear()
 
     def arrays(self, contents: list[bytearray], count: int) -> dict[str, NDArray]:
         """All columns that are wanted, of ``count`` items."""

@@ -18,7 +18,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 - the module calls it error, which says too little here
 from typing import Any
 
-from broker_filter.columns import ColumnReader, Columns
+from broker_filter.columns import MOST_ITEMS, ColumnReader, Columns
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.pattern import FIXED_SIZES, VARINTS, pattern_of
 
@@ -168,7 +168,7 @@ def compile_reader(schema: Schema, wanted: Wanted) -> Callable[[bytes], Any]:
     Returns
     -------
     read : from a datum to a dictionary of the wanted fields, bytes as bytes, arrays as lists. Where columns are wanted:
-        a dictionary of arrays, or None for anything but an array of records.
+        a dictionary of arrays of the first ``MOST_ITEMS`` items, or None for no items or another type.
         It raises ``RejectedAlertError`` (``CORRUPT``) for a datum that breaks off, lies about a length, or goes on
         behind its end.
     """
@@ -313,15 +313,17 @@ class _Compiler:
             return lambda datum, at: (None, skip(datum, at))
         names: Wanted = dict.fromkeys((*wanted.numbers, *wanted.codes))
         columns = ColumnReader(items, wanted, self._schema.resolve, self._record_reader(items, names))
+        skip_items = _one_by_one(_as_function(self.skipper(items)))
 
         def read(datum: bytes, at: int) -> tuple[Any, int]:
             contents, total = columns.new(), 0
             while True:
                 count, at, _ = _block_count(datum, at)
                 if count == 0:
-                    return columns.arrays(contents, total), at
-                at = columns.read(datum, at, count, contents)
-                total += count
+                    return columns.arrays(contents, total) if total else None, at
+                few = min(count, MOST_ITEMS - total)
+                at = skip_items(datum, columns.read(datum, at, few, contents), count - few)
+                total += few
 
         return read
 

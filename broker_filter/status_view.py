@@ -102,6 +102,7 @@ def card_view(card: Card) -> CardView:
         ("taxonomy", card.taxonomy_version),
         ("reads", f"{', '.join(card.channels)}; {card.size_px} × {card.size_px} pixels; bands {', '.join(card.bands)}"),
         ("observations", f"at most {card.frame_limit}, in groups of {card.group_size}"),
+        ("epochs without stamp", f"at most {card.history_limit}" if card.history_limit else "none"),
     ]
     scores = []
     for name, value in card.provenance.items():

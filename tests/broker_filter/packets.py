@@ -129,11 +129,11 @@ def ztf_record(
     object_id: str = "ZTF21aaaaaaa",
     candid: int = 1_680_370_840_815_015_009,
     schemavsn: str = "4.02",
-    previous: int = 5,
+    previous: int | Sequence[Mapping[str, Any]] = 5,
     stamps: Mapping[str, bytes | None] | None = None,
     **candidate: Any,
 ) -> dict[str, Any]:
-    """Return one record; further arguments set fields of its candidate."""
+    """Return one record; ``previous`` epochs, or these; further arguments set fields of its candidate."""
     jd = candidate.get("jd", 2_459_433.87)
     filled = {
         **{"jd": jd, "fid": 1, "pid": 12, "programid": 1, "candid": candid, "isdiffpos": "t", "ra": 10.5, "dec": -3.25},
@@ -143,8 +143,11 @@ def ztf_record(
     history = [
         {"jd": jd - days, "fid": 1 + days % 2, "pid": days, "diffmaglim": 20.0 + 0.1 * days}
         | ({"candid": candid - days, "isdiffpos": "t", "magpsf": 19.0, "sigmapsf": 0.2} if days % 2 else {})
-        for days in range(1, previous + 1)
+        for days in (range(1, previous + 1) if isinstance(previous, int) else ())
     ]
+    if not isinstance(previous, int):
+        empty = {"jd": jd, "fid": 1, "pid": 1}
+        history = [empty | dict(epoch) for epoch in previous]
     stamps = ztf_stamps() if stamps is None else stamps
     return {
         "schemavsn": schemavsn,
@@ -205,10 +208,15 @@ def lsst_datum(
     source_id: int = 170_112_044_583_354_426,
     version: tuple[int, int] = (10, 0),
     history: int = 0,
+    sources: Sequence[Mapping[str, Any]] = (),
+    forced: Sequence[Mapping[str, Any]] = (),
     stamps: Mapping[str, bytes | None] | None = None,
     **source: Any,
 ) -> bytes:
-    """Write one bare datum of the survey's own schema; further arguments set fields of its diaSource."""
+    """Write one bare datum of the survey's own schema; further arguments set fields of its diaSource.
+
+    Of the past: ``history`` visits, each detected and forced, or these ``sources`` and ``forced`` sources.
+    """
     schema = lsst_schema(*version)
     record = blank(schema)
     filled = {
@@ -228,6 +236,11 @@ def lsst_datum(
         ]
         record["prvDiaForcedSources"] = [forced | epoch for epoch in epochs]
         record["prvDiaSources"] = [record["diaSource"] | epoch | {"diaSourceId": n} for n, epoch in enumerate(epochs)]
+    if sources:
+        record["prvDiaSources"] = [record["diaSource"] | dict(epoch) for epoch in sources]
+    if forced:
+        blank_forced = blank(_inner(schema, "prvDiaForcedSources"))
+        record["prvDiaForcedSources"] = [blank_forced | dict(epoch) for epoch in forced]
     names = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
     for seed, name in enumerate(names):
         content = fits_bytes(sky(seed, LSST_SIDE), extensions=True) if stamps is None else stamps[name]

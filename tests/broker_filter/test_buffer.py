@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fake_stream as fake
+import lmdb
 import numpy as np
 import pytest
 import redis
@@ -20,6 +21,7 @@ from broker_filter.buffer_lmdb import LmdbSeriesStore
 from broker_filter.buffer_redis import RedisSeriesStore
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.records import Observation
+from model.history import History
 
 OpenStore = Callable[..., SeriesStore]
 
@@ -89,6 +91,46 @@ def test_settled_observations_survive_reopening(open_store: OpenStore) -> None:
     read = store.pixels([frame])[frame]
     np.testing.assert_array_equal(read.pixels, first.pixels)
     np.testing.assert_array_equal(read.scale_njy, first.scale_njy)
+
+
+def same(one: History, other: History) -> None:
+    for name in ("time_P", "band_P", "flux_P", "flux_error_P"):
+        read, expected = getattr(one, name), getattr(other, name)
+        assert read.dtype == expected.dtype
+        np.testing.assert_array_equal(read, expected)
+
+
+def test_histories_come_back_with_their_heads(open_store: OpenStore) -> None:
+    """What packets told comes back to the last bit, beside the heads, in flight, settled and after a restart."""
+    store = open_store()
+    told = {i: fake.history(60_000.0 + i, epochs=n) for i, n in ((5, 96), (1, 3), (3, 0))}
+    arrivals = [fake.observation(i, 60_000.0 + i, history=history) for i, history in told.items()]
+    for observation in arrivals:
+        held = store.add([("ztf/a", observation)])["ztf/a"]
+    for _ in range(2):
+        assert held.heads["alert_id"].tolist()[:3] == [1, 3, 5]
+        assert held.heads["history"].tolist()[:3] == [3, 0, 96]
+        for alert_id, history in zip((1, 3, 5), held.histories, strict=False):
+            same(history, told[alert_id])
+        settle(store, "ztf/a", 1, 3, 5)
+        store.close()
+        store = open_store()
+        held = store.add([("ztf/a", fake.observation(9, 60_009.0))])["ztf/a"]
+    frame = FrameKey("ztf/a", 60_005.0, 5)
+    np.testing.assert_array_equal(store.pixels([frame])[frame].pixels, arrivals[0].pixels)
+
+
+def test_histories_leave_with_their_observations(open_store: OpenStore) -> None:
+    """A full series loses the histories of what leaves, and the count of bytes falls by as much as it grew."""
+    store, sizes = open_store(), []
+    for i in range(12):
+        told = fake.history(60_000.0 + i, epochs=96)
+        held = store.add([("ztf/a", fake.observation(i, 60_000.0 + i, history=told))])["ztf/a"]
+        assert [len(history) for history in held.histories] == [96] * len(held.heads)
+        settle(store, "ztf/a", i, hold=4)
+        sizes.append(store.stats().bytes)
+    assert sizes[3] > 4 * 96 * rows.EPOCH_BYTES
+    assert len(set(sizes[4:])) == 1
 
 
 def test_whole_groups_leave_a_full_series(open_store: OpenStore) -> None:
@@ -273,16 +315,51 @@ def test_damaged_rows_are_refused() -> None:
             rows.decode_embedding(damaged)
     with pytest.raises(CorruptStoreError):
         rows.decode_heads([row[:31]])
+    front = rows.encode_front(fake.observation(1, history=fake.history(60_000.0)), settled=True)
+    for damaged in (front[:-1], front + b"\0", front[:33], front[:34], b"", b"\1" + front[1:]):
+        with pytest.raises(CorruptStoreError, match="rebuild"):
+            rows.decode_fronts([damaged])
+    lying = bytearray(rows.encode_observation(fake.observation(1, history=fake.history(60_000.0)), settled=True))
+    lying[32:34] = b"\xff\xff"
+    with pytest.raises(CorruptStoreError, match="rebuild"):
+        rows.decode_pixels(bytes(lying))
+    with pytest.raises(CorruptStoreError, match="rebuild"):
+        rows.decode_fronts([bytes(lying[: rows.front_bytes(bytes(lying))])])
 
 
-@given(st.integers(-(2**63), 2**63 - 1), st.floats(-1e5, 1e5), st.floats(width=32), st.integers(1, 3))
-def test_rows_come_back_as_they_were(alert_id: int, time_mjd: float, flux: float, channels: int) -> None:
+def test_a_store_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
+    """A store whose rows have another layout is refused with the remedy as soon as one of its objects is met."""
+    store = LmdbSeriesStore(tmp_path, max_bytes=1 << 20, sync=False)
+    store.add([("ztf/a", fake.observation(1))])
+    settle(store, "ztf/a", 1)
+    store.close()
+    with lmdb.open(str(tmp_path), max_dbs=5) as env, env.begin(write=True) as txn:
+        for name in (b"objects", b"rows"):
+            db = env.open_db(name, txn=txn)
+            for key, row in list(txn.cursor(db=db)):
+                txn.put(key, b"\1" + row[1:], db=db)
+    store = LmdbSeriesStore(tmp_path, max_bytes=1 << 20, sync=False)
+    with pytest.raises(CorruptStoreError, match=r"of version 1.*rebuild it"):
+        store.add([("ztf/a", fake.observation(2))])
+    store.close()
+
+
+@given(
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(-1e5, 1e5),
+    st.floats(width=32),
+    st.integers(1, 3),
+    st.integers(0, 96),
+)
+def test_rows_come_back_as_they_were(alert_id: int, time_mjd: float, flux: float, channels: int, epochs: int) -> None:
     """An observation survives its row bit for bit."""
     pixels = np.full((channels, 2, 3), np.nan, np.float16)
-    before = Observation(alert_id, time_mjd, 5, flux, 1.0, pixels, np.ones(channels, np.float32))
+    told = fake.history(time_mjd, epochs=epochs)
+    before = Observation(alert_id, time_mjd, 5, flux, 1.0, pixels, np.ones(channels, np.float32), told)
     after = rows.decode_observation(rows.encode_observation(before, settled=False))
     assert after.order == before.order
     np.testing.assert_equal([after.flux_njy, after.pixels], [before.flux_njy, before.pixels])
+    same(after.history, told)
 
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(-(2**63), 2**63 - 1)), min_size=2, max_size=9))

@@ -48,6 +48,7 @@ def test_json_line_has_the_promised_fields() -> None:
         "band",
         "nObservations",
         "nKnown",
+        "nHistory",
         "reason",
         "classifier",
         "classifierVersion",

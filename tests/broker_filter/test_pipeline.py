@@ -155,6 +155,39 @@ def test_full_series_reads_at_most_the_networks_frames(store: SeriesStore) -> No
     assert [c.known_count for c in results] == list(range(1, 13))
 
 
+def test_a_classification_reads_what_packets_tell_up_to_its_alert(store: SeriesStore) -> None:
+    """Beside the frames a network reads the epochs of which the packets of those frames tell, and says how many."""
+    results = run(Pipeline(fake.decoder(), fake.classifiers(), store), night(objects=1, alerts=6), 2)
+    # Each packet tells of the five nights before it. The first night has its frame in the band in which it is told of,
+    # the others in another; the network reads eight epochs.
+    assert [c.history_count for c in results] == [5, 5, 6, 7, 8, 8]
+
+
+def test_networks_without_histories_read_none(tmp_path: Path) -> None:
+    """A network that reads no epochs without stamps is given none, whatever the store holds."""
+    messages = night(objects=2, alerts=9)
+    plain = [fake.FakePredictor(fake.FakeCard(history_limit=0)) for _ in range(2)]
+    store = LmdbSeriesStore(tmp_path / "both", max_bytes=32 << 20, sync=False)
+    run(Pipeline(fake.decoder(), fake.classifiers(), store), messages[:-4], 3)
+    after = run(Pipeline(fake.decoder(), fake.classifiers(plain[0]), store), messages[-4:], 3)
+    store.close()
+    alone = LmdbSeriesStore(tmp_path / "alone", max_bytes=32 << 20, sync=False)
+    expected = run(Pipeline(fake.decoder(), fake.classifiers(plain[1]), alone), messages, 3)[-4:]
+    alone.close()
+    assert [fake.timeless(c) for c in after] == [fake.timeless(c) for c in expected]
+    assert {c.history_count for c in after} == {0}
+
+
+def test_histories_do_not_touch_embeddings(store: SeriesStore) -> None:
+    """Embeddings are of pixels alone: what was kept without histories serves a network that reads them."""
+    messages = night(objects=1, alerts=6)
+    blind = fake.FakePredictor(fake.FakeCard(history_limit=0))
+    run(Pipeline(fake.decoder(), fake.classifiers(blind), store), messages, 1)
+    seeing = fake.FakePredictor()
+    run(Pipeline(fake.decoder(), fake.classifiers(seeing), store), messages[-1:], 1)
+    assert seeing.groups_embedded == 0
+
+
 def test_an_update_embeds_one_group(store: SeriesStore) -> None:
     """Embeddings of full groups are kept: each further alert costs one group."""
     predictor = fake.FakePredictor()
@@ -219,18 +252,18 @@ def test_replicas_on_one_shared_store_end_in_the_same_state(redis_port: int, tmp
     assert fake.final_state(results) == expected
 
 
-@pytest.fixture(scope="module")
-def networks() -> dict[bool, Predictor]:
-    """Small untrained ConvEntions, by whether they are deterministic."""
-    small = {"frame_limit": 12}
-    return {d: Predictor.untrained("ztf", deterministic=d, **small) for d in (False, True)}
+@pytest.fixture(scope="module", params=["convention", "vigil"])
+def networks(request: pytest.FixtureRequest) -> dict[bool, Predictor]:
+    """Small untrained networks, by whether they are deterministic; Vigil reads histories."""
+    small = {"frame_limit": 12} | ({"history_limit": 16} if request.param == "vigil" else {})
+    return {d: Predictor.untrained("ztf", request.param, deterministic=d, **small) for d in (False, True)}
 
 
 def stamped(alert: Alert) -> Observation:
     """Frames of the shape that the real network reads."""
     rng = np.random.default_rng(alert.alert_id)
     pixels, scale = compact(rng.normal(0, 300, (3, 32, 32)).astype(np.float32))
-    return Observation(alert.alert_id, alert.time_mjd, 1, 100.0, 5.0, pixels, scale)
+    return Observation(alert.alert_id, alert.time_mjd, 1, 100.0, 5.0, pixels, scale, alert.history)
 
 
 def run_network(folder: Path, predictor: Predictor, messages: list[Message], batch: int) -> list[Classification]:
@@ -249,6 +282,7 @@ def test_update_path_equals_the_full_path(tmp_path: Path, networks: dict[bool, P
     afresh = run_network(tmp_path / "afresh", networks[False], messages, len(messages))
     for one, other in zip(kept, afresh, strict=True):
         assert one.observation_count == other.observation_count
+        assert one.history_count == other.history_count
         assert list(one.probabilities.values()) == pytest.approx(list(other.probabilities.values()), abs=1e-5)
 
 

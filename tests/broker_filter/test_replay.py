@@ -28,6 +28,9 @@ from broker_filter.replay import main
 from broker_filter.schema import Schemas
 from broker_filter.time_order import TimeOrder, pack_arrival, unpack_arrival
 from broker_filter.topic import read_topic
+from model.history import HISTORY_LIMIT
+from model.predictor import untrained
+from model.weights import save
 
 JD = 2_459_433.5
 
@@ -55,7 +58,17 @@ def last_words(path: Path) -> dict[int, tuple[int, list[float]]]:
 
 def packet(number: int, day: float, name: str) -> bytes:
     stamps = packets.ztf_stamps(number)
-    return packets.ztf_packet(object_id=name, candid=number, jd=JD + day, previous=1, stamps=stamps)
+    return packets.ztf_packet(object_id=name, candid=number, jd=JD + day, previous=7, stamps=stamps)
+
+
+@pytest.fixture(scope="module", params=["shipped", "history"])
+def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
+    """Options for the shipped network, and for one of which we know that it reads epochs without stamps."""
+    if request.param == "shipped":
+        return []
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save(path, *untrained("ztf", "vigil", 1, history_limit=16))
+    return ["--weights", path]
 
 
 @pytest.fixture(scope="module")
@@ -99,18 +112,30 @@ def test_rejects_can_be_replayed(night: Path, tmp_path: Path) -> None:
     assert again["rejected"] == {reason: 1}
 
 
-def test_shuffled_and_duplicated_archives_give_the_same(night: Path, tmp_path: Path) -> None:
+def test_what_packets_tell_is_read(night: Path, tmp_path: Path, weights: list[str | Path]) -> None:
+    """A network that reads epochs without stamps is given those of the packets, and the lines say how many."""
+    output = tmp_path / "out.jsonl"
+    summary_of(night, *weights, "--output", output, folder=tmp_path)
+    counts = [line["nHistory"] for line in lines_of(output)]
+    if weights:
+        assert counts[:3] == [7, 7, 7]  # the first alerts of three objects
+        assert counts[3:6] == [14, 14, 14]  # the second ones, whose packets tell of other visits
+        assert set(counts[6:]) == {16}
+    else:
+        assert all(0 <= count <= HISTORY_LIMIT for count in counts)
+
+
+def test_shuffled_and_duplicated_archives_give_the_same(night: Path, tmp_path: Path, weights: list[str | Path]) -> None:
     """The same alerts shuffled, duplicated and packed otherwise are classified alike; byte for byte when asked."""
     straight, shuffled = tmp_path / "straight.jsonl", tmp_path / "shuffled.jsonl"
-    accounts = summary_of(night, "--output", straight, "--deterministic", folder=tmp_path)
+    accounts = summary_of(night, *weights, "--output", straight, "--deterministic", folder=tmp_path)
     files = [file for file in sorted(night.iterdir()) if file.name != "broken.avro"] * 2
     random.Random(3).shuffle(files)
     with tarfile.open(tmp_path / "night.tar.gz", "w:gz") as archive:
         for i, file in enumerate(files):
             archive.add(file, f"{i}.avro")
-    doubled = summary_of(
-        tmp_path / "night.tar.gz", "--output", shuffled, "--deterministic", "--threads", "1", folder=tmp_path
-    )
+    options = ("--output", shuffled, "--deterministic", "--threads", "1")
+    doubled = summary_of(tmp_path / "night.tar.gz", *weights, *options, folder=tmp_path)
     assert doubled["classified"] == 2 * accounts["classified"]
 
     def timeless(path: Path) -> list[bytes]:
@@ -119,11 +144,11 @@ def test_shuffled_and_duplicated_archives_give_the_same(night: Path, tmp_path: P
     assert Counter(timeless(shuffled)) == Counter(timeless(straight) * 2)
 
 
-def test_order_as_given_ends_in_the_same_state(night: Path, tmp_path: Path) -> None:
+def test_order_as_given_ends_in_the_same_state(night: Path, tmp_path: Path, weights: list[str | Path]) -> None:
     """In the archive's own order late alerts cause revisions, and the last words are those of the order of time."""
     by_time, given = tmp_path / "time.jsonl", tmp_path / "given.jsonl"
-    summary_of(night, "--output", by_time, folder=tmp_path)
-    accounts = summary_of(night, "--output", given, "--order", "given", folder=tmp_path)
+    summary_of(night, *weights, "--output", by_time, folder=tmp_path)
+    accounts = summary_of(night, *weights, "--output", given, "--order", "given", folder=tmp_path)
     assert accounts["read"] == 13
     expected, said = last_words(by_time), last_words(given)
     assert expected.keys() == said.keys()
@@ -208,10 +233,11 @@ def test_arrivals_survive_the_sorted_file() -> None:
         "null",
         message.origin,
     )
-    frame = fake.observation(1)
+    frame = fake.observation(1, history=fake.history(60_000.0))
     again = unpack_arrival(pack_arrival(Arrival("ztf", "a", 1, 60_000.0, "g", 0, message, frame))).observation
     assert again is not None
     np.testing.assert_array_equal(again.pixels, frame.pixels)
+    np.testing.assert_array_equal(again.history.flux_P, frame.history.flux_P)
 
 
 def test_pace_of_bursts() -> None:
