@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_filter.pattern import VARINTS, code_of, joined, pattern_of
+from broker_filter.pattern import MOST_BRANCHES, VARINTS, code_of, joined, pattern_of
 
 MOST_ITEMS = 1 << 16  # that are read of an array; no survey visits a place so often in a year
 UNKNOWN = 255  # code of a value that the table does not have
@@ -35,8 +35,8 @@ class _Number:
     """A column of numbers."""
 
     def __init__(self, name: str, node: Any) -> None:
-        branches = [branch for branch in (node if isinstance(node, list) else [node]) if branch != "null"]
-        kind = branches[0] if len(branches) == 1 and branches[0] in _NUMBERS else None
+        kinds = [kind for _, kind in _branches(node) if kind != "null"]
+        kind = kinds[0] if len(kinds) == 1 and isinstance(kinds[0], str) and kinds[0] in _NUMBERS else None
         self.name = name
         self._pack = _NUMBERS[kind or "double"].pack
         self._null = self._pack(np.nan)
@@ -45,7 +45,7 @@ class _Number:
             self.pattern = None
         elif isinstance(node, list):
             value = b"(.{%d})" % len(self._null)
-            each = [re.escape(code_of(i)) + (b"" if branch == "null" else value) for i, branch in enumerate(node)]
+            each = [re.escape(prefix) + (b"" if branch == "null" else value) for prefix, branch in _branches(node)]
             self.pattern = b"(?>" + b"|".join(each) + b")"
         else:
             self.pattern = b"(.{%d})" % len(self._null)
@@ -129,20 +129,25 @@ class ColumnReader:
     def read(self, datum: bytes, at: int, count: int, into: list[bytearray]) -> int:
         """Read ``count`` items; return the position behind them."""
         found: list[bytes | None] = []  # values of items in a row that were matched, item by item
-        while count >= ITEMS_AT_ONCE and (match := self._match_many(datum, at)) is not None:
-            found.extend(match.groups())
-            at = match.end()
-            count -= ITEMS_AT_ONCE
-        for _ in range(count):
-            if (match := self._match_one(datum, at)) is not None:
+        while count > 0:
+            if count >= ITEMS_AT_ONCE and (match := self._match_many(datum, at)) is not None:
                 found.extend(match.groups())
                 at = match.end()
-                continue
-            self._take(found, into)
-            item, at = self._read_item(datum, at)
-            for column, content in zip(self._columns, into, strict=True):
-                content.extend(column.of_value(item[column.name]))
+            else:
+                for _ in range(min(count, ITEMS_AT_ONCE)):
+                    at = self._read_one(datum, at, found, into)
+            count -= ITEMS_AT_ONCE
         self._take(found, into)
+        return at
+
+    def _read_one(self, datum: bytes, at: int, found: list[bytes | None], into: list[bytearray]) -> int:
+        if (match := self._match_one(datum, at)) is not None:
+            found.extend(match.groups())
+            return match.end()
+        self._take(found, into)
+        item, at = self._read_item(datum, at)
+        for column, content in zip(self._columns, into, strict=True):
+            content.extend(column.of_value(item[column.name]))
         return at
 
     def _take(self, found: list[bytes | None], into: list[bytearray]) -> None:
@@ -186,10 +191,10 @@ def _resolved(node: Any, resolve: Callable[[Any], Any]) -> Any:
 
 
 def _branches(node: Any) -> list[tuple[bytes, Any]]:
-    """What is written before a value of each primitive type that a field may have."""
-    if isinstance(node, list):
-        return [(code_of(index), branch) for index, branch in enumerate(node)]
-    return [(b"", node)]
+    """The types that a field may have, and what is written before a value of each; none of a union of too many."""
+    if not isinstance(node, list):
+        return [(b"", node)]
+    return [(code_of(index), branch) for index, branch in enumerate(node)] if len(node) <= MOST_BRANCHES else []
 
 
 def _written(value: Any, kind: Any) -> bytes | None:

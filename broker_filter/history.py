@@ -3,6 +3,7 @@
 For the network: what is known from before the alert, bounded and in the units of the series. For people: every epoch.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -112,7 +113,8 @@ def light_curve(packet: PacketSchema, datum: bytes, alert: Alert) -> list[Point]
     RejectedAlertError
         ``CORRUPT`` when the datum breaks off.
     """
-    points = [Point(alert.time_mjd, alert.band, alert.flux_njy, alert.flux_error_njy, DETECTION)]
+    own = Point(alert.time_mjd, alert.band, alert.flux_njy, alert.flux_error_njy, DETECTION)
+    points = [own] if math.isfinite(own.flux_njy) and math.isfinite(own.flux_error_njy) else []
     for name, columns in packet.read_light_curve(datum).items():
         if columns is None:
             continue

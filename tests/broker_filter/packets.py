@@ -229,12 +229,12 @@ def lsst_datum(
     if object_id is not None:
         record["diaObject"] = blank(_inner(schema, "diaObject")) | {"diaObjectId": object_id}
     if history:
-        forced = blank(_inner(schema, "prvDiaForcedSources"))
+        blank_forced = blank(_inner(schema, "prvDiaForcedSources"))
         epochs = [
             {"midpointMjdTai": 61_109.25 - n, "band": "r", "psfFlux": 10.0 * n, "psfFluxErr": 5.0}
             for n in range(history)
         ]
-        record["prvDiaForcedSources"] = [forced | epoch for epoch in epochs]
+        record["prvDiaForcedSources"] = [blank_forced | epoch for epoch in epochs]
         record["prvDiaSources"] = [record["diaSource"] | epoch | {"diaSourceId": n} for n, epoch in enumerate(epochs)]
     if sources:
         record["prvDiaSources"] = [record["diaSource"] | dict(epoch) for epoch in sources]

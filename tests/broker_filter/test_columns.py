@@ -143,6 +143,44 @@ def test_lying_counts_cost_nothing(count: int):
         read(PLAIN, varint(1) + varint(count) + varint(2**40) + struct.pack("<d", 1.0))
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ({"type": "record", "name": "inner", "fields": [{"name": "x", "type": "long"}]}, {"x": 1}),
+        ({"type": "array", "items": "double"}, [1.0]),
+        ({"type": "map", "values": "double"}, {"a": 1.0}),
+        (["null", {"type": "fixed", "name": "four", "size": 4}], b"abcd"),
+        ("bytes", b"g"),
+        ("boolean", True),
+        ("null", None),
+    ],
+)
+def test_values_of_another_type_are_unknown(kind, value):
+    """What a sender writes where a number or a code belongs is unknown, and its neighbours are read."""
+    schema = schema_of(kind, ("null", "float"), "string", "string")
+    columns = read(schema, written(schema, {"past": [one | {"time": value} for one in epochs(10)]}))
+    assert np.isnan(columns["time"]).all()
+    assert columns["flux"].tolist() == [n / 2 for n in range(10)]
+    schema = schema_of("double", ("null", "float"), kind, "string")
+    columns = read(schema, written(schema, {"past": [one | {"band": value} for one in epochs(10)]}))
+    assert set(columns["band"].tolist()) == {UNKNOWN}
+    assert columns["time"].tolist() == [float(n) for n in range(10)]
+
+
+def test_unions_of_thousands_of_types_are_read():
+    """However many branches a sender gives a union, it is read item by item."""
+    many = [*({"type": "fixed", "name": f"F{n}", "size": 0} for n in range(9_000)), "string", "double"]
+    fields = [{"name": "time", "type": many}, {"name": "band", "type": "F0"}]
+    record = {"type": "record", "name": "epoch", "fields": fields}
+    parsed = parse_tree(
+        {"type": "record", "name": "a", "fields": [{"name": "past", "type": {"type": "array", "items": record}}]}
+    )
+    datum = varint(20) + 20 * (varint(9_001) + struct.pack("<d", 1.5)) + varint(0)
+    columns = compile_reader(parsed, WANTED)(datum)["past"]
+    assert columns["time"].tolist() == [1.5] * 20
+    assert set(columns["band"].tolist()) == {UNKNOWN}
+
+
 def test_a_list_without_end_costs_a_few_megabytes():
     """Of a list of a million items the first are read, the rest is stepped over."""
     schema = {

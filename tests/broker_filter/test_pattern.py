@@ -66,3 +66,34 @@ def test_types_without_an_expression():
     """Arrays and maps have none, nor has a record that holds one."""
     for inner in ({"type": "array", "items": "int"}, {"type": "map", "values": "int"}):
         assert pattern({"type": "record", "name": "outer", "fields": [{"name": "inner", "type": inner}]}) is None
+
+
+def test_records_of_records_of_records_cost_what_they_say():
+    """A schema that names a record a hundred times in a record, and so on, is refused an expression at once."""
+    types: dict = {}
+    inner: object = "long"
+    for level in range(7):
+        fields = [{"name": f"f{n}", "type": "null" if level == 0 else inner} for n in range(100)]
+        types[f"r{level}"] = inner = {
+            "type": "record",
+            "by_name": {field["name"]: field["type"] for field in fields},
+        }
+    calls = []
+
+    def resolve(node):
+        calls.append(node)
+        return types.get(node, node) if isinstance(node, str) else node
+
+    assert pattern_of(inner, resolve) == b""
+    assert len(calls) < 1_000
+    types["r0"]["by_name"]["f0"] = "double"
+    types["r1"]["by_name"]["f0"] = "string"
+    assert pattern_of(inner, resolve) is None
+
+
+def test_giants_have_no_expression():
+    """Expressions stay short enough to be compiled within a message's time."""
+    assert (
+        pattern({"type": "record", "name": "r", "fields": [{"name": f"f{n}", "type": "string"} for n in range(500)]})
+        is None
+    )
