@@ -77,8 +77,14 @@ class HeldSeries:
     dropped: int  # observations that left at the old end
     horizon: tuple[float, int] | None  # order of the newest of those
     heads: NDArray  # [T] of HEAD, by (time, alert id)
-    histories: Sequence[History]  # of which the packet of each tells
+    epochs: History  # of which the packets of the heads tell, one packet after the other
     embeddings: Mapping[int, Embedding] = field(default_factory=dict)  # rank of the group's first frame ->
+
+    def told(self, start: int, stop: int) -> History:
+        """The epochs of which the packets of ``heads[start:stop]`` tell."""
+        counts = self.heads["history"]
+        first = int(counts[:start].sum())
+        return self.epochs[first : first + int(counts[start:stop].sum())]
 
 
 @dataclass(frozen=True, slots=True)

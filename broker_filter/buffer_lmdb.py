@@ -36,7 +36,6 @@ from broker_filter.buffer_rows import (
     encode_front,
     encode_observation,
     front_bytes,
-    in_order,
     object_prefix,
     rank_key,
     rank_of,
@@ -128,7 +127,8 @@ class LmdbSeriesStore:
         packed = txn.get(prefix, db=self._objects)
         known = ObjectRow.decode(packed) if packed is not None else ObjectRow()
         rows = self._under(txn, prefix, self._rows) if known.held else ()
-        stored, histories = decode_fronts([bytes(row[: front_bytes(row)]) for _, row in rows])
+        fronts = [bytes(row[: front_bytes(row)]) for _, row in rows]
+        stored, epochs = decode_fronts(fronts)
         if len(stored) != known.held:
             raise CorruptStoreError(f"{key} has {len(stored)} observations, {known.held} expected: rebuild the store")
         stored_ids = set(stored["alert_id"].tolist())
@@ -138,12 +138,12 @@ class LmdbSeriesStore:
             if fresh and (known.horizon is None or observation.order > known.horizon):
                 in_flight[observation.alert_id] = observation
         if in_flight:
-            heads, more = decode_fronts([encode_front(o, False) for o in in_flight.values()])
-            stored, histories = in_order(np.concatenate([stored, heads]), histories + more)
+            fronts += [encode_front(observation, settled=False) for observation in in_flight.values()]
+            stored, epochs = decode_fronts(fronts)
         else:
             del self._in_flight[key]
         embeddings = {rank_of(name): decode_embedding(row) for name, row in self._under(txn, prefix, self._embeddings)}
-        return HeldSeries(key, known.dropped, known.horizon, stored, histories, embeddings)
+        return HeldSeries(key, known.dropped, known.horizon, stored, epochs, embeddings)
 
     def pixels(self, frames: Sequence[FrameKey]) -> dict[FrameKey, Pixels]:
         """Read pixels, of arrivals from memory. See buffer.SeriesStore."""

@@ -22,7 +22,6 @@ from broker_filter.buffer_rows import (
     encode_body,
     encode_embedding,
     encode_front,
-    in_order,
     object_prefix,
     parse_order,
     rank_key,
@@ -242,13 +241,13 @@ class RedisSeriesStore:
         held = {}
         for (key, observations), answer in zip(by_key.items(), answers, strict=True):
             dropped, horizon, fronts, embeddings, inserted = answer
-            series, histories = in_order(*decode_fronts([front[ORDER_BYTES:] for front in fronts]))
+            series, epochs = decode_fronts([front[ORDER_BYTES:] for front in fronts])
             kept = {
                 rank_of(rank): decode_embedding(row)
                 for rank, row in zip(embeddings[::2], embeddings[1::2], strict=True)
             }
             oldest = parse_order(horizon) if horizon else None
-            held[key] = HeldSeries(key, int(dropped), oldest, series, histories, kept)
+            held[key] = HeldSeries(key, int(dropped), oldest, series, epochs, kept)
             for observation, fresh in zip(observations.values(), inserted, strict=True):
                 if fresh:
                     name = FrameKey(key, observation.time_mjd, observation.alert_id)

@@ -3,8 +3,8 @@
 Little-endian, packed, one version byte first; sort keys are big-endian.
 
 observation  HEAD (34 bytes: version, settled, band, C, H, W, alert id, time, flux, error, P), of the P epochs of which
-             its packet tells times f64[P], fluxes f32[P], errors f32[P], bands i8[P]; scale float32[C],
-             pixels float16[C, H, W]. HEAD and epochs are the front, which every update reads
+             its packet tells EPOCH[P] (17 bytes: time, flux, error, band), scale float32[C], pixels float16[C, H, W];
+             HEAD and epochs are the front, which every update reads
 embedding    version u8, dimensions u8, tag 16 bytes, shape u32[dimensions], values float32
 object       version u8, has_horizon u8, dropped u32, held u32, bytes u64, newest f64, horizon time f64, horizon id i64
 """
@@ -33,8 +33,7 @@ _SIGN = 1 << 63
 _ALL = (1 << 64) - 1
 _REMEDY = "the store is damaged or of another version: rebuild it from an archive with ictc-replay --store"
 
-_EPOCH = ("<f8", "<f4", "<f4", "i1")
-EPOCH_BYTES = 17
+EPOCH = np.dtype([("time_mjd", "<f8"), ("flux_njy", "<f4"), ("flux_error_njy", "<f4"), ("band", "i1")])
 _COUNT = struct.Struct("<H")
 _COUNT_AT = _HEAD.size - _COUNT.size
 
@@ -65,16 +64,19 @@ def encode_front(observation: Observation, settled: bool) -> bytes:
         observation.flux_error_njy,
         len(observation.history),
     )
-    return head + _encode_history(observation.history)
+    return head + (_encode_epochs(observation.history) if len(observation.history) else b"")
 
 
 def front_bytes(row: bytes | memoryview) -> int:
     """How many bytes of a row are its head and history, as its head says."""
-    return HEAD.itemsize + (_COUNT.unpack_from(row, _COUNT_AT)[0] if len(row) >= HEAD.itemsize else 0) * EPOCH_BYTES
+    count = _COUNT.unpack_from(row, _COUNT_AT)[0] if len(row) >= HEAD.itemsize else 0
+    return HEAD.itemsize + EPOCH.itemsize * count
 
 
-def decode_fronts(fronts: Sequence[bytes]) -> tuple[NDArray, list[History]]:
-    """Heads [T] of HEAD and the history of each from the first bytes of rows; the heads can be written to.
+def decode_fronts(fronts: Sequence[bytes]) -> tuple[NDArray, History]:
+    """Heads [T] of HEAD, in order, from the first bytes of rows; and the epochs of which each tells, one after the other.
+
+    The heads can be written to.
 
     Raises
     ------
@@ -82,40 +84,26 @@ def decode_fronts(fronts: Sequence[bytes]) -> tuple[NDArray, list[History]]:
         When a front is cut off, goes on behind its end, or is of another version.
     """
     heads = decode_heads(front[: HEAD.itemsize] for front in fronts)
-    if len(heads) != len(fronts):
-        raise CorruptStoreError(f"{len(fronts)} fronts with the bytes of {len(heads)} heads: {_REMEDY}")
-    histories = []
-    for front, count in zip(fronts, heads["history"].tolist(), strict=True):
-        if len(front) != HEAD.itemsize + count * EPOCH_BYTES:
-            raise CorruptStoreError(f"{count} epochs in a front of {len(front)} bytes: {_REMEDY}")
-        histories.append(_decode_history(front, count))
-    return heads, histories
-
-
-def in_order(heads: NDArray, histories: Sequence[History]) -> tuple[NDArray, list[History]]:
-    """Sort by (time, alert id)."""
+    sizes = [HEAD.itemsize + EPOCH.itemsize * count for count in heads["history"].tolist()]
+    if sizes != (found := [len(front) for front in fronts]):
+        raise CorruptStoreError(f"heads and epochs of {found} bytes, {sizes} expected: {_REMEDY}")
     order = np.lexsort((heads["alert_id"], heads["time_mjd"]))
-    return heads[order], [histories[n] for n in order]
+    heads = heads[order]
+    if not heads["history"].any():
+        return heads, NO_HISTORY
+    return heads, _decode_epochs(b"".join([fronts[n][HEAD.itemsize :] for n in order.tolist()]))
 
 
-def _encode_history(history: History) -> bytes:
-    if not len(history):
-        return b""
-    columns = (history.time_P, history.flux_P, history.flux_error_P, history.band_P)
-    return b"".join(np.ascontiguousarray(column, kind).tobytes() for column, kind in zip(columns, _EPOCH, strict=True))
+def _encode_epochs(history: History) -> bytes:
+    epochs = np.empty(len(history), EPOCH)
+    epochs["time_mjd"], epochs["band"] = history.time_P, history.band_P
+    epochs["flux_njy"], epochs["flux_error_njy"] = history.flux_P, history.flux_error_P
+    return epochs.tobytes()
 
 
-def _decode_history(row: bytes | memoryview, count: int) -> History:
-    """The epochs behind a head; their length was checked."""
-    if not count:
-        return NO_HISTORY
-    content = bytes(row[HEAD.itemsize : HEAD.itemsize + count * EPOCH_BYTES])
-    return History(
-        np.frombuffer(content, "<f8", count),
-        np.frombuffer(content, "i1", count, 16 * count),
-        np.frombuffer(content, "<f4", count, 8 * count),
-        np.frombuffer(content, "<f4", count, 12 * count),
-    )
+def _decode_epochs(content: bytes) -> History:
+    epochs = np.frombuffer(content, EPOCH)
+    return History(*(epochs[name].copy() for name in ("time_mjd", "band", "flux_njy", "flux_error_njy")))
 
 
 def decode_heads(heads: Iterable[bytes]) -> NDArray:
@@ -161,7 +149,8 @@ def decode_observation(row: bytes | memoryview) -> Observation:
     """A whole row back into the observation that it came from (fluxes as float32)."""
     pixels, scale = decode_pixels(row)
     _, _, band, _, _, _, alert_id, time_mjd, flux, flux_error, count = _HEAD.unpack_from(row)
-    return Observation(alert_id, time_mjd, band, flux, flux_error, pixels, scale, _decode_history(row, count))
+    history = _decode_epochs(bytes(row[HEAD.itemsize : front_bytes(row)])) if count else NO_HISTORY
+    return Observation(alert_id, time_mjd, band, flux, flux_error, pixels, scale, history)
 
 
 def encode_embedding(embedding: Embedding) -> bytes:

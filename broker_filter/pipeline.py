@@ -223,7 +223,7 @@ class Pipeline:
             histories = None
             if (limit := classifier.card.history_limit) > 0:
                 histories = [
-                    lacking(_told(held[key], target.window), curve, limit)
+                    lacking([_told(held[key], target.window)], curve, limit)
                     for (key, target), curve in zip(asked, curves, strict=True)
                 ]
             answers = classifier.classify(embeddings, curves, histories)
@@ -265,9 +265,9 @@ def _frame_keys(series: HeldSeries, group: _Group) -> list[FrameKey]:
     ]
 
 
-def _told(series: HeldSeries, window: Window) -> Sequence[History]:
+def _told(series: HeldSeries, window: Window) -> History:
     """What the packets of a window's observations tell, in the order of the observations."""
-    return series.histories[window.start - series.dropped : window.stop - series.dropped]
+    return series.told(window.start - series.dropped, window.stop - series.dropped)
 
 
 def _curve(series: HeldSeries, start: int, stop: int) -> Series:
