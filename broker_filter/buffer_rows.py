@@ -74,7 +74,7 @@ def front_bytes(row: bytes | memoryview) -> int:
 
 
 def decode_fronts(fronts: Sequence[bytes]) -> tuple[NDArray, History]:
-    """Heads [T] of HEAD, in order, from the first bytes of rows; and the epochs of which each tells, one after the other.
+    """Heads [T] of HEAD, in order, from the first bytes of rows; and the epochs of which they tell, in the same order.
 
     The heads can be written to.
 

@@ -34,7 +34,7 @@ def night(objects: int = 6, epochs: int = 7) -> tuple[bytes, ...]:
                     jd=FIRST_JD + epoch + number / 1000,
                     fid=1 + (epoch + number) % 2,
                     magpsf=18.0 + 0.2 * epoch,
-                    previous=0,
+                    previous=4,
                     stamps=stamps,
                 )
             )
