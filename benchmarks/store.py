@@ -3,7 +3,8 @@ and a Redis-protocol server on loopback where one is installed.
 
 ``python -m benchmarks.store``. Batches of 256 alerts of as many objects, as the pipeline makes them: merge with what is
 held (``add``), make lasting (``settle``). A ten-row read is ``add`` of one alert to a series of ten, which gives the
-curve, and the pixels of those ten. Frames are three 32 x 32 channels, 6 kB. Wall time, median of repeats.
+curve, and the pixels of those ten. Frames are three 32 x 32 channels, 6 kB; packets tell of nothing, of as many epochs
+as ZTF's do on average, or of the most that is kept. Wall time, median of repeats.
 """
 
 import statistics
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,23 +26,29 @@ from broker_filter.buffer import Change, Embedding, FrameKey, SeriesStore
 from broker_filter.buffer_lmdb import LmdbSeriesStore
 from broker_filter.buffer_redis import RedisSeriesStore
 from broker_filter.records import Observation
+from model.history import HISTORY_LIMIT, History
 from model.series import compact
 
 OBJECTS = 256
 EPOCHS = 10
+TOLD = (0, 25, HISTORY_LIMIT)  # epochs of which a packet tells
 REPEATS = 5
 HOLD_LIMIT, GROUP_SIZE = 132, 3
 EMBEDDING_WIDTH = 3_200  # floats of one group: ConvEntion's width at 32 x 32
 Opener = Callable[[Path], SeriesStore]
 
 
-def frames() -> list[Observation]:
-    """One frame per epoch; what is in it does not matter to a store."""
+def frames(told: int) -> list[Observation]:
+    """One frame per epoch; what is in it, and in the epochs told, does not matter to a store."""
     rng = np.random.default_rng(1)
     made = []
     for epoch in range(EPOCHS + 1):
         pixels, scale = compact(rng.normal(0, 10, (3, 32, 32)).astype(np.float32))
-        made.append(Observation(epoch, 60_000.0 + epoch, 1, 5.0, 1.0, pixels, scale))
+        time_mjd = 60_000.0 + epoch
+        history = History(
+            time_mjd - np.arange(told, 0, -1) / 5, np.ones(told, np.int8), *np.ones((2, told), np.float32)
+        )
+        made.append(Observation(epoch, time_mjd, 1, 5.0, 1.0, pixels, scale, history))
     return made
 
 
@@ -83,7 +91,7 @@ def read_per_second(store: SeriesStore, night: list[Observation]) -> float:
 
 def main() -> int:
     """Print the table."""
-    night = frames()
+    nights = {told: frames(told) for told in TOLD}
     with ExitStack() as stack:
         stores: dict[str, Opener] = {
             "LMDB, on disk when settled": lambda folder: LmdbSeriesStore(folder, max_bytes=4 << 30),
@@ -96,8 +104,8 @@ def main() -> int:
             absent = f"{error}: the shared store was not measured"
         else:
             stores["Redis protocol, loopback"] = lambda folder: RedisSeriesStore(server.url, namespace=folder.name)
-        table = Table("store", "observations/s", "with embeddings", "add, ms", "settle, ms", "ten-row reads/s")
-        for name, opener in stores.items():
+        table = Table("store", "told", "observations/s", "with embeddings", "add, ms", "settle, ms", "ten-row reads/s")
+        for (name, opener), (told, night) in product(stores.items(), nights.items()):
             plain, embedded, adds, settles, reads = [], [], [], [], []
             for _ in range(REPEATS):
                 for width in (0, EMBEDDING_WIDTH):
@@ -115,13 +123,14 @@ def main() -> int:
             median = [statistics.median(column) for column in (plain, embedded, adds, settles, reads)]
             table.add_row(
                 name,
+                str(told),
                 f"{median[0]:,.0f}",
                 f"{median[1]:,.0f}",
                 f"{1000 * median[2]:.1f}",
                 f"{1000 * median[3]:.1f}",
                 f"{median[4]:,.0f}",
             )
-    console = Console(width=110)
+    console = Console(width=120)
     console.print(describe("lmdb", "redis", "numpy"))
     console.print(f"batches of {OBJECTS} alerts, {EPOCHS} epochs, frames of 3 x 32 x 32, {REPEATS} repeats")
     console.print(table)
