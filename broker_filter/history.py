@@ -21,6 +21,7 @@ from model.series import BANDS
 
 DETECTION, FORCED, LIMIT = "detection", "forced", "limit"
 _ZTF_UNKNOWN_BELOW = -9_999.0  # forced photometry that failed holds -99999
+FEWEST_REPEATED = 2  # one exposure can hold two detections
 _BAND_KEY_D = 1_000.0  # between the bands on one axis of times: more than any history is long
 _SIGN = np.full(256, np.nan)  # by code of survey.ZTF_NEGATIVE
 _SIGN[:2] = 1.0, -1.0
@@ -62,7 +63,7 @@ def history_of(survey: Survey, record: Mapping[str, Any], time_mjd: float, bands
     Returns
     -------
     The newest ``HISTORY_LIMIT`` epochs of the survey's ``HISTORY_DAYS``, in order of time; of those at one time the
-    order is the packet's.
+    order is the packet's. Nothing where the times cannot be true.
     """
     told: History | None = None
     for name in survey.history:
@@ -76,7 +77,15 @@ def history_of(survey: Survey, record: Mapping[str, Any], time_mjd: float, bands
         told = more
     if told is None or not len(told):
         return NO_HISTORY
-    return told[np.argsort(told.time_P, kind="stable")[-HISTORY_LIMIT:]]
+    told = told[np.argsort(told.time_P, kind="stable")[-HISTORY_LIMIT:]]
+    return NO_HISTORY if _clock_stood_still(told) else told
+
+
+def _clock_stood_still(told: History) -> bool:
+    """Whether half of the epochs repeat another's time and band: alerts that others repacked give all one time."""
+    when_P = np.sort(_BAND_KEY_D * told.band_P + (told.time_P - told.time_P[0]))
+    repeated = np.count_nonzero(np.diff(when_P) < SAME_VISIT_D)
+    return repeated >= FEWEST_REPEATED and 2 * repeated >= len(told)
 
 
 def _sensible(epochs: _Epochs, time_mjd: float, days: float, known_bands: NDArray[np.bool_]) -> History:
