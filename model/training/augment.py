@@ -29,7 +29,8 @@ class Augmentation:
     drop_frames: float = 0.0  # largest fraction of frames to forget; the fraction is uniform below it
     truncate_probability: float = 0.0  # of keeping only a prefix, of uniform length
     late_probability: float = 0.0  # of forgetting everything before a random frame, as a stream joined late would
-    without_history: float = 0.1  # share of the objects whose packets tell of nothing, where the others' do
+    without_history: float = 0.15  # share of the objects whose packets tell of nothing, where the others' do
+    short_history: float = 0.5  # share of the objects whose packets tell of a part of the days only
     noise_probability: float = 0.0  # of adding noise to an object
     noise_factor: float = 1.0  # largest factor by which an object's noise grows
     noisy_photometry: bool = True  # add the noise to point-source fluxes as well as to pixels
@@ -123,8 +124,9 @@ def since(curve: LightCurve, first_B1: Tensor) -> LightCurve:
 def drop(frames: Frames, how: Augmentation, generator: torch.Generator, history_days: float = math.inf) -> Frames:
     """Forget random frames and, for some objects, all before or all after a random one; at least one frame stays.
 
-    Where series have a history, packets tell of it: of ``history_days`` before a stream was joined late, of half of the
-    objects the frames that were missed, of some objects nothing. Epochs are forgotten as often as frames.
+    Where series have a history, packets tell of it: of ``history_days``, or a part of them, before a stream was joined
+    late, of half of the objects the frames that were missed, of some objects nothing. Epochs are forgotten as often as
+    frames.
     """
     curve, mask_BT = frames.curve, frames.curve.mask_BT.cpu()
     batch, length = mask_BT.shape
@@ -145,7 +147,8 @@ def drop(frames: Frames, how: Augmentation, generator: torch.Generator, history_
     missed_are_told_B1 = torch.rand(batch, 1, generator=generator) < MISSED_ARE_TOLD
     told_BP = torch.rand(curve.history.mask_BT.shape, generator=generator) >= fraction_B1
     time_BT, first_B1 = curve.time_BT.cpu(), (keep_BT & mask_BT).int().argmax(1, keepdim=True)
-    reach_B1 = time_BT.gather(1, first_B1) - history_days
+    part_B1 = (torch.rand(batch, 1, generator=generator) / max(how.short_history, 1e-6)).clamp(max=1)
+    reach_B1 = time_BT.gather(1, first_B1) - part_B1 * history_days
     told_BT = torch.where(joined_BT, missed_are_told_B1, caught_BT) & known_B1 & (time_BT >= reach_B1)
     told_BP &= known_B1 & (curve.history.time_BT.cpu() >= reach_B1)
     history = replace(curve.history, mask_BT=curve.history.mask_BT & told_BP.to(curve.mask_BT.device))

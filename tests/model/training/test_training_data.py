@@ -207,7 +207,7 @@ def test_frames_that_packets_tell_of_become_epochs_without_stamp():
 
 def test_a_stream_that_is_joined_late_is_told_of_some_days():
     """Joined late, an object has as history what lies within the days that packets reach back, and no frame twice."""
-    how = augment.Augmentation(dihedral=False, late_probability=1.0, without_history=0.0)
+    how = augment.Augmentation(dihedral=False, late_probability=1.0, without_history=0.0, short_history=0.0)
     reached = 0
     for seed in range(20):
         late = augment.change_epochs(frames_with_history(), how, torch.Generator().manual_seed(seed), 2.2).curve
