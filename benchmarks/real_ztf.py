@@ -38,7 +38,7 @@ LABELS = {"AGN": "AGN", "SNIa": "SNIa", "VS": "Variable", "SNother": "SNOther"}
 CONFIDENCES = ("spec", "catalog")
 DRAWN = "ZTF21abiuvdk"  # SN 2021rhu, type Ia, 34 alerts
 PEAK_MJD = 59_410.0  # of SN 2021rhu in r, within a few days; only a line in the picture
-SIMULATED = ("simulated_single_alerts", "simulated_single_alerts_real_mix")
+SIMULATED = ("simulated_single_alerts", "simulated_single_alerts_real_mix", "simulated_single_stamps")
 SUPERNOVAE = ("SNIa", "SNOther")
 
 
@@ -95,25 +95,28 @@ def simulated_alone(name: str, folder: Path, mix_K: NDArray, seed: int = 0) -> d
     """The same weights on simulated test objects of which one alert, drawn at random, is all that came.
 
     Most real objects here have one alert, and what its packet tells of the month before: this is what that alone would
-    cost. The second table draws the objects, with replacement, in the class mix of the real ones (``mix_K``, shares).
+    cost. The second table draws the objects, with replacement, in the class mix of the real ones (``mix_K``, shares); in
+    the third the packets tell nothing.
     """
     network, card = weights.load(name)
     dataset = Dataset.open(folder)
     shelf = shelf_for(network, dataset, dataset.splits["test"], torch.device("cpu"))
     rng = np.random.default_rng(seed)
-    logits = []
+    logits: dict[float, list[torch.Tensor]] = {shelf.history_days: [], 0.0: []}
     for index in torch.arange(len(shelf)).split(64):
         frames, _ = shelf.batch(index)
         length_B = frames.curve.mask_BT.sum(1).numpy()
         chosen_B = torch.from_numpy(rng.integers(0, length_B))
         with torch.inference_mode():
-            logits.append(network(one_frame(frames, chosen_B, shelf.history_days)))
-    p_NK = card.probabilities(torch.cat(logits).numpy())
+            for days, answers_of_batches in logits.items():
+                answers_of_batches.append(network(one_frame(frames, chosen_B, days)))
+    p_NK, alone_NK = (card.probabilities(torch.cat(some).numpy()) for some in logits.values())
     label_N = shelf.label_N.numpy()
     drawn = rng.choice(len(label_N), 4 * len(label_N), p=(mix_K / np.bincount(label_N))[label_N] / mix_K.sum())
     return {
         "simulated_single_alerts": scored(label_N, p_NK, card.classes),
         "simulated_single_alerts_real_mix": scored(label_N[drawn], p_NK[drawn], card.classes),
+        "simulated_single_stamps": scored(label_N, alone_NK, card.classes),
     }
 
 
