@@ -95,8 +95,8 @@ def simulated_alone(name: str, folder: Path, mix_K: NDArray, seed: int = 0) -> d
     """The same weights on simulated test objects of which one alert, drawn at random, is all that came.
 
     Most real objects here have one alert, and what its packet tells of the month before: this is what that alone would
-    cost. The second table draws the objects, with replacement, in the class mix of the real ones (``mix_K``, shares); in
-    the third the packets tell nothing.
+    cost. The second table draws the objects, with replacement, in the class mix of the real ones (``mix_K``, shares).
+    In the third the packets tell nothing.
     """
     network, card = weights.load(name)
     dataset = Dataset.open(folder)
