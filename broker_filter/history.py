@@ -85,7 +85,7 @@ def _clock_stood_still(told: History) -> bool:
     """Whether half of the epochs repeat another's time and band: alerts that others repacked give all one time."""
     when_P = np.sort(_BAND_KEY_D * told.band_P + (told.time_P - told.time_P[0]))
     repeated = np.count_nonzero(np.diff(when_P) < SAME_VISIT_D)
-    return repeated >= FEWEST_REPEATED and 2 * repeated >= len(told)
+    return bool(repeated >= FEWEST_REPEATED and 2 * repeated >= len(told))
 
 
 def _sensible(epochs: _Epochs, time_mjd: float, days: float, known_bands: NDArray[np.bool_]) -> History:

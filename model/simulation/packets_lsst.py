@@ -15,6 +15,7 @@ import fastavro
 import numpy as np
 from lsst.alert.packet import Schema, get_schema_path
 
+from model.history import HISTORY_DAYS
 from model.series import BANDS
 from model.simulation.cameras import CAMERAS
 from model.simulation.fits_bytes import lsst_stamp
@@ -29,7 +30,6 @@ SMALLEST_STAMP_PX = 30
 SIZES_PX = (31, 33, 35, 37, 41, 47)  # footprints larger than the smallest stamp
 LARGER_FRACTION = 0.4
 PSF_PX = 41
-HISTORY_DAYS = 365.25
 EXPOSURE_S = 30.0
 PROCESSING_DELAY_DAYS = 60 / 86_400
 MJD_OF_2000 = 51_544.0
@@ -115,7 +115,7 @@ class LsstObject:
         observed, t = self.observed, int(self.observed.visits_N[n])
         moving = observed.kind == "asteroid"
         time = self.time_T[t]
-        recent_T = (self.time_T < time) & (self.time_T >= time - HISTORY_DAYS)
+        recent_T = (self.time_T < time) & (self.time_T >= time - HISTORY_DAYS["lsst"])
         sources = [self._source(int(v)) for v in np.flatnonzero(recent_T & observed.detected_T)]
         forced = [self._forced(int(v)) for v in np.flatnonzero(recent_T)]
         known = bool(sources) and not moving

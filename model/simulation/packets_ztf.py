@@ -17,6 +17,7 @@ from typing import Any
 import fastavro
 import numpy as np
 
+from model.history import HISTORY_DAYS
 from model.series import BANDS
 from model.simulation.fits_bytes import ztf_stamp
 from model.simulation.neighbours import Neighbour, neighbours
@@ -24,7 +25,7 @@ from model.simulation.observe import Observed
 from model.simulation.surveys import ZTF, flux_njy
 from model.simulation.surveys import ab_mag as ab_magnitude
 
-HISTORY_DAYS = 30.0
+CANDIDATE_FWHM = (1.37, 0.4)  # over the stars' in 184 real stamps with isolated ones: median, scatter of the logarithm
 JD_OF_MJD = 2_400_000.5
 TAI_MINUS_UTC_S = 37.0  # since 2017
 HALF_EXPOSURE_S = 15.0  # packets give the start of the exposure
@@ -120,7 +121,7 @@ class ZtfObject:
         """The packet of alert ``n`` before it is serialised."""
         observed, t = self.observed, int(self.observed.visits_N[n])
         jd, candid, pid = self.jd_T[t], self.candid_T[t], self.pid_T[t]
-        recent = np.flatnonzero((self.jd_T < jd) & (self.jd_T >= jd - HISTORY_DAYS))
+        recent = np.flatnonzero((self.jd_T < jd) & (self.jd_T >= jd - HISTORY_DAYS["ztf"]))
         name = f"candid{candid}_pid{pid}_targ"
         scale = np.float32(1 / flux_njy(observed.obj.schedule.zero_point_T[t]))
         stamps_CHW = observed.pixels_NCHW[n] * scale
@@ -204,7 +205,7 @@ class ZtfObject:
             **nearest,
             "sky": 0.3 * float(noise[7]),
             "magdiff": aperture - magnitude,
-            "fwhm": fwhm_px,
+            "fwhm": fwhm_px * CANDIDATE_FWHM[0] * math.exp(CANDIDATE_FWHM[1] * noise[7]),
             "classtar": float(np.clip(0.98 - 0.02 * abs(noise[2]) if real else 0.4 + 0.2 * noise[2], 0, 1)),
             "mindtoedge": float(min(self.x_px, self.y_px, 3072 - self.x_px, 3080 - self.y_px)),
             "magfromlim": float(schedule.depth_T[t]) - magnitude,
