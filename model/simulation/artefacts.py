@@ -4,8 +4,8 @@ Legend: ``C`` channels, ``H W`` pixels. Every rate is per stamp and the same for
 flaw tells a class. What marks a pixel as unmeasured is NaN, in all channels alike.
 
 The rates of ZTF's masks and edges are measured on 817 real alerts: 16 % of the whole stamps have masked pixels (strips
-at an edge, square blocks around saturated or dead pixels), 3 % are cut short by the edge of the detector. The other
-rates are choices.
+at an edge, square blocks around saturated or dead pixels), 3 % are cut short by the edge of the detector, 3 % have dark
+rows, and a tenth of the templates' stars above 3000 DN lack a pixel. The other rates are choices.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,9 @@ Window = tuple[int, int, int, int]  # first and past-the-last row, first and pas
 
 SATURATION_MASK_PX = 7  # side of what is masked around every saturated pixel
 PATTERN_TURNING = 0.77  # amplitude of what changes sign from row to row, over what does not
+CORE_ROWS = 2  # from a star's brightest pixel to the one that a template lost
+DARK_ROWS = 4  # at most, beside an edge of the detector
+MOST_LIGHT_LEFT = 0.8
 MASK_BLOCKS_PX = (7, 12, 12, 12, 16, 18)  # sides of the square masks seen in real ZTF stamps
 
 
@@ -40,12 +43,29 @@ class Flaws:
     pattern: tuple[float, float, float]
     correlation: tuple[float, float]  # of a pixel's noise with that of the pixel beside it: mean, sd over visits
     masks_saturation: bool  # saturated cores are masked by a block (else only clipped)
+    dark_edge: float = 0.0  # chance that the rows beside an unmeasured strip have lost light
+    # Chance that a template lost a pixel beside the core of a star brighter than this, nJy per pixel.
+    dark_core: tuple[float, float] = (0.0, np.inf)
 
 
 FLAWS = {
     "sdss": Flaws(0.008, 0.005, 0.001, 0.01, 0.0, 0.0, 0.1, 0.05, 0.0, 0.02, (0.0, 0.0, 0.0), (0.0, 0.0), False),
     "ztf": Flaws(
-        0.03, 0.005, 0.002, 0.07, 0.10, 0.032, 0.02, 0.042, 1.3, 0.025, (0.001, 1.25, 0.09), (-0.05, 0.03), True
+        cosmic_ray=0.03,
+        bad_column=0.005,
+        trail=0.002,
+        edge_mask=0.07,
+        block_mask=0.10,
+        cut_short=0.032,
+        gradient=0.02,
+        pedestal=0.03,
+        pedestal_tail=1.0,
+        calibration=0.025,
+        pattern=(0.001, 1.25, 0.09),
+        correlation=(-0.05, 0.03),
+        masks_saturation=True,
+        dark_edge=0.35,
+        dark_core=(0.1, 3.4e5),
     ),
     "lsst": Flaws(0.01, 0.002, 0.002, 0.01, 0.0, 0.0, 0.1, 0.05, 0.0, 0.005, (0.0, 0.0, 0.0), (0.0, 0.0), False),
 }
@@ -117,7 +137,17 @@ def add(
         plane_HW += np.float32(sigma) * _trail(size, fwhm_px, rng)
     pixels_CHW[observed] += plane_HW
     _saturate(pixels_CHW, channels, signal_HW, saturation, flaws)
-    return _mask(pixels_CHW, flaws, rng)
+    return _mask(pixels_CHW, channels, flaws, rng)
+
+
+def lose_core_pixel(
+    template_HW: NDArray[np.float32], light_HW: NDArray[np.float32], flaws: Flaws, rng: np.random.Generator
+) -> None:
+    """Take the light of a pixel beside the brightest star's core from a template, in place."""
+    chance, brightness = flaws.dark_core
+    row, column = np.unravel_index(np.argmax(light_HW), light_HW.shape)
+    if rng.random() < chance and light_HW[row, column] > brightness and row >= CORE_ROWS:
+        template_HW[row - CORE_ROWS, column] -= light_HW[row - CORE_ROWS, column]
 
 
 def _add_cosmic_ray(image_HW: NDArray[np.float32], sigma: float, rng: np.random.Generator) -> None:
@@ -162,7 +192,7 @@ def _saturate(
         pixels_CHW[c][bleeding_HW] = saturation
 
 
-def _mask(pixels_CHW: NDArray[np.float32], flaws: Flaws, rng: np.random.Generator) -> Window:
+def _mask(pixels_CHW: NDArray[np.float32], channels: Sequence[str], flaws: Flaws, rng: np.random.Generator) -> Window:
     """Unmeasured pixels; never the central one, where the survey found its source."""
     size = pixels_CHW.shape[-1]
     if rng.random() < flaws.bad_column:
@@ -170,7 +200,10 @@ def _mask(pixels_CHW: NDArray[np.float32], flaws: Flaws, rng: np.random.Generato
         if column != size // 2:
             pixels_CHW[:, :, column] = np.nan
     if rng.random() < flaws.edge_mask:
-        _outside(pixels_CHW, _window(size, int(rng.uniform(0.1, 0.48) * size), rng))
+        lost = int(rng.uniform(0.1, 0.48) * size)
+        window = _window(size, lost, rng)
+        _darken_edge(pixels_CHW, channels, window, flaws, rng)
+        _outside(pixels_CHW, window)
     if rng.random() < flaws.block_mask:
         for _ in range(1 + rng.poisson(0.25)):
             side = MASK_BLOCKS_PX[rng.integers(len(MASK_BLOCKS_PX))]
@@ -180,8 +213,31 @@ def _mask(pixels_CHW: NDArray[np.float32], flaws: Flaws, rng: np.random.Generato
     window = (0, size, 0, size)
     if rng.random() < flaws.cut_short:
         window = _window(size, int(rng.uniform(0.03, 0.32) * size) + 1, rng)
+        _darken_edge(pixels_CHW, channels, window, flaws, rng)
         _outside(pixels_CHW, window)
     return window
+
+
+def _darken_edge(
+    pixels_CHW: NDArray[np.float32],
+    channels: Sequence[str],
+    window: Window,
+    flaws: Flaws,
+    rng: np.random.Generator,
+) -> None:
+    """Rows or columns beside an edge of the detector have lost light."""
+    if flaws.dark_edge <= 0 or rng.random() >= flaws.dark_edge:
+        return
+    size, deep, left = pixels_CHW.shape[-1], int(rng.integers(1, DARK_ROWS + 1)), rng.uniform(0, MOST_LIGHT_LEFT)
+    top, bottom, first, last = (
+        edge if edge in (0, size) else edge + (-deep if far else deep)
+        for edge, far in zip(window, (False, True, False, True), strict=True)
+    )
+    dark_HW = np.ones((size, size), bool)
+    dark_HW[top:bottom, first:last] = False
+    for c, channel in enumerate(channels):
+        if channel != "difference":
+            pixels_CHW[c, dark_HW] *= np.float32(left)
 
 
 def _window(size: int, lost: int, rng: np.random.Generator) -> Window:

@@ -2,7 +2,8 @@
 
 What a survey publishes of itself (pixels, bands, gain) is in ``surveys``; here is what only the renderer asks. ZTF's
 numbers are set so that ``python -m model.simulation.measure_ztf`` finds in simulated stamps what it finds in 817 real
-alerts: seeing, elongation and registration of stars, the filters of its differences, the noise of its templates.
+alerts: concentration and elongation of stars, what is left of them, the filters of its differences, the noise and
+the slope of its templates.
 
 References
 ----------
@@ -31,17 +32,22 @@ class Camera:
     subtraction_px: float  # rms misregistration of science and template per axis
     subtraction_width: float  # rms relative mismatch of the PSF's variance in the subtraction
     subtraction_grain: float  # rms of what the matching kernel cannot follow, per pixel, as a fraction of the light
+    subtraction_reach_px: float = 0.0  # how far such errors of the PSF's model reach beyond the light, sigma
+    # Error of the measured noise ratio of template and science image: mean and rms of its logarithm.
+    noise_ratio_error: tuple[float, float] = (0.0, 0.0)
     # Phase that a skewed PSF leaves in a difference, along x and y: the shift in pixels at 0.4 cycles per pixel.
     psf_skew_px: tuple[float, float] = (0.0, 0.0)
     psf_skew_sd_px: tuple[float, float] = (0.0, 0.0)
-    psf_contrast: float = 1.0  # power of the ratio of the PSFs' transfers that the subtraction sees
+    psf_contrast_sd: float = 0.0  # rms error of the power of the ratio of the PSFs' transfers that the subtraction sees
     # Where a template's transfer falls to a half, cycles per pixel; steepness.
     resampling: tuple[float, float] | None = None
     # A star is longer along some direction than across: root of the difference of its variances over the core's sigma,
     # median in science images and in templates, log scatter.
     elongation: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    # Rms slope of the background per axis across 63 pixels, in units of the template's noise.
-    template_tilt: float = 0.0
+    # Rms slope of the background per axis across 63 pixels, in units of the template's noise: median, log scatter, and
+    # the stars in a scene that double it (nebulae and unresolved stars lie where the Milky Way is).
+    template_tilt: tuple[float, float, float] | None = None
+    template_frames: int | None = None  # resampled frames that a template averages; None for one
     template_has_sky: bool  # the published template carries the science stamp's background
     template_gain_mag: tuple[float, float]  # how much deeper the template is than the median visit: mean, sd
     # Where templates have their sky: how many visits' photons they hold (median, log scatter); else None, and the gain
@@ -69,20 +75,23 @@ CAMERAS = {
     "ztf": Camera(
         psf=PsfShape(2.25, 0.10, halo=(0.05, 4.5)),
         saturation_mag=12.5,
-        limit_margin=(0.70, -1.15),
-        subtraction_px=0.06,
-        subtraction_width=0.012,
-        subtraction_grain=0.03,
-        psf_skew_px=(-0.02, 0.085),
-        psf_skew_sd_px=(0.035, 0.045),
-        psf_contrast=0.75,
+        limit_margin=(0.74, -1.15),
+        subtraction_px=0.04,
+        subtraction_width=0.008,
+        subtraction_grain=0.075,
+        subtraction_reach_px=1.2,
+        noise_ratio_error=(0.15, 0.25),
+        psf_skew_px=(-0.02, 0.09),
+        psf_skew_sd_px=(0.03, 0.04),
+        psf_contrast_sd=0.25,
         resampling=(0.485, 8.0),
         elongation=(0.54, 0.46, 0.35),
-        template_tilt=0.3,
+        template_tilt=(0.13, 0.9, 50.0),
+        template_frames=6,
         template_has_sky=True,
         template_gain_mag=(1.95, 0.25),
-        template_visits=(16.0, 0.3),
-        template_fwhm=(1.08, 0.08),
+        template_visits=(17.0, 0.5),
+        template_fwhm=(1.05, 0.06),
     ),
     "lsst": Camera(
         psf=PsfShape(2.25, 0.10, effective=True),

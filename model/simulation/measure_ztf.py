@@ -41,13 +41,16 @@ def stamps_only(pixels_NCHW: NDArray[np.float32]) -> Iterator[Row]:
         shift_NF = np.angle(science_NF * np.sign(science_NF[:, :1].real)) / (2 * np.pi * CYCLES)
         for f, cycles in enumerate(CYCLES):
             yield f"science in difference at {cycles} cycles/px along {name}, in noise", share_NF[:, f]
-        yield f"its shift at {CYCLES[3]} cycles/px along {name}, px", shift_NF[:, 3]
+            yield f"its shift at {cycles} cycles/px along {name}, px", shift_NF[:, f]
     stars = [pair for triplet in pixels_NCHW for pair in isolated_stars.pairs(triplet)]
     for c, name in enumerate(("science", "template")):
         yield f"{name}: FWHM of {len(stars)} stars, px", np.array([star.fwhm_px_2[c] for star in stars])
         yield f"{name}: 1 - minor/major axis", np.array([star.ellipticity_2[c] for star in stars])
     for c, name in enumerate("xy"):
         yield f"template minus science along {name}, px", np.array([star.shift_px_2[c] for star in stars])
+    concentration_N2 = np.array([one for triplet in pixels_NCHW for one in isolated_stars.concentrations(triplet)])
+    for c, name in enumerate(("science", "template")):
+        yield f"{name}: light of {len(concentration_N2)} stars within 1.5 px, of 3 px", concentration_N2[:, c]
     peaks_NL = np.array([_peaks(triplet[1]) for triplet in pixels_NCHW])
     for k, limit in enumerate(PEAKS_DN):
         yield f"peaks of a template above {limit} DN", peaks_NL[:, k]

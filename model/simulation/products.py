@@ -133,7 +133,10 @@ class _Sky:
             if camera.template_visits is not None and np.median(self.schedule.sky_T[of_band]) > 0:
                 self.template_sigma_B[band] = self._coadded_sigma(int(band), deeper_B[band])
             self.template_noise[int(band)] = noise.CoaddNoise(
-                np.random.default_rng([self.seed, 1, int(band)]), size_px, float(self.template_sigma_B[band])
+                np.random.default_rng([self.seed, 1, int(band)]),
+                size_px,
+                float(self.template_sigma_B[band]),
+                camera.template_frames,
             )
 
         self.artefact = str(obj.truth.get("artefact", ""))
@@ -192,11 +195,20 @@ class _Sky:
 
     def tilt(self, band: int) -> NDArray[np.float32] | float:
         """Slope of the background, the same in all images of a band: differences do not show it."""
-        if self.level < LEVEL_OF_ARTEFACTS or self.camera.template_tilt <= 0:
+        if self.level < LEVEL_OF_ARTEFACTS or self.camera.template_tilt is None:
             return 0.0
         axis = np.arange(self.size_px) - self.size_px // 2
-        x, y = np.random.default_rng([self.seed, 8, band]).normal(0, self.camera.template_tilt / TILT_PX, 2)
+        rng = np.random.default_rng([self.seed, 8, band])
+        median, scatter, stars = self.camera.template_tilt
+        strength = median * np.exp(scatter * rng.standard_normal()) * (1 + len(self.scene.stars) / stars)
+        x, y = rng.normal(0, strength / TILT_PX, 2)
         return np.asarray(self.template_sigma_B[band] * (x * axis + y * axis[:, None]), np.float32)
+
+    def spoil_template(self, template_HW: NDArray[np.float32], light_HW: NDArray[np.float32], band: int) -> None:
+        """Flaws that a template shows at every visit, in place."""
+        if self.level >= LEVEL_OF_ARTEFACTS:
+            flaws = artefacts.FLAWS[self.survey.name]
+            artefacts.lose_core_pixel(template_HW, light_HW, flaws, np.random.default_rng([self.seed, 9, band]))
 
     # Separate streams: noise, residuals and flaws of a visit do not depend on each other or on the channels drawn.
     def of_visit(self, visit: int) -> np.random.Generator:
@@ -266,6 +278,7 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
             if template_NHW is not None and channel == "template":
                 pixels_NCHW[n, c] = template_NHW[n] + coadd_HW + sky.tilt(int(band_N[n]))
                 pixels_NCHW[n, c] += background if camera.template_has_sky else 0
+                sky.spoil_template(pixels_NCHW[n, c], template_NHW[n], int(band_N[n]))
                 continue
             constant_HW = static_NHW[n] + np.float32(reference_N[n]) * point_NHW[n]
             rng_of_residual = sky.of_residual(visits_N[n])

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from model.series import BANDS
+from model.simulation import psf
+from model.simulation.cameras import CAMERAS
 from model.simulation.records import Schedule
 from model.simulation.surveys import ZTF_READ_VARIANCE_DN2, Survey, flux_njy
 
@@ -44,15 +46,20 @@ SDSS_DEPTH_MAG = np.array(  # measured quantiles; the ends of the range are gues
     ]
 )
 PERCENT = np.array([0.0, 0.05, 0.16, 0.50, 0.84, 0.95, 1.0])
-ZTF_DEPTH_MAG = {  # of all visits; those with a detection then have the diffmaglim of real alerts
-    "g": [17.0, 18.50, 19.25, 20.05, 20.65, 20.95, 21.25],
-    "r": [17.0, 18.45, 19.10, 20.05, 20.65, 20.90, 21.2],
-    "i": [16.8, 18.20, 18.85, 19.65, 20.15, 20.35, 20.5],
+# Log of the science image's variance over that of the background's photons and the read noise, in sparse fields
+# (measure_ztf.py); the ends follow from the limits. Moon and twilight make the tail; the background is the template's,
+# so that darker nights lie below zero.
+ZTF_EXCESS = {
+    "g": [-0.45, -0.10, 0.12, 0.40, 1.25, 2.70, 4.2],
+    "r": [-0.50, -0.18, 0.07, 0.48, 1.65, 2.90, 4.4],
+    "i": [-0.50, -0.18, 0.07, 0.48, 1.65, 2.90, 4.4],
 }
-ZTF_FWHM_ARCSEC = {  # of stars in the science stamps of real alerts; the packets' own "fwhm" is that of the candidate
-    "g": [1.20, 1.40, 1.66, 1.98, 2.75, 3.70, 4.7],
-    "r": [1.15, 1.35, 1.53, 1.85, 2.80, 3.40, 4.4],
-    "i": [1.10, 1.30, 1.48, 1.80, 2.75, 3.40, 4.4],
+# Of stars in the science stamps of real alerts, by the share of their light within 1.5 px; the packets' own "fwhm" is
+# that of the candidate.
+ZTF_FWHM_ARCSEC = {
+    "g": [1.50, 1.75, 1.88, 2.24, 3.30, 4.00, 4.9],
+    "r": [1.35, 1.50, 1.62, 1.96, 2.60, 3.40, 4.4],
+    "i": [1.30, 1.45, 1.57, 1.90, 2.52, 3.40, 4.4],
 }
 ZTF_ZERO_POINT_MAG = {  # magzpsci of real alerts; clouds and dust on the mirror make the faint tail
     "g": [25.2, 25.61, 26.06, 26.23, 26.33, 26.39, 26.45],
@@ -66,10 +73,9 @@ ZTF_SKY_DN: dict[str, list[float]] = {
     "i": [145, 160, 176, 222, 307, 410, 470],
 }
 ZTF_SKY_ZERO_POINT_MAG = 26.25
-# A limit is never fainter than zero point - 2.5 log10(5 noise in DN) - (this + slope log10 FWHM in arcsec).
-ZTF_LIMIT_OF_NOISE_MAG = (1.92, 0.9)
-ZTF_ZERO_POINT_DEPTH_CORRELATION = 0.5
-ZTF_SEEING_DEPTH_CORRELATION = 0.75
+# Correlations with what the visits of a night share: clouds and moonlight; with them limits are those of all visits in
+# the histories of real alerts.
+ZTF_EXCESS_NIGHT, ZTF_ZERO_POINT_NIGHT, ZTF_SEEING_NIGHT = 0.85, -0.4, 0.3
 ZTF_GAP_DAYS = np.array([1, 2, 3, 4, 5, 6, 8, 12, 22])
 ZTF_GAP_PROBABILITY = np.array([0.39, 0.23, 0.16, 0.05, 0.04, 0.03, 0.05, 0.03, 0.02])
 ZTF_REPEATS = (0.74, 0.15, 0.06, 0.05)  # nights with 1, 2, 3, 4 exposures in one band
@@ -195,16 +201,15 @@ def _ztf_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) -
 
 def _ztf_conditions(survey: Survey, rng: Generator, nights: int) -> tuple[NDArray, ...]:
     common_N1 = rng.standard_normal((nights, 1))
-    depth_u = ndtr(0.85 * common_N1 + np.sqrt(1 - 0.85**2) * rng.standard_normal((nights, 6)))
 
     def along(correlation: float) -> NDArray:
         own_NB = np.sqrt(1 - correlation**2) * rng.standard_normal((nights, 6))
         return np.asarray(ndtr(correlation * common_N1 + own_NB))
 
     drawn = {
-        "depth": (ZTF_DEPTH_MAG, depth_u),
-        "fwhm": (ZTF_FWHM_ARCSEC, along(-ZTF_SEEING_DEPTH_CORRELATION)),
-        "zero_point": (ZTF_ZERO_POINT_MAG, along(ZTF_ZERO_POINT_DEPTH_CORRELATION)),
+        "excess": (ZTF_EXCESS, along(ZTF_EXCESS_NIGHT)),
+        "fwhm": (ZTF_FWHM_ARCSEC, along(ZTF_SEEING_NIGHT)),
+        "zero_point": (ZTF_ZERO_POINT_MAG, along(ZTF_ZERO_POINT_NIGHT)),
         # Published backgrounds are those of the template: the same at every visit of a position.
         "sky": (ZTF_SKY_DN, np.broadcast_to(ndtr(rng.standard_normal() + 0.3 * rng.standard_normal(6)), (nights, 6))),
     }
@@ -214,13 +219,12 @@ def _ztf_conditions(survey: Survey, rng: Generator, nights: int) -> tuple[NDArra
             b = BANDS.index(band)
             table[name][:, b] = np.interp(uniform_NB[:, b], PERCENT, quantiles[band])
     sky_njy_NB = table["sky"] * flux_njy(ZTF_SKY_ZERO_POINT_MAG)
-    # No visit is deeper than the photons of that background allow.
     variance_NB = sky_njy_NB / flux_njy(table["zero_point"]) / survey.gain_B + ZTF_READ_VARIANCE_DN2
-    cost, per_dex = ZTF_LIMIT_OF_NOISE_MAG
-    deepest_NB = (
-        table["zero_point"] - 2.5 * np.log10(5 * np.sqrt(variance_NB)) - cost - per_dex * np.log10(table["fwhm"])
-    )
-    return np.minimum(table["depth"], deepest_NB), table["fwhm"], table["zero_point"], sky_njy_NB
+    variance_NB *= np.exp(table["excess"])
+    camera = CAMERAS[survey.name]
+    area_NB = psf.noise_equivalent_area(table["fwhm"] / survey.pixel_arcsec, camera.psf)
+    depth_NB = table["zero_point"] - 2.5 * np.log10(5 * np.sqrt(variance_NB * area_NB))
+    return depth_NB - camera.limit_margin_mag(table["fwhm"]), table["fwhm"], table["zero_point"], sky_njy_NB
 
 
 def _lsst_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) -> tuple[NDArray, Visits]:

@@ -10,6 +10,7 @@ same formula.
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
+from scipy.ndimage import gaussian_filter
 
 from model.series import MAD_TO_SIGMA
 from model.simulation import psf
@@ -19,7 +20,7 @@ LARGEST_RATIO = 30.0  # of template to science in a difference: beyond it the te
 Psf = tuple[float, NDArray[np.float64] | None]
 
 SKEW_AT = 0.4  # cycles per pixel at which the shift of a skewed PSF is quoted
-MOST_SKEWED = 0.5  # cycles per pixel beyond which it does not grow
+SKEW_SINES = (0.34, -1.0, 0.18)  # its phase against frequency: parts that turn once, twice and three times per cycle
 
 
 def subtract(
@@ -42,13 +43,15 @@ def subtract(
     psfs
         Of the science image and of the template: FWHM and elongation (``profiles.galaxies``), pixels.
     rng
-        For the imperfections of the measured PSFs; None for perfect ones.
+        For the imperfections of the measured PSFs and noises; None for perfect ones.
     """
     height, width = noise_HW.shape
     ky_H1, kx_W = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
-    k2_HW = ky_H1**2 + kx_W**2
     science_HW, template_HW = (_transfer(*one, kx_W, ky_H1, camera) for one in psfs)
-    ratio_HW = (science_HW / np.maximum(template_HW, 1e-9)) ** camera.psf_contrast
+    ratio_HW = science_HW / np.maximum(template_HW, 1e-9)
+    if rng is not None and camera.psf_contrast_sd > 0:
+        ratio_HW **= rng.normal(1, camera.psf_contrast_sd)
+        noise_ratio *= float(np.exp(rng.normal(*camera.noise_ratio_error)))
     if camera.resampling is not None:  # a resampled template has lost what no other pixel grid can hold
         cut, order = camera.resampling
         ratio_HW *= (1 + (np.abs(kx_W) / cut) ** order) * (1 + (np.abs(ky_H1) / cut) ** order)
@@ -59,8 +62,7 @@ def subtract(
     left_HW += fft.rfft2(light_HW)
     if rng is not None and any(camera.psf_skew_sd_px):
         x_px, y_px = rng.normal(camera.psf_skew_px, camera.psf_skew_sd_px)
-        grown_HW = np.minimum(k2_HW, MOST_SKEWED**2) / SKEW_AT**2
-        left_HW *= np.exp(2j * np.pi * grown_HW * (x_px * kx_W + y_px * ky_H1))
+        left_HW *= np.exp(2j * np.pi * SKEW_AT * (x_px * _skew(kx_W) + y_px * _skew(ky_H1)))
     return fft.irfft2(left_HW, s=(height, width)).astype(np.float32)
 
 
@@ -84,6 +86,15 @@ def _transfer(
     return transfer_HW
 
 
+def _skew(cycles: NDArray) -> NDArray[np.float64]:
+    """Phase that a skewed PSF leaves, over that at ``SKEW_AT``; a few pixels' taps make it."""
+
+    def sines(k: NDArray) -> NDArray:
+        return np.asarray(sum(part * np.sin(2 * np.pi * n * k) for n, part in enumerate(SKEW_SINES, 1)))
+
+    return np.asarray(sines(cycles) / sines(np.array(SKEW_AT)))
+
+
 def residual(
     static_HW: NDArray[np.float32], fwhm_px: float, camera: Camera, rng: np.random.Generator
 ) -> NDArray[np.float32]:
@@ -92,5 +103,6 @@ def residual(
     width = rng.normal(0, camera.subtraction_width) * (fwhm_px / 2.355) ** 2 / 2
     down_HW, across_HW = np.gradient(static_HW)
     laplacian_HW = np.gradient(down_HW, axis=0) + np.gradient(across_HW, axis=1)
-    grain_HW = camera.subtraction_grain * rng.standard_normal(static_HW.shape, np.float32) * static_HW
+    reach_HW = gaussian_filter(static_HW, camera.subtraction_reach_px) if camera.subtraction_reach_px > 0 else static_HW
+    grain_HW = camera.subtraction_grain * rng.standard_normal(static_HW.shape, np.float32) * reach_HW
     return (shift_x * across_HW + shift_y * down_HW + width * laplacian_HW + grain_HW).astype(np.float32)

@@ -13,6 +13,7 @@ REACH = 8  # pixels around a star that are fitted
 LEAST_SNR, LEAST_DISTANCE_PX, STARS_PER_STAMP = 40.0, 10.0, 2
 MOST_CHI2 = 10.0
 BRIGHTEST_DN = 30_000.0
+LEAST_CONCENTRATION_SNR, LARGEST_NEIGHBOUR = 60.0, 0.05
 MODEL_ERROR = 0.02  # of a pixel's light
 GAIN = 6.0
 
@@ -48,6 +49,30 @@ def pairs(triplet_CHW: NDArray[np.float32]) -> list[StarPair]:
             fwhm, ellipticity, place = (np.stack(both) for both in zip(*fits, strict=True))
             found.append(StarPair(fwhm, ellipticity, place[1] - place[0]))
     return found
+
+
+def concentrations(triplet_CHW: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+    """Light of isolated stars within 1.5 pixels over that within 3, in the science image and in the template."""
+    level_C, sigma_C = stamp_features.noise_of(triplet_CHW)
+    light_CHW = triplet_CHW - level_C[:, None, None]
+    peak_HW = (light_CHW[1] == maximum_filter(light_CHW[1], 11)) & (light_CHW[0] > LEAST_CONCENTRATION_SNR * sigma_C[0])
+    axis = np.arange(-REACH, REACH + 1)
+    far_HW = np.hypot(axis, axis[:, None]) > REACH / 2
+    found = []
+    for y, x in zip(*np.nonzero(peak_HW[REACH:-REACH, REACH:-REACH]), strict=True):
+        cut_CHW = light_CHW[:, y : y + 2 * REACH + 1, x : x + 2 * REACH + 1]
+        alone = cut_CHW[1][far_HW].max() < LARGEST_NEIGHBOUR * cut_CHW[1].max()
+        if alone and triplet_CHW[:2, y + REACH, x + REACH].max() < BRIGHTEST_DN:
+            found.append(np.array([_concentration(cut_HW, axis) for cut_HW in cut_CHW[:2]]))
+    return found
+
+
+def _concentration(light_HW: NDArray[np.float64], axis: NDArray[np.int64]) -> float:
+    near = slice(REACH - 2, REACH + 3)
+    core_HW = light_HW[near, near] / light_HW[near, near].sum()
+    x, y = (core_HW * axis[near]).sum(), (core_HW * axis[near, None]).sum()
+    distance_HW = np.hypot(axis - x, axis[:, None] - y)
+    return float(light_HW[distance_HW < 1.5].sum() / light_HW[distance_HW < 3].sum())
 
 
 def _fit(light_HW: NDArray[np.float64], sigma: float) -> tuple[NDArray, NDArray, NDArray] | None:

@@ -90,3 +90,28 @@ def test_an_unknown_artefact_is_refused():
     """A kind of artefact that nobody draws is an error."""
     with pytest.raises(ValueError, match="gremlin"):
         artefacts.bogus("gremlin", 31, 0, 0, 2.3, np.random.default_rng(0))
+
+
+def test_rows_beside_an_edge_lose_light_in_direct_images_alone():
+    """Up to four rows beside a missing strip are dark in science image and template, not in the difference."""
+    flaws = replace(NOTHING, edge_mask=1.0, dark_edge=1.0)
+    pixels = np.ones((3, 63, 63), np.float32)
+    artefacts.add(pixels, TRIPLET, np.zeros((63, 63), np.float32), 0.0, 1e9, 2.3, flaws, np.random.default_rng(3))
+    dark = pixels < 1
+    assert not dark[2].any()
+    assert (dark[0] == dark[1]).all()
+    assert dark[0].sum() in (63, 126, 189, 252)
+
+
+def test_a_template_loses_one_pixel_beside_a_bright_core():
+    """Two rows from the brightest pixel the star's light is gone; a faint star keeps all of it."""
+    flaws = replace(NOTHING, dark_core=(1.0, 100.0))
+    light = np.full((63, 63), 5.0, np.float32)
+    light[30, 40] = 1000.0
+    template = light + 2
+    artefacts.lose_core_pixel(template, light, flaws, np.random.default_rng(0))
+    assert template[28, 40] == 2
+    assert (template != light + 2).sum() == 1
+    faint = light / 20
+    artefacts.lose_core_pixel(faint, light / 20, flaws, np.random.default_rng(0))
+    assert (faint == light / 20).all()

@@ -105,7 +105,7 @@ def test_a_template_is_resampled_and_a_difference_is_white():
     pixels = products.render(obj, 63, TRIPLET, np.arange(60), 2, np.random.default_rng(0))
     lag_C = (pixels[..., 1:] * pixels[..., :-1]).mean((0, 2, 3)) / pixels.var((0, 2, 3))
     assert 0.1 < lag_C[1] < 0.4
-    np.testing.assert_allclose(lag_C[[0, 2]], 0, atol=0.04)
+    np.testing.assert_allclose(lag_C[[0, 2]], 0, atol=0.06)
     sigma_C = pixels.std((0, 2, 3))
     assert 0.1 < sigma_C[1] / sigma_C[0] < 0.4
     assert 0.95 < sigma_C[2] / sigma_C[0] < 1.1
