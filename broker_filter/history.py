@@ -168,7 +168,9 @@ def _ztf_forced(columns: Mapping[str, NDArray]) -> _Epochs:
 
 
 def _lsst_sources(columns: Mapping[str, NDArray]) -> _Epochs:
-    return _Epochs(columns["midpointMjdTai"], columns["band"], columns["psfFlux"], columns["psfFluxErr"])
+    """A measurement that the survey took back is unknown."""
+    flux_P = np.where(columns["timeWithdrawnMjdTai"] > 0.0, np.nan, columns["psfFlux"])
+    return _Epochs(columns["midpointMjdTai"], columns["band"], flux_P, columns["psfFluxErr"])
 
 
 _READERS: Mapping[str, tuple[Callable[[Mapping[str, NDArray]], _Epochs], str]] = {

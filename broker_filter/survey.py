@@ -111,7 +111,8 @@ LSST = Survey(
     history=dict.fromkeys(
         ("prvDiaSources", "prvDiaForcedSources"),
         Columns(
-            ("midpointMjdTai", "psfFlux", "psfFluxErr"), {"band": {band: index for index, band in enumerate(BANDS)}}
+            ("midpointMjdTai", "psfFlux", "psfFluxErr", "timeWithdrawnMjdTai"),
+            {"band": {band: index for index, band in enumerate(BANDS)}},
         ),
     ),
     forced={},

@@ -142,6 +142,13 @@ def test_forced_photometry_stands_in_where_nothing_was_detected():
     assert history.band_P.tolist() == [R, G, R, G]
 
 
+def test_what_lsst_withdrew_is_left_out():
+    """A source with a time of withdrawal tells nothing; null says that it stands."""
+    withdrawn = visit(3, flux=7.0) | {"timeWithdrawnMjdTai": MJD - 2}
+    history = lsst([visit(4) | {"timeWithdrawnMjdTai": None}, withdrawn], [visit(2) | {"timeWithdrawnMjdTai": MJD}])
+    assert history.flux_P.tolist() == [10.0]
+
+
 def test_a_clock_that_stood_still_tells_nothing():
     """Epochs that all have one time are of no use; two detections in one exposure are nothing strange."""
     told = [{"jd": JD - 1, "fid": fid, **DETECTED, "magpsf": 18.0 + n / 10} for n in range(6) for fid in (1, 2)]
