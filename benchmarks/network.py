@@ -2,8 +2,9 @@
 
 An update embeds the newest group of frames and classifies the series, here of 20 frames of 32 x 32 pixels with as many
 channels as SDSS has (one). Multiply-adds are counted by torch on the way; times are those of one thread, batches of 64
-updates, median of repeats, calibration and copies included. "ONNX" is onnxruntime on whole series of 20 frames, which
-keeps no embeddings; only our own networks are exported.
+updates, median of repeats, calibration and copies included. Where epochs are told, packets tell of up to 30 without a
+stamp beside the frames. "ONNX" is onnxruntime on whole series of 20 frames, which keeps no embeddings; only our own
+networks are exported.
 """
 
 import statistics
@@ -19,7 +20,7 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.setting import describe
-from model.export import EXPORTABLE, FREE_LENGTH, arrays, export_network, random_series
+from model.export import EXPORTABLE, FREE_LENGTH, arrays, export_network, random_histories, random_series
 from model.grouped import cut_groups, select_rows
 from model.network import collate
 from model.predictor import Predictor, untrained
@@ -32,6 +33,7 @@ NETWORKS = {
     "ConvEntion, attention O(T²)": ("convention", {"attention": "quadratic"}),
     "ConvEntion, quarter width": ("convention", {"width": 0.25}),
     "Vigil": ("vigil", {}),
+    "Vigil, 30 epochs told": ("vigil", {"history_limit": 30}),
     "Vigil, double width": ("vigil", {"filters": 32, "embedding_width": 128, "token_width": 128}),
     "CNN+GRU": ("cnn_rnn", {"cell": "gru"}),
     "CNN+LSTM": ("cnn_rnn", {"cell": "lstm"}),
@@ -47,7 +49,8 @@ def multiply_adds(name: str, settings: dict) -> tuple[int, int, int]:
     """Parameters, and millions of multiply-adds of an update and of training on one series (forward pass only)."""
     network, card = untrained("sdss", name, 1, **settings)
     parameters = sum(p.numel() for p in network.parameters())
-    frames = collate([random_series(card, FRAMES, 1)])
+    series = [random_series(card, FRAMES, 1)]
+    frames = collate(series, histories=random_histories(card, series))
     groups, _ = cut_groups(frames, network.group_size)
     newest = select_rows(groups, torch.tensor([len(groups.scale_BTC) - 1]))
     whole = counted(lambda: network.eval()(frames))
@@ -73,7 +76,8 @@ def update_seconds(name: str, settings: dict) -> tuple[float, float]:
     vectors = [predictor.embed([s[i : i + size] for i in starts]) for s in series]
     newest = [s[starts[-1] :] for s in series]
     embed = median_seconds(lambda: predictor.embed(newest))
-    classify = median_seconds(lambda: predictor.classify(vectors, series))
+    histories = random_histories(predictor.card, series)
+    classify = median_seconds(lambda: predictor.classify(vectors, series, histories))
     return embed / BATCH, classify / BATCH
 
 
@@ -90,7 +94,7 @@ def onnx_seconds(name: str, settings: dict) -> float | None:
     names = {entry.name for entry in session.get_inputs()}
     count = 16 if name in FREE_LENGTH else 2  # without free length every series costs the frame limit
     batch = [random_series(card, FRAMES, seed) for seed in range(count)]
-    feed = arrays(batch, FRAMES if name in FREE_LENGTH else card.frame_limit)
+    feed = arrays(batch, random_histories(card, batch), FRAMES if name in FREE_LENGTH else card.frame_limit)
     feed = {key: value for key, value in feed.items() if key in names}
     return median_seconds(lambda: session.run(["probs"], feed)) / count
 

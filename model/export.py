@@ -226,7 +226,7 @@ def random_histories(card: ModelCard, series: Sequence[Series]) -> list[History]
     histories = []
     for row, one in enumerate(series):
         rng = np.random.default_rng(row)
-        count = int(rng.integers(1, card.history_limit))
+        count = card.history_limit if row % 2 == 0 else 1 + int(rng.integers(card.history_limit))
         flux = rng.normal(5000, 5000, count) * (rng.random(count) < 0.5)
         told = History(
             np.sort(one.time_T[-1] - rng.uniform(0, 30, count)),
