@@ -234,12 +234,11 @@ class SeriesEncoder(nn.Module):
         vectors_BXE, curve, place_BT = self.with_history(self.from_embedding(embeddings_BTD), curve)
         place_BQ = place_BT if last_B is None else place_BT.gather(1, last_B.unsqueeze(1))
         tokens_BXE = self.tokens(vectors_BXE, curve)
-        bias = self.attention_bias(curve)
-        for layer, bias_BMXX in zip(self.layers[:-1], bias[:-1], strict=True):
+        among_all, of_asked = self.attention_bias(curve, place_BQ)
+        for layer, bias_BMXX in zip(self.layers[:-1], among_all, strict=True):
             tokens_BXE = layer(tokens_BXE, tokens_BXE, bias_BMXX)
         row_B1 = torch.arange(place_BQ.shape[0], device=place_BQ.device).unsqueeze(1)
-        queries_BQE, bias_BQMX = tokens_BXE[row_B1, place_BQ], bias[-1].transpose(1, 2)[row_B1, place_BQ]
-        features_BQF = self.readout(self.norm(self.layers[-1](queries_BQE, tokens_BXE, bias_BQMX.transpose(1, 2))))
+        features_BQF = self.readout(self.norm(self.layers[-1](tokens_BXE[row_B1, place_BQ], tokens_BXE, of_asked[0])))
         if self.summary is None:
             return features_BQF
         read_BX = curve.mask_BT if self.config.mask_padding else torch.ones_like(curve.mask_BT)
@@ -276,15 +275,28 @@ class SeriesEncoder(nn.Module):
         gain_BTE, shift_BTE = self.modulation(moments).chunk(2, -1)
         return tokens_BTE * (1 + gain_BTE) + shift_BTE
 
-    def attention_bias(self, curve: LightCurve) -> Tensor:
-        """What is added to attention [layer, B, M, query T, key T]: learned of the lag, −inf for what is not seen."""
-        lag_BTT = torch.log1p((curve.time_BT[:, :, None] - curve.time_BT[:, None, :]).abs()) / LAG_STEP
+    def attention_bias(self, curve: LightCurve, place_BQ: Tensor) -> tuple[Tensor, Tensor]:
+        """What is added to attention: learned of the lag, −inf for what is not seen.
+
+        Returns
+        -------
+        Of the layers in which all attend [layer, B, M, X, X], and of the last one, in which those asked for do
+        [1, B, M, Q, X].
+        """
+        lag_BXX = torch.log1p((curve.time_BT[:, :, None] - curve.time_BT[:, None, :]).abs()) / LAG_STEP
         if not self.config.times:
-            lag_BTT = torch.zeros_like(lag_BTT)
-        hat_BTTR = (1 - (lag_BTT.unsqueeze(-1) - self.lag_R).abs()).clamp(min=0)
-        bias = self.lag_bias(hat_BTTR).permute(3, 0, 1, 2).unflatten(0, (-1, self.config.heads)).transpose(1, 2)
-        hidden_BTT = ~visible(curve.mask_BT, self.config.causal, self.config.mask_padding)
-        return bias.masked_fill(hidden_BTT.unsqueeze(1), -math.inf)
+            lag_BXX = torch.zeros_like(lag_BXX)
+        hat_BXXR = (1 - (lag_BXX.unsqueeze(-1) - self.lag_R).abs()).clamp(min=0)
+        hidden_BXX = ~visible(curve.mask_BT, self.config.causal, self.config.mask_padding)
+        row_B1 = torch.arange(place_BQ.shape[0], device=place_BQ.device).unsqueeze(1)
+        among_all, last = self.lag_bias.weight.tensor_split([self.config.layers * self.config.heads])
+
+        def of_lags(hat: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:
+            bias = functional.linear(hat, weight).permute(3, 0, 1, 2).unflatten(0, (-1, self.config.heads))
+            return bias.transpose(1, 2).masked_fill(hidden.unsqueeze(1), -math.inf)
+
+        asked = hat_BXXR[row_B1, place_BQ], hidden_BXX[row_B1, place_BQ]
+        return of_lags(hat_BXXR, hidden_BXX, among_all), of_lags(*asked, last)
 
 
 class Summary(nn.Module):
