@@ -22,12 +22,11 @@ from model.taxonomy import load_taxonomy
 from model.weights import ModelCard
 
 # Rows of one pass. They bound memory, whatever a caller asks for: 64 groups of full-width ConvEntion hold 28 MB in the
-# widest layer. A processor classifies fastest when what attention makes of all pairs of epochs stays in its cache: 16
-# series of 40 at a time took a quarter of the time that 256 took. The deterministic mode computes row by row: in larger
-# batches, even of fixed shape, matrix products were seen to round a row differently at another place in the batch as
-# soon as two threads share the work.
-EMBED_ROWS = 64
-CLASSIFY_ROWS = {"cpu": 16, "cuda": 256}
+# widest layer. A processor classifies fastest when what attention makes of all pairs of epochs stays in its cache. The
+# deterministic mode computes row by row: in larger batches, even of fixed shape, matrix products were seen to round a
+# row differently at another place in the batch as soon as two threads share the work.
+EMBED_ROWS, CLASSIFY_ROWS = 64, 256
+PAIRS_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 22}  # of epochs of a series, in all rows of a pass
 UNTRAINED_SEED = 20_010_101
 
 
@@ -148,14 +147,13 @@ class Predictor:
         ValueError
             When a series has more frames than the network reads, or not one vector per group.
         """
-        rows = 1 if self.deterministic else CLASSIFY_ROWS[self.device.type]
         told = histories if histories is not None and self.card.history_limit else None
-        length_B = [len(curve) + (0 if told is None else len(told[b])) for b, curve in enumerate(curves)]
-        order_B = np.argsort(length_B, kind="stable")  # series of like length together: attention pays for padding
+        length_B = np.array([len(curve) + (0 if told is None else len(told[b])) for b, curve in enumerate(curves)])
+        pairs = 0 if self.deterministic else PAIRS_AT_ONCE[self.device.type]
         logits_BK = np.empty((len(curves), len(self.card.classes)), np.float64)
         distance_B = None if self._network.familiar is None else np.empty(len(curves), np.float64)
         with torch.inference_mode():
-            for part in np.split(order_B, range(rows, len(order_B), rows)):
+            for part in of_like_length(length_B, pairs):
                 chunk = [curves[b] for b in part]
                 vectors = self._pad_embeddings([embeddings[b] for b in part], chunk)
                 epochs = None if told is None else [told[b] for b in part]
@@ -177,8 +175,7 @@ class Predictor:
         vectors = self.embed([frame] * EMBED_ROWS)
         group_count = -(-self.card.frame_limit // self.card.group_size)
         series = blank_series(self.card, self.card.frame_limit)
-        rows = 1 if self.deterministic else CLASSIFY_ROWS[self.device.type]
-        self.classify([np.repeat(vectors[:1], group_count, 0)] * rows, [series] * rows)
+        self.classify([np.repeat(vectors[:1], group_count, 0)] * CLASSIFY_ROWS, [series] * CLASSIFY_ROWS)
 
     def _pad_embeddings(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> torch.Tensor:
         size = self._network.group_size
@@ -199,6 +196,20 @@ def chunks(items: Sequence[Series], rows: int) -> Iterator[tuple[slice, Sequence
     for start in range(0, len(items), rows):
         chunk = items[start : start + rows]
         yield slice(start, start + len(chunk)), chunk
+
+
+def of_like_length(length_B: NDArray[np.int64], pairs: int) -> Iterator[NDArray[np.int64]]:
+    """Indices of series in passes, like lengths together, for attention pays for padding too.
+
+    A pass has at most ``CLASSIFY_ROWS`` rows, and with padding at most ``pairs`` pairs of epochs, but at least one row.
+    """
+    order_B = np.argsort(length_B, kind="stable")
+    start = 0
+    for stop in range(1, len(order_B) + 1):
+        is_last = stop == len(order_B)
+        if is_last or stop - start == CLASSIFY_ROWS or (stop + 1 - start) * int(length_B[order_B[stop]]) ** 2 > pairs:
+            yield order_B[start:stop]
+            start = stop
 
 
 def untrained(survey: str, network: str, seed: int, **settings: Any) -> tuple[GroupedNetwork, ModelCard]:

@@ -14,6 +14,7 @@ from model.predictor import (
     EMBED_ROWS,
     DeviceUnavailableError,
     Predictor,
+    of_like_length,
     untrained,
 )
 from model.series import Series
@@ -109,7 +110,20 @@ def test_chunks_are_bounded(monkeypatch):
     series = make_series(1)
     vectors = predictor.embed([series] * 600)
     predictor.classify([vectors[:1]] * 600, [series] * 600)
-    assert seen == {"embed": EMBED_ROWS, "classify": CLASSIFY_ROWS["cpu"]}
+    assert seen == {"embed": EMBED_ROWS, "classify": CLASSIFY_ROWS}
+
+
+def test_passes_hold_series_of_like_length():
+    """Every series is in one pass; passes go from short to long, bounded in rows and in pairs, or hold one series."""
+    length_B = np.random.default_rng(1).integers(1, 90, 1000)
+    passes = list(of_like_length(length_B, 5_000))
+    assert sorted(np.concatenate(passes).tolist()) == list(range(1000))
+    longest = [int(length_B[part].max()) for part in passes]
+    assert longest == sorted(longest)
+    assert all(len(part) * n**2 <= 5_000 or len(part) == 1 for part, n in zip(passes, longest, strict=True))
+    assert max(map(len, passes)) <= CLASSIFY_ROWS
+    assert all(len(part) == 1 for part in of_like_length(length_B, 0))
+    assert list(of_like_length(length_B[:0], 5_000)) == []
 
 
 def test_short_groups_are_padded():
