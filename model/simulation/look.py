@@ -14,6 +14,7 @@ from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
 from model.dataset import Dataset
+from model.history import LIMIT_SIGMA, History
 from model.series import BANDS, MAD_TO_SIGMA, Series
 from model.simulation.surveys import survey_named
 
@@ -58,6 +59,7 @@ def draw_object(dataset: Dataset, index: int) -> Figure:
     curve_top = 1 - TITLE_IN / height
     axes = figure.add_axes((LEFT, curve_top - CURVE_IN / height, RIGHT - LEFT, CURVE_IN / height))
     _draw_curve(axes, dataset, series, truth)
+    _draw_history(axes, dataset.history(index))
     grid = figure.add_gridspec(
         len(rows), across, left=LEFT, right=RIGHT, bottom=0.12 / height, wspace=0.05, hspace=0.05
     )
@@ -184,6 +186,24 @@ def _draw_curve(axes: Axes, dataset: Dataset, series: Series, truth: dict[str, A
         bbox_to_anchor=(1.0, 0.98),
         borderaxespad=0,
     )
+
+
+def _draw_history(axes: Axes, history: History) -> None:
+    """Epochs without stamp: limits as triangles, forced photometry as crosses."""
+    for b, band in enumerate(BANDS):
+        for limits in (True, False):
+            chosen = (history.band_P == b) & ((history.flux_P == 0) == limits)
+            flux_P = LIMIT_SIGMA * history.flux_error_P if limits else history.flux_P
+            axes.plot(
+                history.time_P[chosen],
+                flux_P[chosen] / 1e3,
+                "v" if limits else "x",
+                color=BAND_COLOURS[band],
+                markersize=3.5,
+                markerfacecolor="white",
+                alpha=0.6,
+                zorder=1,
+            )
 
 
 def _write_title(figure: Figure, dataset: Dataset, index: int, series: Series, truth: dict[str, Any]) -> None:
