@@ -1,9 +1,12 @@
 """Surveys' times and magnitudes in, MJD (TAI) and nJy out; knows no packet."""
 
 import math
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Times = TypeVar("Times", float, NDArray[np.float64])
 
 MJD_OF_JD_ZERO = 2_400_000.5
 TAI_MINUS_UTC_S = 37.0  # since 2017-01-01, before ZTF's first alert; IERS Bulletin C announces any change
@@ -15,14 +18,9 @@ FAINTEST_MAG = 40.0  # what lies beyond this, or below 0, is no magnitude
 MAG_TO_FRACTION = math.log(10) / 2.5  # relative flux error per magnitude of error
 
 
-def tai_of_jd(jd: float) -> float:
-    """MJD (TAI) of a Julian date (UTC)."""
+def tai_of_jd(jd: Times) -> Times:
+    """MJD (TAI) of a Julian date (UTC), or of many, to the last bit the same."""
     return jd - MJD_OF_JD_ZERO + TAI_MINUS_UTC_S / SECONDS_PER_DAY
-
-
-def tai_of_jds(jd_P: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same of many, to the last bit."""
-    return jd_P - MJD_OF_JD_ZERO + TAI_MINUS_UTC_S / SECONDS_PER_DAY
 
 
 def flux_of_magnitude(mag: float, mag_error: float) -> tuple[float, float]:

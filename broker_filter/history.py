@@ -12,17 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_filter.calibration import AB_MAG_OF_1_NJY, MAG_TO_FRACTION, flux_of_magnitudes, tai_of_jds
+from broker_filter.calibration import AB_MAG_OF_1_NJY, MAG_TO_FRACTION, flux_of_magnitudes, tai_of_jd
 from broker_filter.records import NO_HISTORY, Alert
 from broker_filter.schema import PacketSchema
 from broker_filter.survey import Survey
-from model.history import HISTORY_DAYS, HISTORY_LIMIT, LIMIT_SIGMA, SAME_VISIT_D, History
+from model.history import HISTORY_DAYS, HISTORY_LIMIT, LIMIT_SIGMA, History, of_visits, repeated
 from model.series import BANDS
 
 DETECTION, FORCED, LIMIT = "detection", "forced", "limit"
 _ZTF_UNKNOWN_BELOW = -9_999.0  # forced photometry that failed holds -99999
 FEWEST_REPEATED = 2  # one exposure can hold two detections
-_BAND_KEY_D = 1_000.0  # between the bands on one axis of times: more than any history is long
 _SIGN = np.full(256, np.nan)  # by code of survey.ZTF_NEGATIVE
 _SIGN[:2] = 1.0, -1.0
 
@@ -72,7 +71,7 @@ def history_of(survey: Survey, record: Mapping[str, Any], time_mjd: float, bands
         epochs = _READERS[name][0](columns)
         more = _sensible(epochs, time_mjd, HISTORY_DAYS[survey.name], _known_bands(bands))
         if told is not None and len(told):
-            more = more[_of_other_visits(more, told, time_mjd)]
+            more = more[~of_visits(more, told.time_P, told.band_P)]
             more = History.joined((told, more))
         told = more
     if told is None or not len(told):
@@ -83,9 +82,8 @@ def history_of(survey: Survey, record: Mapping[str, Any], time_mjd: float, bands
 
 def _clock_stood_still(told: History) -> bool:
     """Whether half of the epochs repeat another's time and band: alerts that others repacked give all one time."""
-    when_P = np.sort(_BAND_KEY_D * told.band_P + (told.time_P - told.time_P[0]))
-    repeated = np.count_nonzero(np.diff(when_P) < SAME_VISIT_D)
-    return bool(repeated >= FEWEST_REPEATED and 2 * repeated >= len(told))
+    again = np.count_nonzero(repeated(told)[1])
+    return bool(again >= FEWEST_REPEATED and 2 * again >= len(told))
 
 
 def _sensible(epochs: _Epochs, time_mjd: float, days: float, known_bands: NDArray[np.bool_]) -> History:
@@ -95,15 +93,6 @@ def _sensible(epochs: _Epochs, time_mjd: float, days: float, known_bands: NDArra
     keep_P = (epochs.time_P < time_mjd) & (epochs.time_P >= time_mjd - days) & known_bands[epochs.band_P]
     keep_P &= np.isfinite(flux_P) & (flux_error_P > 0.0) & (flux_error_P < np.inf)
     return History(epochs.time_P[keep_P], epochs.band_P[keep_P].astype(np.int8), flux_P[keep_P], flux_error_P[keep_P])
-
-
-def _of_other_visits(some: History, others: History, time_mjd: float) -> NDArray[np.bool_]:
-    """Which of ``some`` are of visits of which ``others`` do not tell."""
-    times_P, taken = (_BAND_KEY_D * h.band_P + (h.time_P - time_mjd) for h in (some, others))
-    taken.sort()
-    after_P = np.searchsorted(taken, times_P).clip(max=len(taken) - 1)
-    nearest_P = np.minimum(np.abs(taken[after_P] - times_P), np.abs(taken[(after_P - 1).clip(min=0)] - times_P))
-    return nearest_P >= SAME_VISIT_D
 
 
 @cache
@@ -151,7 +140,7 @@ def _ztf_candidates(columns: Mapping[str, NDArray]) -> _Epochs:
     seen_P = ~np.isnan(columns["magpsf"])
     size_P = flux_of_magnitudes(np.where(seen_P, columns["magpsf"], columns["diffmaglim"]))
     return _Epochs(
-        tai_of_jds(columns["jd"]),
+        tai_of_jd(columns["jd"]),
         columns["fid"],
         np.where(seen_P, _SIGN[columns["isdiffpos"]] * size_P, 0.0),
         size_P * np.where(seen_P, MAG_TO_FRACTION * columns["sigmapsf"], 1.0 / LIMIT_SIGMA),
@@ -164,7 +153,7 @@ def _ztf_forced(columns: Mapping[str, NDArray]) -> _Epochs:
     real_P = (flux_P > _ZTF_UNKNOWN_BELOW) & (error_P > 0.0)
     with np.errstate(over="ignore", invalid="ignore"):  # an absurd zero point makes an infinite flux
         njy_P = np.where(real_P, 10.0 ** ((AB_MAG_OF_1_NJY - columns["magzpsci"]) / 2.5), np.nan)
-        return _Epochs(tai_of_jds(columns["jd"]), columns["fid"], flux_P * njy_P, error_P * njy_P)
+        return _Epochs(tai_of_jd(columns["jd"]), columns["fid"], flux_P * njy_P, error_P * njy_P)
 
 
 def _lsst_sources(columns: Mapping[str, NDArray]) -> _Epochs:

@@ -18,7 +18,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -81,12 +81,12 @@ class CalibratedGraph(nn.Module):
     ) -> Tensor:
         # Whatever a caller left in padding is cleared. This also tells the exporter, one plain equation per axis, that
         # all inputs have the same numbers of objects and frames.
-        band, t = torch.where(mask, band, 0), torch.where(mask, t, 0.0)
-        flux, flux_error = torch.where(mask, flux, 0.0), torch.where(mask, flux_error, 0.0)
+        curve = _cleared(t, band, mask, flux, flux_error)
+        if history:
+            curve = replace(curve, history=_cleared(*history))
         scale = torch.where(mask[..., None], scale, 1.0)
         observed = mask[..., None, None, None] & ~torch.isnan(stamps)
         pixels = torch.where(observed, stamps, 0.0)
-        curve = LightCurve(band, t, flux, flux_error, mask, _history(*history) if history else None)
         groups, _ = cut_groups(Frames(pixels, observed, scale, curve), self.network.group_size)
         embeddings = self.network.embed(groups)
         group_count = -(-stamps.shape[1] // self.network.group_size)
@@ -276,8 +276,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _history(t: Tensor, band: Tensor, mask: Tensor, flux: Tensor, flux_error: Tensor) -> LightCurve:
-    """What a caller left in padding is cleared, as it is of frames."""
+def _cleared(t: Tensor, band: Tensor, mask: Tensor, flux: Tensor, flux_error: Tensor) -> LightCurve:
+    """A light curve whose padding is 0, whatever a caller left there."""
     return LightCurve(
         torch.where(mask, band, 0),
         torch.where(mask, t, 0.0),

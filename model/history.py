@@ -18,6 +18,7 @@ HISTORY_DAYS: Mapping[str, float] = {"ztf": 30.0, "lsst": 365.0}  # how far back
 HISTORY_LIMIT = 96  # epochs that a network reads, and that are kept of one packet: the newest
 LIMIT_SIGMA = 5.0  # of a limit over the error of its flux
 SAME_VISIT_D = 1e-4  # 9 s: closer times in one band are one exposure, told twice
+_BANDS_APART_D = 1e6  # on an axis of times that all bands share: longer than any series
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +63,29 @@ def lacking(histories: Sequence[History], series: Series, limit: int = HISTORY_L
     """
     told = History.joined(histories)
     told = told[told.time_P <= series.time_T[-1]]
-    told = told[np.lexsort((told.time_P, told.band_P))]  # stable: the first packet's word first
-    again_P = np.zeros(len(told), bool)
-    again_P[1:] = (np.diff(told.time_P) < SAME_VISIT_D) & (np.diff(told.band_P) == 0)
-    for band in np.unique(told.band_P):
-        of_band_P = told.band_P == band
-        shown = np.sort(series.time_T[series.band_T == band])
-        if len(shown):
-            times = told.time_P[of_band_P]
-            after = np.searchsorted(shown, times).clip(max=len(shown) - 1)
-            nearest = np.minimum(np.abs(shown[after] - times), np.abs(shown[(after - 1).clip(min=0)] - times))
-            again_P[of_band_P] |= nearest < SAME_VISIT_D
-    told = told[~again_P]
+    order_P, again_P = repeated(told)
+    told = told[order_P[~again_P]]
+    told = told[~of_visits(told, series.time_T, series.band_T)]
     told = told[np.lexsort((told.band_P, told.time_P))]
     return told[max(len(told) - limit, 0) :]
+
+
+def repeated(told: History) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Indices of epochs by band and time, and which of them, so ordered, tell of the visit before; the first stays."""
+    visit_P = _on_one_axis(told.time_P, told.band_P)
+    order_P = np.argsort(visit_P, kind="stable")
+    return order_P, np.diff(visit_P[order_P], prepend=-np.inf) < SAME_VISIT_D
+
+
+def of_visits(told: History, time_T: NDArray[np.float64], band_T: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which epochs are of visits at these times in these bands."""
+    if not len(time_T):
+        return np.zeros(len(told), bool)
+    visit_P, taken = _on_one_axis(told.time_P, told.band_P), np.sort(_on_one_axis(time_T, band_T))
+    after_P = np.searchsorted(taken, visit_P).clip(max=len(taken) - 1)
+    nearest_P = np.minimum(np.abs(taken[after_P] - visit_P), np.abs(taken[(after_P - 1).clip(min=0)] - visit_P))
+    return nearest_P < SAME_VISIT_D
+
+
+def _on_one_axis(time_P: NDArray[np.float64], band_P: NDArray[np.integer]) -> NDArray[np.float64]:
+    return time_P + _BANDS_APART_D * band_P

@@ -53,6 +53,12 @@ class LightCurve:
         longest = int(self.history.mask_BT.sum(1).max())
         return replace(self, history=self.history.map(lambda values: values[:, :longest]))
 
+    def keep_epochs(self, keep: "Callable[[LightCurve], Tensor]") -> "LightCurve":
+        """Forget the epochs of the history for which ``keep`` is False; without a history nothing changes."""
+        if self.history is None:
+            return self
+        return replace(self, history=replace(self.history, mask_BT=self.history.mask_BT & keep(self.history)))
+
     def select(self, rows: Tensor) -> "LightCurve":
         """Only some objects, by a mask or by indices."""
         history = None if self.history is None else self.history.select(rows)
@@ -66,15 +72,19 @@ class LightCurve:
     def joined(curves: "Sequence[LightCurve]") -> "LightCurve":
         """The objects of all curves, padded to the longest; they have histories all or none."""
         length = max(curve.mask_BT.shape[1] for curve in curves)
-        parts = [curve.padded(length) for curve in curves]
         histories = [curve.history for curve in curves if curve.history is not None]
+        whole = LightCurve.together([curve.padded(length) for curve in curves], 0)
+        return replace(whole, history=LightCurve.joined(histories) if histories else None)
+
+    @staticmethod
+    def together(curves: "Sequence[LightCurve]", axis: int) -> "LightCurve":
+        """Light curves side by side along an axis, objects or frames; without their histories."""
         return LightCurve(
-            torch.cat([part.band_BT for part in parts]),
-            torch.cat([part.time_BT for part in parts]),
-            torch.cat([part.flux_BT for part in parts]),
-            torch.cat([part.flux_error_BT for part in parts]),
-            torch.cat([part.mask_BT for part in parts]),
-            LightCurve.joined(histories) if histories else None,
+            torch.cat([curve.band_BT for curve in curves], axis),
+            torch.cat([curve.time_BT for curve in curves], axis),
+            torch.cat([curve.flux_BT for curve in curves], axis),
+            torch.cat([curve.flux_error_BT for curve in curves], axis),
+            torch.cat([curve.mask_BT for curve in curves], axis),
         )
 
 
@@ -119,13 +129,7 @@ def in_order_of_time(*curves: LightCurve) -> tuple[LightCurve, Tensor]:
 
     At equal times the order is that of the curves; padding comes last. Histories are left out.
     """
-    joined = LightCurve(
-        torch.cat([curve.band_BT for curve in curves], 1),
-        torch.cat([curve.time_BT for curve in curves], 1),
-        torch.cat([curve.flux_BT for curve in curves], 1),
-        torch.cat([curve.flux_error_BT for curve in curves], 1),
-        torch.cat([curve.mask_BT for curve in curves], 1),
-    )
+    joined = LightCurve.together(curves, 1)
     when_BT = torch.where(joined.mask_BT, joined.time_BT, math.inf)
     index_T = torch.arange(when_BT.shape[1], device=when_BT.device)
     earlier_BTT = when_BT[:, None, :] < when_BT[:, :, None]

@@ -23,6 +23,7 @@ RAPID, Muthukrishna et al. 2019, PASP 131, 118002: a causal network that answers
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -124,13 +125,7 @@ class Vigil(GroupedNetwork):
         for t in range(curve.mask_BT.shape[1]):
             before = torch.arange(curve.mask_BT.shape[1], device=curve.mask_BT.device) <= t
             mask_BT = curve.mask_BT & before
-            cut = LightCurve(
-                curve.band_BT * mask_BT,
-                curve.time_BT * mask_BT,
-                curve.flux_BT * mask_BT,
-                curve.flux_error_BT * mask_BT,
-                mask_BT,
-            )
+            cut = curve.map(partial(torch.mul, mask_BT))
             steps.append(self.classify(embeddings_BTD * mask_BT[..., None], cut))
         return torch.stack(steps, 1)
 

@@ -100,9 +100,7 @@ def one_frame(frames: Frames, chosen_B: Tensor, history_days: float) -> Frames:
     """What is known of each object when one of its alerts came, and its packet tells of the days before."""
     curve = frames.curve
     reach_B1 = curve.time_BT.gather(1, chosen_B[:, None]) - history_days
-    if curve.history is not None:
-        history = replace(curve.history, mask_BT=curve.history.mask_BT & (curve.history.time_BT >= reach_B1))
-        frames = replace(frames, curve=replace(curve, history=history))
+    frames = replace(frames, curve=curve.keep_epochs(lambda history: history.time_BT >= reach_B1))
     keep_BT = torch.arange(curve.mask_BT.shape[1], device=chosen_B.device) == chosen_B[:, None]
     return keep_frames(frames, keep_BT, curve.time_BT >= reach_B1)
 
@@ -151,8 +149,8 @@ def drop(frames: Frames, how: Augmentation, generator: torch.Generator, history_
     reach_B1 = time_BT.gather(1, first_B1) - part_B1 * history_days
     told_BT = torch.where(joined_BT, missed_are_told_B1, caught_BT) & known_B1 & (time_BT >= reach_B1)
     told_BP &= known_B1 & (curve.history.time_BT.cpu() >= reach_B1)
-    history = replace(curve.history, mask_BT=curve.history.mask_BT & told_BP.to(curve.mask_BT.device))
-    return keep_frames(replace(frames, curve=replace(curve, history=history)), keep_BT, told_BT)
+    told = curve.keep_epochs(lambda history: told_BP.to(history.mask_BT.device))
+    return keep_frames(replace(frames, curve=told), keep_BT, told_BT)
 
 
 def add_noise(

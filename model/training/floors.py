@@ -13,7 +13,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from model.dataset import Dataset
-from model.history import lacking
+from model.history import History, lacking
 from model.series import BANDS, Series
 
 ERROR_FLOOR_SHARE = 0.01  # of the flux: keeps noiseless light curves from infinite significance
@@ -74,15 +74,10 @@ def orderly(values: NDArray) -> float:
 def photometry_features(dataset: Dataset, row: int) -> list[float]:
     """Features of the forced photometry of the stamps, and of what packets tell beside them."""
     series = dataset.series(row)
-    told = lacking([dataset.history(row)], series)
-    order = np.argsort(np.concatenate([told.time_P, series.time_T]), kind="stable")
-    pairs = (
-        (told.time_P, series.time_T),
-        (told.band_P, series.band_T),
-        (told.flux_P, series.flux_T),
-        (told.flux_error_P, series.flux_error_T),
-    )
-    return light_curve_features(*(np.concatenate(pair)[order] for pair in pairs))
+    shown = History(series.time_T, series.band_T, series.flux_T, series.flux_error_T)
+    whole = History.joined([lacking([dataset.history(row)], series), shown])
+    whole = whole[np.argsort(whole.time_P, kind="stable")]
+    return light_curve_features(whole.time_P, whole.band_P, whole.flux_P, whole.flux_error_P)
 
 
 def true_fluxes(dataset: Dataset) -> Callable[[int], list[float]]:

@@ -4,7 +4,6 @@ Legend: ``B`` objects, ``T`` frames, ``G`` groups, ``S`` frames of a group, ``K`
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -66,23 +65,14 @@ def first_frames(frames: Frames, length: int | Tensor) -> Frames:
     curve = frames.curve
     keep_T = torch.arange(curve.mask_BT.shape[1], device=curve.mask_BT.device) < length
     keep_BT = curve.mask_BT & keep_T
-    history = curve.history
-    if history is not None:
-        until_B1 = (curve.time_BT * keep_BT).amax(1, keepdim=True)
-        history = replace(history, mask_BT=history.mask_BT & (history.time_BT <= until_B1))
+    cut = curve.map(lambda values: values * keep_BT)
+    until_B1 = cut.time_BT.amax(1, keepdim=True)
     pixel_BT = keep_BT[..., None, None, None]
     return Frames(
         frames.pixels_BTCHW * pixel_BT,
         frames.pixel_mask_BTCHW & pixel_BT,
         torch.where(keep_BT[..., None], frames.scale_BTC, 1.0),
-        LightCurve(
-            curve.band_BT * keep_BT,
-            curve.time_BT * keep_BT,
-            curve.flux_BT * keep_BT,
-            curve.flux_error_BT * keep_BT,
-            keep_BT,
-            history,
-        ),
+        cut.keep_epochs(lambda history: history.time_BT <= until_B1),
     )
 
 
