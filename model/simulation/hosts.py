@@ -4,7 +4,9 @@ Knows no class of source: a population (a key of ``populations.json``) or a reds
 
 References
 ----------
-Sako et al. 2018 (PASP 130, 064002), hosts of the SDSS-II candidates; Shen et al. 2003 (MNRAS 343, 978), sizes.
+Sako et al. 2018 (PASP 130, 064002), hosts of the SDSS-II candidates; Shen et al. 2003 (MNRAS 343, 978), sizes of
+galaxies of a catalogue. Van der Wel et al. 2014 (ApJ 788, 28), major axes of galaxies at z = 0.25: of hosts that are
+drawn by their mass. Shen's circles hold the same light on half the area, which buries a supernova in its host.
 """
 
 import json
@@ -27,9 +29,13 @@ NUCLEAR_OFFSET_ARCSEC = 0.03
 STAMP_FOR_COUNTS_ARCSEC = 25.3
 GALAXIES_PER_STAMP, STARS_PER_STAMP = 0.5, 0.2  # brighter than r = 22 in 25.3 arcsec
 FAINTEST_NEIGHBOUR_MAG, COUNT_SLOPE = 22.0, 0.38
-# ZTF looks through the plane of the Milky Way too: stars brighter than r = 23.5 in a stamp (median, log scatter, most)
-# and slopes of the counts, so that templates hold as many peaks as those of 640 real alerts do (measure_ztf.py).
-ZTF_STARS, ZTF_FAINTEST_STAR_MAG, ZTF_STAR_SLOPE = (21.0, 2.0, 400.0), 23.5, 0.27
+# Surveys of the whole sky look through the plane of the Milky Way too. Its disc is flat: stars brighter than r = 23.5
+# in a stamp of ZTF at the pole, the power of csc |b| by which they crowd towards the plane, most of them where dust
+# hides the rest, and the log scatter from place to place. Measured, with the slopes of the counts, on the peaks in
+# templates of 640 real objects, latitude by latitude (measure_ztf.py).
+STARS_AT_POLE, STARS_POWER, MOST_STARS, STARS_SCATTER = 5.0, 1.3, 200.0, 0.6
+STARS_AREA_ARCSEC2 = 63.63**2
+FAINTEST_STAR_MAG, STAR_SLOPE = 23.5, 0.27
 ZTF_GALAXY_SLOPE = 0.5
 BRIGHTEST_GALAXY_MAG, BRIGHTEST_STAR_MAG = 14.0, 13.0
 HALO_STARS = 0.5  # blue ones among the stars, the others are red dwarfs
@@ -37,6 +43,9 @@ DISC_FRACTION = 0.65
 MASS_AT_MAG = (10.5, -21.2, 1.9)  # log10 mass, its M_r, magnitudes per dex
 MASS_SCATTER_MAG = 0.4
 K_CORRECTION_R_PER_REDSHIFT = 1.2
+# log10 kpc at 10^10.7 solar masses, slope, mass below which it is flat, scatter in dex
+MAJOR_AXIS, MAJOR_AXIS_MASS = {False: (0.86, 0.25, 0.0, 0.16), True: (0.60, 0.75, 10.3, 0.10)}, 10.7
+EARLY_ABOVE_REDNESS = 0.6
 LOG_MASS = {"Ia": (10.5, 0.75), "CC": (10.4, 0.70), "dwarf": (8.6, 0.6), "any": (10.3, 0.7)}
 SMALLEST_RADIUS_ARCSEC, LARGEST_RADIUS_ARCSEC = 0.15, 30.0
 
@@ -49,6 +58,17 @@ class HostEntry:
     mag_B: NDArray[np.float64]
     offset_arcsec: float
     redshift: float  # NaN where the population has none
+    shape: "Shape | None" = None  # where the host was drawn by its mass; a catalogue's row tells none
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A profile on the sky, and where in it something lies."""
+
+    half_light_arcsec: float  # of the major axis
+    sersic_index: float
+    axis_ratio: float
+    bearing_rad: float  # of the transient, from the host's major axis
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,11 +134,12 @@ def entry_at(rng: Generator, redshift: float, kind: str, nuclear: bool = False) 
         [0.8 + 0.9 * red, 0.30 + 0.45 * red + 1.6 * min(redshift, 0.4), 0.2 + 0.2 * red, 0.12 + 0.2 * red]
     )
     colours += 0.06 * rng.standard_normal(4)
-    radius = half_light_arcsec(rng, log_mass, redshift, red > 0.6)
-    offset = radius * exponential_radius(rng) if not nuclear else NUCLEAR_OFFSET_ARCSEC
+    shape, offset = draw_shape(rng, log_mass, redshift, red > EARLY_ABOVE_REDNESS)
+    if nuclear:
+        offset = NUCLEAR_OFFSET_ARCSEC
     along, across = CENTROID_ERROR_ARCSEC * rng.standard_normal(2)
     offset = float(np.hypot(offset + along, across))
-    return HostEntry(True, magnitudes(r_mag, *colours), offset, redshift)
+    return HostEntry(True, magnitudes(r_mag, *colours), offset, redshift, shape)
 
 
 def magnitudes(
@@ -135,12 +156,30 @@ def log_mass_of(entry: HostEntry, redshift: float) -> float:
     return float(np.clip(mass - (absolute - magnitude) / slope, 6.5, 12.0))
 
 
+def draw_shape(rng: Generator, log_mass: float, redshift: float, early: bool) -> tuple[Shape, float]:
+    """Draw the profile of a galaxy of a stellar mass, and how far off (arcsec) something is that follows its light."""
+    log_kpc, slope, least_mass, scatter = MAJOR_AXIS[early]
+    log_kpc += slope * (max(log_mass, least_mass) - MAJOR_AXIS_MASS) + scatter * rng.standard_normal()
+    arcsec = _arcsec(10**log_kpc, redshift)
+    axis_ratio = _axis_ratio(rng, not early)
+    radius, angle = arcsec * exponential_radius(rng), rng.uniform(0, 2 * np.pi)
+    x, y = radius * np.cos(angle), axis_ratio * radius * np.sin(angle)
+    return Shape(arcsec, 4.0 if early else 1.0, axis_ratio, float(np.arctan2(y, x))), float(np.hypot(x, y))
+
+
 def half_light_arcsec(rng: Generator, log_mass: float, redshift: float, early: bool) -> float:
-    """Half-light radius of the major axis."""
+    """Half-light radius of a galaxy of a catalogue."""
     mass = 10.0**log_mass
     kpc = 2.88e-6 * mass**0.56 if early else 0.1 * mass**0.14 * (1 + mass / 3.98e10) ** 0.25
-    kpc *= np.exp(0.4 * rng.standard_normal())
+    return _arcsec(kpc * np.exp(0.4 * rng.standard_normal()), redshift)
+
+
+def _arcsec(kpc: float, redshift: float) -> float:
     return float(np.clip(kpc / kpc_per_arcsec(max(redshift, 0.005)), SMALLEST_RADIUS_ARCSEC, LARGEST_RADIUS_ARCSEC))
+
+
+def _axis_ratio(rng: Generator, disc: bool) -> float:
+    return float(rng.uniform(0.2, 1.0) if disc else rng.uniform(0.5, 1.0))
 
 
 def exponential_radius(rng: Generator) -> float:
@@ -152,24 +191,31 @@ def draw_galaxy(rng: Generator, entry: HostEntry, redshift: float, x_arcsec: flo
     """Give a catalogue entry a profile; it is made large enough that its offset lies within four radii."""
     disc = rng.random() < DISC_FRACTION
     radius = half_light_arcsec(rng, log_mass_of(entry, redshift), redshift, not disc)
-    radius = max(radius, np.hypot(x_arcsec, y_arcsec) / LARGEST_OFFSET_IN_RADII)
-    return Galaxy(
-        flux_B=flux_njy(entry.mag_B).astype(np.float32),
-        half_light_arcsec=float(radius),
-        sersic_index=1.0 if disc else 4.0,
-        axis_ratio=float(rng.uniform(0.2, 1.0) if disc else rng.uniform(0.5, 1.0)),
-        position_angle_rad=float(rng.uniform(0, np.pi)),
-        x_arcsec=float(x_arcsec),
-        y_arcsec=float(y_arcsec),
+    radius = max(radius, float(np.hypot(x_arcsec, y_arcsec)) / LARGEST_OFFSET_IN_RADII)
+    sersic_index, axis_ratio = 1.0 if disc else 4.0, _axis_ratio(rng, disc)
+    return _galaxy(entry, radius, sersic_index, axis_ratio, float(rng.uniform(0, np.pi)), x_arcsec, y_arcsec)
+
+
+def galaxy_of_shape(entry: HostEntry, shape: Shape, direction_rad: float, x_arcsec: float, y_arcsec: float) -> Galaxy:
+    """Put a host whose shape is known where it is, turned so that the transient, from which it lies in a direction, is
+    at its bearing."""
+    position_angle = (direction_rad - shape.bearing_rad) % np.pi
+    return _galaxy(
+        entry, shape.half_light_arcsec, shape.sersic_index, shape.axis_ratio, position_angle, x_arcsec, y_arcsec
     )
 
 
-def draw_neighbours(rng: Generator, survey: Survey) -> tuple[tuple[Galaxy, ...], tuple[Star, ...]]:
-    """Galaxies and stars that happen to lie in the stamp: one pool for every class."""
+def _galaxy(entry: HostEntry, radius: float, index: float, ratio: float, angle: float, x: float, y: float) -> Galaxy:
+    return Galaxy(
+        flux_njy(entry.mag_B).astype(np.float32), float(radius), index, ratio, float(angle), float(x), float(y)
+    )
+
+
+def draw_neighbours(rng: Generator, survey: Survey, latitude_deg: float) -> tuple[tuple[Galaxy, ...], tuple[Star, ...]]:
+    """Galaxies and stars that happen to lie in the stamp: one pool for every class at a Galactic latitude."""
     half = survey.stamp_arcsec / 2
     area = (survey.stamp_arcsec / STAMP_FOR_COUNTS_ARCSEC) ** 2
-    crowded = survey.name == "ztf"
-    galaxy_slope = ZTF_GALAXY_SLOPE if crowded else COUNT_SLOPE
+    galaxy_slope = ZTF_GALAXY_SLOPE if survey.name == "ztf" else COUNT_SLOPE
     galaxies = []
     for _ in range(rng.poisson(GALAXIES_PER_STAMP * area)):
         r_mag = max(FAINTEST_NEIGHBOUR_MAG + float(np.log10(1 - rng.random())) / galaxy_slope, BRIGHTEST_GALAXY_MAG)
@@ -179,11 +225,12 @@ def draw_neighbours(rng: Generator, survey: Survey) -> tuple[tuple[Galaxy, ...],
         galaxy = draw_galaxy(rng, entry, redshift, 0.0, 0.0)
         x, y = rng.uniform(-half, half, 2)
         galaxies.append(replace(galaxy, x_arcsec=float(x), y_arcsec=float(y)))
-    expected = STARS_PER_STAMP * area
-    if crowded:
-        median, scatter, most = ZTF_STARS
-        expected = min(median * float(np.exp(scatter * rng.standard_normal())), most)
-    faintest, slope = (ZTF_FAINTEST_STAR_MAG, ZTF_STAR_SLOPE) if crowded else (FAINTEST_NEIGHBOUR_MAG, COUNT_SLOPE)
+    if survey.name == "sdss":  # Stripe 82 keeps off the plane
+        expected, faintest, slope = STARS_PER_STAMP * area, FAINTEST_NEIGHBOUR_MAG, COUNT_SLOPE
+    else:
+        expected = stars_at(latitude_deg) * float(np.exp(STARS_SCATTER * rng.standard_normal()))
+        expected *= survey.stamp_arcsec**2 / STARS_AREA_ARCSEC2
+        faintest, slope = FAINTEST_STAR_MAG, STAR_SLOPE
     count = rng.poisson(expected)
     gr_N = np.where(rng.random(count) < HALO_STARS, rng.normal(0.45, 0.12, count), rng.normal(1.4, 0.08, count))
     r_N = np.maximum(faintest + np.log10(1 - rng.random(count)) / slope, BRIGHTEST_STAR_MAG)
@@ -191,6 +238,12 @@ def draw_neighbours(rng: Generator, survey: Survey) -> tuple[tuple[Galaxy, ...],
     xy_N2 = rng.uniform(-half, half, (count, 2))
     stars = [Star(flux_B, float(x), float(y)) for flux_B, (x, y) in zip(flux_NB, xy_N2, strict=True)]
     return tuple(galaxies), tuple(stars)
+
+
+def stars_at(latitude_deg: float) -> float:
+    """Median number of stars in a stamp of ZTF."""
+    sine = max(abs(np.sin(np.radians(latitude_deg))), 1e-3)
+    return float(min(STARS_AT_POLE * sine**-STARS_POWER, MOST_STARS))
 
 
 def faint_host(rng: Generator) -> NDArray[np.float64]:

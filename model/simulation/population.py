@@ -1,9 +1,10 @@
 """The door of the physics: a seed, a survey, a class and a number in, one ``SimulatedObject`` out. Knows no pixels.
 
-Every object can be remade alone, from four streams of random numbers. *Entry* (seed, object) holds its catalogue entry,
+Every object can be remade alone, from five streams of random numbers. *Entry* (seed, object) holds its catalogue entry,
 *physics* (seed, object, attempt) what it is; neither knows the survey, so that the same object can be put under
 another one. *Observing* (seed, survey, object) holds the schedule, which cannot depend on the class: when a survey
-would not have noticed an object, its physics is drawn again, never its schedule. *Scene* holds its surroundings.
+would not have noticed an object, its physics is drawn again, never its schedule. *Scene* holds its surroundings, *sky*
+its position.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from model.simulation import labels, selection
 from model.simulation.physics import EXPLOSIONS, Drawn, draw_physics
+from model.simulation.positions import draw_position
 from model.simulation.records import Scene, Schedule, SimulatedObject
 from model.simulation.scenes import place
 from model.simulation.schedule import draw_schedule
@@ -24,18 +26,12 @@ from model.simulation.sources.spurious import Bogus
 from model.simulation.surveys import Survey, ab_mag, flux_njy, survey_named
 from model.simulation.templates import load_templates
 
-ENTRY, PHYSICS, OBSERVING, SCENE = 11, 13, 17, 19  # streams; never 0, which a seed sequence would not see
+ENTRY, PHYSICS, OBSERVING, SCENE, SKY = 11, 13, 17, 19, 23  # streams; never 0, which a seed sequence would not see
 ATTEMPTS = 240
 MISSES_BEFORE_GIVING_UP = 50
 ATTEMPTS_PER_ENTRY = 60  # after which the catalogue entry, too, is drawn again
 FIRST_SEASON_MJD = (53_614.0, 53_979.0, 54_344.0)  # 1 September 2005, 2006, 2007
 SURVEY_START_MJD: Mapping[str, tuple[float, float]] = {"ztf": (58_300.0, 60_500.0), "lsst": (61_000.0, 63_500.0)}
-DECLINATION_DEG: Mapping[str, tuple[float, float]] = {
-    "sdss": (-1.14, 1.14),
-    "ztf": (-28.0, 80.0),
-    "lsst": (-65.0, 10.0),
-}
-RIGHT_ASCENSION_DEG: Mapping[str, tuple[float, float]] = {"sdss": (-47.0, 52.0)}
 REDDENING_MEDIAN_MAG, REDDENING_LN_BELOW, REDDENING_LN_ABOVE = 0.041, 0.38, 0.65
 DECONFOUNDED_PEAK_MAG: Mapping[str, tuple[float, float]] = {
     "sdss": (18.0, 20.8),
@@ -122,8 +118,10 @@ def draw_object(
         obj = replace(obj, object_id=object_id, seed=seed, label=published, level=level, truth=truth)
         if attempt is None and select and not _selected(obj):
             continue
-        scene, centre = place(scene_rng, drawn, facts)
-        truth |= _sky_position(scene_rng, facts.name)
+        sky_rng = np.random.default_rng([seed, facts.index, object_id, turn, SKY])
+        position = draw_position(sky_rng, drawn, facts, mode)
+        scene, centre = place(scene_rng, drawn, facts, position.latitude_deg)
+        truth |= {"ra_deg": position.ra_deg, "dec_deg": position.dec_deg}
         truth["first_detection"] = selection.first_detection(obj)
         return replace(obj, scene=scene if level >= 2 else Scene(), centre_arcsec=centre, truth=truth)
     return None
@@ -272,12 +270,3 @@ def _deconfound(rng: Generator, survey: Survey, change_T: NDArray, band_T: NDArr
     if largest > 0:
         change_T = change_T * (peak / largest)
     return np.maximum(static_B[band_T] + change_T, 0.0), static_B
-
-
-def _sky_position(rng: Generator, survey: str) -> dict[str, float]:
-    low, high = np.sin(np.radians(DECLINATION_DEG[survey]))
-    declination = np.degrees(np.arcsin(rng.uniform(low, high)))
-    return {
-        "ra_deg": float(rng.uniform(*RIGHT_ASCENSION_DEG.get(survey, (0.0, 360.0))) % 360),
-        "dec_deg": float(declination),
-    }

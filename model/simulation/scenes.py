@@ -1,20 +1,21 @@
 """What one object is in, where it lies in its stamp out: host, neighbours, and how far off the stamp's centre is."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.random import Generator
 
 from model.simulation import hosts
-from model.simulation.hosts import HostEntry
 from model.simulation.physics import Drawn
 from model.simulation.records import Galaxy, Scene
 from model.simulation.surveys import Survey
 
-Position = tuple[float, float]
+Offset = tuple[float, float]
 LARGEST_CENTROID_ERROR_ARCSEC = 0.5
 
 
-def place(rng: Generator, drawn: Drawn, survey: Survey) -> tuple[Scene, Position]:
-    """Put an object into its surroundings.
+def place(rng: Generator, drawn: Drawn, survey: Survey, latitude_deg: float) -> tuple[Scene, Offset]:
+    """Put an object into its surroundings, which hold the more stars the nearer its Galactic latitude is to the plane.
 
     Returns
     -------
@@ -36,7 +37,10 @@ def place(rng: Generator, drawn: Drawn, survey: Survey) -> tuple[Scene, Position
         host_at = centre + offset * direction
     own: tuple[Galaxy, ...] = ()
     if drawn.host_mag_B is not None:
-        entry = HostEntry(True, drawn.host_mag_B, offset, drawn.redshift)
-        own = (hosts.draw_galaxy(rng, entry, max(drawn.redshift, 0.01), float(host_at[0]), float(host_at[1])),)
-    galaxies, stars = hosts.draw_neighbours(rng, survey)
+        entry, (x, y) = replace(drawn.entry, mag_B=drawn.host_mag_B), host_at
+        if entry.shape is None:
+            own = (hosts.draw_galaxy(rng, entry, max(drawn.redshift, 0.01), x, y),)
+        else:
+            own = (hosts.galaxy_of_shape(entry, entry.shape, angle, x, y),)
+    galaxies, stars = hosts.draw_neighbours(rng, survey, latitude_deg)
     return Scene(own + galaxies, stars), (float(centre[0]), float(centre[1]))

@@ -61,11 +61,32 @@ def test_hosts_by_volume_fade_with_distance(rng):
     assert 3.0 < far - near < 4.5
 
 
+def test_a_host_drawn_by_its_mass_is_turned_so_that_its_transient_is_where_it_was_drawn(rng):
+    """Supernovae follow their host's light: half of them lie within its half-light ellipse, thin discs included."""
+    source, inside = draw_snia(rng, Circumstances(90.0, 0.02)), []
+    for _ in range(400):
+        entry = hosts.entry_at(rng, 0.02, "CC")
+        scene, _ = place(rng, Drawn("SNIa", "SN", entry, 0.02, source, entry.mag_B), ZTF, 45.0)
+        host = scene.galaxies[0]
+        cos, sin = np.cos(host.position_angle_rad), np.sin(host.position_angle_rad)
+        along, across = -host.x_arcsec * cos - host.y_arcsec * sin, host.x_arcsec * sin - host.y_arcsec * cos
+        inside.append(np.hypot(along, across / host.axis_ratio) <= host.half_light_arcsec)
+    assert np.mean(inside) == pytest.approx(0.5, abs=0.08)
+
+
+def test_stars_crowd_towards_the_plane_of_the_milky_way(rng):
+    """A stamp of ZTF holds many times more stars near the plane than at the pole; Stripe 82 is what it is."""
+    at = {b: np.mean([len(hosts.draw_neighbours(rng, ZTF, b)[1]) for _ in range(60)]) for b in (90.0, -10.0, 1.0)}
+    assert 5 * at[90.0] < at[-10.0] < at[1.0]
+    poles = [len(hosts.draw_neighbours(rng, SDSS, b)[1]) for b in (1.0, 90.0) for _ in range(40)]
+    assert np.mean(poles) == pytest.approx(hosts.STARS_PER_STAMP, abs=0.2)
+
+
 def test_neighbours_scale_with_the_area_and_stay_in_the_stamp(rng):
     """A ZTF stamp has six times the area of an SDSS stamp, and as many more galaxies."""
     counts = {}
     for survey in (SDSS, ZTF):
-        drawn = [hosts.draw_neighbours(rng, survey) for _ in range(300)]
+        drawn = [hosts.draw_neighbours(rng, survey, 45.0) for _ in range(300)]
         counts[survey.name] = np.mean([len(galaxies) for galaxies, _ in drawn])
         reach = max(abs(g.x_arcsec) for galaxies, _ in drawn for g in galaxies)
         assert reach <= survey.stamp_arcsec / 2
@@ -79,7 +100,7 @@ def test_a_host_lies_at_the_catalogues_distance_from_the_measured_centre(rng):
     drawn = Drawn("SNIa", "SN", entry, 0.1, draw_snia(rng, Circumstances(90.0, 0.1)), entry.mag_B)
     errors = []
     for _ in range(200):
-        scene, centre = place(rng, drawn, SDSS)
+        scene, centre = place(rng, drawn, SDSS, 45.0)
         host = scene.galaxies[0]
         separation = np.hypot(host.x_arcsec - centre[0], host.y_arcsec - centre[1])
         assert separation == pytest.approx(entry.offset_arcsec, rel=1e-5)
