@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from broker_filter.calibration import flux_of_magnitude, tai_of_jd
+from broker_filter.calibration import flux_of_magnitude, known_flux, tai_of_jd
 from broker_filter.container import read_blocks, read_header
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.history import history_of
@@ -156,8 +156,8 @@ def _lsst_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, ba
         band=band,
         ra_deg=_angle(source, "ra", 0.0, 360.0),
         dec_deg=_angle(source, "dec", -90.0, 90.0),
-        flux_njy=_number(source, "psfFlux"),
-        flux_error_njy=_number(source, "psfFluxErr"),
+        flux_njy=known_flux(_number(source, "psfFlux")),
+        flux_error_njy=known_flux(_number(source, "psfFluxErr")),
         real_bogus=_score(source, "reliability"),
         zero_point_mag=None,
         solar_system=solar_system,

@@ -15,6 +15,7 @@ SECONDS_PER_DAY = 86_400.0
 # the exposure was, and series of one object reach across versions. LSST gives the middle, in TAI.
 AB_MAG_OF_1_NJY = 31.4  # -2.5 log10(1e-32 erg/s/cm2/Hz) - 48.60
 FAINTEST_MAG = 40.0  # what lies beyond this, or below 0, is no magnitude
+LARGEST_FLUX_NJY = 10.0 ** (AB_MAG_OF_1_NJY / 2.5)  # of magnitude 0: larger fluxes, errors or pixels are none
 MAG_TO_FRACTION = math.log(10) / 2.5  # relative flux error per magnitude of error
 
 
@@ -28,7 +29,12 @@ def flux_of_magnitude(mag: float, mag_error: float) -> tuple[float, float]:
     if not 0.0 < mag < FAINTEST_MAG:
         return math.nan, math.nan
     flux_njy = 10.0 ** ((AB_MAG_OF_1_NJY - mag) / 2.5)
-    return flux_njy, flux_njy * MAG_TO_FRACTION * mag_error
+    return flux_njy, known_flux(flux_njy * MAG_TO_FRACTION * mag_error)
+
+
+def known_flux(flux_njy: float) -> float:
+    """Return a flux, or an error of one; NaN where it is unknown or absurd."""
+    return flux_njy if abs(flux_njy) <= LARGEST_FLUX_NJY else math.nan
 
 
 def flux_of_magnitudes(mag_P: NDArray[np.float64]) -> NDArray[np.float64]:

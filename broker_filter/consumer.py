@@ -110,8 +110,12 @@ class AlertConsumer:
         if not committable:
             return
         self._next.update(committable)
-        self._consumer.store_offsets(offsets=[TopicPartition(p.topic, p.number, n) for p, n in committable.items()])
-        self._consumer.commit(asynchronous=True)
+        offsets = [TopicPartition(p.topic, p.number, n) for p, n in committable.items()]
+        try:
+            self._consumer.store_offsets(offsets=offsets)
+            self._consumer.commit(asynchronous=True)
+        except KafkaException as error:  # a partition that left in this very moment is read again by its new owner
+            log.warning("offsets of finished alerts are not stored", extra=facts(error=str(error)))
 
     def pause(self) -> None:
         """Fetch no more for now, but go on polling, so that the group keeps us."""

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from broker_filter.buffer import LONGEST_KEY_BYTES
+from broker_filter.calibration import SECONDS_PER_DAY, TAI_MINUS_UTC_S
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
 from broker_filter.records import Alert, Message, Observation, Rejected
 
 MJD_OF_UNIX_EPOCH = 40_587
-TAI_MINUS_UTC_S = 37  # since 2017; older archives are off by at most five seconds
-SECONDS_PER_DAY = 86_400
+MOST_DIGITS_OF_MS = 15  # of a time in Unix milliseconds: enough for 30,000 years
 
 ReadAlerts = Callable[[Message], Iterable[Alert | RejectedAlertError]]
 Observe = Callable[[Alert], Observation]  # raises NotClassifiedError or RejectedAlertError
@@ -110,7 +110,7 @@ class Decoder:
 def publication_time_ms(message: Message, time_mjd: float) -> int:
     """When the survey published (LSST says so in a header) or exposed; Unix milliseconds."""
     for name, value in message.headers:
-        if name == "producer_timestamp" and value.isdigit():
+        if name == "producer_timestamp" and value.isdigit() and len(value) <= MOST_DIGITS_OF_MS:
             return int(value)
     return exposure_time_ms(time_mjd)
 

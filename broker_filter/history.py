@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_filter.calibration import AB_MAG_OF_1_NJY, MAG_TO_FRACTION, flux_of_magnitudes, tai_of_jd
+from broker_filter.calibration import (
+    AB_MAG_OF_1_NJY,
+    LARGEST_FLUX_NJY,
+    MAG_TO_FRACTION,
+    flux_of_magnitudes,
+    tai_of_jd,
+)
 from broker_filter.records import NO_HISTORY, Alert
 from broker_filter.schema import PacketSchema
 from broker_filter.survey import Survey
@@ -91,7 +97,7 @@ def _sensible(epochs: _Epochs, time_mjd: float, days: float, known_bands: NDArra
     with np.errstate(over="ignore"):  # what does not fit is infinite, hence left out
         flux_P, flux_error_P = epochs.flux_P.astype(np.float32), epochs.flux_error_P.astype(np.float32)
     keep_P = (epochs.time_P < time_mjd) & (epochs.time_P >= time_mjd - days) & known_bands[epochs.band_P]
-    keep_P &= np.isfinite(flux_P) & (flux_error_P > 0.0) & (flux_error_P < np.inf)
+    keep_P &= (np.abs(flux_P) <= LARGEST_FLUX_NJY) & (flux_error_P > 0.0) & (flux_error_P <= LARGEST_FLUX_NJY)
     return History(epochs.time_P[keep_P], epochs.band_P[keep_P].astype(np.int8), flux_P[keep_P], flux_error_P[keep_P])
 
 

@@ -62,7 +62,7 @@ class PollLoop:
             try:
                 while not stop.asked and not self._idle_too_long():
                     self._turn()
-            except FatalError:
+            except BaseException:
                 self._worker.stop(0.0)
                 raise
             self._drain_all()
@@ -103,8 +103,10 @@ class PollLoop:
         self._metrics.set("ictc_paused", int(self._paused))
 
     def _commit_finished(self, timeout_s: float) -> None:
+        """Commit what is finished; raises ``FatalError`` when the worker has ended by one."""
         for ticket in self._worker.finished(timeout_s):
             self._consumer.finish(ticket)
+        self._worker.raise_failure()
 
     def _drain_partitions(self, leaving: Sequence[Partition]) -> bool:
         """Partitions leave: forget what was not begun, wait for what was, commit it."""
@@ -125,7 +127,8 @@ class PollLoop:
         while len(self._batcher) > 0:
             self._submit_one()
         drained = self._worker.stop(self._settings.life.drain_s)
-        self._commit_finished(0.0)
+        for ticket in self._worker.finished():
+            self._consumer.finish(ticket)
         accounts = self._books.total()
         log.info(
             "accounts",
@@ -136,6 +139,7 @@ class PollLoop:
                 "stopped before all alerts in flight were delivered; they will be read again",
                 extra=facts(in_flight=self._consumer.in_flight, waited_s=time.monotonic() - begun_s),
             )
+        self._worker.raise_failure()
 
     def _idle_too_long(self) -> bool:
         limit_s = self._settings.life.idle_exit_s

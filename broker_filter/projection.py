@@ -28,7 +28,7 @@ Skip = Callable[[bytes, int], int]
 Read = Callable[[bytes, int], tuple[Any, int]]
 Node = str | list["Node"] | dict[str, Any]
 
-_MAX_VARINT_BITS = 64
+_VARINT_BITS = 64
 _FAR = 1 << 60  # added to a position by a union index that no branch has: the next look beyond the end refuses it
 _TABLE = 256
 _MAX_TABLED_BRANCHES = 64  # union indices that fit in one byte
@@ -53,8 +53,10 @@ def read_long(datum: bytes, at: int) -> tuple[int, int]:
         at += 1
         value |= (byte & 127) << shift
         shift += 7
-        if shift > _MAX_VARINT_BITS + 6:
+        if shift > _VARINT_BITS + 6:
             raise CorruptDatumError("an integer of more than ten bytes")
+    if value >> _VARINT_BITS:
+        raise CorruptDatumError("an integer of more than 64 bits")
     return (value >> 1) ^ -(value & 1), at
 
 

@@ -23,6 +23,7 @@ Headers = tuple[tuple[str, bytes], ...]
 POLL_S = 0.1  # how long librdkafka's delivery reports are waited for at a time
 GRACE_S = 5.0  # reports arrive at the delivery timeout; later is a hang
 HEADER_PREFIX = "ictc."
+_HOPELESS = HOPELESS - {KafkaError._FATAL} | {KafkaError.MSG_SIZE_TOO_LARGE}
 log = logger("sink")
 
 
@@ -34,6 +35,7 @@ class Record:
     key: bytes | None
     value: bytes
     headers: Headers = ()
+    shorter: "Record | None" = None  # to send instead where the broker finds this one too large
 
 
 @dataclass(slots=True)
@@ -141,19 +143,23 @@ class Sink:
                 return
 
     def _answer(self, errors: Sequence[tuple[Record, KafkaError]]) -> None:
-        record, first = errors[0]
-        too_large = [r for r, error in errors if error.code() == KafkaError.MSG_SIZE_TOO_LARGE]
-        if len(too_large) == len(errors) and all(r.topic == self._dead_letter_topic for r in too_large):
-            self._deliver_records([without_value(r) for r in too_large])
+        """Send what is too large once more and shorter, if nothing else is amiss; else say what is."""
+        rest = [
+            (record, error)
+            for record, error in errors
+            if record.shorter is None or error.code() != KafkaError.MSG_SIZE_TOO_LARGE
+        ]
+        if not rest:
+            self._deliver_records([record.shorter for record, _ in errors if record.shorter is not None])
             return
         # An idempotent producer that lost its place, by a fatal error or because the broker forgot it, never produces
         # again; a new one costs little.
         self._replace_producer()
-        if first.code() == KafkaError.MSG_SIZE_TOO_LARGE or (
-            first.code() in HOPELESS - {KafkaError._FATAL} and not first.fatal()
-        ):
-            raise FatalError(f"cannot publish to {record.topic}: {explained(first)}")
-        raise RetryableError(f"{len(errors)} records for {record.topic} not delivered: {first.str()} ({first.name()})")
+        for record, error in rest:
+            if error.code() in _HOPELESS and not error.fatal():
+                raise FatalError(f"cannot publish to {record.topic}: {explained(error)}")
+        record, error = rest[0]
+        raise RetryableError(f"{len(errors)} records for {record.topic} not delivered: {error.str()} ({error.name()})")
 
     def _replace_producer(self) -> None:
         self._producer.purge()
@@ -182,7 +188,10 @@ def identity_headers(result: Classification) -> Headers:
 
 
 def dead_letter(topic: str, rejected: Rejected) -> Record:
-    """The original bytes and headers, with what was wrong and where it came from."""
+    """The original bytes and headers, with what was wrong and where it came from.
+
+    Where the broker finds it too large it loses its bytes, and says so; if that does not help, its own headers, too.
+    """
     message = rejected.message
     told = {
         "error": rejected.detail,
@@ -192,14 +201,12 @@ def dead_letter(topic: str, rejected: Rejected) -> Record:
         "offset": message.origin.offset,
         "timestamp": "" if message.timestamp_ms is None else message.timestamp_ms,
     }
-    headers = tuple((HEADER_PREFIX + name, str(value).encode("utf-8", "replace")) for name, value in told.items())
-    return Record(topic, None, message.value, message.headers + headers)
-
-
-def without_value(record: Record) -> Record:
-    """A dead letter that the broker finds too large keeps everything but its bytes, and says so."""
-    said = (f"{HEADER_PREFIX}value_omitted", f"{len(record.value)} bytes are over the broker's limit".encode())
-    return Record(record.topic, record.key, b"", (*record.headers, said))
+    ours = tuple((HEADER_PREFIX + name, str(value).encode("utf-8", "replace")) for name, value in told.items())
+    said = f"{len(message.value)} bytes are over the broker's limit".encode()
+    omitted = (*ours, (f"{HEADER_PREFIX}value_omitted", said))
+    least = Record(topic, None, b"", (*omitted, (f"{HEADER_PREFIX}headers_omitted", said)))
+    less = Record(topic, None, b"", message.headers + omitted, least)
+    return Record(topic, None, message.value, message.headers + ours, less)
 
 
 def _log_error(error: KafkaError) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from broker_filter.calibration import AB_MAG_OF_1_NJY
+from broker_filter.calibration import AB_MAG_OF_1_NJY, LARGEST_FLUX_NJY
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
 from broker_filter.fits import BLOCK_BYTES, MAX_HEADER_BYTES, BadFitsError, primary_image
 from broker_filter.records import Alert, Observation
@@ -77,13 +77,13 @@ def observe(alert: Alert, channels: tuple[str, ...], size: int, bands: Collectio
         if kind == "difference" and alert.difference_sign < 0:
             np.negative(pixels_CHW[c], out=pixels_CHW[c])
     if alert.zero_point_mag is not None:
-        with np.errstate(over="ignore"):  # a pixel near the largest float becomes infinite, hence masked
+        with np.errstate(over="ignore"):  # a pixel near the largest float becomes infinite
             pixels_CHW *= np.float32(10.0 ** ((AB_MAG_OF_1_NJY - alert.zero_point_mag) / 2.5))
-    real_CHW = np.isfinite(pixels_CHW)
+    real_CHW = np.abs(pixels_CHW) <= LARGEST_FLUX_NJY  # and not NaN
     if not real_CHW.all():
         pixels_CHW[~real_CHW] = math.nan
         if not real_CHW.any(axis=(1, 2)).all():
-            raise NotClassifiedError(NotClassified.BLANK_STAMP, f"no finite pixel in the central {size} x {size}")
+            raise NotClassifiedError(NotClassified.BLANK_STAMP, f"no pixel with a flux in the central {size} x {size}")
     compact_CHW, scale_C = compact(pixels_CHW)
     return Observation(
         alert_id=alert.alert_id,

@@ -96,7 +96,7 @@ class Worker:
         self._queue_limit = queue_limit
         self._finished: queue.SimpleQueue[Ticket] = queue.SimpleQueue()
         self._abandon = threading.Event()
-        self._error: BaseException | None = None
+        self._error: FatalError | None = None
         self._stats_due_s, self._evicted = 0.0, 0
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
@@ -114,13 +114,7 @@ class Worker:
         self._waiting.put(batch)
 
     def finished(self, timeout_s: float = 0.0) -> list[Ticket]:
-        """Tickets of batches that are delivered and settled, waiting for the first at most ``timeout_s``.
-
-        Raises
-        ------
-        FatalError
-            What ended the worker.
-        """
+        """Tickets of batches that are delivered and settled, waiting for the first at most ``timeout_s``."""
         tickets: list[Ticket] = []
         try:
             tickets.append(self._finished.get(timeout=timeout_s) if timeout_s > 0 else self._finished.get_nowait())
@@ -128,21 +122,29 @@ class Worker:
                 tickets.append(self._finished.get_nowait())
         except queue.Empty:
             pass
-        if not tickets and self._error is not None:
-            raise self._error
         return tickets
+
+    def raise_failure(self) -> None:
+        """Raise what ended the worker, if anything did.
+
+        Raises
+        ------
+        FatalError
+        """
+        if self._error is not None:
+            raise self._error
 
     def stop(self, timeout_s: float) -> bool:
         """Finish what waits, but for at most ``timeout_s``, then give up; True when all was finished."""
         self._waiting.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-        drained = not self._thread.is_alive()
+        ended = not self._thread.is_alive()
         self._abandon.set()
-        if not drained:
+        if not ended:
             self._sink.give_up()
             self._thread.join(STEP_LIMIT_S)
-        return drained
+        return ended and self._error is None
 
     def _run(self) -> None:
         try:

@@ -19,6 +19,9 @@ from torch.nn import functional
 from model.history import History
 from model.series import Series
 
+# No survey measures better than this. What claims to is kept from dividing by nearly nothing.
+LEAST_ERROR_NJY, LEAST_RELATIVE_ERROR = 1e-3, 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class LightCurve:
@@ -201,9 +204,11 @@ def _padded(
         n = len(band_T)
         band[row, :n] = band_T
         time[row, :n] = time_T - zero[row]
-        flux[row, :n] = np.nan_to_num(flux_T)
-        flux_error[row, :n] = np.nan_to_num(flux_error_T)
+        flux[row, :n] = np.nan_to_num(flux_T, posinf=0.0, neginf=0.0)
+        flux_error[row, :n] = np.nan_to_num(flux_error_T, posinf=0.0, neginf=0.0)
         mask[row, :n] = True
+    least = np.maximum(LEAST_ERROR_NJY, LEAST_RELATIVE_ERROR * np.abs(flux), dtype=np.float32)
+    flux_error = np.where(flux_error > 0, np.maximum(flux_error, least), flux_error)
     as_tensor = torch.from_numpy
     return LightCurve(
         as_tensor(band), as_tensor(time), as_tensor(flux), as_tensor(flux_error), as_tensor(mask), history

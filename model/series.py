@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 BANDS = "ugrizy"
 LARGEST_FLOAT16 = 60_000.0  # a little under float16's 65,504
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)  # a fainter frame is dark
 MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
@@ -62,7 +63,7 @@ def compact(pixels_CHW: NDArray[np.floating]) -> tuple[NDArray[np.float16], NDAr
             continue
         sigma = MAD_TO_SIGMA * np.median(np.abs(real - np.median(real)))
         scale = max(float(sigma), float(np.abs(real).max()) / LARGEST_FLOAT16)
-        if scale > 0:
+        if scale >= SMALLEST_SCALE:
             scale_C[c] = scale
     return (pixels_CHW / scale_C[:, None, None]).astype(np.float16), scale_C
 

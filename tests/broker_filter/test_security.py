@@ -241,12 +241,18 @@ def test_nothing_secret_is_logged(secrets):
     """A service that finds neither registry nor broker nor store says so at every level without a secret."""
     command = [sys.executable, "-m", "broker_filter.service", *secrets, "--store.kind", "redis"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as service:
+        assert service.stdout is not None
+        text = ""
+        while '"event":"settings"' not in text:
+            line = service.stdout.readline()
+            assert line, f"it ended before it told its settings: {text}"
+            text += line
         try:
-            text, _ = service.communicate(timeout=5)
+            rest, _ = service.communicate(timeout=5)
         except subprocess.TimeoutExpired:  # it goes on trying, as it should
             service.terminate()
-            text, _ = service.communicate(timeout=20)
-    assert '"event":"settings"' in text
+            rest, _ = service.communicate(timeout=20)
+    text += rest
     assert "127.0.0.1:1" in text
     assert "s3cret" not in text
     assert "Traceback" not in text

@@ -1,5 +1,6 @@
 """Outcomes to acknowledged messages, against librdkafka's own mock of a cluster, which can be told to fail."""
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -10,7 +11,7 @@ from broker_filter.config import KafkaSettings
 from broker_filter.errors import ConfigurationError, Rejection, RetryableError
 from broker_filter.outcome import Outcome
 from broker_filter.records import Classification, Message, Origin, Rejected
-from broker_filter.sink import Sink, dead_letter, identity_headers, without_value
+from broker_filter.sink import Sink, dead_letter, identity_headers
 
 MOCK_PARTITIONS = 4
 
@@ -112,6 +113,29 @@ def test_a_dead_letter_that_is_too_large_loses_only_its_bytes(cluster):
     assert b"200000 bytes" in dict(letter.headers())["ictc.value_omitted"]
 
 
+def test_a_dead_letter_whose_headers_are_too_large_keeps_what_we_say_of_it(cluster):
+    """Headers are the sender's, too: nothing that it sends stops the stream."""
+    sink = sink_to(cluster, **{"message.max.bytes": 100_000})
+    hostile = dataclasses.replace(message(b"rubbish"), headers=(("big", b"x" * 200_000),))
+    sink.deliver([Outcome(hostile, Rejected(hostile, Rejection.CORRUPT, "breaks off"))])
+    sink.close()
+    (letter,) = read(cluster, "dead", 1)
+    assert dict(letter.headers())["ictc.offset"] == b"42"
+    assert "big" not in dict(letter.headers())
+    assert "ictc.headers_omitted" in dict(letter.headers())
+
+
+@pytest.mark.parametrize("large_first", [True, False])
+def test_what_is_too_large_does_not_hide_that_something_else_may_be_tried_again(large_first):
+    """A dead letter over the limit beside a timed-out classification is worth another attempt, in either order."""
+    sink = sink_to("127.0.0.1:9", timeout_s=0.3, **{"linger.ms": 0, "message.max.bytes": 100_000})
+    rejected = Rejected(message(b"x" * 200_000), Rejection.TOO_LARGE, "200000 bytes")
+    outcomes = [Outcome(rejected.message, rejected), Outcome(message(), classification())]
+    with pytest.raises(RetryableError, match="not delivered"):
+        sink.deliver(outcomes if large_first else outcomes[::-1])
+    sink.close()
+
+
 def test_a_broker_that_is_away_is_worth_another_attempt():
     """Without an acknowledgement ``deliver`` raises, and the same sink works on."""
     sink = sink_to("127.0.0.1:9", timeout_s=0.3, **{"linger.ms": 0})
@@ -142,5 +166,6 @@ def test_records_are_pure_functions():
     rejected = Rejected(message(), Rejection.NOT_AVRO, "ä")
     letter = dead_letter("dead", rejected)
     assert letter == dead_letter("dead", rejected)
-    assert without_value(letter).headers[: len(letter.headers)] == letter.headers
+    assert letter.shorter is not None
+    assert letter.shorter.headers[: len(letter.headers)] == letter.headers
     assert identity_headers(classification(7)) == identity_headers(classification(7))

@@ -72,6 +72,7 @@ class Setting:
         deadline_s = time.monotonic() + WAIT_S
         while time.monotonic() < deadline_s:
             self.worker.finished(0.01)
+            self.worker.raise_failure()
 
     def committed(self) -> int:
         committable: dict[Partition, int] = {}
@@ -165,6 +166,19 @@ def test_a_drain_has_an_end(setting: Callable[..., Setting]):
     assert time.monotonic() - begun_s < 2.0
     assert "give up" in s.rooms.done
     assert s.worker.finished() == []
+
+
+def test_a_drain_in_which_a_batch_fails_for_good_is_no_success(setting: Callable[..., Setting]):
+    """What was finished is committed; the failure is told even though the worker has ended in time."""
+    s = setting()
+    for _ in range(3):
+        s.submit()
+    s.rooms.failures["settle"] = [RetryableError("busy"), FatalError("disk full")]
+    s.worker.start()
+    assert not s.worker.stop(WAIT_S)
+    assert s.committed() == 0
+    with pytest.raises(FatalError, match="disk full"):
+        s.worker.raise_failure()
 
 
 def test_a_store_that_does_not_answer_how_full_it_is(setting: Callable[..., Setting]):
