@@ -32,6 +32,8 @@ def draw(
 ) -> None:
     """Draw the three stamps with an asinh stretch, and below them the light curve, into a PNG file.
 
+    The difference is drawn as science minus template, whichever way it was published.
+
     Parameters
     ----------
     stamps
@@ -62,6 +64,9 @@ def _draw_stamp(
     for spine in axes.spines.values():
         spine.set_color(FAINT)
         spine.set_linewidth(0.6)
+    if pixels_HW is not None:
+        sign = alert.difference_sign if kind == "difference" else 1.0
+        pixels_HW = np.where(np.isfinite(pixels_HW), sign * pixels_HW, np.nan)
     real = None if pixels_HW is None else pixels_HW[np.isfinite(pixels_HW)]
     if pixels_HW is None or real is None or real.size == 0:
         axes.set_box_aspect(1)

@@ -1,1 +1,1 @@
-"""The networks, their data, their training: everything that knows torch and nothing that knows Kafka."""
+"""The networks, their data, their training and the simulated sky: everything that knows torch, nothing of a broker."""

@@ -175,7 +175,10 @@ class Predictor:
         vectors = self.embed([frame] * EMBED_ROWS)
         group_count = -(-self.card.frame_limit // self.card.group_size)
         series = blank_series(self.card, self.card.frame_limit)
-        self.classify([np.repeat(vectors[:1], group_count, 0)] * CLASSIFY_ROWS, [series] * CLASSIFY_ROWS)
+        told = blank_history(self.card, self.card.history_limit) if self.card.history_limit else None
+        for rows in (1, CLASSIFY_ROWS):
+            histories = None if told is None else [told] * rows
+            self.classify([np.repeat(vectors[:1], group_count, 0)] * rows, [series] * rows, histories)
 
     def _pad_embeddings(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> torch.Tensor:
         size = self._network.group_size
@@ -285,4 +288,14 @@ def blank_series(card: ModelCard, length: int) -> Series:
         time_T=np.arange(length, dtype=np.float64),
         flux_T=np.zeros(length, np.float32),
         flux_error_T=np.zeros(length, np.float32),
+    )
+
+
+def blank_history(card: ModelCard, length: int) -> History:
+    """As many epochs as a network reads, of nothing, from before the blank series."""
+    return History(
+        np.arange(-length, 0, dtype=np.float64),
+        np.full(length, BANDS.index(card.bands[0]), np.int8),
+        np.zeros(length, np.float32),
+        np.ones(length, np.float32),
     )

@@ -29,12 +29,16 @@ NETWORKS = {
 }
 
 
+class NetworkError(ValueError):
+    """There is no such network, or not with these settings."""
+
+
 def build(config: Mapping[str, Any]) -> GroupedNetwork:
     """Make a network with fresh weights (seed torch before).
 
     Raises
     ------
-    ValueError
+    NetworkError
         When the network or one of its settings is unknown, or a value is not allowed.
     """
     settings = dict(config)
@@ -42,8 +46,11 @@ def build(config: Mapping[str, Any]) -> GroupedNetwork:
     config_class, network_class = _classes(name)
     known = {field.name for field in dataclasses.fields(config_class)}
     if unknown := settings.keys() - known:
-        raise ValueError(f"{name} has no setting {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
-    return network_class(config_class(**{key: _frozen(value) for key, value in settings.items()}))
+        raise NetworkError(f"{name} has no setting {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
+    try:
+        return network_class(config_class(**{key: _frozen(value) for key, value in settings.items()}))
+    except (TypeError, ValueError) as error:
+        raise NetworkError(f"{name} with {settings}: {error}") from error
 
 
 def describe(network: GroupedNetwork) -> dict[str, Any]:
@@ -59,7 +66,7 @@ def accepted(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _classes(name: object) -> tuple[Any, Callable[[Any], GroupedNetwork]]:
     if name not in NETWORKS:
-        raise ValueError(f"network is {name!r}: choose one of {', '.join(sorted(NETWORKS))}")
+        raise NetworkError(f"network is {name!r}: choose one of {', '.join(sorted(NETWORKS))}")
     module, config_class, network_class = NETWORKS[str(name)]
     loaded = import_module(module)
     return getattr(loaded, config_class), getattr(loaded, network_class)

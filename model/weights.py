@@ -225,7 +225,7 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
         raise WeightsError(f"{tensor_path} has SHA-256 {found}, its card says {card.tensors_sha256}: copy both again")
     try:
         network = registry.build(card.network)
-    except ValueError as error:
+    except registry.NetworkError as error:
         raise WeightsError(f"the card of {path} names a network that cannot be built: {error}") from error
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     if any(name.startswith("familiar.") for name in tensors):

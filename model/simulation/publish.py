@@ -11,6 +11,7 @@ from model.simulation.alert_files import Packets
 EXPOSURE_SPACING_S = (37.0, 39.0)  # between the bursts of LSST
 QUEUE_FULL_WAIT_S = 0.1  # while the producer's queue empties
 FLUSH_TIMEOUT_S = 60.0
+MJD_OF_UNIX_EPOCH, SECONDS_PER_DAY, TAI_MINUS_UTC_S = 40_587, 86_400, 37
 
 
 class PublishError(Exception):
@@ -121,4 +122,5 @@ def _wait_until(due: float, clock: Callable[[], float], sleep: Callable[[float],
 
 
 def _unix_ms(time_mjd: float) -> int:
-    return round((time_mjd - 40_587.0) * 86_400_000)
+    """MJD (TAI) as Unix milliseconds."""
+    return round(1000 * ((time_mjd - MJD_OF_UNIX_EPOCH) * SECONDS_PER_DAY - TAI_MINUS_UTC_S))

@@ -26,14 +26,15 @@ from model.dataset import Dataset, DatasetError
 from model.grouped import GroupedNetwork
 from model.network import LightCurve
 from model.predictor import DeviceUnavailableError, resolve_device
+from model.registry import NetworkError
 from model.training import early
 from model.training.calibrate import fit_temperature
 from model.training.checkpoint import CheckpointError
-from model.training.comparison import write_tables
+from model.training.comparison import NoRunsError, write_tables
 from model.training.evaluate import label_modes, name_of
 from model.training.facts import measure
 from model.training.floors import FLOORS, floor_probabilities
-from model.training.forms import FAINTEST_PERCENT
+from model.training.forms import less_faint_level
 from model.training.histories import detected_frames, first_frames
 from model.training.loop import Training
 from model.training.metrics import macro_f1, score
@@ -58,6 +59,15 @@ SYSTEMS = (
     "convention-mini",
     "ict-convention-mini",
     "vigil-mini",
+)
+EXPECTED = (
+    RecipeError,
+    PartsError,
+    DatasetError,
+    CheckpointError,
+    DeviceUnavailableError,
+    NetworkError,
+    NoRunsError,
 )
 WITHOUT_CURVE = ("scone",)  # each prefix would cost a Gaussian process per object
 
@@ -114,13 +124,11 @@ def night_curve(network: GroupedNetwork, dataset: Dataset, shelf: Shelf, form: s
 
 
 def zeroed(curve: LightCurve) -> LightCurve:
-    """Take the faint level of the frames that are there off their fluxes, as ``forms.above_faintest`` does."""
-    flux_BT = curve.flux_BT.clone()
-    for row, mask_T in enumerate(curve.mask_BT):
-        for band in curve.band_BT[row, mask_T].unique():
-            at = mask_T & (curve.band_BT[row] == band)
-            flux_BT[row, at] -= torch.quantile(flux_BT[row, at], FAINTEST_PERCENT / 100)
-    return replace(curve, flux_BT=flux_BT)
+    """Take the faint level of the frames that are there off their fluxes."""
+    known_BT = (curve.mask_BT & (curve.flux_error_BT > 0)).cpu().numpy()
+    rows = zip(curve.flux_BT.cpu().numpy(), curve.band_BT.cpu().numpy(), known_BT, strict=True)
+    flux_BT = np.stack([less_faint_level(*row) for row in rows])
+    return replace(curve, flux_BT=torch.from_numpy(flux_BT).to(curve.flux_BT.device))
 
 
 def train_one(
@@ -203,11 +211,18 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and tables")
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="recipes and floors, separated by commas")
-    parser.add_argument("--folds", default="", help="numbers separated by commas (default: the split 'test')")
-    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--folds", type=_numbers, help="numbers separated by commas (default: the split 'test')")
+    parser.add_argument("--seeds", type=_numbers, default=[0, 1, 2], help="numbers separated by commas (0,1,2)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tables-only", action="store_true", help="train nothing; write tables of what is done")
     return parser.parse_args(argv)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: give numbers separated by commas") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -216,18 +231,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         device = resolve_device(options.device)
         dataset = Dataset.open(options.data)
-        folds = [int(fold) for fold in options.folds.split(",")] if options.folds else [None]
+        folds = options.folds or [None]
         systems = options.systems.split(",")
         for system in systems:
             if system not in FLOORS:
                 load_recipe(system)
         if not options.tables_only:
-            for seed in [int(seed) for seed in options.seeds.split(",")]:
+            for seed in options.seeds:
                 for fold in folds:
                     for system in systems:
                         carry_out(Run(system, fold, seed), dataset, device, options.out)
         write_tables(options.out, dataset.classes)
-    except (RecipeError, PartsError, DatasetError, CheckpointError, DeviceUnavailableError, ValueError) as error:
+    except EXPECTED as error:
         print(f"ictc-compare: {error}", file=sys.stderr)
         return 2
     print((options.out / "table.md").read_text("utf-8"))

@@ -115,17 +115,21 @@ def pairs_of(runs: Runs) -> list[tuple[str, str]]:
     return wanted + [(name, "convention-mini") for name in variants if "convention-mini" in runs]
 
 
+class NoRunsError(ValueError):
+    """Nothing was trained and scored yet."""
+
+
 def write_tables(folder: Path, classes: Sequence[str]) -> None:
     """Write table.json and table.md of the runs in a folder.
 
     Raises
     ------
-    ValueError
+    NoRunsError
         When there are none.
     """
     runs = read_runs(folder)
     if not runs:
-        raise ValueError(f"{folder} holds no finished runs yet")
+        raise NoRunsError(f"{folder} holds no finished runs yet")
     lines = sorted((summary(name, found, len(classes)) for name, found in runs.items()), key=lambda x: x["macro_f1"])
     tests = [test for pair in pairs_of(runs) if (test := paired(*pair, runs, len(classes))) is not None]
     for test, adjusted in zip(tests, holm([test["p_bootstrap_pooled"] for test in tests]), strict=True):

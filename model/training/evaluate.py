@@ -111,7 +111,9 @@ def evaluate(
         "reliability": reliability(probability_NK.max(1), chosen_N == label_N).tolist(),
         "early": early.curves(histories),
         "confidence": early.confidence(histories),
-        "before_peak_purity_snia": early.before_peak_purity(histories, card.classes.index("SNIa")),
+        "before_peak_purity_snia": early.before_peak_purity(histories, card.classes.index("SNIa"))
+        if "SNIa" in card.classes
+        else None,
         "false_alarms_per_1000": early.false_alarms(histories, tuple(kinds), quiet),
     }
     if modes := label_modes(dataset, rows):

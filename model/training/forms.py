@@ -38,12 +38,18 @@ def stacked(series: Series, combine: Callable[..., NDArray]) -> Series:
 
 def above_faintest(series: Series) -> Series:
     """Take the faint level of each band off its fluxes: photometry of direct images contains the host."""
-    flux_T = series.flux_T.copy()
-    for band in np.unique(series.band_T):
-        at = (series.band_T == band) & np.isfinite(flux_T)
-        if at.any():
-            flux_T[at] -= np.percentile(flux_T[at], FAINTEST_PERCENT)
-    return replace(series, flux_T=flux_T)
+    return replace(series, flux_T=less_faint_level(series.flux_T, series.band_T, np.isfinite(series.flux_T)))
+
+
+def less_faint_level(
+    flux_T: NDArray[np.float32], band_T: NDArray[np.integer], known_T: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Fluxes less the faint level of those of their band that are known; the others stay what they are."""
+    flux_T = flux_T.copy()
+    for band in np.unique(band_T[known_T]):
+        at = (band_T == band) & known_T
+        flux_T[at] -= np.percentile(flux_T[at], FAINTEST_PERCENT)
+    return flux_T
 
 
 def compressed(series: Series) -> Series:

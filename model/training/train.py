@@ -19,6 +19,7 @@ from model.dataset import Dataset, DatasetError
 from model.familiar import Familiar
 from model.grouped import GroupedNetwork
 from model.predictor import DeviceUnavailableError, resolve_device
+from model.registry import NetworkError
 from model.taxonomy import load_taxonomy
 from model.training.calibrate import fit_bias_and_temperature, fit_unknown
 from model.training.checkpoint import CheckpointError
@@ -190,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
     try:
         card = run(options)
-    except (RecipeError, PartsError, DatasetError, CheckpointError, DeviceUnavailableError, ValueError) as error:
+    except (RecipeError, PartsError, DatasetError, CheckpointError, DeviceUnavailableError, NetworkError) as error:
         print(f"ictc-train: {error}", file=sys.stderr)
         return 2
     if card is not None:

@@ -8,7 +8,7 @@ import torch
 
 from model import weights
 from model.familiar import Familiar
-from model.network import collate
+from model.network import collate, collate_curve
 from model.predictor import (
     CLASSIFY_ROWS,
     EMBED_ROWS,
@@ -231,7 +231,17 @@ def test_missing_weights_say_what_to_do(tmp_path):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_warm_up_takes_the_largest_shapes(name):
-    """Warming up runs through at the largest shapes, in both modes."""
-    build(name).warm_up()
-    build(name, deterministic=True).warm_up()
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_warm_up_takes_the_largest_shapes(name, deterministic, monkeypatch):
+    """Warming up runs through every epoch, told or seen, that the network ever reads."""
+    predictor = build(name, deterministic=deterministic)
+    shapes = []
+
+    def seen(curve):
+        told = 0 if curve.history is None else curve.history.mask_BT.shape[1]
+        shapes.append((curve.mask_BT.shape[1], told))
+        return curve
+
+    monkeypatch.setattr("model.predictor.collate_curve", lambda *args, **more: seen(collate_curve(*args, **more)))
+    predictor.warm_up()
+    assert (predictor.card.frame_limit, predictor.card.history_limit) in shapes
