@@ -128,10 +128,9 @@ class LmdbSeriesStore:
         known = ObjectRow.decode(packed) if packed is not None else ObjectRow()
         rows = self._under(txn, prefix, self._rows) if known.held else ()
         fronts = [bytes(row[: front_bytes(row)]) for _, row in rows]
-        stored, epochs = decode_fronts(fronts)
-        if len(stored) != known.held:
-            raise CorruptStoreError(f"{key} has {len(stored)} observations, {known.held} expected: rebuild the store")
-        stored_ids = set(stored["alert_id"].tolist())
+        if len(fronts) != known.held:
+            raise CorruptStoreError(f"{key} has {len(fronts)} observations, {known.held} expected: rebuild the store")
+        stored_ids = set(decode_heads(front[: HEAD.itemsize] for front in fronts)["alert_id"].tolist())
         in_flight = self._in_flight.setdefault(key, {})
         for observation in observations:
             fresh = observation.alert_id not in stored_ids and observation.alert_id not in in_flight
@@ -139,11 +138,11 @@ class LmdbSeriesStore:
                 in_flight[observation.alert_id] = observation
         if in_flight:
             fronts += [encode_front(observation, settled=False) for observation in in_flight.values()]
-            stored, epochs = decode_fronts(fronts)
         else:
             del self._in_flight[key]
+        heads, epochs = decode_fronts(fronts)
         embeddings = {rank_of(name): decode_embedding(row) for name, row in self._under(txn, prefix, self._embeddings)}
-        return HeldSeries(key, known.dropped, known.horizon, stored, epochs, embeddings)
+        return HeldSeries(key, known.dropped, known.horizon, heads, epochs, embeddings)
 
     def pixels(self, frames: Sequence[FrameKey]) -> dict[FrameKey, Pixels]:
         """Read pixels, of arrivals from memory. See buffer.SeriesStore."""

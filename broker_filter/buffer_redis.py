@@ -321,14 +321,6 @@ class RedisSeriesStore:
         objects, observations, size = (int(count or 0) for count in counts)
         return StoreStats(objects, observations, size, self._evicted)
 
-    def durability(self) -> str:
-        """When the server has a write on disk: ``always``, ``everysec``, ``no``, or ``unknown`` if it does not say."""
-        try:
-            settings = self._asking(lambda: self._server.config_get("append*"))
-        except ConfigurationError:
-            return "unknown"
-        return str(settings.get("appendfsync", "unknown")) if settings.get("appendonly") == "yes" else "no"
-
     def close(self) -> None:
         """Close the connections; closing twice does nothing."""
         self._server.close()

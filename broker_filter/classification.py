@@ -26,12 +26,6 @@ SYNC_MARKER_BYTES = 16
 Encode = Callable[[Classification], bytes]
 
 
-def identity(classification: Classification) -> tuple[str, str, str, int]:
-    """What makes duplicates recognisable: classifier, version, survey, alert id."""
-    c = classification
-    return (c.classifier, c.classifier_version, c.survey, c.alert_id)
-
-
 def key(classification: Classification) -> bytes:
     """The message key: one object's classifications stay in order in one partition."""
     return classification.object_id.encode()

@@ -24,7 +24,8 @@ from broker_filter.projection import Schema, compile_reader, compile_skipper
 from broker_filter.survey import Survey, recognise
 
 REGISTRY_TIMEOUT_S = 5.0  # of one request; the service tries the batch again
-UNKNOWN_ID_RETRY_S = 60.0  # an id that the registry did not know is asked for again after this time
+UNKNOWN_ID_RETRY_S = 60.0  # an id that nobody knew is looked for again after this time
+UNKNOWN_IDS_KEPT = 64
 CONTAINER_SCHEMAS_KEPT = 64  # surveys change theirs a few times a year; bounded against schemas made up by a sender
 _NOT_FOUND = 404
 _FORBIDDEN = (401, 403)
@@ -142,28 +143,32 @@ class Schemas:
         return known
 
     def _find(self, schema_id: int) -> PacketSchema:
+        if self._clock() < self._unknown_until.get(schema_id, 0.0):
+            raise RejectedAlertError(Rejection.UNKNOWN_SCHEMA_ID, self._unknown(schema_id))
         for folder in (_bundled_folder(), self._folder):
             path = None if folder is None else _file_of(folder, schema_id)
             if path is not None:
                 return load_packet_schema(path)
         if self._registry is None:
-            raise RejectedAlertError(
-                Rejection.UNKNOWN_SCHEMA_ID, f"schema id {schema_id}: not bundled, not in the folder, and no registry"
-            )
-        if self._clock() < self._unknown_until.get(schema_id, 0.0):
-            raise RejectedAlertError(Rejection.UNKNOWN_SCHEMA_ID, f"schema id {schema_id}: unknown to the registry")
+            raise self._remember_unknown(schema_id)
         return self._ask_registry(self._registry, schema_id)
+
+    def _unknown(self, schema_id: int) -> str:
+        asked = "and no registry" if self._registry is None else "nor known to the registry"
+        return f"schema id {schema_id}: not bundled, not in the folder, {asked}"
+
+    def _remember_unknown(self, schema_id: int) -> RejectedAlertError:
+        if len(self._unknown_until) >= UNKNOWN_IDS_KEPT:
+            self._unknown_until.clear()
+        self._unknown_until[schema_id] = self._clock() + UNKNOWN_ID_RETRY_S
+        return RejectedAlertError(Rejection.UNKNOWN_SCHEMA_ID, self._unknown(schema_id))
 
     def _ask_registry(self, registry: SchemaRegistryClient, schema_id: int) -> PacketSchema:
         try:
             answer = registry.get_schema(schema_id)
         except SchemaRegistryError as error:
             if error.http_status_code == _NOT_FOUND:
-                if len(self._unknown_until) >= CONTAINER_SCHEMAS_KEPT:
-                    self._unknown_until.clear()
-                self._unknown_until[schema_id] = self._clock() + UNKNOWN_ID_RETRY_S
-                detail = f"schema id {schema_id}: unknown to the registry"
-                raise RejectedAlertError(Rejection.UNKNOWN_SCHEMA_ID, detail) from error
+                raise self._remember_unknown(schema_id) from error
             if error.http_status_code in _FORBIDDEN:
                 raise ConfigurationError(f"the schema registry refuses us: {error}") from error
             raise RetryableError(f"schema id {schema_id}: the registry answers {error}") from error

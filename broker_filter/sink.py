@@ -13,6 +13,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from broker_filter.classification import key
 from broker_filter.clients import HOPELESS, LIBRARY_LOG, Configuration, explained, refused_configuration
 from broker_filter.errors import FatalError, RetryableError
 from broker_filter.logs import facts, logger
@@ -107,7 +108,7 @@ class Sink:
     def _record_of(self, outcome: Outcome) -> Record | None:
         result = outcome.result
         if isinstance(result, Classification):
-            return Record(self._topic, result.object_id.encode(), self._encode(result), identity_headers(result))
+            return Record(self._topic, key(result), self._encode(result), identity_headers(result))
         return None if self._dead_letter_topic is None else dead_letter(self._dead_letter_topic, result)
 
     def _deliver_records(self, records: Sequence[Record]) -> None:

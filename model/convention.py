@@ -150,9 +150,6 @@ class ConvEntion(GroupedNetwork):
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(self.dropout(features_BF))
 
-    def head_modules(self) -> list[nn.Module]:
-        return [self.dense, self.output]
-
     def prepare_for_inference(self) -> None:
         super().prepare_for_inference()
         self.stem.fold()

@@ -48,10 +48,6 @@ class GroupedNetwork(nn.Module):
         """Logits [B, K] of features."""
         raise NotImplementedError
 
-    def head_modules(self) -> list[nn.Module]:
-        """The parts that a second stage of training starts anew or trains alone: what follows the backbone."""
-        raise NotImplementedError
-
     def embed_series(self, frames: Frames) -> Tensor:
         """Embeddings of every group of whole series, zero where a group has no real frame. Returns [B, G, D...]."""
         groups, real_N = cut_groups(frames, self.group_size)

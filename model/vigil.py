@@ -114,9 +114,6 @@ class Vigil(GroupedNetwork):
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(self.dropout(features_BF))
 
-    def head_modules(self) -> list[nn.Module]:
-        return [self.series_encoder.readout, self.output]
-
     def classify_prefixes(self, embeddings_BTD: Tensor, curve: LightCurve) -> Tensor:
         """Logits [B, T, K] after each frame: row t is ``classify`` of the first t + 1 frames."""
         if self.config.causal and self.config.mask_padding:

@@ -96,9 +96,6 @@ class CnnRnn(GroupedNetwork):
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(self.dropout(features_BF))
 
-    def head_modules(self) -> list[nn.Module]:
-        return [self.output]
-
     def prefix_logits(self, frames: Frames) -> Tensor:
         """Logits [B, T, K] after each frame."""
         return self.head(self.recurrent(self.embed_series(frames))[0])

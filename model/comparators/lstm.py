@@ -59,6 +59,3 @@ class Lstm(LightCurveNetwork):
 
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(self.dropout(features_BF))
-
-    def head_modules(self) -> list[nn.Module]:
-        return [self.dense, self.output]

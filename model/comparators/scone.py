@@ -88,9 +88,6 @@ class Scone(LightCurveNetwork):
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(self.head_dropout(features_BF))
 
-    def head_modules(self) -> list[nn.Module]:
-        return [self.dense, self.output]
-
     def draw(self, curve: LightCurve) -> Tensor:
         """Pictures [B, 2, W, S]: the process's mean and its deviation, both over the largest flux."""
         curve = without_host(curve)

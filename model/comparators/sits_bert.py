@@ -70,9 +70,6 @@ class SitsBert(LightCurveNetwork):
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(features_BF)
 
-    def head_modules(self) -> list[nn.Module]:
-        return [self.output]
-
 
 class BertLayer(nn.Module):
     """Attention and feed-forward, normalised before and added after, with one more dropout at the end."""

@@ -95,9 +95,6 @@ class SuperNNova(LightCurveNetwork):
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(features_BF)
 
-    def head_modules(self) -> list[nn.Module]:
-        return [self.output]
-
     @property
     def one_pass(self) -> bool:
         return not self.config.bayesian
