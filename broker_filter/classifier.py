@@ -1,7 +1,7 @@
 """Groups of frames in, embeddings out; embedded series in, probabilities out. The only room that touches torch.
 
-Bounded batches whatever is asked; a device out of memory splits the batch and goes on. That a row's bits do not depend
-on its company is the predictor's promise, in its deterministic mode.
+A device out of memory splits the batch and goes on. That passes are bounded whatever is asked, and that a row's bits do
+not depend on its company in the deterministic mode, are the predictor's promises.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,6 @@ from model.weights import WeightsError
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
-
-GROUPS_AT_ONCE = 256  # 256 groups of 3 frames of 3 x 63 x 63 float32 are 37 MB
-SERIES_AT_ONCE = 256
 
 
 class Card(Protocol):
@@ -103,7 +100,7 @@ class Classifier:
 
     def embed(self, groups: Sequence[Series]) -> list[NDArray[np.float32]]:
         """One embedding per group of up to ``card.group_size`` frames."""
-        return _in_batches(lambda rows: list(self._predictor.embed(rows)), groups, GROUPS_AT_ONCE)
+        return _split_on_memory(lambda rows: list(self._predictor.embed(rows)), groups)
 
     def classify(
         self,
@@ -123,7 +120,7 @@ class Classifier:
             What else is known of each; None: the network reads none.
         """
         told = [NO_HISTORY] * len(curves) if histories is None else histories
-        return _in_batches(self._classify, list(zip(embeddings, curves, told, strict=True)), SERIES_AT_ONCE)
+        return _split_on_memory(self._classify, list(zip(embeddings, curves, told, strict=True)))
 
     def _classify(self, rows: Sequence[tuple[NDArray[np.float32], Series, History]]) -> list[Verdict]:
         embeddings, curves, histories = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
@@ -189,13 +186,6 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def _in_batches(compute: Callable[[Sequence[Row]], list[Result]], rows: Sequence[Row], limit: int) -> list[Result]:
-    results: list[Result] = []
-    for start in range(0, len(rows), limit):
-        results += _split_on_memory(compute, rows[start : start + limit])
-    return results
-
-
 def _split_on_memory(compute: Callable[[Sequence[Row]], list[Result]], rows: Sequence[Row]) -> list[Result]:
     """Compute, halving the batch as often as the device runs out of memory.
 
@@ -204,6 +194,8 @@ def _split_on_memory(compute: Callable[[Sequence[Row]], list[Result]], rows: Seq
     RetryableError
         When a single row does not fit.
     """
+    if not rows:
+        return []
     try:
         return compute(rows)
     except torch.OutOfMemoryError as error:

@@ -6,10 +6,11 @@ Every message gets at least one outcome: a classification, the reason why there 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from broker_filter.buffer import Change, HeldSeries
+from broker_filter.buffer import Change
 from broker_filter.classifier import Classifier, Verdict
 from broker_filter.decode import Arrival, exposure_time_ms
 from broker_filter.errors import NotClassified, Rejection
+from broker_filter.job import Job
 from broker_filter.records import Accounts, Classification, Message, Rejected
 from broker_filter.window import Target
 from model.series import BANDS
@@ -41,19 +42,18 @@ class Reporter:
     def __init__(
         self,
         classifiers: Mapping[str, Classifier],
-        held: Mapping[str, HeldSeries],
-        targets: Mapping[str, list[Target]],
+        jobs: Mapping[str, Job],
         verdicts: Mapping[tuple[str, int], Verdict],
         times_ms: tuple[int, int],
     ) -> None:
-        self._classifiers, self._held, self._verdicts, self._times_ms = classifiers, held, verdicts, times_ms
+        self._classifiers, self._jobs, self._verdicts, self._times_ms = classifiers, jobs, verdicts, times_ms
         self._arrived = {
-            (key, int(held[key].heads["alert_id"][t.index])): t
-            for key, ts in targets.items()
-            for t in ts
+            (job.key, int(job.series.heads["alert_id"][t.index])): t
+            for job in jobs.values()
+            for t in job.targets
             if not t.revision
         }
-        self._revisions = {key: [t for t in of_object if t.revision] for key, of_object in targets.items()}
+        self._revisions = {job.key: [t for t in job.targets if t.revision] for job in jobs.values()}
 
     def report(self, decoded: Sequence[Arrival | Rejected]) -> list[Outcome]:
         """Call once."""
@@ -76,7 +76,7 @@ class Reporter:
         return self._classified(self._blank(arrival, None), arrival.key, target)
 
     def _of_revision(self, cause: Arrival, target: Target) -> Outcome:
-        head = self._held[cause.key].heads[target.index]
+        head = self._jobs[cause.key].series.heads[target.index]
         later = replace(
             self._blank(cause, None),
             alert_id=int(head["alert_id"]),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from broker_filter.classifier import GROUPS_AT_ONCE, Classifier, load_classifiers
+from broker_filter.classifier import Classifier, load_classifiers
 from broker_filter.errors import ConfigurationError, RetryableError
 from model.history import History
 from model.predictor import Prediction
@@ -72,12 +72,11 @@ def test_device_without_room_for_one_series_is_retryable() -> None:
         Classifier(SmallDevice(0)).embed(groups(2))
 
 
-def test_batches_are_bounded() -> None:
-    """However many groups are asked, no more than the limit are computed at once."""
-    device = SmallDevice(GROUPS_AT_ONCE)
-    assert len(Classifier(device).embed(groups(2 * GROUPS_AT_ONCE + 1))) == 2 * GROUPS_AT_ONCE + 1
-    assert device.largest == GROUPS_AT_ONCE
+def test_nothing_asked_is_nothing_computed() -> None:
+    """A batch without groups never reaches the device."""
+    device = SmallDevice(0)
     assert Classifier(device).embed([]) == []
+    assert Classifier(device).classify([], []) == []
 
 
 def test_untrained_weights_need_consent(tmp_path: Path) -> None:
