@@ -32,6 +32,7 @@ class Camera:
     subtraction_px: float  # rms misregistration of science and template per axis
     subtraction_width: float  # rms relative mismatch of the PSF's variance in the subtraction
     subtraction_grain: float  # rms of what the matching kernel cannot follow, per pixel, as a fraction of the light
+    subtraction_grain_scatter: float = 0.0  # of its logarithm, from visit to visit
     subtraction_reach_px: float = 0.0  # how far such errors of the PSF's model reach beyond the light, sigma
     # Error of the measured noise ratio of template and science image: mean and rms of its logarithm.
     noise_ratio_error: tuple[float, float] = (0.0, 0.0)
@@ -39,8 +40,8 @@ class Camera:
     psf_skew_px: tuple[float, float] = (0.0, 0.0)
     psf_skew_sd_px: tuple[float, float] = (0.0, 0.0)
     psf_contrast_sd: float = 0.0  # rms error of the power of the ratio of the PSFs' transfers that the subtraction sees
-    # Where a template's transfer falls to a half, cycles per pixel; steepness.
-    resampling: tuple[float, float] | None = None
+    # Where a template's transfer falls to a half along x and y, cycles per pixel; steepness.
+    resampling: tuple[float, float, float] | None = None
     # A star is longer along some direction than across: root of the difference of its variances over the core's sigma,
     # median in science images and in templates, log scatter.
     elongation: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -50,9 +51,9 @@ class Camera:
     template_frames: int | None = None  # resampled frames that a template averages; None for one
     template_has_sky: bool  # the published template carries the science stamp's background
     template_gain_mag: tuple[float, float]  # how much deeper the template is than the median visit: mean, sd
-    # Where templates have their sky: how many visits' photons they hold (median, log scatter); else None, and the gain
-    # in depth counts.
-    template_visits: tuple[float, float] | None = None
+    # Where templates have their sky: how many visits' photons they hold (median of each band, log scatter); else None,
+    # and the gain in depth counts.
+    template_visits: tuple[dict[str, float], float] | None = None
     template_fwhm: tuple[float, float]  # FWHM over the median visit's: median, log scatter
 
     def limit_margin_mag(self, fwhm_arcsec: NDArray) -> NDArray[np.float64]:
@@ -78,20 +79,21 @@ CAMERAS = {
         limit_margin=(0.74, -1.15),
         subtraction_px=0.04,
         subtraction_width=0.008,
-        subtraction_grain=0.075,
+        subtraction_grain=0.08,
+        subtraction_grain_scatter=0.35,
         subtraction_reach_px=1.2,
         noise_ratio_error=(0.15, 0.25),
         psf_skew_px=(-0.02, 0.09),
         psf_skew_sd_px=(0.03, 0.04),
-        psf_contrast_sd=0.25,
-        resampling=(0.485, 8.0),
+        psf_contrast_sd=0.18,
+        resampling=(0.485, 0.515, 8.0),
         elongation=(0.54, 0.46, 0.35),
         template_tilt=(0.13, 0.9, 50.0),
         template_frames=6,
         template_has_sky=True,
         template_gain_mag=(1.95, 0.25),
-        template_visits=(17.0, 0.5),
-        template_fwhm=(1.05, 0.06),
+        template_visits=({"g": 13.5, "r": 18.0, "i": 18.0}, 0.3),
+        template_fwhm=(1.02, 0.05),
     ),
     "lsst": Camera(
         psf=PsfShape(2.25, 0.10, effective=True),

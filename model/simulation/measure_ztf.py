@@ -51,6 +51,9 @@ def stamps_only(pixels_NCHW: NDArray[np.float32]) -> Iterator[Row]:
     concentration_N2 = np.array([one for triplet in pixels_NCHW for one in isolated_stars.concentrations(triplet)])
     for c, name in enumerate(("science", "template")):
         yield f"{name}: light of {len(concentration_N2)} stars within 1.5 px, of 3 px", concentration_N2[:, c]
+    remnant_N2 = np.array([one for triplet in pixels_NCHW for one in isolated_stars.remnants(triplet)])
+    yield f"difference: left of {len(remnant_N2)} stars, of their light", remnant_N2[:, 0]
+    yield "difference: size of what is left of them", remnant_N2[:, 1]
     peaks_NL = np.array([_peaks(triplet[1]) for triplet in pixels_NCHW])
     for k, limit in enumerate(PEAKS_DN):
         yield f"peaks of a template above {limit} DN", peaks_NL[:, k]

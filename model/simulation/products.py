@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from model.series import BANDS
 from model.simulation import artefacts, noise, profiles, psf, render_numpy, selection, subtraction
 from model.simulation.cameras import CAMERAS, electrons_per_njy
 from model.simulation.records import Scene, Schedule, SimulatedObject, Star
@@ -189,8 +190,8 @@ class _Sky:
         one_dn = flux_njy(float(np.median(self.schedule.zero_point_T[of_band])))
         sky_dn = float(np.median(self.schedule.sky_T[of_band])) / one_dn
         mean, sd = self.camera.template_gain_mag
-        median, scatter = self.camera.template_visits
-        visits = median * np.exp(scatter * (drawn - mean) / sd)
+        median_B, scatter = self.camera.template_visits
+        visits = median_B[BANDS[band]] * np.exp(scatter * (drawn - mean) / sd)
         return float(one_dn * np.sqrt((sky_dn / self.survey.gain_B[band] + ZTF_READ_VARIANCE_DN2) / visits))
 
     def tilt(self, band: int) -> NDArray[np.float32] | float:

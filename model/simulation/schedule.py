@@ -50,15 +50,15 @@ PERCENT = np.array([0.0, 0.05, 0.16, 0.50, 0.84, 0.95, 1.0])
 # (measure_ztf.py); the ends follow from the limits. Moon and twilight make the tail; the background is the template's,
 # so that darker nights lie below zero.
 ZTF_EXCESS = {
-    "g": [-0.45, -0.10, 0.12, 0.40, 1.25, 2.70, 4.2],
+    "g": [-0.45, -0.10, 0.12, 0.45, 2.10, 3.20, 4.8],
     "r": [-0.50, -0.18, 0.07, 0.48, 1.65, 2.90, 4.4],
     "i": [-0.50, -0.18, 0.07, 0.48, 1.65, 2.90, 4.4],
 }
-# Of stars in the science stamps of real alerts, by the share of their light within 1.5 px; the packets' own "fwhm" is
-# that of the candidate.
+# Of stars in the science stamps of real alerts, by the share of their light within 1.5 px, wider at the blurred
+# end, where fewer visits give alerts; the packets' own "fwhm" is that of the candidate.
 ZTF_FWHM_ARCSEC = {
-    "g": [1.50, 1.75, 1.88, 2.24, 3.30, 4.00, 4.9],
-    "r": [1.35, 1.50, 1.62, 1.96, 2.60, 3.40, 4.4],
+    "g": [1.50, 1.75, 1.90, 2.32, 3.60, 4.20, 4.9],
+    "r": [1.35, 1.50, 1.62, 2.00, 2.80, 3.60, 4.4],
     "i": [1.30, 1.45, 1.57, 1.90, 2.52, 3.40, 4.4],
 }
 ZTF_ZERO_POINT_MAG = {  # magzpsci of real alerts; clouds and dust on the mirror make the faint tail
@@ -68,16 +68,24 @@ ZTF_ZERO_POINT_MAG = {  # magzpsci of real alerts; clouds and dust on the mirror
 }
 # Background of the science stamps of real alerts, DN at the zero point below: the field's own.
 ZTF_SKY_DN: dict[str, list[float]] = {
-    "g": [75, 85, 90, 104, 136, 182, 220],
+    "g": [75, 85, 90, 106, 146, 190, 230],
     "r": [140, 154, 169, 213, 295, 394, 450],
     "i": [145, 160, 176, 222, 307, 410, 470],
 }
 ZTF_SKY_ZERO_POINT_MAG = 26.25
 # Correlations with what the visits of a night share: clouds and moonlight; with them limits are those of all visits in
 # the histories of real alerts.
-ZTF_EXCESS_NIGHT, ZTF_ZERO_POINT_NIGHT, ZTF_SEEING_NIGHT = 0.85, -0.4, 0.3
+ZTF_EXCESS_NIGHT, ZTF_ZERO_POINT_NIGHT, ZTF_SEEING_NIGHT = 0.80, -0.4, 0.3
+# With a visit's airmass and haze, which blur and dim (rank correlation of stars' concentration with zero point in
+# sparse real stamps: 0.3 in g, 0.2 in r); and of the excess with the field's own background, for the brighter the
+# template's sky, the less of a visit's noise is beyond its photons (-0.5 in g, -0.3 in r).
+ZTF_ZERO_POINT_AIRMASS, ZTF_SEEING_AIRMASS, ZTF_EXCESS_SKY = -0.5, 0.5, -0.4
 ZTF_GAP_DAYS = np.array([1, 2, 3, 4, 5, 6, 8, 12, 22])
 ZTF_GAP_PROBABILITY = np.array([0.39, 0.23, 0.16, 0.05, 0.04, 0.03, 0.05, 0.03, 0.02])
+# Shares of nights with visits in g or r alone. Public alerts come as often in g as in r (51 % g of 12,216 visits in the
+# histories of real alerts; 23 and 19 % of their nights in one alone), as the public survey sees a field in both (Bellm
+# et al. 2019, PASP 131, 068003); 82 % of nights in g have r in the pointing log of all programmes.
+ZTF_G_ALONE, ZTF_R_ALONE = 0.13, 0.24
 ZTF_REPEATS = (0.74, 0.15, 0.06, 0.05)  # nights with 1, 2, 3, 4 exposures in one band
 LSST_GAP_DAYS = np.array([1, 2, 3, 4, 5, 6, 10, 17, 30])
 LSST_GAP_PROBABILITY = np.array([0.28, 0.16, 0.13, 0.08, 0.06, 0.05, 0.13, 0.07, 0.04])
@@ -187,8 +195,12 @@ def _ztf_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) -
     night_N = night_N[in_season[night_N]]
     bands, nights, times = [], [], []
     start_N = origin_mjd + night_N + rng.uniform(0.1, 0.35, len(night_N))
-    both_N = rng.random(len(night_N))
-    for band, seen_N in (("g", both_N < 0.62), ("r", (both_N > 0.11)), ("i", rng.random(len(night_N)) < 0.12)):
+    drawn_N = rng.random(len(night_N))
+    for band, seen_N in (
+        ("g", drawn_N < 1 - ZTF_R_ALONE),
+        ("r", drawn_N > ZTF_G_ALONE),
+        ("i", rng.random(len(night_N)) < 0.12),
+    ):
         delay_N = {"g": 0.0, "r": 62.0, "i": 20.0}[band] * np.exp(0.5 * rng.standard_normal(len(night_N))) / 1440
         repeat_N = rng.choice(len(ZTF_REPEATS), len(night_N), p=ZTF_REPEATS) + 1
         for visit in range(1, len(ZTF_REPEATS) + 1):
@@ -202,16 +214,19 @@ def _ztf_nights(survey: Survey, rng: Generator, origin_mjd: float, level: int) -
 def _ztf_conditions(survey: Survey, rng: Generator, nights: int) -> tuple[NDArray, ...]:
     common_N1 = rng.standard_normal((nights, 1))
 
-    def along(correlation: float) -> NDArray:
-        own_NB = np.sqrt(1 - correlation**2) * rng.standard_normal((nights, 6))
-        return np.asarray(ndtr(correlation * common_N1 + own_NB))
+    airmass_NB = rng.standard_normal((nights, 6))
+    sky_B = (rng.standard_normal() + 0.3 * rng.standard_normal(6)) / np.hypot(1, 0.3)
+
+    def along(night: float, airmass: float = 0.0, sky: float = 0.0) -> NDArray:
+        own_NB = np.sqrt(1 - night**2 - airmass**2 - sky**2) * rng.standard_normal((nights, 6))
+        return np.asarray(ndtr(night * common_N1 + airmass * airmass_NB + sky * sky_B + own_NB))
 
     drawn = {
-        "excess": (ZTF_EXCESS, along(ZTF_EXCESS_NIGHT)),
-        "fwhm": (ZTF_FWHM_ARCSEC, along(ZTF_SEEING_NIGHT)),
-        "zero_point": (ZTF_ZERO_POINT_MAG, along(ZTF_ZERO_POINT_NIGHT)),
+        "excess": (ZTF_EXCESS, along(ZTF_EXCESS_NIGHT, sky=ZTF_EXCESS_SKY)),
+        "fwhm": (ZTF_FWHM_ARCSEC, along(ZTF_SEEING_NIGHT, ZTF_SEEING_AIRMASS)),
+        "zero_point": (ZTF_ZERO_POINT_MAG, along(ZTF_ZERO_POINT_NIGHT, ZTF_ZERO_POINT_AIRMASS)),
         # Published backgrounds are those of the template: the same at every visit of a position.
-        "sky": (ZTF_SKY_DN, np.broadcast_to(ndtr(rng.standard_normal() + 0.3 * rng.standard_normal(6)), (nights, 6))),
+        "sky": (ZTF_SKY_DN, np.broadcast_to(ndtr(sky_B), (nights, 6))),
     }
     table = {name: np.full((nights, 6), np.nan) for name in drawn}
     for name, (quantiles, uniform_NB) in drawn.items():

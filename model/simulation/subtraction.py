@@ -53,8 +53,8 @@ def subtract(
         ratio_HW **= rng.normal(1, camera.psf_contrast_sd)
         noise_ratio *= float(np.exp(rng.normal(*camera.noise_ratio_error)))
     if camera.resampling is not None:  # a resampled template has lost what no other pixel grid can hold
-        cut, order = camera.resampling
-        ratio_HW *= (1 + (np.abs(kx_W) / cut) ** order) * (1 + (np.abs(ky_H1) / cut) ** order)
+        cut_x, cut_y, order = camera.resampling
+        ratio_HW *= (1 + (np.abs(kx_W) / cut_x) ** order) * (1 + (np.abs(ky_H1) / cut_y) ** order)
     ratio_HW = np.minimum(ratio_HW, LARGEST_RATIO)
     left_HW = fft.rfft2(noise_HW) - ratio_HW * fft.rfft2(coadd_HW)
     # Flux keeps its scale: at low frequencies the filter is one.
@@ -104,5 +104,8 @@ def residual(
     down_HW, across_HW = np.gradient(static_HW)
     laplacian_HW = np.gradient(down_HW, axis=0) + np.gradient(across_HW, axis=1)
     reach_HW = gaussian_filter(static_HW, camera.subtraction_reach_px) if camera.subtraction_reach_px > 0 else static_HW
-    grain_HW = camera.subtraction_grain * rng.standard_normal(static_HW.shape, np.float32) * reach_HW
+    grain = camera.subtraction_grain
+    if camera.subtraction_grain_scatter > 0:
+        grain *= float(np.exp(rng.normal(0, camera.subtraction_grain_scatter)))
+    grain_HW = grain * rng.standard_normal(static_HW.shape, np.float32) * reach_HW
     return (shift_x * across_HW + shift_y * down_HW + width * laplacian_HW + grain_HW).astype(np.float32)

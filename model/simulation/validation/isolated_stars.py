@@ -14,6 +14,7 @@ LEAST_SNR, LEAST_DISTANCE_PX, STARS_PER_STAMP = 40.0, 10.0, 2
 MOST_CHI2 = 10.0
 BRIGHTEST_DN = 30_000.0
 LEAST_CONCENTRATION_SNR, LARGEST_NEIGHBOUR = 60.0, 0.05
+REMNANT_PX = 3.5
 MODEL_ERROR = 0.02  # of a pixel's light
 GAIN = 6.0
 
@@ -64,6 +65,22 @@ def concentrations(triplet_CHW: NDArray[np.float32]) -> list[NDArray[np.float64]
         alone = cut_CHW[1][far_HW].max() < LARGEST_NEIGHBOUR * cut_CHW[1].max()
         if alone and triplet_CHW[:2, y + REACH, x + REACH].max() < BRIGHTEST_DN:
             found.append(np.array([_concentration(cut_HW, axis) for cut_HW in cut_CHW[:2]]))
+    return found
+
+
+def remnants(triplet_CHW: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+    """What a difference keeps of bright stars within 3.5 pixels, over their light: its sum, the sum of its size."""
+    level_C, sigma_C = stamp_features.noise_of(triplet_CHW)
+    light_CHW = triplet_CHW - level_C[:, None, None]
+    peak_HW = (light_CHW[1] == maximum_filter(light_CHW[1], 2 * REACH - 1)) & (light_CHW[1] < BRIGHTEST_DN)
+    peak_HW &= light_CHW[1] > LEAST_CONCENTRATION_SNR * sigma_C[0]
+    axis, middle = np.arange(-REACH, REACH + 1), len(peak_HW) // 2
+    near_HW = np.hypot(axis, axis[:, None]) < REMNANT_PX
+    found = []
+    for y, x in zip(*np.nonzero(peak_HW[REACH:-REACH, REACH:-REACH]), strict=True):
+        if np.hypot(y + REACH - middle, x + REACH - middle) > LEAST_DISTANCE_PX:
+            left_P, star_P = (light_CHW[c, y : y + 2 * REACH + 1, x : x + 2 * REACH + 1][near_HW] for c in (2, 1))
+            found.append(np.array([left_P.sum(), np.abs(left_P).sum()]) / star_P.sum())
     return found
 
 

@@ -15,6 +15,7 @@ from model.series import fit_to_size
 STAMP_PX = 63
 CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 POSITIVE = ("t", "1")
+EXPOSURE_DECIMALS = 5  # of a Julian date: a second; exposures are 38 s apart or more
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class RealStamps:
     pixels_NCHW: NDArray[np.float32]  # DN, NaN where masked or off the detector; differences in the sense new - old
     whole_N: NDArray[np.bool_]  # the stamp came in full size
     object_N: NDArray[np.str_]
+    exposure_N: NDArray[np.float64]  # when it began, Julian date rounded to a second
+    template_N: NDArray[np.str_]  # field, quadrant of the camera and filter: one template each
     band_N: NDArray[np.int64]  # index in BANDS
     number: dict[str, NDArray[np.float64]]  # fields of ``candidate``, NaN where null
 
@@ -42,7 +45,7 @@ def read(folder: Path) -> RealStamps:
     paths = sorted(folder.rglob("*.avro"))
     if not paths:
         raise FileNotFoundError(f"no ZTF alerts (*.avro) below {folder}")
-    pixels, whole, names, bands, rows = [], [], [], [], []
+    pixels, whole, names, exposures, templates, bands, rows = [], [], [], [], [], [], []
     for path in paths:
         with path.open("rb") as file:
             for alert in fastavro.reader(file):
@@ -56,11 +59,19 @@ def read(folder: Path) -> RealStamps:
                 triplet[2] *= 1 if candidate["isdiffpos"] in POSITIVE else -1
                 pixels.append(triplet)
                 names.append(alert["objectId"])
+                exposures.append(round(candidate["jd"], EXPOSURE_DECIMALS))
+                templates.append("/".join(str(candidate[field]) for field in ("field", "rcid", "fid")))
                 bands.append(candidate["fid"])
                 rows.append([_number(candidate.get(field)) for field in FIELDS])
     columns = np.array(rows, np.float64).T
     return RealStamps(
-        np.stack(pixels), np.array(whole), np.array(names), np.array(bands), dict(zip(FIELDS, columns, strict=True))
+        np.stack(pixels),
+        np.array(whole),
+        np.array(names),
+        np.array(exposures),
+        np.array(templates),
+        np.array(bands),
+        dict(zip(FIELDS, columns, strict=True)),
     )
 
 

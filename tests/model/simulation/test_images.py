@@ -7,6 +7,7 @@ import pytest
 
 from model.simulation.validation import real_ztf, stamp_features
 from model.simulation.validation.images import image_checks
+from model.simulation.validation.real_or_simulated import families
 
 
 def test_photometry_psf_and_flux_are_as_asked_for():
@@ -35,12 +36,24 @@ def test_features_bear_masks_and_constant_channels():
     assert features[0, names.index("masked")] == pytest.approx(20 / 63)
 
 
+def test_stamps_that_share_anything_are_one_family():
+    """Stamps tied by an object, an exposure or a template, or by another stamp between them, stay together."""
+    objects, exposures, templates = list("aabcdd"), [1, 2, 2, 3, 4, 5], list("tuvwxt")
+    family_N = families(objects, exposures, templates)
+    assert family_N[0] == family_N[1] == family_N[2] == family_N[4] == family_N[5]
+    assert len(np.unique(family_N)) == 2
+    assert len(np.unique(families(exposures))) == 5
+
+
 def test_real_alerts_are_read_whole(shared_data):
-    """All 817 real alerts are read; 26 of them have cut stamps."""
+    """All 817 real alerts are read, of 640 objects; 26 of them have cut stamps, 446 share an exposure."""
     real = real_ztf.read(shared_data / "alerts" / "ztf")
     assert real.pixels_NCHW.shape == (817, 3, 63, 63)
     assert (~real.whole_N).sum() == 26
     assert set(real.band_N) == {1, 2}
+    assert len(np.unique(real.object_N)) == 640
+    _, of_exposure_N = np.unique(real.exposure_N, return_inverse=True)
+    assert (np.bincount(of_exposure_N)[of_exposure_N] > 1).sum() == 446
 
 
 def test_a_folder_without_alerts_is_refused(tmp_path: Path):

@@ -6,6 +6,8 @@ import pytest
 from model.simulation import measure_ztf, psf
 from model.simulation.validation import blank_sky, isolated_stars
 
+PROFILE = psf.PsfShape(2.25, 0.1)
+
 
 def noise(seed=0):
     return np.random.default_rng(seed).standard_normal((63, 63)).astype(np.float32)
@@ -51,6 +53,14 @@ def test_real_alerts_say_what_the_camera_holds(shared_data):
     rows = dict(measure_ztf.stamps_only(stamps.pixels_NCHW[:40]))
     explained = next(values for name, values in rows.items() if "two filters" in name)
     assert np.median(explained) > 0.98
+
+
+def test_what_is_left_of_a_star_is_what_was_put_there():
+    """A difference with 1 % of a star's light says so; the star of the alert itself is none."""
+    star, alert = psf.images(np.full(2, 2.0), np.array([-15.0, 0.0]), np.array([12.0, 0.0]), (63, 63), PROFILE)
+    template = 3e4 * (star + alert)
+    (found,) = isolated_stars.remnants(np.stack([template + noise(6), template + noise(7), 300 * star]))
+    np.testing.assert_allclose(found, 0.01, rtol=0.01)
 
 
 def test_concentration_falls_with_seeing():
