@@ -7,8 +7,10 @@ both tables when they change ``cameras``, ``artefacts``, ``schedule`` or ``hosts
 import argparse
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
+import erfa
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
@@ -19,6 +21,7 @@ from model.simulation.validation import blank_sky, isolated_stars, real_ztf, sta
 PERCENT = (5, 16, 50, 84, 95)
 CYCLES = np.array([0.15, 0.25, 0.35, 0.4, 0.45, 0.5])
 PEAKS_DN = (11.2, 35.0, 112.0, 350.0, 1120.0)
+LATITUDES_DEG = (0, 5, 8, 12, 18, 27, 40, 60, 90)
 LEAST_BLANK = 0.7
 ZERO_POINT_MAG = 26.25
 BRIGHT_SKY_DN = 20.0  # thick clouds and twilight's short exposures lie below
@@ -81,6 +84,13 @@ def with_packets(stamps: real_ztf.RealStamps) -> Iterator[Row]:
         yield f"{letter}: visits in a template", (photons_N / sigma_NC[:, 1] ** 2)[of_N]
         cost_N = zero_point_N - 2.5 * np.log10(5 * sigma_NC[:, 0]) - limit_N
         yield f"{letter}: zero point - 2.5 log10(5 noise) - limit, mag", cost_N[of_N]
+    _, latitude_N = np.abs(erfa.icrs2g(*np.radians((stamps.number["ra"], stamps.number["dec"]))))
+    first = np.zeros(len(latitude_N), bool)
+    first[np.unique(stamps.object_N, return_index=True)[1]] = True
+    for low, high in pairwise(LATITUDES_DEG):
+        at_N = first & (np.radians(low) <= latitude_N) & (latitude_N < np.radians(high))
+        peaks_NL = np.array([_peaks(triplet[1]) for triplet in stamps.pixels_NCHW[at_N]]).reshape(-1, len(PEAKS_DN))
+        yield f"peaks of a template above {PEAKS_DN[1]} DN, |b| {low} to {high} ({at_N.sum()} objects)", peaks_NL[:, 1]
 
 
 def _peaks(template_HW: NDArray[np.float32]) -> list[float]:

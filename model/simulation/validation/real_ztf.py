@@ -31,7 +31,7 @@ class RealStamps:
     number: dict[str, NDArray[np.float64]]  # fields of ``candidate``, NaN where null
 
 
-FIELDS = ("magpsf", "diffmaglim", "magzpsci", "magnr", "distnr", "sgscore1", "fwhm", "rb")
+FIELDS = ("magpsf", "diffmaglim", "magzpsci", "magnr", "distnr", "sgscore1", "fwhm", "rb", "ra", "dec")
 
 
 def read(folder: Path) -> RealStamps:
