@@ -21,7 +21,7 @@ from model.simulation import labels, photometry, population, products, selection
 from model.simulation.identity import simulator_hash
 from model.simulation.parallel import in_order
 from model.simulation.recipe_schema import LARGEST_PX, SMALLEST_PX
-from model.simulation.recipes import SURVEYS, Order, Recipe, RecipeError, plan
+from model.simulation.recipes import SURVEYS, Order, Recipe, RecipeError, UnseenError, plan
 from model.simulation.records import SimulatedObject
 from model.simulation.surveys import flux_njy
 from model.simulation.templates import hash_of_templates
@@ -58,10 +58,6 @@ class Drawn:
     series: Series
     history: History | None  # of an alert stream: what packets tell of visits without a stamp
     truth: dict[str, Any]
-
-
-class UnseenError(RuntimeError):
-    """An object that the survey never detects however often it is drawn: a fault of the population."""
 
 
 def kitchen_of(

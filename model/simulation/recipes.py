@@ -32,6 +32,10 @@ class RecipeError(ValueError):
     """A recipe that cannot be cooked; the message names the file, the key and what is allowed."""
 
 
+class UnseenError(RuntimeError):
+    """An object that the survey never detects however often it is drawn; the message says what to change."""
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Objects of one split whose labels come from one source."""
