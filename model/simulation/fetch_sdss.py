@@ -180,8 +180,11 @@ def _write_missing(missing: Sequence[Missing], path: Path) -> None:
 def _read_missing(path: Path) -> list[Missing]:
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [Missing(int(row["object_id"]), row["what"], row["reason"]) for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [Missing(int(row["object_id"]), row["what"], row["reason"]) for row in csv.DictReader(file)]
+    except (ValueError, KeyError, TypeError, csv.Error) as exc:
+        raise DatasetError(f"{path} is no list of what is missing: move it away: {exc}") from exc
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
