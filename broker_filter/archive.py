@@ -78,7 +78,7 @@ def nothing_below(paths: Sequence[Path], topic: str | None = None) -> str:
     places = [f"below {', '.join(map(str, paths))}"] if paths else []
     places += [f"in topic {topic}"] if topic is not None else []
     kinds = ", ".join(ALERT_SUFFIXES + ARCHIVE_SUFFIXES)
-    return f"nothing that looks like alerts {' or '.join(places)}: in folders only files named *{kinds} are read"
+    return f"nothing that looks like alerts {' or '.join(places)}: in folders only files that end in {kinds} are read"
 
 
 def _files(path: Path) -> Iterator[Path]:

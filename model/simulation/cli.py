@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     dataset.add_argument("--level", type=int, choices=range(5), help="realism (default: as the recipe says)")
     dataset.add_argument(
         "--size",
-        type=_whole(SMALLEST_PX, LARGEST_PX),
+        type=whole_number(SMALLEST_PX, LARGEST_PX),
         metavar="PIXELS",
         help="side of a stamp (default: as the recipe says)",
     )
@@ -70,12 +70,15 @@ def _parser() -> argparse.ArgumentParser:
 
     alerts = commands.add_parser("alerts", help="write or publish alert packets")
     alerts.add_argument("--survey", required=True, choices=("ztf", "lsst"))
-    alerts.add_argument("--nights", type=_whole(1, MOST_NIGHTS), default=1)
+    alerts.add_argument("--nights", type=whole_number(1, MOST_NIGHTS), default=1)
     alerts.add_argument(
-        "--objects", type=_whole(1, MOST_OBJECTS), default=100, help="things that alert at least once (%(default)s)"
+        "--objects",
+        type=whole_number(1, MOST_OBJECTS),
+        default=100,
+        help="things that alert at least once (%(default)s)",
     )
     alerts.add_argument("--seed", type=_seed, default=0)
-    alerts.add_argument("--start", type=_mjd, metavar="MJD", help="first night (default: one of the survey's own)")
+    alerts.add_argument("--start", type=mjd, metavar="MJD", help="first night (default: one of the survey's own)")
     alerts.add_argument("--mode", choices=MODES, default="physical", help="label mode")
     alerts.add_argument("--out", type=Path, metavar="DIR", help="a file per alert and truth.parquet")
     alerts.add_argument("--publish", metavar="TOPIC", help="send to Kafka; what --out holds already is not made again")
@@ -83,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     pace = alerts.add_mutually_exclusive_group()
     pace.add_argument("--rate", type=_rate, metavar="HZ", help="alerts a second")
     pace.add_argument(
-        "--burst", type=_whole(1, MOST_OBJECTS), metavar="N", help="N alerts at once, every 37 to 39 seconds"
+        "--burst", type=whole_number(1, MOST_OBJECTS), metavar="N", help="N alerts at once, every 37 to 39 seconds"
     )
     _add_sky(alerts)
     alerts.set_defaults(
@@ -97,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     look.set_defaults(run=_look, interrupted="interrupted")
 
     validate = commands.add_parser("validate", help="check the simulated sky against the real one")
-    validate.add_argument("--html", type=Path, metavar="FILE", help="write a report with plots")
+    validate.add_argument("--html", type=_html_path, metavar="FILE", help="write a report with plots")
     validate.add_argument("--quick", action="store_true", help="fewer objects: a minute, not many")
     validate.add_argument("--seed", type=_seed, default=1)
     validate.add_argument("--real", type=Path, metavar="DIR", help="real alerts and catalogues (or ICTC_SHARED_DATA)")
@@ -108,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_sky(command: argparse.ArgumentParser) -> None:
     command.add_argument("--templates", type=Path, metavar="DIR", help="draw supernovae from these spectral templates")
     command.add_argument("--taxonomy", type=Path, metavar="FILE", help="classes and codes (default: the package's)")
-    command.add_argument("--workers", type=_whole(1, MOST_WORKERS), default=2, help="processes (%(default)s)")
+    command.add_argument("--workers", type=whole_number(1, MOST_WORKERS), default=2, help="processes (%(default)s)")
 
 
 def _seed(text: str) -> int:
@@ -117,7 +120,9 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Reader of an argument that must be a whole number within limits."""
+
     def read(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) <= most:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
@@ -126,16 +131,21 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def _mjd(text: str) -> float:
-    if (mjd := _number(text)) is None or not EARLIEST_MJD <= mjd <= LATEST_MJD:
+def mjd(text: str) -> float:
+    """Reader of an argument that must be a date."""
+    if (date := _number(text)) is None or not EARLIEST_MJD <= date <= LATEST_MJD:
         raise argparse.ArgumentTypeError(f"{text!r} is no MJD from {EARLIEST_MJD} to {LATEST_MJD}")
-    return mjd
+    return date
 
 
 def _rate(text: str) -> float:
     if (rate := _number(text)) is None or rate <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return rate
+
+
+def _html_path(text: str) -> Path:
+    return picture_path(text, (".html", ".htm"))
 
 
 def _number(text: str) -> float | None:

@@ -6,7 +6,9 @@ its last bits from that of one, so that results would depend on the number of wo
 """
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -74,6 +76,15 @@ def _begin(stop: Event) -> None:
     global _stop  # noqa: PLW0603 - a worker has no other place of its own
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave no worker behind when the process that reads its results is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work_chunk(work: Callable[[Item], Result], chunk: Sequence[Item]) -> list[Result]:

@@ -67,6 +67,7 @@ def test_another_data_set_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("alerts --survey ztf --rate 5 --burst 5", "not allowed with"),
         ("alerts --survey ztf --rate 0 --publish t", "above 0"),
         ("alerts --survey ztf --rate nan --publish t", "above 0"),
+        ("validate --html nowhere/a.html", "make it first"),
         ("alerts --survey ztf --start nan", "no MJD from 40587"),
         ("alerts --survey ztf --start 1e18", "no MJD from 40587"),
         ("alerts --survey ztf --start=-5", "no MJD from 40587"),

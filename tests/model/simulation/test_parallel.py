@@ -62,6 +62,16 @@ except KeyboardInterrupt:
 """
 
 
+def test_a_killed_reader_leaves_no_worker() -> None:
+    """When the first process is killed, which nothing can foresee, its workers end too."""
+    command = [sys.executable, "-c", SLEEPERS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        running.kill()
+    assert_gone(running.pid)
+
+
 @pytest.mark.parametrize("at", ["start", "work"])
 def test_an_interrupt_ends_every_process_silently(at: str) -> None:
     """Ctrl-C, which a terminal sends to all processes, is heard by the first alone; the others end with it."""
@@ -77,9 +87,14 @@ def test_an_interrupt_ends_every_process_silently(at: str) -> None:
         os.killpg(running.pid, signal.SIGINT)
         _, said = running.communicate(timeout=30)
     assert said == "interrupted\n" and running.returncode == 0
-    for _ in range(100):
+    assert_gone(running.pid)
+
+
+def assert_gone(group: int) -> None:
+    """No process of the group lives much longer."""
+    for _ in range(200):
         try:
-            os.killpg(running.pid, 0)
+            os.killpg(group, 0)
         except ProcessLookupError:
             return
         time.sleep(0.05)
