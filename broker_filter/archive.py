@@ -73,6 +73,14 @@ def read_messages(paths: Sequence[Path]) -> Iterator[Message | Rejected]:
     return (message for path in paths for file in _files(path) for message in _read_file(file))
 
 
+def nothing_below(paths: Sequence[Path], topic: str | None = None) -> str:
+    """Words for paths, and a topic, that gave not one message."""
+    places = [f"below {', '.join(map(str, paths))}"] if paths else []
+    places += [f"in topic {topic}"] if topic is not None else []
+    kinds = ", ".join(ALERT_SUFFIXES + ARCHIVE_SUFFIXES)
+    return f"nothing that looks like alerts {' or '.join(places)}: in folders only files that end in {kinds} are read"
+
+
 def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path

@@ -79,6 +79,8 @@ class LmdbSeriesStore:
     ------
     ConfigurationError
         When another process owns the folder.
+    FatalError
+        When the folder cannot be made or written, or holds no store of ours.
     """
 
     def __init__(
@@ -89,9 +91,12 @@ class LmdbSeriesStore:
         sync: bool = True,
         file_bytes: int | None = None,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._max_objects, self._max_bytes = folder, max_objects, max_bytes
-        self._lock_file = (folder / "owner.lock").open("w")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock_file = (folder / "owner.lock").open("w")
+        except OSError as error:
+            raise FatalError(f"the series store {folder} cannot be made: {error}: choose another folder") from error
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

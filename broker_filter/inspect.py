@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from broker_filter.alert import read_alert, read_datums
-from broker_filter.archive import read_messages
+from broker_filter.archive import nothing_below, read_messages
 from broker_filter.errors import ConfigurationError, NotClassifiedError, RejectedAlertError
 from broker_filter.history import light_curve
 from broker_filter.picture import draw
@@ -27,6 +27,7 @@ from broker_filter.schema import PacketSchema, Schemas
 from broker_filter.stamp import decode
 from broker_filter.survey import SURVEYS
 from broker_filter.wire import Bare, split
+from model.picture_path import png_path
 
 SCHEMA_BESIDE = "schema.json"  # taken for the schema of the bare datums in the same folder
 
@@ -180,24 +181,36 @@ def _draw(path: Path, seen: Inspected) -> None:
         return
     stamps = {kind: None if isinstance(p, Exception) else p for kind, p in seen.stamps().items()}
     scale = SURVEYS[seen.alert.survey].arcsec_per_pixel
-    draw(path, seen.alert, stamps, scale, light_curve(seen.packet, seen.datum, seen.alert))
+    try:
+        draw(path, seen.alert, stamps, scale, light_curve(seen.packet, seen.datum, seen.alert))
+    except OSError as error:
+        raise ConfigurationError(f"the picture {path} cannot be written: {error}") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 0 when every record is an alert, 1 when some are not, 2 for a wrong setting."""
+    """Run the command.
+
+    Returns
+    -------
+    int
+        0 every record is an alert, 1 some are not, or there is none; 2 a wrong setting, 130 interrupted.
+    """
     parser = argparse.ArgumentParser(prog="ictc-inspect", description="Show what is in alerts.")
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file, folder, tar or tar.gz")
     parser.add_argument("--json", action="store_true", help="one JSON line per record")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="picture of the first alert; FILE-ALERTID of others")
+    parser.add_argument(
+        "--png", type=png_path, metavar="FILE", help="picture of the first alert; FILE-ALERTID of others"
+    )
     parser.add_argument("--schema", type=Path, metavar="FILE", help="schema of bare datums")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N records")
     arguments = parser.parse_args(argv)
     console = Console(soft_wrap=True)
-    rejected = drawn = 0
+    read = rejected = drawn = 0
     try:
         for count, seen in enumerate(inspect(arguments.paths, arguments.schema)):
             if count == arguments.limit:
                 break
+            read += 1
             rejected += seen.alert is None
             described = describe(seen)
             if arguments.json:
@@ -206,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _show(console, described)
             if arguments.png is not None and seen.alert is not None:
                 name = arguments.png.stem if drawn == 0 else f"{arguments.png.stem}-{seen.alert.alert_id}"
-                _draw(arguments.png.with_name(name + (arguments.png.suffix or ".png")), seen)
+                _draw(arguments.png.with_name(name + arguments.png.suffix), seen)
                 drawn += 1
     except ConfigurationError as error:
         print(f"ictc-inspect: {error}", file=sys.stderr)
@@ -214,6 +227,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our lines has seen enough
         sys.stderr.close()
         return 0
+    except KeyboardInterrupt:
+        print("ictc-inspect: interrupted", file=sys.stderr)
+        return 130
+    if not read and arguments.limit != 0:
+        print(f"ictc-inspect: {nothing_below(arguments.paths)}", file=sys.stderr)
+        return 1
     return 1 if rejected else 0
 
 

@@ -18,7 +18,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from broker_filter.archive import read_messages
+from broker_filter.archive import nothing_below, read_messages
 from broker_filter.buffer_lmdb import LmdbSeriesStore
 from broker_filter.classifier import Classifier, load_classifiers
 from broker_filter.decode import Arrival, Decoder
@@ -39,7 +39,7 @@ EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when every alert is accounted for."""
+    """Run the command; 0 when every alert is accounted for, 1 also when there was none."""
     options = parser().parse_args(arguments)
     if (options.publish or options.topic) and not options.brokers:
         parser().error("--publish and --topic need --brokers")
@@ -48,10 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.topic is not None and options.topic == options.publish:
         parser().error("--publish and --topic name the same topic: it would never end")
     try:
-        if options.publish:
-            publish(options)
-        else:
-            replay(options)
+        accounts = publish(options) if options.publish else replay(options)
+        _tell(accounts, options)
     except (FatalError, RetryableError) as error:
         print(f"ictc-replay: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -61,7 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has seen enough
         return EXIT_FAILED
-    return 0
+    return 0 if accounts.read else EXIT_FAILED
+
+
+def _tell(accounts: Accounts, options: argparse.Namespace) -> None:
+    """Say what no number of the summary says by itself: that there was nothing, or nothing good."""
+    if accounts.read == 0:
+        print(f"ictc-replay: {nothing_below(options.paths, options.topic)}", file=sys.stderr)
+    elif accounts.read == (rejected := sum(accounts.rejected.values())):
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(accounts.rejected.items()))
+        print(f"ictc-replay: all {rejected} messages were rejected: {reasons}", file=sys.stderr)
 
 
 def replay(options: argparse.Namespace) -> Accounts:

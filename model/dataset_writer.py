@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -56,6 +56,8 @@ class DatasetWriter:
         What was asked for, kept in the manifest; anything JSON can hold.
     with_history
         Every object comes with what packets tell beside its frames.
+    simulator
+        Hash of the sources that draw the objects, where some do: half a data set is not finished by others.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class DatasetWriter:
         seed: int,
         version: str,
         with_history: bool = False,
+        simulator: str | None = None,
     ) -> None:
         self.folder = Path(folder)
         self._partial = self.folder.with_name(self.folder.name + ".partial")
@@ -90,6 +93,7 @@ class DatasetWriter:
         }
         self._schema = SCHEMA_WITH_HISTORY if with_history else SCHEMA
         self._identity |= {"with_history": True} if with_history else {}
+        self._identity |= {} if simulator is None else {"simulator": simulator}
         self._classes = {name: index for index, name in enumerate(classes)}
         self._rows: list[Row] = []
         self._truths: list[Mapping[str, Any]] = []
@@ -98,39 +102,63 @@ class DatasetWriter:
         self._shards: list[str] = []
         self.object_ids: list[int] = []  # in the order in which they were appended
         self._closed = False
-        self._claim_folder()
-        with disk_errors(self.folder):
-            self._lock = (self._partial / IDENTITY).open("r+")
+        self._lock = self._claim_folder()
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
+            self._take_over()
+            self._resume()
+        except DatasetError:
             self._lock.close()
-            raise DatasetError(f"{self._partial} is being written by another process") from exc
-        self._resume()
+            raise
 
-    def _claim_folder(self) -> None:
+    def _claim_folder(self) -> TextIO:
+        """Lock the unfinished data set of this name, or a new one."""
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             what = "a whole data set" if (self.folder / MANIFEST).exists() else "something else"
             raise DatasetError(f"{self.folder} holds {what} already: choose another folder, or remove it")
         identity = self._partial / IDENTITY
-        wanted = json.dumps(self._identity, indent=1)
-        if self._partial.exists() and any(self._partial.iterdir()):
-            found = identity.read_text("utf-8") if identity.is_file() else ""
-            if found != wanted:
-                raise DatasetError(f"{self._partial} is the beginning of another data set: remove it, or move it away")
-            return
         with disk_errors(self.folder):
+            if self._partial.is_dir() and any(self._partial.iterdir()) and not identity.is_file():
+                raise DatasetError(f"{self._partial} is not ours: remove it, or move it away")
             self._partial.mkdir(parents=True, exist_ok=True)
-            identity.write_text(wanted, "utf-8")
+            lock = identity.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            lock.close()
+            raise DatasetError(f"{self._partial} is being written by another process") from exc
+        return lock
+
+    def _take_over(self) -> None:
+        """Make the unfinished data set ours: it is, or it holds no object yet."""
+        wanted = json.dumps(self._identity, indent=1)
+        with disk_errors(self.folder):
+            self._lock.seek(0)
+            found = self._lock.read()
+            if found == wanted:
+                return
+            if (self._partial / shard_name(0)).exists():
+                raise DatasetError(
+                    f"{self._partial} is the beginning of another data set ({_difference(found, self._identity)}): "
+                    "remove it, or move it away"
+                )
+            for path in self._partial.iterdir():  # what a run left that failed before its first shard
+                if path.name.endswith((".unfinished", ".parquet")):
+                    path.unlink()
+            self._lock.truncate(0)
+            self._lock.write(wanted)
+            self._lock.flush()
 
     def _resume(self) -> None:
         while (self._partial / shard_name(len(self._shards))).exists():
             name = shard_name(len(self._shards))
-            with pa.memory_map(str(self._partial / name)) as file:
-                table = pa.ipc.open_file(file).read_all().select(["object_id", "label", "split", "band"])
-                labels, splits = table["label"].to_pylist(), table["split"].to_pylist()
-                self.object_ids += table["object_id"].to_pylist()
-                frames = sum(len(chunk.values) for chunk in table["band"].chunks)
+            try:
+                with pa.memory_map(str(self._partial / name)) as file:
+                    table = pa.ipc.open_file(file).read_all().select(["object_id", "label", "split", "band"])
+                    labels, splits = table["label"].to_pylist(), table["split"].to_pylist()
+                    self.object_ids += table["object_id"].to_pylist()
+                    frames = sum(len(chunk.values) for chunk in table["band"].chunks)
+            except (pa.ArrowException, OSError) as exc:
+                raise DatasetError(f"{self._partial / name} is damaged: remove {self._partial}: {exc}") from exc
             classes = list(self._classes)
             self._counts.update((split, classes[label]) for label, split in zip(labels, splits, strict=True))
             self._objects += len(labels)
@@ -295,17 +323,29 @@ def _name(field: pa.Field) -> str:
     return field.name
 
 
+def _difference(found: str, wanted: Mapping[str, Any]) -> str:
+    """Which keys of two identities differ."""
+    try:
+        other = json.loads(found)
+    except ValueError:
+        other = None
+    if not isinstance(other, dict):
+        return "it does not say which"
+    plain = json.loads(json.dumps(wanted))  # tuples and the like as they come back
+    names = [name for name in plain.keys() | other.keys() if plain.get(name) != other.get(name)]
+    return "another " + ", ".join(sorted(names))
+
+
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Make errors of the disk a ``DatasetError`` that says how much room is left and how to go on."""
+    """Make errors of the disk a ``DatasetError`` that says what to do: on a full one how much room is left."""
     try:
         yield
     except OSError as exc:
-        where = folder.parent if folder.parent.exists() else Path()
-        free = shutil.disk_usage(where).free
-        remedy = (
-            "free some space" if exc.errno in (errno.ENOSPC, errno.EDQUOT) or free < SHARD_BYTES else "see the error"
-        )
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise DatasetError(f"cannot write {folder}: {exc}: choose another folder, or mend it") from exc
+        free = shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free
         raise DatasetError(
-            f"cannot write {folder} ({free >> 20} MiB free): {exc}; {remedy} and run the same command again to go on"
+            f"cannot write {folder} ({free >> 20} MiB free): {exc}; free some space and run the same command again to "
+            "go on"
         ) from exc

@@ -18,6 +18,7 @@ from model.dataset_writer import disk_errors
 
 ALERTS = "alerts.json"
 TRUTH = "truth.parquet"
+EARLIEST_MJD, LATEST_MJD = 40_587, 88_069  # 1970 to 2099: what clocks and schemas hold
 
 Packets = Iterable[tuple[bytes, Mapping[str, Any]]]
 
@@ -41,7 +42,7 @@ def write_alerts(packets: Packets, folder: Path, about: Mapping[str, Any]) -> in
         When the folder holds something, or the disk is full.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DatasetError(f"{folder} holds something already: choose another folder, or remove it")
+        raise DatasetError(f"{folder} holds {_what_is_in(folder, about)} already: choose another folder, or remove it")
     partial = folder.with_name(folder.name + ".partial")
     truths: list[Mapping[str, Any]] = []
     with disk_errors(folder):
@@ -64,17 +65,58 @@ def write_alerts(packets: Packets, folder: Path, about: Mapping[str, Any]) -> in
     return len(truths)
 
 
+def holds_alerts(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Whether a folder holds exactly the alerts that are asked for.
+
+    Raises
+    ------
+    DatasetError
+        When it holds alerts whose ``alerts.json`` is broken.
+    """
+    if not (folder / ALERTS).is_file():
+        return False
+    found = _read_about(folder)
+    return all(found.get(name) == value for name, value in about.items())
+
+
+def _what_is_in(folder: Path, about: Mapping[str, Any]) -> str:
+    if not (folder / ALERTS).is_file():
+        return "something else"
+    found = _read_about(folder)
+    other = [name for name, value in about.items() if found.get(name) != value]
+    return f"alerts of another {', '.join(other)}" if other else "these alerts"
+
+
+def _read_about(folder: Path) -> dict[str, Any]:
+    path = folder / ALERTS
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except OSError as exc:
+        raise DatasetError(f"{path} cannot be read: {exc.strerror}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise DatasetError(f"{path} is damaged, make the alerts again: {exc}") from exc
+    if not isinstance(found, dict):
+        raise DatasetError(f"{path} is damaged, make the alerts again: it holds no object")
+    return found
+
+
 def read_alerts(folder: Path) -> Iterator[tuple[bytes, Mapping[str, Any]]]:
     """Packets of such a folder in time order, each with its truth.
 
     Raises
     ------
     DatasetError
-        When the folder is none, or a packet is missing.
+        When the folder is none, its list is damaged, or a packet is missing.
     """
     if not (folder / TRUTH).is_file():
         raise DatasetError(f"{folder} holds no alerts of ours: it has no {TRUTH}")
-    for truth in pq.read_table(folder / TRUTH).to_pylist():
+    try:
+        table = pq.read_table(folder / TRUTH)
+    except (pa.ArrowException, OSError) as exc:
+        raise DatasetError(f"{folder / TRUTH} is damaged, make the alerts again: {exc}") from exc
+    if missing := {"alert_id", "time_mjd"} - set(table.column_names):
+        raise DatasetError(f"{folder / TRUTH} has no column {', '.join(sorted(missing))}: make the alerts again")
+    for truth in table.to_pylist():
         path = folder / night_name(truth["time_mjd"]) / f"{truth['alert_id']}.avro"
         if not path.is_file():
             raise DatasetError(f"{path} is missing: make the alerts again")

@@ -1,7 +1,7 @@
 """The command ``ictc-simulate``: arguments in, one room's work done, errors as one line. Simulates nothing itself."""
 
 import argparse
-import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +11,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from model.dataset import DatasetError
-from model.simulation.recipes import MODES, SURVEYS, RecipeError, load_recipe, shipped_recipes
+from model.picture_path import picture_path
+from model.simulation.alert_files import EARLIEST_MJD, LATEST_MJD, holds_alerts, read_alerts, write_alerts
+from model.simulation.identity import simulator_hash
+from model.simulation.recipe_schema import LARGEST_PX, MOST_OBJECTS, SMALLEST_PX
+from model.simulation.recipes import MODES, SURVEYS, RecipeError, UnseenError, load_recipe, shipped_recipes
+from model.simulation.templates import TemplatesError, hash_of_templates
+from model.taxonomy import Taxonomy, TaxonomyError, load_taxonomy
 
 MISUSE = 2
+MOST_NIGHTS, MOST_WORKERS = 3_650, 256
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,14 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except RecipeError as exc:
+    except (RecipeError, TaxonomyError, TemplatesError) as exc:
         print(f"ictc-simulate: {exc}", file=sys.stderr)
         return MISUSE
-    except DatasetError as exc:
+    except (DatasetError, UnseenError) as exc:
         print(f"ictc-simulate: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("ictc-simulate: interrupted; the same command goes on from here", file=sys.stderr)
+        print(f"ictc-simulate: {options.interrupted}", file=sys.stderr)
         return 130
 
 
@@ -52,40 +59,59 @@ def _parser() -> argparse.ArgumentParser:
     dataset.add_argument("--mode", choices=MODES, help="label mode of all groups (default: as the recipe says)")
     dataset.add_argument("--level", type=int, choices=range(5), help="realism (default: as the recipe says)")
     dataset.add_argument(
-        "--size", type=_positive, metavar="PIXELS", help="side of a stamp (default: as the recipe says)"
+        "--size",
+        type=whole_number(SMALLEST_PX, LARGEST_PX),
+        metavar="PIXELS",
+        help="side of a stamp (default: as the recipe says)",
     )
-    dataset.add_argument("--workers", type=_positive, default=2)
-    dataset.set_defaults(run=_dataset)
+    dataset.add_argument("--only", type=_seed, metavar="N", help="remake object N of it alone, with the same bytes")
+    _add_sky(dataset)
+    dataset.set_defaults(run=_dataset, interrupted="interrupted; the same command goes on from here")
 
     alerts = commands.add_parser("alerts", help="write or publish alert packets")
     alerts.add_argument("--survey", required=True, choices=("ztf", "lsst"))
-    alerts.add_argument("--nights", type=_positive, default=1)
-    alerts.add_argument("--objects", type=_positive, default=100, help="things that alert at least once")
+    alerts.add_argument("--nights", type=whole_number(1, MOST_NIGHTS), default=1)
+    alerts.add_argument(
+        "--objects",
+        type=whole_number(1, MOST_OBJECTS),
+        default=100,
+        help="things that alert at least once (%(default)s)",
+    )
     alerts.add_argument("--seed", type=_seed, default=0)
-    alerts.add_argument("--start", type=float, metavar="MJD", help="first night (default: one of the survey's own)")
+    alerts.add_argument("--start", type=mjd, metavar="MJD", help="first night (default: one of the survey's own)")
     alerts.add_argument("--mode", choices=MODES, default="physical", help="label mode")
     alerts.add_argument("--out", type=Path, metavar="DIR", help="a file per alert and truth.parquet")
     alerts.add_argument("--publish", metavar="TOPIC", help="send to Kafka; what --out holds already is not made again")
     alerts.add_argument("--brokers", default="localhost:9092", help="of Kafka, for --publish (default: %(default)s)")
     pace = alerts.add_mutually_exclusive_group()
-    pace.add_argument("--rate", type=float, metavar="HZ", help="alerts a second")
-    pace.add_argument("--burst", type=_positive, metavar="N", help="N alerts at once, every 37 to 39 seconds")
-    alerts.add_argument("--workers", type=_positive, default=2)
-    alerts.set_defaults(run=_alerts)
+    pace.add_argument("--rate", type=_rate, metavar="HZ", help="alerts a second")
+    pace.add_argument(
+        "--burst", type=whole_number(1, MOST_OBJECTS), metavar="N", help="N alerts at once, every 37 to 39 seconds"
+    )
+    _add_sky(alerts)
+    alerts.set_defaults(
+        run=_alerts, interrupted="interrupted; the same command makes these alerts again from the start"
+    )
 
     look = commands.add_parser("look", help="draw one object: stamps, light curve, truth")
     look.add_argument("dataset", type=Path, metavar="DATASET")
     look.add_argument("--object", type=_seed, default=0, metavar="N", help="its row in the data set")
-    look.add_argument("--png", type=Path, required=True, metavar="FILE")
-    look.set_defaults(run=_look)
+    look.add_argument("--png", type=picture_path, required=True, metavar="FILE")
+    look.set_defaults(run=_look, interrupted="interrupted")
 
     validate = commands.add_parser("validate", help="check the simulated sky against the real one")
-    validate.add_argument("--html", type=Path, metavar="FILE", help="write a report with plots")
+    validate.add_argument("--html", type=_html_path, metavar="FILE", help="write a report with plots")
     validate.add_argument("--quick", action="store_true", help="fewer objects: a minute, not many")
     validate.add_argument("--seed", type=_seed, default=1)
     validate.add_argument("--real", type=Path, metavar="DIR", help="real alerts and catalogues (or ICTC_SHARED_DATA)")
-    validate.set_defaults(run=_validate)
+    validate.set_defaults(run=_validate, interrupted="interrupted")
     return parser
+
+
+def _add_sky(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--templates", type=Path, metavar="DIR", help="draw supernovae from these spectral templates")
+    command.add_argument("--taxonomy", type=Path, metavar="FILE", help="classes and codes (default: the package's)")
+    command.add_argument("--workers", type=whole_number(1, MOST_WORKERS), default=2, help="processes (%(default)s)")
 
 
 def _seed(text: str) -> int:
@@ -94,10 +120,44 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Reader of an argument that must be a whole number within limits."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def mjd(text: str) -> float:
+    """Reader of an argument that must be a date."""
+    if (date := _number(text)) is None or not EARLIEST_MJD <= date <= LATEST_MJD:
+        raise argparse.ArgumentTypeError(f"{text!r} is no MJD from {EARLIEST_MJD} to {LATEST_MJD}")
+    return date
+
+
+def _rate(text: str) -> float:
+    if (rate := _number(text)) is None or rate <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return rate
+
+
+def _html_path(text: str) -> Path:
+    return picture_path(text, (".html", ".htm"))
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _taxonomy(options: argparse.Namespace) -> Taxonomy | None:
+    return None if options.taxonomy is None else load_taxonomy(options.taxonomy)
 
 
 @contextmanager
@@ -114,7 +174,8 @@ def _dataset(options: argparse.Namespace) -> int:
     from model.dataset import Dataset  # noqa: PLC0415 - the parser answers --help without loading pyarrow's readers
     from model.simulation.datasets import write_dataset  # noqa: PLC0415
 
-    recipe = load_recipe(options.recipe)
+    taxonomy = _taxonomy(options)
+    recipe = load_recipe(options.recipe, taxonomy)
     with progress_bar(f"{recipe.name} {options.survey}") as progress:
         write_dataset(
             recipe,
@@ -124,6 +185,9 @@ def _dataset(options: argparse.Namespace) -> int:
             mode=options.mode,
             level=options.level,
             size_px=options.size,
+            templates=options.templates,
+            taxonomy=taxonomy,
+            only=options.only,
             workers=options.workers,
             progress=progress,
         )
@@ -136,17 +200,19 @@ def _dataset(options: argparse.Namespace) -> int:
 
 
 def _alerts(options: argparse.Namespace) -> int:
-    from model.simulation.alert_files import read_alerts, write_alerts  # noqa: PLC0415 - as above
-    from model.simulation.night import write_night  # noqa: PLC0415
+    from model.simulation.night import MIX, mix_of, write_night  # noqa: PLC0415 - as above
     from model.simulation.publish import Pace, PublishError, publish  # noqa: PLC0415
 
     if options.out is None and options.publish is None:
         print("ictc-simulate: say where the alerts go: --out DIR, --publish TOPIC, or both", file=sys.stderr)
         return MISUSE
-    if options.rate is not None and options.rate <= 0:
-        print(f"ictc-simulate: --rate is {options.rate}, it must be above 0", file=sys.stderr)
-        return MISUSE
-    asked = {name: getattr(options, name) for name in ("survey", "nights", "objects", "seed", "start", "mode")}
+    taxonomy = _taxonomy(options)
+    asked: dict[str, object] = {
+        name: getattr(options, name) for name in ("survey", "nights", "objects", "seed", "start", "mode")
+    }
+    asked["simulator"] = simulator_hash()
+    asked["templates"] = None if options.templates is None else hash_of_templates(options.templates)
+    asked["taxonomy"] = None if taxonomy is None else {"classes": list(taxonomy.classes), "codes": taxonomy.codes}
     made_already = options.publish is not None and options.out is not None and holds_alerts(options.out, asked)
     with progress_bar(f"{options.survey} alerts") as progress:
         packets = write_night(
@@ -156,6 +222,9 @@ def _alerts(options: argparse.Namespace) -> int:
             options.seed,
             start_mjd=options.start,
             mode=options.mode,
+            mix=MIX if taxonomy is None else mix_of(taxonomy),
+            templates=options.templates,
+            taxonomy=taxonomy,
             workers=options.workers,
             progress=progress,
         )
@@ -178,7 +247,7 @@ def _look(options: argparse.Namespace) -> int:
     from model.simulation.look import NoSuchObjectError, save_object  # noqa: PLC0415
 
     try:
-        save_object(Dataset.open(options.dataset), options.object, options.png)
+        save_object(Dataset.open(options.dataset, verify=True), options.object, options.png)
     except NoSuchObjectError as exc:
         print(f"ictc-simulate: {exc}", file=sys.stderr)
         return MISUSE
@@ -194,15 +263,6 @@ def _validate(options: argparse.Namespace) -> int:
         print(f"ictc-simulate: there is no folder {real_data}", file=sys.stderr)
         return MISUSE
     return validate(options.html, options.quick, options.seed, real_data)
-
-
-def holds_alerts(folder: Path, asked: dict[str, object]) -> bool:
-    """Whether a folder holds exactly the alerts that are asked for."""
-    path = folder / "alerts.json"
-    if not path.is_file():
-        return False
-    found = json.loads(path.read_text("utf-8"))
-    return all(found.get(name) == value for name, value in asked.items())
 
 
 if __name__ == "__main__":

@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 from model.dataset import DatasetWriter
 from model.history import HISTORY_DAYS, LIMIT_SIGMA, History
 from model.series import BANDS, Series, compact
-from model.simulation import photometry, population, products, selection
+from model.simulation import labels, photometry, population, products, selection
+from model.simulation.identity import simulator_hash
 from model.simulation.parallel import in_order
-from model.simulation.recipes import SURVEYS, Order, Recipe, plan
+from model.simulation.recipe_schema import LARGEST_PX, SMALLEST_PX
+from model.simulation.recipes import SURVEYS, Order, Recipe, RecipeError, UnseenError, plan
 from model.simulation.records import SimulatedObject
 from model.simulation.surveys import flux_njy
+from model.simulation.templates import hash_of_templates
+from model.taxonomy import Taxonomy
 
 ATTEMPTS = 50  # drawings of one object until the survey sees it
 ID_STRIDE = 1_000_000_000  # between the object ids of such attempts
@@ -42,6 +46,8 @@ class Kitchen:
     frames_at_most: int
     level: int
     seed: int
+    templates: Path | None = None  # folder of spectra that supernovae are drawn from
+    taxonomy: Taxonomy | None = None  # whose codes the truth gives; None: the package's
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +60,25 @@ class Drawn:
     truth: dict[str, Any]
 
 
-class UnseenError(RuntimeError):
-    """An object that the survey never detects however often it is drawn: a fault of the population."""
+def kitchen_of(
+    recipe: Recipe,
+    survey: str,
+    seed: int,
+    size_px: int | None = None,
+    level: int | None = None,
+    *,
+    templates: Path | None = None,
+    taxonomy: Taxonomy | None = None,
+) -> Kitchen:
+    """Settle what a recipe leaves to the survey.
 
-
-def kitchen_of(recipe: Recipe, survey: str, seed: int, size_px: int | None = None, level: int | None = None) -> Kitchen:
-    """Settle what a recipe leaves to the survey."""
+    Raises
+    ------
+    RecipeError
+        When the size is none that can be drawn.
+    """
+    if size_px is not None and not SMALLEST_PX <= size_px <= LARGEST_PX:
+        raise RecipeError(f"stamps of {size_px} pixels: ask for {SMALLEST_PX} to {LARGEST_PX}")
     return Kitchen(
         survey=survey,
         channels=recipe.channels[survey],
@@ -68,6 +87,8 @@ def kitchen_of(recipe: Recipe, survey: str, seed: int, size_px: int | None = Non
         frames_at_most=recipe.frames_at_most,
         level=recipe.level if level is None else level,
         seed=seed,
+        templates=templates,
+        taxonomy=taxonomy,
     )
 
 
@@ -90,6 +111,7 @@ def draw(order: Order, kitchen: Kitchen) -> Drawn:
             kitchen.level,
             sample="photo" if order.photometric else "spec",
             labelled_as=order.label if order.photometric else None,
+            templates=kitchen.templates,
         )
         if obj is None:
             continue
@@ -106,7 +128,10 @@ def draw(order: Order, kitchen: Kitchen) -> Drawn:
         if len(kept):
             break
     else:
-        raise UnseenError(f"{kitchen.survey} never sees object {order.object_id} ({order.true_class}, {order.mode})")
+        raise UnseenError(
+            f"{kitchen.survey} did not see object {order.object_id} ({order.true_class}, {order.mode}) in the bands "
+            f"{kitchen.bands} in {ATTEMPTS} attempts: ask for more bands, or another class"
+        )
     visits, flux_N, flux_error_N = visits[kept], flux_N[kept], flux_error_N[kept]
     compacted = [compact(pixels_CHW) for pixels_CHW in frames.pixels_NCHW[kept]]
     schedule = obj.schedule
@@ -127,6 +152,8 @@ def draw(order: Order, kitchen: Kitchen) -> Drawn:
         "true_flux_T": (obj.flux_T if kitchen.survey == "sdss" else obj.difference_flux_T)[visits],
         "visit_T": visits,
     }
+    if kitchen.taxonomy is not None:
+        truth["elasticc_code"] = labels.code_in(kitchen.taxonomy, str(truth["subtype"]), order.true_class)
     history = told_beside(obj, visits, kitchen) if kitchen.survey in HISTORY_DAYS else None
     return Drawn(order, series, history, truth)
 
@@ -184,22 +211,46 @@ def write_dataset(
     mode: str | None = None,
     level: int | None = None,
     size_px: int | None = None,
+    templates: Path | None = None,
+    taxonomy: Taxonomy | None = None,
+    only: int | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Make a data set, or go on with an interrupted one.
+
+    Parameters
+    ----------
+    templates
+        Folder of spectral templates to draw supernovae from; a hash of it goes into the manifest.
+    taxonomy
+        Whose classes the recipe was read with; None for the package's own.
+    only
+        Remake this object of the plan alone: it gets the bytes that it has in the whole data set.
 
     Raises
     ------
     DatasetError
         When the folder holds something else or cannot be written.
     RecipeError
-        When the recipe does not know the survey.
+        When the recipe does not know the survey, or has fewer objects than ``only``.
+    TemplatesError
+        When the folder of templates lacks a part.
+    UnseenError
+        When the survey never sees an object that was asked for.
     """
     orders = plan(recipe, survey, seed, mode, level)
-    kitchen = kitchen_of(recipe, survey, seed, size_px, level)
+    kitchen = kitchen_of(recipe, survey, seed, size_px, level, templates=templates, taxonomy=taxonomy)
     asked = {**recipe.source, "stamps": recipe.source["stamps"][survey], "size_px": kitchen.size_px}
     asked |= {"level": kitchen.level, "mode": mode}
+    if templates is not None:
+        asked["templates"] = hash_of_templates(templates)
+    if taxonomy is not None:
+        asked["taxonomy"] = {"version": taxonomy.version, "codes": taxonomy.codes}
+    if only is not None:
+        if only >= len(orders):
+            raise RecipeError(f"recipe {recipe.name} has {len(orders)} objects: ask for one of 0 to {len(orders) - 1}")
+        asked["only"], orders = only, [orders[only]]
     writer = DatasetWriter(
         folder,
         survey,
@@ -210,6 +261,7 @@ def write_dataset(
         seed,
         version("ictc"),
         with_history=survey in HISTORY_DAYS,
+        simulator=simulator_hash(),
     )
     with writer:
         progress(len(writer), len(orders))

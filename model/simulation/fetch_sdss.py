@@ -18,7 +18,8 @@ from model.dataset import Dataset, DatasetError, DatasetWriter
 from model.series import BANDS, MAD_TO_SIGMA, Series, compact
 from model.simulation import photometry
 from model.simulation.cameras import CAMERAS, electrons_per_njy
-from model.simulation.cli import progress_bar
+from model.simulation.cli import mjd, progress_bar, whole_number
+from model.simulation.recipe_schema import LARGEST_PX, MOST_OBJECTS, SMALLEST_PX
 from model.simulation.recipes import CLASSES
 from model.simulation.sdss_frames import BANDS as SDSS_BANDS
 from model.simulation.sdss_frames import (
@@ -180,8 +181,11 @@ def _write_missing(missing: Sequence[Missing], path: Path) -> None:
 def _read_missing(path: Path) -> list[Missing]:
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [Missing(int(row["object_id"]), row["what"], row["reason"]) for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [Missing(int(row["object_id"]), row["what"], row["reason"]) for row in csv.DictReader(file)]
+    except (ValueError, KeyError, TypeError, csv.Error) as exc:
+        raise DatasetError(f"{path} is no list of what is missing: move it away: {exc}") from exc
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -247,10 +251,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--bands", default=SDSS_BANDS, type=_bands, help="default: %(default)s")
-    parser.add_argument("--size", type=int, default=STAMP_PX, metavar="PIXELS", help="side of a stamp (%(default)s)")
-    parser.add_argument("--first-mjd", type=float, default=SUPERNOVA_SURVEY_MJD[0])
-    parser.add_argument("--last-mjd", type=float, default=SUPERNOVA_SURVEY_MJD[1])
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N objects")
+    parser.add_argument(
+        "--size",
+        type=whole_number(SMALLEST_PX, LARGEST_PX),
+        default=STAMP_PX,
+        metavar="PIXELS",
+        help="side of a stamp (%(default)s)",
+    )
+    parser.add_argument("--first-mjd", type=mjd, default=SUPERNOVA_SURVEY_MJD[0])
+    parser.add_argument("--last-mjd", type=mjd, default=SUPERNOVA_SURVEY_MJD[1])
+    parser.add_argument("--limit", type=whole_number(1, MOST_OBJECTS), metavar="N", help="only the first N objects")
     parser.add_argument("--fields", type=Path, metavar="CSV", help="which fields there are, instead of asking SDSS")
     parser.add_argument("--base-url", default=BASE_URL, help="server of the frames, or a mirror (%(default)s)")
     parser.add_argument("--pause", type=float, default=1.0, metavar="SECONDS", help="between requests (%(default)s)")

@@ -116,6 +116,12 @@ def elasticc_code(subtype: str) -> int:
     return _taxonomy().codes[NAME_OF_SUBTYPE.get(subtype, subtype)]
 
 
+def code_in(taxonomy: Taxonomy, subtype: str, true_class: str) -> int:
+    """Code that a taxonomy of one's own gives a source: of its subtype, else of its class, else "not classified"."""
+    name = NAME_OF_SUBTYPE.get(subtype, subtype)
+    return taxonomy.codes.get(name, taxonomy.codes.get(true_class, taxonomy.not_classified_code))
+
+
 def compose(rng: Generator, label: str, mode: str, sample: str, wrong_labels: bool) -> Composition:
     """Decide the true class and the population behind a label.
 

@@ -14,6 +14,7 @@ from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
 from model.dataset import Dataset
+from model.dataset_writer import disk_errors
 from model.history import LIMIT_SIGMA, History
 from model.series import BANDS, MAD_TO_SIGMA, Series
 from model.simulation.surveys import survey_named
@@ -47,6 +48,8 @@ def draw_object(dataset: Dataset, index: int) -> Figure:
     NoSuchObjectError
         When there are fewer objects.
     """
+    if len(dataset) == 0:
+        raise NoSuchObjectError(f"{dataset.folder} holds no objects: there is nothing to look at")
     if not 0 <= index < len(dataset):
         raise NoSuchObjectError(f"{dataset.folder} holds {len(dataset)} objects: --object 0 to {len(dataset) - 1}")
     series, truth = dataset.series(index), dataset.truth().slice(index, 1).to_pylist()[0]
@@ -70,8 +73,18 @@ def draw_object(dataset: Dataset, index: int) -> Figure:
 
 
 def save_object(dataset: Dataset, index: int, path: Path) -> None:
-    """Draw object ``index`` into an image file."""
-    draw_object(dataset, index).savefig(path)
+    """Draw object ``index`` into an image file.
+
+    Raises
+    ------
+    NoSuchObjectError
+        When there are fewer objects.
+    DatasetError
+        When the picture cannot be written.
+    """
+    figure = draw_object(dataset, index)
+    with disk_errors(path):
+        figure.savefig(path)
 
 
 def _layout(dataset: Dataset, series: Series) -> tuple[list[tuple[str, Any]], list[NDArray[np.int64]]]:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.series import BANDS
-from model.simulation import packets_lsst, population, selection
+from model.simulation import labels, packets_lsst, population, selection
+from model.simulation.alert_files import EARLIEST_MJD, LATEST_MJD
 from model.simulation.observe import Observed, observe
 from model.simulation.packets_lsst import LsstObject
 from model.simulation.packets_ztf import ZtfObject
 from model.simulation.parallel import in_order
-from model.simulation.recipes import SURVEYS
+from model.simulation.recipes import KNOWN, SURVEYS
 from model.simulation.records import SimulatedObject
 from model.simulation.surveys import survey_named
+from model.simulation.templates import load_templates
+from model.taxonomy import Taxonomy, TaxonomyError
 
 STREAMS = ("ztf", "lsst")  # the surveys that send alerts
 MIX: Mapping[str, float] = MappingProxyType(
@@ -29,6 +33,7 @@ MIX: Mapping[str, float] = MappingProxyType(
 )  # of objects; richer in supernovae than the sky, so that a short stream shows some of everything
 START_MJD: Mapping[str, float] = MappingProxyType({"ztf": 60_500.0, "lsst": 61_100.0})
 EXPOSURE_CADENCE_S: Mapping[str, float] = MappingProxyType({"ztf": 40.0, "lsst": 38.0})
+SHARE_OF_OTHERS = 0.1  # of the objects, for each class of a taxonomy that MIX does not name
 SECONDS_PER_DAY = 86_400.0
 ATTEMPTS = 50
 ID_STRIDE = 1_000_000_000
@@ -48,6 +53,8 @@ class Sky:
     mode: str
     level: int
     mix: Mapping[str, float]
+    templates: Path | None = None  # folder of spectra that supernovae are drawn from
+    taxonomy: Taxonomy | None = None  # whose codes the truth gives; None: the package's
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,8 @@ def write_night(
     mode: str = "physical",
     level: int = 4,
     mix: Mapping[str, float] = MIX,
+    templates: Path | None = None,
+    taxonomy: Taxonomy | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[tuple[bytes, Truth]]:
@@ -89,6 +98,10 @@ def write_night(
         First night, MJD (TAI); a date on which the survey observed when None.
     mix
         Class -> share of the objects.
+    templates
+        Folder of spectral templates to draw supernovae from.
+    taxonomy
+        Whose codes the truth gives; ``mix_of`` gives the mix of its classes.
 
     Yields
     ------
@@ -98,14 +111,19 @@ def write_night(
     Raises
     ------
     ValueError
-        When the survey sends no alerts, or a number is not positive.
+        When the survey sends no alerts, a number is not positive, or (``TemplatesError``) the folder of templates lacks
+        a part.
     """
     if survey not in STREAMS:
         raise ValueError(f"{survey!r} sends no alerts: choose one of {', '.join(STREAMS)}")
     if objects < 1 or nights < 1:
         raise ValueError(f"{objects} objects in {nights} nights: both must be at least 1")
+    if start_mjd is not None and not EARLIEST_MJD <= start_mjd <= LATEST_MJD:
+        raise ValueError(f"the first night is MJD {start_mjd}: choose one of {EARLIEST_MJD} to {LATEST_MJD}")
     start = START_MJD[survey] if start_mjd is None else float(np.floor(start_mjd))
-    sky = Sky(survey, nights, seed, start, mode, level, dict(mix))
+    sky = Sky(survey, nights, seed, start, mode, level, dict(mix), templates, taxonomy)
+    if templates is not None:
+        load_templates(templates)  # once, before workers start
     index: list[tuple[float, int, int, int, Truth]] = []
     with tempfile.TemporaryFile() as spool:
         made = in_order(partial(alerts_of_object, sky), range(objects), workers)
@@ -119,6 +137,19 @@ def write_night(
             yield spool.read(length), truth
 
 
+def mix_of(taxonomy: Taxonomy) -> dict[str, float]:
+    """Shares of a taxonomy's classes, beside asteroids and artefacts, which every stream holds.
+
+    Raises
+    ------
+    TaxonomyError
+        When a class is none that can be drawn.
+    """
+    if unknown := [name for name in taxonomy.classes if name not in KNOWN]:
+        raise TaxonomyError(f"taxonomy {taxonomy.version}: {', '.join(unknown)} is none of {', '.join(KNOWN)}")
+    return {name: MIX.get(name, SHARE_OF_OTHERS) for name in (*taxonomy.classes, "Asteroid", "Bogus")}
+
+
 def alerts_of_object(sky: Sky, number: int) -> list[Alert]:
     """Every alert that object ``number`` raises during the nights of the stream."""
     rng = np.random.default_rng([sky.seed, number, ALERT_STREAM])
@@ -127,13 +158,21 @@ def alerts_of_object(sky: Sky, number: int) -> list[Alert]:
     for attempt in range(ATTEMPTS):
         object_id = number + attempt * ID_STRIDE
         obj = population.draw_object(  # a stream holds what nobody will take a spectrum of, too
-            sky.seed, sky.survey, label, object_id, sky.mode, sky.level, sample="photo", labelled_as=label
+            sky.seed,
+            sky.survey,
+            label,
+            object_id,
+            sky.mode,
+            sky.level,
+            sample="photo",
+            labelled_as=label,
+            templates=sky.templates,
         )
         if obj is None or not selection.detections(obj).any():
             continue
         observed = _observe_in_window(obj, label, sky, rng)
         if len(observed.visits_N):
-            return _packets(observed, label)
+            return _packets(observed, label, sky.taxonomy)
     return []
 
 
@@ -165,11 +204,13 @@ def _move_in_time(obj: SimulatedObject, sky: Sky, rng: np.random.Generator) -> S
     )
 
 
-def _packets(observed: Observed, label: str) -> list[Alert]:
+def _packets(observed: Observed, label: str, taxonomy: Taxonomy | None) -> list[Alert]:
     obj, schedule = observed.obj, observed.obj.schedule
     writer = ZtfObject(observed) if obj.survey == "ztf" else LsstObject(observed)
     ids = writer.candid_T if isinstance(writer, ZtfObject) else writer.source_id_T
     plain = {name: value for name, value in obj.truth.items() if not name.startswith("artefact_day")}
+    if taxonomy is not None:
+        plain["elasticc_code"] = labels.code_in(taxonomy, str(plain["subtype"]), str(plain["drawn_class"]))
     alerts = []
     for n, t in enumerate(observed.visits_N):
         truth = {

@@ -6,11 +6,16 @@ its last bits from that of one, so that results would depend on the number of wo
 """
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from itertools import islice
+from multiprocessing.synchronize import Event
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -21,11 +26,14 @@ CHUNKS_AHEAD = 4  # per worker, waiting to be read
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_stop: Event | None = None  # of a worker: set when nobody wants its results any more
+
 
 def in_order(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
     """Apply ``work`` to each item in ``workers`` processes; in this one when a single worker is asked for.
 
-    ``work`` and the items must pickle.
+    ``work`` and the items must pickle. Workers do not hear of ctrl-C: this process does, and they end after the item
+    that each has in hand.
     """
     if workers <= 1 or len(items) <= CHUNK:
         for item in items:
@@ -33,22 +41,59 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], workers: int
         return
     chunks = (items[i : i + CHUNK] for i in range(0, len(items), CHUNK))
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        waiting: deque[Future[list[Result]]] = deque(
-            pool.submit(_work_chunk, work, chunk) for chunk in islice(chunks, workers * CHUNKS_AHEAD)
-        )
-        try:
-            while waiting:
-                yield from waiting.popleft().result()
-                if (chunk := next(chunks, None)) is not None:
+    stop = context.Event()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(stop,))
+    waiting: deque[Future[list[Result]]] = deque()
+    try:
+        for chunk in islice(chunks, workers * CHUNKS_AHEAD):
+            with _no_interrupt():
+                waiting.append(pool.submit(_work_chunk, work, chunk))
+        while waiting:
+            yield from waiting.popleft().result()
+            for chunk in islice(chunks, 1):
+                with _no_interrupt():
                     waiting.append(pool.submit(_work_chunk, work, chunk))
-        finally:
-            for future in waiting:
-                future.cancel()
+    finally:
+        with _no_interrupt():
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Hold ctrl-C back until the end of the block; processes that start within never hear it.
+
+    An interrupt between the locks of a pool would leave it waiting for itself.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(stop: Event) -> None:
+    global _stop  # noqa: PLW0603 - a worker has no other place of its own
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave no worker behind when the process that reads its results is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work_chunk(work: Callable[[Item], Result], chunk: Sequence[Item]) -> list[Result]:
-    return [_work_alone(work, item) for item in chunk]
+    results = []
+    for item in chunk:
+        if _stop is not None and _stop.is_set():
+            break  # nobody reads this any more
+        results.append(_work_alone(work, item))
+    return results
 
 
 def _work_alone(work: Callable[[Item], Result], item: Item) -> Result:

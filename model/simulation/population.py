@@ -93,7 +93,7 @@ def draw_object(
     Raises
     ------
     ValueError
-        When a name is unknown, the level is not 0 to 4, or the folder of templates lacks a part.
+        When a name is unknown, the level is not 0 to 4, or (``TemplatesError``) the folder of templates lacks a part.
     """
     labels.check_request(label, mode, sample)
     facts = survey_named(survey)

@@ -1,5 +1,6 @@
 """Packets in, Kafka messages out at the pace of a survey: bursts, one for each exposure. Knows no packet format."""
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,8 @@ from model.simulation.alert_files import Packets
 
 EXPOSURE_SPACING_S = (37.0, 39.0)  # between the bursts of LSST
 QUEUE_FULL_WAIT_S = 0.1  # while the producer's queue empties
-FLUSH_TIMEOUT_S = 60.0
+FIRST_ANSWER_S = 15.0  # of any broker
+DELIVERY_TIMEOUT_S = 60.0  # of one message; then the command gives up
 MJD_OF_UNIX_EPOCH, SECONDS_PER_DAY, TAI_MINUS_UTC_S = 40_587, 86_400, 37
 
 
@@ -49,7 +51,7 @@ def publish(
     Raises
     ------
     PublishError
-        When a message was not delivered.
+        When no broker answers, or a message was not delivered.
     """
     from confluent_kafka import KafkaError, KafkaException, Message, Producer  # noqa: PLC0415 - files need no Kafka
 
@@ -62,25 +64,37 @@ def publish(
         if error is not None:
             failures.append(error.str())
 
-    producer = Producer(
-        {"bootstrap.servers": brokers, "compression.type": "lz4", "linger.ms": 20, "message.max.bytes": 10_000_000}
-    )
+    where = f"topic {topic} at {brokers}"
+    settings = {
+        "bootstrap.servers": brokers,
+        "compression.type": "lz4",
+        "linger.ms": 20,
+        "message.max.bytes": 10_000_000,
+        "message.timeout.ms": round(1000 * DELIVERY_TIMEOUT_S),
+    }
+    try:
+        producer = Producer(settings, logger=_silent())  # what matters comes back as an error of ours
+        producer.list_topics(timeout=FIRST_ANSWER_S)
+    except KafkaException as exc:
+        raise PublishError(
+            f"{where}: no broker answers ({exc.args[0].str()}): start Kafka, or name its brokers with --brokers"
+        ) from exc
     for packet, truth in paced(packets, pace, clock, sleep):
-        while True:
+        while not failures:
             try:
                 producer.produce(topic, packet, timestamp=_unix_ms(float(truth["time_mjd"])), on_delivery=report)
                 break
             except BufferError:
                 producer.poll(QUEUE_FULL_WAIT_S)
             except KafkaException as exc:
-                raise PublishError(f"topic {topic} at {brokers}: {exc}") from exc
+                raise PublishError(f"{where}: {exc}") from exc
         producer.poll(0)
         if failures:
             break
-    left = producer.flush(FLUSH_TIMEOUT_S)
+    left = producer.flush(DELIVERY_TIMEOUT_S)
     if failures or left:
-        what = failures[0] if failures else f"no answer in {FLUSH_TIMEOUT_S:.0f} s"
-        raise PublishError(f"{left + len(failures)} alerts were not delivered to {topic} at {brokers}: {what}")
+        what = failures[0] if failures else f"no answer in {DELIVERY_TIMEOUT_S:.0f} s"
+        raise PublishError(f"{where}: {left + len(failures)} alerts were not delivered: {what}")
     return delivered
 
 
@@ -119,6 +133,13 @@ def _groups(packets: Packets, size: int) -> Iterator[list[tuple[bytes, Mapping[s
 def _wait_until(due: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
     if (wait := due - clock()) > 0:
         sleep(wait)
+
+
+def _silent() -> logging.Logger:
+    logger = logging.getLogger("model.simulation.publish.librdkafka")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
 
 
 def _unix_ms(time_mjd: float) -> int:

@@ -4,31 +4,36 @@ A recipe is a small JSON file: groups of objects with counts per class, stamps p
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
-from model.simulation.labels import EXTENSIONS, SUBTYPES_OF_SNOTHER
-from model.taxonomy import load_taxonomy
+from model.simulation.labels import CLASSES, EXTENSIONS, SUBTYPES_OF_SNOTHER
+from model.simulation.recipe_schema import MOST_OBJECTS, GroupTable, Part, RecipeTable, what_is_wrong
+from model.simulation.surveys import survey_named
+from model.taxonomy import Taxonomy
 
 SURVEYS = ("sdss", "ztf", "lsst")
 MODES = ("physical", "sdss_label", "deconfounded")
-LABELS = ("spectroscopic", "photometric")
 SURVEY_MODE = {"sdss": "sdss_label", "ztf": "physical", "lsst": "physical"}  # what the survey's own labels would be
 NOISY_LEVEL = 4
-CLASSES = load_taxonomy().classes
+SUM_TOLERANCE = 1e-6
 SUPERNOVAE = ("SNIa", "SNOther")  # the classes that SDSS labelled by photometry too
-REQUIRED = {"name", "about", "level", "frames_at_most", "stamps", "groups", "folds"}
-OPTIONAL = {"photometric_labels", "bands", "classes"}
 KNOWN = (*CLASSES, *SUBTYPES_OF_SNOTHER, *EXTENSIONS)
 
 
 class RecipeError(ValueError):
     """A recipe that cannot be cooked; the message names the file, the key and what is allowed."""
+
+
+class UnseenError(RuntimeError):
+    """An object that the survey never detects however often it is drawn; the message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,13 @@ def shipped_recipes() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json")))
 
 
-def load_recipe(name_or_path: str) -> Recipe:
+def load_recipe(name_or_path: str, taxonomy: Taxonomy | None = None) -> Recipe:
     """Read a shipped recipe by its name, or any recipe by its path.
+
+    Parameters
+    ----------
+    taxonomy
+        Whose classes a recipe without ``classes`` has; the one that the package ships when None.
 
     Raises
     ------
@@ -88,20 +98,23 @@ def load_recipe(name_or_path: str) -> Recipe:
     """
     if name_or_path in shipped_recipes():
         where = resources.files("model.simulation").joinpath("recipes", f"{name_or_path}.json")
-        text, origin = where.read_text("utf-8"), f"recipe {name_or_path}"
+        content, origin = where.read_bytes(), f"recipe {name_or_path}"
     else:
         path = Path(name_or_path)
         if not path.is_file():
             raise RecipeError(f"no recipe {name_or_path!r}: give a file or one of {', '.join(shipped_recipes())}")
-        text, origin = path.read_text("utf-8"), str(path)
+        try:
+            content, origin = path.read_bytes(), str(path)
+        except OSError as exc:
+            raise RecipeError(f"recipe {path} cannot be read: {exc.strerror}") from exc
     try:
-        table = json.loads(text)
-    except ValueError as exc:
+        table = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as exc:
         raise RecipeError(f"{origin} is not JSON: {exc}") from exc
-    return parse_recipe(table, origin)
+    return parse_recipe(table, origin, taxonomy)
 
 
-def parse_recipe(table: Any, origin: str) -> Recipe:
+def parse_recipe(table: Any, origin: str, taxonomy: Taxonomy | None = None) -> Recipe:
     """Check a recipe's table and make it a record.
 
     Raises
@@ -109,80 +122,86 @@ def parse_recipe(table: Any, origin: str) -> Recipe:
     RecipeError
         Naming the key that is missing, unknown or out of range.
     """
-    if not isinstance(table, dict):
-        raise RecipeError(f"{origin} holds {type(table).__name__}, not an object")
-    if missing := REQUIRED - table.keys():
-        raise RecipeError(f"{origin} lacks {', '.join(sorted(missing))}")
-    if unknown := table.keys() - REQUIRED - OPTIONAL:
-        raise RecipeError(f"{origin} has unknown keys {', '.join(sorted(unknown))}")
     try:
-        classes = tuple(table.get("classes", CLASSES))
-        if unknown := set(classes) - set(KNOWN):
-            raise RecipeError(f"{origin}: classes {', '.join(sorted(unknown))} are none of {', '.join(KNOWN)}")
-        folds = table["folds"] or {"count": 0, "splits": []}
-        recipe = Recipe(
-            name=str(table["name"]),
-            about=str(table["about"]),
-            level=int(table["level"]),
-            frames_at_most=int(table["frames_at_most"]),
-            channels={survey: tuple(stamp["channels"]) for survey, stamp in table["stamps"].items()},
-            size_px={survey: int(stamp["size_px"]) for survey, stamp in table["stamps"].items()},
-            bands=dict(table.get("bands", {})),
-            classes=classes,
-            groups=tuple(_parse_group(group, classes, origin) for group in table["groups"]),
-            fold_count=int(folds["count"]),
-            fold_splits=tuple(folds["splits"]),
-            truth_of_label={
-                label: _mix(parts, f"{origin}: photometric_labels.{label}")
-                for label, parts in table.get("photometric_labels", {}).items()
-            },
-            source=table,
-        )
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise RecipeError(f"{origin} is malformed: {type(exc).__name__} {exc}") from exc
-    except ValueError as exc:
-        raise exc if isinstance(exc, RecipeError) else RecipeError(f"{origin}: {exc}") from exc
-    if not 0 <= recipe.level <= NOISY_LEVEL:
-        raise RecipeError(f"{origin}: level is {recipe.level}, allowed are 0 to {NOISY_LEVEL}")
-    if recipe.frames_at_most < 1 or any(size < 1 for size in recipe.size_px.values()):
-        raise RecipeError(f"{origin}: frames_at_most and size_px must be at least 1")
-    if recipe.fold_count == 1 or recipe.fold_count < 0 or recipe.fold_count > np.iinfo(np.int8).max:
-        raise RecipeError(f"{origin}: folds.count is {recipe.fold_count}, allowed are 2 to 127, or folds: null")
-    if unknown := (recipe.channels.keys() | recipe.bands.keys()) - set(SURVEYS):
-        raise RecipeError(f"{origin}: unknown surveys {', '.join(sorted(unknown))}, allowed are {', '.join(SURVEYS)}")
-    return recipe
+        checked = RecipeTable.model_validate(table)
+        _check_together(checked, taxonomy)
+    except ValidationError as exc:
+        raise RecipeError(f"{origin}: {what_is_wrong(exc)}") from exc
+    except RecipeError as exc:
+        raise RecipeError(f"{origin}: {exc}") from exc
+    folds = checked.folds
+    return Recipe(
+        name=checked.name,
+        about=checked.about,
+        level=checked.level,
+        frames_at_most=checked.frames_at_most,
+        channels={survey: tuple(stamps.channels) for survey, stamps in checked.stamps.items()},
+        size_px={survey: stamps.size_px for survey, stamps in checked.stamps.items()},
+        bands={survey: bands for survey, bands in checked.bands.items()},
+        classes=_classes(checked, taxonomy),
+        groups=tuple(_group(group) for group in checked.groups),
+        fold_count=0 if folds is None else folds.count,
+        fold_splits=() if folds is None else tuple(folds.splits),
+        truth_of_label={label: _mix(parts) for label, parts in checked.photometric_labels.items()},
+        source=table,
+    )
 
 
-def _parse_group(group: Mapping[str, Any], classes: tuple[str, ...], origin: str) -> Group:
-    if unknown := group.keys() - {"split", "labels", "mode", "counts"}:
-        raise RecipeError(f"{origin}: unknown keys in a group: {', '.join(sorted(unknown))}")
-    counts = dict(group["counts"])
-    for label, count in counts.items():
-        if label not in classes:
-            raise RecipeError(f"{origin}: class {label!r} is none of {', '.join(classes)}")
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise RecipeError(f"{origin}: {group['split']}.{label} is {count!r}, not a number of objects")
-    if group["labels"] not in LABELS:
-        raise RecipeError(f"{origin}: labels are {group['labels']!r}, allowed are {', '.join(LABELS)}")
-    mode = group.get("mode")
-    if mode not in (None, "survey", *MODES):
-        raise RecipeError(f"{origin}: mode is {mode!r}, allowed are survey, {', '.join(MODES)}")
-    return Group(str(group["split"]), counts, group["labels"] == "photometric", None if mode == "survey" else mode)
+def _classes(table: RecipeTable, taxonomy: Taxonomy | None) -> tuple[str, ...]:
+    if table.classes is not None:
+        return tuple(table.classes)
+    return CLASSES if taxonomy is None else taxonomy.classes
 
 
-def _mix(parts: list[Mapping[str, Any]], where: str) -> dict[str, float]:
+def _check_together(table: RecipeTable, taxonomy: Taxonomy | None) -> None:
+    """Check what no key can know alone."""
+    classes = _classes(table, taxonomy)
+    _check_names("classes", classes, KNOWN)
+    for number, group in enumerate(table.groups):
+        _check_names(f"groups.{number}.counts", group.counts, classes)
+    total = sum(sum(group.counts.values()) for group in table.groups)
+    if not 1 <= total <= MOST_OBJECTS:
+        raise RecipeError(f"the groups count {total} objects: ask for 1 to {MOST_OBJECTS}")
+    if table.folds is not None:
+        _check_names("folds.splits", table.folds.splits, list(dict.fromkeys(group.split for group in table.groups)))
+    for survey, stamps in table.stamps.items():
+        _check_names(f"stamps.{survey}.channels", stamps.channels, survey_named(survey).products)
+    for survey, bands in table.bands.items():
+        _check_names(f"bands.{survey}", bands, survey_named(survey).bands)
+    for label, parts in table.photometric_labels.items():
+        where = f"photometric_labels.{label}"
+        _check_names("photometric_labels", [label], classes)
+        for part in parts:
+            _check_names(f"{where}.truth", part.truth, CLASSES)
+            _check_sum(f"{where}: the probabilities of a part", part.truth.values())
+        _check_sum(f"{where}: the shares", [part.share for part in parts])
+
+
+def _check_names(where: str, found: Iterable[str], allowed: Iterable[str]) -> None:
+    """Refuse names that are not allowed, and names that come twice."""
+    found, allowed = list(found), list(allowed)
+    if unknown := [name for name in dict.fromkeys(found) if name not in allowed]:
+        raise RecipeError(f"{where}: {', '.join(map(repr, unknown))} is none of {', '.join(allowed)}")
+    if twice := [name for name, times in Counter(found).items() if times > 1]:
+        raise RecipeError(f"{where} names {', '.join(twice)} more than once")
+
+
+def _check_sum(what: str, probabilities: Iterable[float]) -> None:
+    if abs((total := sum(probabilities)) - 1) > SUM_TOLERANCE:
+        raise RecipeError(f"{what} sum to {total:.4f}, not 1")
+
+
+def _group(table: GroupTable) -> Group:
+    mode = None if table.mode == "survey" else table.mode
+    return Group(table.split, dict(table.counts), table.labels == "photometric", mode)
+
+
+def _mix(parts: Sequence[Part]) -> dict[str, float]:
     """P(true class | label) of a label that stands for several populations."""
     mixed: dict[str, float] = {}
     for part in parts:
-        total = sum(part["truth"].values())
-        if unknown := part["truth"].keys() - set(CLASSES):
-            raise RecipeError(f"{where}: unknown classes {', '.join(sorted(unknown))}")
-        if abs(total - 1) > 1e-6:
-            raise RecipeError(f"{where}: the probabilities of a part sum to {total:.4f}, not 1")
-        for name, probability in part["truth"].items():
-            mixed[name] = mixed.get(name, 0.0) + part["share"] * probability
-    if abs(sum(mixed.values()) - 1) > 1e-6:
-        raise RecipeError(f"{where}: the shares sum to {sum(mixed.values()):.4f}, not 1")
+        for name, probability in part.truth.items():
+            mixed[name] = mixed.get(name, 0.0) + part.share * probability
     return mixed
 
 

@@ -8,6 +8,7 @@ import bz2
 import csv
 import hashlib
 import json
+import math
 import shutil
 import time
 import urllib.error
@@ -15,7 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 BANDS = "ugriz"
 BASE_URL = "https://data.sdss.org/sas"
@@ -105,8 +106,8 @@ class FieldTable:
                 reader = csv.DictReader(file)
                 if missing := set(self.NEEDED) - set(reader.fieldnames or ()):
                     raise CoverageError(f"{path} has no column {', '.join(sorted(missing))}")
-                self._rows = list(reader)
-        except OSError as exc:
+                self._rows = [_checked(row, self.NEEDED, f"{path}:{number}") for number, row in enumerate(reader, 2)]
+        except (OSError, UnicodeDecodeError, csv.Error) as exc:
             raise CoverageError(f"cannot read {path}: {exc}") from exc
 
     def fields(self, ra_deg: float, dec_deg: float, first_mjd: float, last_mjd: float) -> list[Field]:
@@ -117,6 +118,17 @@ class FieldTable:
             and float(row["decMin"]) <= dec_deg <= float(row["decMax"])
             and first_mjd <= float(row["mjd"]) <= last_mjd
         )
+
+
+def _checked(row: dict[str, Any], needed: tuple[str, ...], where: str) -> dict[str, Any]:
+    try:
+        numbers = [float(str(row[name])) for name in needed]
+        _field_of(row)
+    except ValueError as exc:
+        raise CoverageError(f"{where}: {exc}") from exc
+    if not all(map(math.isfinite, numbers)):
+        raise CoverageError(f"{where}: {', '.join(needed)} must be finite numbers")
+    return row
 
 
 def _field_of(row: dict[str, object]) -> Field:

@@ -67,10 +67,14 @@ def read_positions(path: Path, catalogue: Path | None = None) -> list[Position]:
     known = {} if catalogue is None else _catalogue_positions(catalogue)
     if not path.is_file():
         raise PositionsError(f"there is no file {path}")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        columns = _columns(reader.fieldnames or [], path, with_positions=not known)
-        positions = [_position(row, columns, known, f"{path}:{number}") for number, row in enumerate(reader, start=2)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            columns = _columns(reader.fieldnames or [], path, with_positions=not known)
+            rows = enumerate(reader, start=2)
+            positions = [_position(row, columns, known, f"{path}:{number}") for number, row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise PositionsError(f"{path} cannot be read as CSV in UTF-8: {exc}") from exc
     if not positions:
         raise PositionsError(f"{path} lists no object")
     seen: set[int] = set()
@@ -97,6 +101,8 @@ def _columns(names: object, path: Path, with_positions: bool) -> dict[str, str]:
 def _position(
     row: dict[str, str], columns: dict[str, str], known: dict[int, tuple[float, float]], where: str
 ) -> Position:
+    if any(row[column] is None for column in columns.values()):
+        raise PositionsError(f"{where}: the row is shorter than the header")
     label = CLASS_WORDS.get(row[columns["class"]].strip().lower())
     if label is None:
         raise PositionsError(f"{where}: class {row[columns['class']]!r} is none of {', '.join(CLASSES)}")
@@ -122,9 +128,13 @@ def _catalogue_positions(path: Path) -> dict[int, tuple[float, float]]:
 
     if not path.is_file():
         raise PositionsError(f"there is no catalogue {path}")
-    with fits.open(path) as units:
-        table = units[1].data
-        if missing := {"SNID", "RA", "DECL"} - set(table.names):
-            raise PositionsError(f"{path} has no column {', '.join(sorted(missing))}")
-        rows = zip(table["SNID"], table["RA"], table["DECL"], strict=True)
-        return {int(name): (float(ra), float(dec)) for name, ra, dec in rows if str(name).strip().isdecimal()}
+    try:
+        with fits.open(path) as units:
+            table = units[1].data if len(units) > 1 else None
+            missing = {"SNID", "RA", "DECL"} - set(getattr(table, "names", ()))
+            if table is None or missing:
+                raise PositionsError(f"{path} has no column {', '.join(sorted(missing))}")
+            rows = zip(table["SNID"], table["RA"], table["DECL"], strict=True)
+            return {int(name): (float(ra), float(dec)) for name, ra, dec in rows if str(name).strip().isdecimal()}
+    except OSError as exc:
+        raise PositionsError(f"{path} cannot be read as a FITS table: {exc}") from exc

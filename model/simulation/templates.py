@@ -10,6 +10,7 @@ Sako et al. 2011 (ApJ 738, 162), spectra of core-collapse supernovae; Kenworthy 
 
 import io
 import tarfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.series import BANDS
+from model.simulation.identity import hash_of_files
 
 LIGHT_A_PER_S = 2.99792458e18
 LONGEST_NM = 2000.0  # passband tables that end below are in nm
@@ -38,6 +40,10 @@ PASSBANDS = {
     "ztf": {"g": "ztf/P48_g.dat", "r": "ztf/P48_R.dat", "i": "ztf/P48_I.dat"},
     "lsst": {band: f"lsst/total_{band}.dat" for band in BANDS},
 }
+
+
+class TemplatesError(ValueError):
+    """A folder that does not hold what is needed; the message says which part."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,18 +82,19 @@ def load_templates(folder: Path) -> Templates:
 
     Raises
     ------
-    ValueError
-        When the folder lacks a part; the message says which.
+    TemplatesError
+        When the folder lacks a part, or a part cannot be read; the message says which.
     """
-    sako = sorted(path for path in folder.glob("sako/*.SED") if _candidate(path) in TYPES)
-    archives = sorted(folder.glob("salt3-*.tar.gz"))
+    if not folder.is_dir():
+        raise TemplatesError(f"there is no templates folder {folder}")
+    sako, archives = _sako(folder), _salt3(folder)
     for found, what in ((sako, "sako/S11_SDSS-*.SED"), (archives, "salt3-*.tar.gz")):
         if not found:
-            raise ValueError(f"templates folder {folder} holds no {what}: give a folder that does, or none")
+            raise TemplatesError(f"templates folder {folder} holds no {what}: give a folder that does, or none")
     core_collapse: dict[str, tuple[Spectra, ...]] = {}
     for path in sako:
         subtype = TYPES[_candidate(path)]
-        core_collapse[subtype] = (*core_collapse.get(subtype, ()), _spectra(np.loadtxt(path)))
+        core_collapse[subtype] = (*core_collapse.get(subtype, ()), _spectra(path.read_bytes(), str(path)))
     passbands = {
         survey: {band: _passband(folder / "bandpasses" / name) for band, name in names.items()}
         for survey, names in PASSBANDS.items()
@@ -100,31 +107,69 @@ def read_salt3(archive: Path, component: int) -> Spectra:
 
     Raises
     ------
-    ValueError
+    TemplatesError
         When the archive does not hold it.
     """
     name = f"salt3_template_{component}.dat"
-    with tarfile.open(archive) as tar:
-        member = next((m for m in tar.getmembers() if m.isfile() and Path(m.name).name == name), None)
-        stream = None if member is None else tar.extractfile(member)
-        if stream is None:
-            raise ValueError(f"{archive} holds no {name}: give a release of SALT3")
-        return _spectra(np.loadtxt(io.BytesIO(stream.read())))
+    try:
+        with tarfile.open(archive) as tar:
+            member = next((m for m in tar.getmembers() if m.isfile() and Path(m.name).name == name), None)
+            stream = None if member is None else tar.extractfile(member)
+            content = None if stream is None else stream.read()
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as exc:
+        raise TemplatesError(f"{archive} cannot be read: {exc}") from exc
+    if content is None:
+        raise TemplatesError(f"{archive} holds no {name}: give a release of SALT3")
+    return _spectra(content, f"{archive}: {name}")
+
+
+def hash_of_templates(folder: Path) -> str:
+    """Short hash of the files that :func:`load_templates` reads.
+
+    Raises
+    ------
+    TemplatesError
+        As there.
+    """
+    load_templates(folder)
+    passbands = {folder / "bandpasses" / name for names in PASSBANDS.values() for name in names.values()}
+    return hash_of_files([*_sako(folder), _salt3(folder)[-1], *passbands], folder)
+
+
+def _sako(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("sako/*.SED") if _candidate(path) in TYPES)
+
+
+def _salt3(folder: Path) -> list[Path]:
+    return sorted(folder.glob("salt3-*.tar.gz"))
 
 
 def _candidate(path: Path) -> str:
     return path.stem.rpartition("-")[2]
 
 
-def _spectra(rows: NDArray) -> Spectra:
+def _spectra(content: bytes, origin: str) -> Spectra:
+    rows = _numbers(content, origin, columns=3)
     phase_P, wave_W = np.unique(rows[:, 0]), np.unique(rows[:, 1])
+    if len(phase_P) < 2 or len(wave_W) < 2 or len(rows) != len(phase_P) * len(wave_W):
+        raise TemplatesError(f"{origin} holds {len(rows)} rows, not one for each phase and wavelength")
     return Spectra(phase_P, wave_W, rows[:, 2].reshape(len(phase_P), len(wave_W)))
 
 
 def _passband(path: Path) -> tuple[NDArray, NDArray]:
     if not path.is_file():
-        raise ValueError(f"templates folder lacks the passband {path}: give a folder that has it, or none")
-    table = np.loadtxt(path)
+        raise TemplatesError(f"templates folder lacks the passband {path}: give a folder that has it, or none")
+    table = _numbers(path.read_bytes(), str(path), columns=2)
     table = table[np.argsort(table[:, 0])]
     in_angstrom = table[:, 0] * (10 if table[-1, 0] < LONGEST_NM else 1)
     return in_angstrom, table[:, 1]
+
+
+def _numbers(content: bytes, origin: str, columns: int) -> NDArray[np.float64]:
+    try:
+        table = np.loadtxt(io.StringIO(content.decode("utf-8")), ndmin=2) if content.strip() else np.empty((0, 0))
+    except ValueError as exc:
+        raise TemplatesError(f"{origin} is no table of numbers: {exc}") from exc
+    if len(table) < 2 or table.shape[1] < columns or not np.isfinite(table).all():
+        raise TemplatesError(f"{origin} is no table of {columns} columns of finite numbers")
+    return table

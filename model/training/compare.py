@@ -230,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
     try:
         device = resolve_device(options.device)
-        dataset = Dataset.open(options.data)
+        dataset = Dataset.open(options.data, verify=True)
         folds = options.folds or [None]
         systems = options.systems.split(",")
         for system in systems:

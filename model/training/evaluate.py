@@ -240,10 +240,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         device = resolve_device(options.device)
         network, card = weights.load(options.weights)
-        dataset = Dataset.open(options.data)
+        dataset = Dataset.open(options.data, verify=True)
         check_fit(card, dataset)
         rows = divide(dataset, options.fold).test if options.fold is not None else split_rows(dataset, options.split)
-        strange = None if options.unknown is None else Dataset.open(options.unknown)
+        strange = None if options.unknown is None else Dataset.open(options.unknown, verify=True)
         evaluation = evaluate(network, card, dataset, rows, device, strange)
         write(evaluation, dataset, rows, options.out)
         if options.copy_to is not None:

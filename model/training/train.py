@@ -150,7 +150,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
             torch.cuda.set_device(device)
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     recipe = load_recipe(options.recipe)
-    dataset = Dataset.open(options.data)
+    dataset = Dataset.open(options.data, verify=True)
     parts = divide(dataset, options.fold, options.seed)
     facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
     network = make_network(recipe, facts, options.seed).to(device)

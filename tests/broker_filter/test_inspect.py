@@ -116,6 +116,21 @@ def test_missing_path(tmp_path, capsys):
     assert "nothing.avro" in capsys.readouterr().err
 
 
+def test_nothing_to_inspect(tmp_path, capsys):
+    """A folder without alerts is said on standard error, with status 1."""
+    (tmp_path / "notes.txt").write_text("no alert")
+    assert main([str(tmp_path)]) == 1
+    assert f"nothing that looks like alerts below {tmp_path}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "message"), [("no/p.png", "make it first"), ("p.docx", "does not end in .png")])
+def test_a_picture_that_cannot_be_drawn(tmp_path, capsys, name, message):
+    """A missing folder or another kind of picture is refused before anything is read."""
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path), "--png", str(tmp_path / name)])
+    assert message in capsys.readouterr().err
+
+
 def points_of(value: bytes, schemas: Schemas | None = None) -> list[Point]:
     ((packet, datum),) = read_datums(Message(value, Origin("made")), schemas or Schemas())
     return light_curve(packet, datum, read_alert(packet, datum))

@@ -192,6 +192,22 @@ def test_wrong_paths_and_untrained_networks_are_refused(tmp_path: Path, capsys: 
     assert "cannot be written" in capsys.readouterr().err
 
 
+def test_an_archive_without_alerts_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing read is status 1 and a line; everything rejected is accounted for, status 0, and a line too."""
+    assert main([str(tmp_path), "--allow-untrained"]) == 1
+    assert f"nothing that looks like alerts below {tmp_path}" in capsys.readouterr().err
+    (tmp_path / "broken.avro").write_bytes(b"Obj\x01 and no more")
+    assert main([str(tmp_path), "--allow-untrained"]) == 0
+    assert "all 1 messages were rejected: " in capsys.readouterr().err
+
+
+def test_a_store_that_cannot_be_made_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that no process can make is one line, not a traceback."""
+    (tmp_path / "file").write_text("")
+    assert main([str(tmp_path), "--allow-untrained", "--store", str(tmp_path / "file" / "store")]) == 1
+    assert "cannot be made" in capsys.readouterr().err
+
+
 def test_output_is_clean_on_standard_output(night: Path) -> None:
     """Standard output carries JSON lines and nothing else; the accounts go to standard error."""
     command = [sys.executable, "-m", "broker_filter.replay", str(night), "--allow-untrained", "--limit", "3"]

@@ -127,16 +127,44 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, small_shards: None) -> None:
     assert not (tmp_path / "set.partial").exists()
 
 
-def test_another_data_set_is_not_overwritten(tmp_path: Path) -> None:
+def test_another_data_set_is_not_overwritten(tmp_path: Path, small_shards: None) -> None:
     """A folder that holds anything, or the beginning of another data set, is refused."""
     with writer_at(tmp_path / "set") as writer:
         fill(writer, 1)
     with pytest.raises(DatasetError, match="whole data set"):
         writer_at(tmp_path / "set")
-    with pytest.raises(KeyboardInterrupt), writer_at(tmp_path / "other"):
+    with pytest.raises(KeyboardInterrupt), writer_at(tmp_path / "other") as writer:
+        fill(writer, 9)
         raise KeyboardInterrupt
-    with pytest.raises(DatasetError, match="beginning of another"):
+    with pytest.raises(DatasetError, match=r"beginning of another data set \(another seed\)"):
         writer_at(tmp_path / "other", seed=2)
+    with pytest.raises(DatasetError, match="another simulator"):
+        writer_at(tmp_path / "other", simulator="abc")
+    (tmp_path / "third.partial").mkdir()
+    (tmp_path / "third.partial/mine.txt").write_text("precious")
+    with pytest.raises(DatasetError, match="not ours"):
+        writer_at(tmp_path / "third")
+
+
+def test_a_beginning_without_objects_is_taken_over(tmp_path: Path) -> None:
+    """What a run left that failed before its first shard does not stand in the way of a corrected one."""
+    with pytest.raises(KeyboardInterrupt), writer_at(tmp_path / "set") as writer:
+        fill(writer, 1)
+        raise KeyboardInterrupt
+    (tmp_path / "set.partial/truth-00000.parquet").write_bytes(b"half")
+    with writer_at(tmp_path / "set", seed=2) as writer:
+        fill(writer, 1)
+    dataset = Dataset.open(tmp_path / "set")
+    assert dataset.manifest["seed"] == 2 and len(dataset) == 1
+    assert {path.name for path in dataset.folder.iterdir()} == {"manifest.json", *dataset.manifest["files"]}
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """Only a full disk is told with the room that is left."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatasetError, match="Not a directory") as told:
+        writer_at(tmp_path / "file" / "set")
+    assert "MiB" not in str(told.value)
 
 
 def test_two_writers_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -172,15 +200,44 @@ def test_changed_bytes_are_found(tmp_path: Path) -> None:
     shard.write_bytes(whole)
     with pytest.raises(DatasetError, match="SHA-256"):
         Dataset.open(tmp_path / "set").verify()
+    with pytest.raises(DatasetError, match="is damaged: its SHA-256"):
+        Dataset.open(tmp_path / "set", verify=True)
+
+
+@pytest.mark.parametrize("at", [-12, -40, -200])
+def test_a_damaged_footer_is_told(tmp_path: Path, at: int) -> None:
+    """Arrow's own complaint becomes an error that names the file."""
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 4)
+    shard = tmp_path / "set/series-00000.arrow"
+    broken = bytearray(shard.read_bytes())
+    broken[at : at + 8] = b"\xff" * 8
+    shard.write_bytes(broken)
+    with pytest.raises(DatasetError, match="set"):
+        Dataset.open(tmp_path / "set")
+
+
+def test_a_damaged_truth_is_told(tmp_path: Path) -> None:
+    """A truth file that is no Parquet is an error that names it."""
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 4)
+    path = tmp_path / "set/truth.parquet"
+    path.write_bytes(b"x" * path.stat().st_size)
+    with pytest.raises(DatasetError, match=r"truth.parquet is damaged"):
+        Dataset.open(tmp_path / "set").truth()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.pop("classes"), "lacks classes"),
+        (lambda m: m.pop("classes"), "classes: Field required"),
+        (lambda m: m.update(objects="4"), "objects: Input should be a valid integer"),
+        (lambda m: m.update(files=[]), "files: Input should be a valid dictionary"),
+        (lambda m: m.update(classes=["AGN"]), "none of its 1 classes"),
+        (lambda m: m["files"].update({"../other": {"bytes": 1, "sha256": "0" * 64}}), "should match pattern"),
         (lambda m: m.update(format="x"), "format"),
         (lambda m: m.update(objects=3), "holds 4 objects"),
-        (lambda m: m["files"].update({"series-00009.arrow": {"bytes": 1, "sha256": ""}}), "missing"),
+        (lambda m: m["files"].update({"series-00009.arrow": {"bytes": 1, "sha256": "0" * 64}}), "missing"),
     ],
 )
 def test_a_wrong_manifest_is_refused(tmp_path: Path, change: object, message: str) -> None:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.dataset import Dataset
+from model.simulation import datasets
 from model.simulation import publish as publishing
 from model.simulation.cli import main
 from model.simulation.publish import Pace, PublishError, paced, publish
@@ -65,6 +66,16 @@ def test_another_data_set_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("alerts --survey ztf --objects 0", "whole number from 1"),
         ("alerts --survey ztf --rate 5 --burst 5", "not allowed with"),
         ("alerts --survey ztf --rate 0 --publish t", "above 0"),
+        ("alerts --survey ztf --rate nan --publish t", "above 0"),
+        ("validate --html nowhere/a.html", "make it first"),
+        ("alerts --survey ztf --start nan", "no MJD from 40587"),
+        ("alerts --survey ztf --start 1e18", "no MJD from 40587"),
+        ("alerts --survey ztf --start=-5", "no MJD from 40587"),
+        ("alerts --survey ztf --templates nowhere", "no templates folder nowhere"),
+        ("alerts --survey ztf --taxonomy nowhere.json", "cannot be read"),
+        ("dataset --survey sdss --recipe smoke --seed 1 --templates nowhere", "no templates folder nowhere"),
+        ("dataset --survey sdss --recipe smoke --seed 1 --size 1000", "from 7 to 256"),
+        ("dataset --survey sdss --recipe smoke --seed 1 --only 500", "has 200 objects"),
     ],
 )
 def test_misuse_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
@@ -113,6 +124,83 @@ def test_an_object_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert ask(f"look {tmp_path}/set --object 999 --png {tmp_path}/b.png") == 2
     assert ask(f"look {tmp_path}/none --png {tmp_path}/b.png") == 1
     assert "no data set" in capsys.readouterr().err
+    for name, message in (("nowhere/b.png", "make it first"), ("b.docx", "does not end in .png"), ("", "is a folder")):
+        with pytest.raises(SystemExit, match="2"):
+            ask(f"look {tmp_path}/set --png {tmp_path}/{name}")
+        assert message in capsys.readouterr().err
+    shard = tmp_path / "set/series-00000.arrow"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    assert ask(f"look {tmp_path}/set --png {tmp_path}/b.png") == 1
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_one_object_is_remade_alone(tmp_path: Path) -> None:
+    """``dataset --only`` gives an object the bytes that it has in the whole data set."""
+    recipe = write_recipe(tmp_path / "recipe.json")
+    asked = f"dataset --survey ztf --recipe {recipe} --seed 1 --size 9 --workers 1"
+    assert ask(f"{asked} --out {tmp_path}/set") == 0
+    assert ask(f"{asked} --only 3 --out {tmp_path}/one") == 0
+    whole, one = Dataset.open(tmp_path / "set"), Dataset.open(tmp_path / "one")
+    assert one.object_ids.tolist() == [3] and one.manifest["simulator"] == whole.manifest["simulator"]
+    assert one.series(0).pixels_TCHW.tobytes() == whole.series(3).pixels_TCHW.tobytes()
+    assert one.history(0).time_P.tobytes() == whole.history(3).time_P.tobytes()
+
+
+def test_a_taxonomy_of_ones_own_chooses_classes_and_codes(tmp_path: Path) -> None:
+    """Data sets and alerts hold the classes of the file that was given, the truth its codes."""
+    own = {"version": "own", "not_classified": 1, "classes": {"TDE": {"elasticc": 42}, "AGN": {"elasticc": 43}}}
+    (tmp_path / "own.json").write_text(json.dumps(own))
+    table = dict(load_recipe("smoke").source)
+    table["groups"] = [{"split": "all", "labels": "spectroscopic", "counts": {"TDE": 1, "AGN": 1}}]
+    (tmp_path / "recipe.json").write_text(json.dumps(table))
+    asked = f"--seed 1 --workers 1 --taxonomy {tmp_path}/own.json"
+    assert ask(f"dataset --survey sdss --recipe {tmp_path}/recipe.json --size 9 {asked} --out {tmp_path}/set") == 0
+    dataset = Dataset.open(tmp_path / "set")
+    assert dataset.classes == ("TDE", "AGN") and set(dataset.truth()["elasticc_code"].to_pylist()) == {42, 43}
+    assert ask(f"alerts --survey ztf --objects 5 {asked} --out {tmp_path}/night") == 0
+    codes = {
+        (row["label"], row["elasticc_code"]) for row in pq.read_table(tmp_path / "night/truth.parquet").to_pylist()
+    }
+    assert codes <= {("TDE", 42), ("AGN", 43), ("Asteroid", 1), ("Bogus", 1)}
+
+
+def test_damaged_alerts_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder whose list of alerts is broken is neither published nor taken for another's."""
+    (tmp_path / "night").mkdir()
+    for content, message in ((b"{", "is damaged"), (b"[]", "is damaged"), (b"\xff", "is damaged")):
+        (tmp_path / "night/alerts.json").write_bytes(content)
+        assert ask(f"alerts --survey ztf --publish t --brokers 127.0.0.1:1 --out {tmp_path}/night") == 1
+        assert message in capsys.readouterr().err
+    (tmp_path / "night/alerts.json").write_text("{}")
+    assert ask(f"alerts --survey ztf --out {tmp_path}/night") == 1
+    assert "alerts of another survey, nights" in capsys.readouterr().err
+
+
+def test_an_object_that_no_survey_sees_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be drawn ends with one line that says what to change."""
+    monkeypatch.setattr(datasets, "ATTEMPTS", 0)
+    recipe = write_recipe(tmp_path / "recipe.json")
+    assert ask(f"dataset --survey ztf --recipe {recipe} --seed 1 --out {tmp_path}/set") == 1
+    assert "ask for more bands" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends with status 130 and says how to go on; what was begun is kept."""
+
+    def interrupted(*args: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets, "draw", interrupted)
+    asked = f"dataset --survey ztf --recipe {write_recipe(tmp_path / 'a.json')} --seed 1 --workers 1"
+    assert ask(f"{asked} --out {tmp_path}/set") == 130
+    assert capsys.readouterr().err == "ictc-simulate: interrupted; the same command goes on from here\n"
+    assert (tmp_path / "set.partial").is_dir() and not (tmp_path / "set").exists()
 
 
 class Clock:
@@ -168,8 +256,28 @@ def test_alerts_are_sent_to_kafka() -> None:
     assert min(message.timestamp()[1] for message in received) == (60_000 - 40_587) * 86_400_000 - 37_000  # UTC
 
 
-def test_an_absent_kafka_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_kafka_is_told(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Without a broker nothing is made, and one line names the topic and the brokers."""
+    monkeypatch.setattr(publishing, "FIRST_ANSWER_S", 0.5)
+    made: list[int] = []
+    packets = ((b"x", {"time_mjd": float(made.append(1) or 60_000)}) for _ in range(1))
+    with pytest.raises(PublishError, match=r"topic night at 127.0.0.1:1: no broker answers .*--brokers"):
+        publish(packets, "night", "127.0.0.1:1", Pace())
+    assert not made and "%3" not in capfd.readouterr().err
+
+
+def test_alerts_that_kafka_lost_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Alerts that nobody took are an error that counts them."""
-    monkeypatch.setattr(publishing, "FLUSH_TIMEOUT_S", 0.2)
+    from confluent_kafka import Producer
+
+    monkeypatch.setattr(publishing, "DELIVERY_TIMEOUT_S", 1.0)
+    mock = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "ignored"})
+    brokers = ",".join(f"{b.host}:{b.port}" for b in mock.list_topics(timeout=10).brokers.values())
+
+    def packets():
+        nonlocal mock
+        del mock  # the broker goes away after it answered
+        yield b"x", {"time_mjd": 60_000.0}
+
     with pytest.raises(PublishError, match="1 alerts were not delivered"):
-        publish([(b"x", {"time_mjd": 60_000.0})], "night", "127.0.0.1:1", Pace())
+        publish(packets(), "night", brokers, Pace())

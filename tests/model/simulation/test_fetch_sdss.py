@@ -12,11 +12,11 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from model.dataset import Dataset
+from model.dataset import Dataset, DatasetError
 from model.simulation.cameras import CAMERAS
-from model.simulation.fetch_sdss import main, missing_path
+from model.simulation.fetch_sdss import fetch, main, missing_path
 from model.simulation.psf import images as psf_images
-from model.simulation.sdss_frames import Field, FieldTable, FrameStore, FrameUnavailableError
+from model.simulation.sdss_frames import CoverageError, Field, FieldTable, FrameStore, FrameUnavailableError
 from model.simulation.sdss_positions import PositionsError, read_positions
 from model.simulation.sdss_stamps import BadFrameError, cut_stamp
 
@@ -301,6 +301,27 @@ def test_ids_need_a_catalogue(tmp_path: Path) -> None:
     (tmp_path / "ids.csv").write_text("class,sdss_sn_cid\nAGNs,13832\n")
     with pytest.raises(PositionsError, match="--catalogue"):
         read_positions(tmp_path / "ids.csv")
+
+
+def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8, short rows, and fields without numbers are told with their file."""
+    broken = tmp_path / "broken.csv"
+    broken.write_bytes(b"id,class,ra,dec\n1,AGN,10,\xff\xfe\n")
+    with pytest.raises(PositionsError, match="in UTF-8"):
+        read_positions(broken)
+    with pytest.raises(CoverageError, match="cannot read"):
+        FieldTable(broken)
+    with pytest.raises(PositionsError, match="as a FITS table"):
+        read_positions(broken, broken)
+    broken.write_text("id,class,ra,dec\n1,AGN\n")
+    with pytest.raises(PositionsError, match=r"broken.csv:2: the row is shorter"):
+        read_positions(broken)
+    broken.write_text(",".join(FieldTable.NEEDED) + "\n1,2,3,4,5,6,7,8,nine\n")
+    with pytest.raises(CoverageError, match=r"broken.csv:2: could not convert"):
+        FieldTable(broken)
+    missing_path(tmp_path / "set").write_text("object_id\none\n")
+    with pytest.raises(DatasetError, match="move it away"):
+        fetch([], FieldTable.__new__(FieldTable), FrameStore(tmp_path / "cache"), tmp_path / "set")
 
 
 def test_the_ids_of_the_experiment_have_positions(shared_data: Path) -> None:

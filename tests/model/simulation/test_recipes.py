@@ -93,17 +93,43 @@ def test_mini_keeps_both_halves() -> None:
     ("key", "value", "message"),
     [
         ("groups", [{"split": "a", "labels": "spectroscopic", "counts": {"Quasar": 1}}], "Quasar"),
-        ("groups", [{"split": "a", "labels": "spectroscopic", "counts": {"AGN": -1}}], "not a number of objects"),
+        (
+            "groups",
+            [{"split": "a", "labels": "spectroscopic", "counts": {"AGN": -1}}],
+            "counts.AGN is -1: input should be greater",
+        ),
+        ("groups", [{"split": "a", "labels": "spectroscopic", "counts": {"AGN": 10**12}}], "less than or equal"),
+        ("groups", [{"split": "a", "labels": "spectroscopic", "counts": {"AGN": 2.5}}], "counts.AGN is 2.5"),
+        ("groups", [{"split": "a", "labels": "spectroscopic", "counts": {}}], "0 objects: ask for 1 to"),
+        ("groups", [{"split": None, "labels": "spectroscopic", "counts": {"AGN": 1}}], "split is None"),
+        ("groups", [], "groups is"),
         ("groups", [{"split": "a", "labels": "guessed", "counts": {"AGN": 1}}], "guessed"),
         ("groups", [{"labels": "spectroscopic", "counts": {"AGN": 1}}], "split"),
         ("classes", ["AGN", "Quark"], "Quark"),
+        ("classes", [], "classes is"),
+        ("classes", [*CONVENTION["test"], "AGN"], "AGN more than once"),
         ("level", 5, "level is 5"),
         ("level", "high", "high"),
-        ("frames_at_most", 0, "at least 1"),
+        ("level", float("inf"), "level is inf"),
+        ("frames_at_most", 0, "frames_at_most is 0"),
         ("folds", {"count": 1, "splits": []}, "folds.count is 1"),
+        ("folds", {"count": 2, "splits": ["tset"]}, "'tset' is none of train, validation, test"),
         ("stamps", {"des": {"channels": ["science"], "size_px": 8}}, "des"),
+        ("stamps", {}, "stamps is"),
+        ("stamps", {"sdss": {"channels": [], "size_px": 8}}, "channels is"),
+        ("stamps", {"sdss": {"channels": "science", "size_px": 8}}, "channels is 'science'"),
+        ("stamps", {"sdss": {"channels": ["infrared"], "size_px": 8}}, "channels.0 is 'infrared'"),
+        ("stamps", {"sdss": {"channels": ["difference"], "size_px": 8}}, "'difference' is none of science"),
+        ("stamps", {"sdss": {"channels": ["science"], "size_px": 1}}, "size_px is 1: "),
+        ("stamps", {"sdss": {"channels": ["science"], "size_px": 100_000}}, "size_px is 100000: "),
+        ("bands", {"sdss": "xyz"}, "'x', 'y' is none of u, g, r, i, z"),
+        ("bands", {"sdss": ""}, "bands.sdss is ''"),
+        ("bands", {"ztf": "grr"}, "r more than once"),
+        ("photometric_labels", {"SNIa": [{"share": 1, "truth": {"SNIa": 1.5, "AGN": -0.5}}]}, "is 1.5"),
+        ("photometric_labels", {"SNIa": [{"share": 0.5, "truth": {"SNIa": 1}}]}, "the shares sum to 0.5"),
+        ("photometric_labels", {"Quark": [{"share": 1, "truth": {"SNIa": 1}}]}, "Quark"),
         ("photometric_labels", {"SNIa": [{"share": 1, "truth": {"SNIa": 0.5}}]}, "sum to 0.5"),
-        ("oven", 1, "unknown keys oven"),
+        ("oven", 1, "oven is an unknown key"),
     ],
 )
 def test_a_malformed_recipe_is_refused(tmp_path: Path, key: str, value: object, message: str) -> None:
@@ -122,7 +148,10 @@ def test_a_recipe_that_is_no_recipe_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(RecipeError, match="not JSON"):
         load_recipe(str(tmp_path / "a.json"))
+    (tmp_path / "a.json").write_bytes(b"\xff\xfe{}")
+    with pytest.raises(RecipeError, match="not JSON"):
+        load_recipe(str(tmp_path / "a.json"))
     with pytest.raises(RecipeError, match="not an object"):
         parse_recipe([], "list")
-    with pytest.raises(RecipeError, match="lacks about"):
+    with pytest.raises(RecipeError, match="about is missing"):
         parse_recipe({key: value for key, value in load_recipe("smoke").source.items() if key != "about"}, "x")

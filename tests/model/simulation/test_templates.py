@@ -1,16 +1,22 @@
 """Supernovae from a folder of spectral templates."""
 
 import io
+import json
+import shutil
 import tarfile
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from model.dataset import Dataset
+from model.simulation.cli import main
 from model.simulation.population import draw_object, redraw
+from model.simulation.recipes import load_recipe
 from model.simulation.sources import Circumstances
 from model.simulation.sources.spectral import draw_spectral
 from model.simulation.surveys import LSST, SDSS, ZTF, ab_mag
-from model.simulation.templates import PASSBANDS, load_templates
+from model.simulation.templates import PASSBANDS, TemplatesError, hash_of_templates, load_templates
 
 
 @pytest.fixture(scope="module")
@@ -78,5 +84,48 @@ def test_the_real_templates_give_type_ia_like_the_shipped_table(shared_data):
 
 def test_an_empty_folder_is_refused(tmp_path):
     """The error says which part is missing."""
-    with pytest.raises(ValueError, match=r"holds no sako"):
+    with pytest.raises(TemplatesError, match=r"holds no sako"):
         draw_object(1, "sdss", "SNIa", 1, templates=tmp_path)
+    with pytest.raises(TemplatesError, match=r"no templates folder"):
+        load_templates(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "message"),
+    [
+        ("sako/S11_SDSS-000018.SED", b"\xff\xfe", "no table of numbers"),
+        ("sako/S11_SDSS-000018.SED", b"1 2 3\n4 5 6\n", "one for each phase and wavelength"),
+        ("bandpasses/ztf/P48_g.dat", b"", "no table of 2 columns"),
+        ("salt3-k21.tar.gz", b"not a tar", "cannot be read"),
+    ],
+)
+def test_a_damaged_part_is_refused(folder, tmp_path, part, content, message):
+    """The error names the file that cannot be used."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / part).write_bytes(content)
+    with pytest.raises(TemplatesError, match=message) as told:
+        load_templates(copy)
+    assert part in str(told.value)
+
+
+def test_a_data_set_says_which_templates_it_was_drawn_from(folder, tmp_path):
+    """The command draws from them, their hash is in the manifest, and it changes with any of their files."""
+    table = dict(load_recipe("smoke").source)
+    table["groups"] = [{"split": "all", "labels": "spectroscopic", "counts": {"SNIa": 2}}]
+    (tmp_path / "recipe.json").write_text(json.dumps(table))
+    asked = f"dataset --survey sdss --recipe {tmp_path}/recipe.json --seed 1 --size 9 --workers 1 --out {tmp_path}/set"
+    assert main([*asked.split(), "--templates", str(folder)]) == 0
+    dataset = Dataset.open(tmp_path / "set")
+    assert dataset.manifest["recipe"]["templates"] == hash_of_templates(folder)
+    assert dataset.truth()["spectral_template"].to_pylist() == [1, 1]
+    asked = f"alerts --survey ztf --objects 12 --workers 1 --templates {folder} --out {tmp_path}/night"
+    assert main(asked.split()) == 0
+    truth = pq.read_table(tmp_path / "night/truth.parquet")
+    assert 1 in truth["spectral_template"].to_pylist()
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    assert hash_of_templates(copy) == hash_of_templates(folder)
+    passband = copy / "bandpasses/ztf/P48_g.dat"
+    passband.write_text(passband.read_text() + "9999 0\n")
+    assert hash_of_templates(copy) != hash_of_templates(folder)

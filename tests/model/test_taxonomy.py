@@ -1,0 +1,47 @@
+"""Taxonomies: the shipped one is read, one of one's own too, and what is none is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from model.taxonomy import TaxonomyError, load_taxonomy
+
+OWN = {
+    "version": "own-1",
+    "not_classified": 300,
+    "classes": {"TDE": {"elasticc": 2243}, "SNIa": {"elasticc": 2222, "meaning": "thermonuclear"}},
+    "subtypes": {"SN91bg": 2226},
+}
+
+
+def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
+    """Classes keep their order, codes of classes and subtypes are in one table."""
+    (tmp_path / "own.json").write_text(json.dumps(OWN))
+    own = load_taxonomy(tmp_path / "own.json")
+    assert own.classes == ("TDE", "SNIa") and own.version == "own-1" and own.not_classified_code == 300
+    assert own.codes == {"TDE": 2243, "SNIa": 2222, "SN91bg": 2226}
+    assert load_taxonomy().classes == ("AGN", "SNIa", "Variable", "SNOther")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "is no taxonomy"),
+        (b"\xff", "is no taxonomy"),
+        (b"[]", "is no taxonomy"),
+        (json.dumps(OWN | {"classes": {}}).encode(), "classes"),
+        (json.dumps(OWN | {"classes": {"TDE": {"elasticc": "2243"}}}).encode(), "classes.TDE.elasticc"),
+        (json.dumps(OWN | {"not_classified": -1}).encode(), "not_classified"),
+        (json.dumps(OWN | {"subtypes": {"TDE": 2243}}).encode(), "TDE stands among"),
+        (b'{"version": "a", "version": "b"}', "twice"),
+    ],
+)
+def test_what_is_no_taxonomy_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    """The error names the file and the key."""
+    path = tmp_path / "broken.json"
+    path.write_bytes(content)
+    with pytest.raises(TaxonomyError, match=message):
+        load_taxonomy(path)
+    with pytest.raises(TaxonomyError, match="cannot be read: No such file"):
+        load_taxonomy(tmp_path / "none.json")
