@@ -55,17 +55,17 @@ def build(config: Mapping[str, Any]) -> GroupedNetwork:
     if unknown := settings.keys() - known:
         raise NetworkError(f"{name} has no setting {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
     try:
-        config: Any = TypeAdapter(config_class).validate_json(json.dumps(settings), strict=True)
+        checked: Any = TypeAdapter(config_class).validate_json(json.dumps(settings), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "its settings"
         raise NetworkError(f"{name}: {where}: {first['msg'].removeprefix('Value error, ')}") from error
     except (TypeError, ArithmeticError) as error:  # what JSON cannot hold; what cannot be shared among no heads
         raise NetworkError(f"{name} with {shown(settings)}: {error}") from error
-    for setting in dataclasses.fields(config):
-        _check_numbers(f"{name}: {setting.name}", getattr(config, setting.name), least=int(setting.default != 0))
+    for setting in dataclasses.fields(checked):
+        _check_numbers(f"{name}: {setting.name}", getattr(checked, setting.name), least=int(setting.default != 0))
     try:
-        return network_class(config)
+        return network_class(checked)
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:  # from impossible sizes
         raise NetworkError(f"{name} cannot be built with {shown(settings)}: {shown(error)}") from error
 

@@ -47,7 +47,7 @@ def divide(dataset: Dataset, fold: int | None = None, seed: int = 0) -> Parts:
         train = np.concatenate([splits.get("train", none), splits.get("finetune", none)])
         test = splits.get("test", none)
     else:
-        if dataset.folds is None or fold not in dataset.folds:
+        if dataset.folds is None or fold < 0 or fold not in dataset.folds:
             have = [] if dataset.folds is None else sorted(set(dataset.folds[dataset.folds >= 0].tolist()))
             raise PartsError(f"the data set has no fold {fold}; it has {have}")
         test = np.flatnonzero(dataset.folds == fold)

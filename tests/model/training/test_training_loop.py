@@ -87,17 +87,23 @@ def test_a_finished_training_resumes_to_what_it_was(toy: Dataset, tmp_path: Path
 def test_a_checkpoint_of_another_recipe_is_refused(toy: Dataset, tmp_path: Path):
     """Changing the recipe between two runs into one folder is an error that says so."""
     prepare(PLAIN, toy, tmp_path).run(stop_after_steps=1)
-    with pytest.raises(CheckpointError, match="another recipe"):
+    with pytest.raises(CheckpointError, match="batch_size 40, not 20"):
         prepare(dataclasses.replace(PLAIN, batch_size=20), toy, tmp_path).run(resume=True)
 
 
 def test_a_checkpoint_of_another_data_set_is_refused(toy: Dataset, tmp_path: Path):
-    """A network that was measured on other data does not go on from this checkpoint, and the error says so."""
-    prepare(PLAIN, toy, tmp_path).run(stop_after_steps=1)
-    other = prepare(PLAIN, toy, tmp_path)
-    other.network.config = dataclasses.replace(other.network.config, frame_limit=other.network.frame_limit + 3)
-    with pytest.raises(CheckpointError, match="data set"):
-        other.run(resume=True)
+    """A checkpoint of other data, or of another fold of the same, is not gone on from, and the error says which."""
+    begun = prepare(PLAIN, toy, tmp_path)
+    begun.origin = {"data set": {"seed": 1, "sha256": "a"}, "fold": None}
+    begun.run(stop_after_steps=1)
+    for origin, words in (
+        ({"data set": {"seed": 2, "sha256": "b"}, "fold": None}, "data set .seed 1, not 2, sha256 'a', not 'b'."),
+        ({"data set": {"seed": 1, "sha256": "a"}, "fold": 3}, "fold None, not 3"),
+    ):
+        other = prepare(PLAIN, toy, tmp_path)
+        other.origin = origin
+        with pytest.raises(CheckpointError, match=words):
+            other.run(resume=True)
 
 
 @pytest.mark.parametrize(
