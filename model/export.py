@@ -280,6 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports every package that it can do without
     if options.out.is_dir():
         raise ExportError(f"{options.out} is a folder: --out is the file to write")
+    options.out.parent.mkdir(parents=True, exist_ok=True)  # what cannot be is told before the work, not after
     written = export(options.weights, options.out, options.opset)
     size_kb = written.path.stat().st_size / 1000
     print(f"{written.path}: {size_kb:.0f} kB, largest difference from torch {written.largest_difference:.1e}")

@@ -184,6 +184,9 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     recipe = load_recipe(options.recipe)
     dataset = Dataset.open(options.data)
     parts = divide(dataset, options.fold, options.seed)
+    counts_K = np.bincount(dataset.labels[parts.train], minlength=len(dataset.classes))
+    if absent := [name for name, count in zip(dataset.classes, counts_K, strict=True) if count == 0]:
+        raise PartsError(f"{options.data} has no training objects of class {', '.join(absent)}: each class needs some")
     facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
     network = make_network(recipe, facts, options.seed).to(device)
     shelves = make_shelves(dataset, parts, recipe, network, device)

@@ -101,3 +101,6 @@ def test_a_folder_is_no_file_to_write(tmp_path, capsys):
     """Asked to write to a folder, the command says so before it works."""
     assert main(["sdss", "--out", str(tmp_path)]) == 2
     assert "is a folder" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["sdss", "--out", str(tmp_path / "file" / "x.onnx")]) == 2
+    assert capsys.readouterr().err == f"ictc-export: {tmp_path}/file: File exists\n"

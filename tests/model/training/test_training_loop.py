@@ -235,6 +235,17 @@ def test_the_command_goes_on_only_with_what_it_began(toy: Dataset, tmp_path: Pat
     assert "no checkpoint to resume" in capsys.readouterr().err
 
 
+def test_too_few_objects_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A class without training objects, and a set too small to cut validation rows from, end with status 2."""
+    for splits, words in (
+        ({"train": 3, "validation": 8, "test": 8}, "no training objects of class SNOther"),
+        ({"train": 5, "test": 8}, "too few training objects"),
+    ):
+        folder = write_toy(tmp_path / words, splits).folder
+        assert main(["lstm", "--data", str(folder), "--out", str(tmp_path / "out"), "--quiet"]) == 2
+        assert words in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
