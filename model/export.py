@@ -29,10 +29,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model import weights
+from model.commands import command
 from model.grouped import GroupedNetwork, cut_groups
 from model.history import History, lacking
 from model.network import Frames, LightCurve, collate
 from model.predictor import SURVEY_INPUTS, Predictor
+from model.replacing import replacing
 from model.series import BANDS, Series
 from model.weights import ModelCard, WeightsError
 
@@ -41,7 +43,7 @@ HISTORY_INPUTS = ("history_t", "history_band", "history_mask", "history_flux", "
 EXPORTABLE = ("convention", "vigil")
 FREE_LENGTH = ("vigil",)  # whose graph takes any number of frames
 TOLERANCE = 1e-4
-OPSET = 20
+OPSET, OPSETS = 20, range(20, 26)  # with an operator of its own for GELU, and known to torch and onnxruntime
 CHECK_SEED = 1
 
 
@@ -103,7 +105,8 @@ def export(source: Path | str, out: Path, opset: int = OPSET) -> Exported:
     model.weights.WeightsError
         When the weights cannot be read.
     ExportError
-        When the network is a comparator, or the graph's probabilities differ from torch's by over 1e-4.
+        When the network is a comparator, the operator set is not supported, or the graph's probabilities differ from
+        torch's by over 1e-4. Then there is no new file.
     """
     network, card = weights.load(source)
     return export_network(network, card, out, opset)
@@ -113,6 +116,8 @@ def export_network(network: GroupedNetwork, card: ModelCard, out: Path, opset: i
     """:func:`export` of a network at hand; it is prepared for inference on the way."""
     if network.name not in EXPORTABLE:
         raise ExportError(f"{network.name} is not exported, only {' and '.join(EXPORTABLE)}")
+    if opset not in OPSETS:
+        raise ExportError(f"operator set {opset} is not supported: choose one from {OPSETS[0]} to {OPSETS[-1]}")
     predictor = Predictor(network, card)
     graph = CalibratedGraph(network, card).eval()
     length = min(4, card.frame_limit) if network.name in FREE_LENGTH else card.frame_limit
@@ -142,11 +147,15 @@ def export_network(network: GroupedNetwork, card: ModelCard, out: Path, opset: i
         )
     assert program is not None
     program.model.metadata_props.update(metadata(card, network))
+    if (found := program.model.opset_imports.get("")) != opset:
+        raise ExportError(f"torch wrote operator set {found}, not {opset}: choose {OPSET}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    program.save(out, external_data=False)
-    difference = largest_difference(predictor, out)
-    if not difference <= TOLERANCE:
-        raise ExportError(f"{out} differs from torch by {difference:.2g}, more than {TOLERANCE}: do not use it")
+    with replacing(out) as partial:
+        program.save(partial, external_data=False)
+        difference = largest_difference(predictor, partial)
+        if not difference <= TOLERANCE:
+            raise ExportError(f"the graph differs from torch by {difference:.2g}, more than {TOLERANCE}: {out} is not "
+                              "written")  # fmt: skip
     return Exported(out, difference)
 
 
@@ -258,19 +267,21 @@ def random_series(card: ModelCard, length: int, seed: int) -> Series:
     )
 
 
+@command("ictc-export", WeightsError, ExportError)
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="ictc-export", description="Write weights as an ONNX file.")
     parser.add_argument("weights", help="path of weights, or a shipped survey: sdss, ztf, lsst")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx")
-    parser.add_argument("--opset", type=int, default=OPSET, help=f"ONNX operator set (default {OPSET})")
+    parser.add_argument("--opset", type=int, default=OPSET, help=f"ONNX operator set, {OPSETS[0]} to "
+                        f"{OPSETS[-1]} (default {OPSET})")  # fmt: skip
+
     options = parser.parse_args(argv)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports every package that it can do without
-    try:
-        written = export(options.weights, options.out, options.opset)
-    except (WeightsError, ExportError) as error:
-        print(f"ictc-export: {error}", file=sys.stderr)
-        return 1
+    if options.out.is_dir():
+        raise ExportError(f"{options.out} is a folder: --out is the file to write")
+    options.out.parent.mkdir(parents=True, exist_ok=True)  # what cannot be is told before the work, not after
+    written = export(options.weights, options.out, options.opset)
     size_kb = written.path.stat().st_size / 1000
     print(f"{written.path}: {size_kb:.0f} kB, largest difference from torch {written.largest_difference:.1e}")
     return 0

@@ -10,11 +10,18 @@ Every network is a :class:`model.grouped.GroupedNetwork`. What training may rely
 """
 
 import dataclasses
+import json
+import math
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from model.grouped import GroupedNetwork
+
+LONGEST_SHOWN = 300  # characters of a message's part
+LARGEST = 65_536  # of a whole number among the settings: no memory holds such a network
 
 # Name -> module, config and network. A module is imported when its network is first asked for: the service need not
 # load what only a comparator needs.
@@ -48,9 +55,19 @@ def build(config: Mapping[str, Any]) -> GroupedNetwork:
     if unknown := settings.keys() - known:
         raise NetworkError(f"{name} has no setting {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
     try:
-        return network_class(config_class(**{key: _frozen(value) for key, value in settings.items()}))
-    except (TypeError, ValueError) as error:
-        raise NetworkError(f"{name} with {settings}: {error}") from error
+        checked: Any = TypeAdapter(config_class).validate_json(json.dumps(settings), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its settings"
+        raise NetworkError(f"{name}: {where}: {first['msg'].removeprefix('Value error, ')}") from error
+    except (TypeError, ArithmeticError) as error:  # what JSON cannot hold; what cannot be shared among no heads
+        raise NetworkError(f"{name} with {shown(settings)}: {error}") from error
+    for setting in dataclasses.fields(checked):
+        _check_numbers(f"{name}: {setting.name}", getattr(checked, setting.name), least=int(setting.default != 0))
+    try:
+        return network_class(checked)
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:  # from impossible sizes
+        raise NetworkError(f"{name} cannot be built with {shown(settings)}: {shown(error)}") from error
 
 
 def describe(network: GroupedNetwork) -> dict[str, Any]:
@@ -65,12 +82,25 @@ def accepted(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _classes(name: object) -> tuple[Any, Callable[[Any], GroupedNetwork]]:
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         raise NetworkError(f"network is {name!r}: choose one of {', '.join(sorted(NETWORKS))}")
-    module, config_class, network_class = NETWORKS[str(name)]
+    module, config_class, network_class = NETWORKS[name]
     loaded = import_module(module)
     return getattr(loaded, config_class), getattr(loaded, network_class)
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+def shown(value: object) -> str:
+    """Anything on one line of a message, cut where it is long."""
+    line = " ".join(str(value).split())
+    return line if len(line) <= LONGEST_SHOWN else line[:LONGEST_SHOWN] + "…"
+
+
+def _check_numbers(where: str, value: Any, least: int) -> None:
+    """Refuse what no size and no constant can be, at any depth of a setting; those in lists may be 0."""
+    if isinstance(value, tuple):
+        for item in value:
+            _check_numbers(where, item, 0)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise NetworkError(f"{where} is {value}: it must be a finite number")
+    elif isinstance(value, int) and not isinstance(value, bool) and not least <= value <= LARGEST:
+        raise NetworkError(f"{where} is {value}: it must be from {least} to {LARGEST}")

@@ -12,11 +12,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,10 +25,15 @@ from torch import Tensor
 from model import registry
 from model.familiar import Familiar
 from model.grouped import GroupedNetwork
+from model.replacing import replacing
+from model.series import BANDS
 
 SHIPPED_FOLDER = Path(__file__).with_name("weights")
 SHIPPED_SURVEYS = ("sdss", "ztf", "lsst")
+CHANNELS = ("science", "template", "difference")
 SCORE_KINDS = ("energy_and_distance", "energy")
+LARGEST_STAMP_PX, LONGEST_SERIES = 4096, 65_536  # beyond anything that a survey cuts or a store keeps
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # how JSON becomes a card
 VERSION_DIGITS = 10  # hexadecimal digits of the hash that make a version
 
 
@@ -50,6 +56,8 @@ class UnknownScore:
     one of them takes for familiar is often strange to the other.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     kind: str = "energy"
     temperature: float = 1.0
     location: float = 0.0
@@ -61,8 +69,10 @@ class UnknownScore:
     def __post_init__(self) -> None:
         if self.kind not in SCORE_KINDS:
             raise WeightsError(f"unknown score of kind {self.kind!r}: known are {', '.join(SCORE_KINDS)}")
-        if min(self.scale, self.distance_scale, self.temperature) <= 0:
+        if not min(self.scale, self.distance_scale, self.temperature) > 0:
             raise WeightsError(f"unknown score needs positive scales and temperature, got {self}")
+        if not np.isfinite([self.location, self.scale, self.distance_location, self.distance_scale]).all():
+            raise WeightsError(f"unknown score needs finite locations and scales, got {self}")
 
     def of(self, logits_BK: NDArray, distance_B: NDArray | None) -> NDArray[np.float64]:
         """The score [B] of logits and, where its kind asks for them, distances.
@@ -84,6 +94,8 @@ class UnknownScore:
 class ModelCard:
     """Everything about weights that is not a tensor."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     name: str  # of the network, a key of model.registry
     version: str
     survey: str
@@ -103,12 +115,32 @@ class ModelCard:
     tensors_sha256: str = ""
 
     def __post_init__(self) -> None:
+        if self.survey not in SHIPPED_SURVEYS:
+            raise WeightsError(f"survey is {self.survey!r}: it must be one of {', '.join(SHIPPED_SURVEYS)}")
+        for what, names, allowed in (
+            ("classes", self.classes, None),
+            ("channels", self.channels, CHANNELS),
+            ("bands", tuple(self.bands), tuple(BANDS)),
+        ):
+            if not names or len(set(names)) < len(names) or not all(names):
+                raise WeightsError(f"{what} are {names}: they must be named, each once")
+            if allowed is not None and not set(names) <= set(allowed):
+                raise WeightsError(f"{what} are {names}: they must be some of {', '.join(allowed)}")
+        for what, number, most in (
+            ("size_px", self.size_px, LARGEST_STAMP_PX),
+            ("frame_limit", self.frame_limit, LONGEST_SERIES),
+            ("group_size", self.group_size, LONGEST_SERIES),
+        ):
+            if not 1 <= number <= most:
+                raise WeightsError(f"{what} is {number}: it must be from 1 to {most}")
         if len(self.classes) != self.network.get("class_count", 4):
             raise WeightsError(f"{len(self.classes)} classes, but the network has {self.network.get('class_count')}")
         if self.logit_offset and len(self.logit_offset) != len(self.classes):
             raise WeightsError(f"{len(self.logit_offset)} logit offsets for {len(self.classes)} classes")
-        if not self.temperature > 0:
-            raise WeightsError(f"temperature is {self.temperature}: it must be positive")
+        if not 0 < self.temperature < math.inf:
+            raise WeightsError(f"temperature is {self.temperature}: it must be positive and finite")
+        if not np.isfinite(self.logit_offset).all():
+            raise WeightsError(f"logit_offset is {self.logit_offset}: it must be finite")
 
     @property
     def history_limit(self) -> int:
@@ -126,26 +158,21 @@ class ModelCard:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "ModelCard":
+    def from_json(cls, text: bytes | str) -> "ModelCard":
         """Read a card.
 
         Raises
         ------
         WeightsError
-            When a key is unknown or missing.
+            When this is no JSON, a key is unknown or missing, or a value is not of its type or not possible: the
+            message names the first.
         """
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unexpected := values.keys() - known:
-            raise WeightsError(f"model card has unknown keys {', '.join(sorted(unexpected))}")
-        settings = dict(values)
-        for name in ("classes", "channels", "logit_offset"):
-            settings[name] = tuple(settings.get(name, ()))
         try:
-            if settings.get("unknown") is not None:
-                settings["unknown"] = UnknownScore(**settings["unknown"])
-            return cls(**settings)
-        except TypeError as error:
-            raise WeightsError(f"model card is incomplete: {error}") from error
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "model card"
+            raise WeightsError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def stamped(card: ModelCard, tensors: Mapping[str, Tensor]) -> ModelCard:
@@ -179,6 +206,11 @@ def save(path: Path, network: GroupedNetwork, card: ModelCard, *, half: bool = F
         Its network, frame limit, group size, hash and version are filled in from ``network``.
     half
         Keep matrices and kernels as float16: half the bytes; scales, biases and statistics stay float32.
+
+    Raises
+    ------
+    WeightsError
+        When the card is impossible, or the files cannot be written: then both are what they were.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     if half:
@@ -192,11 +224,16 @@ def save(path: Path, network: GroupedNetwork, card: ModelCard, *, half: bool = F
         frame_limit=network.frame_limit,
         group_size=network.group_size,
     )
-    card = stamped(card, tensors)
+    card = stamped(ModelCard.from_json(json.dumps(card.to_json())), tensors)  # as it will be read
     path = _stem(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path.with_name(path.name + ".safetensors"))
-    path.with_name(path.name + ".json").write_text(json.dumps(card.to_json(), indent=2) + "\n", "utf-8")
+    tensor_path, card_path = (path.with_name(path.name + suffix) for suffix in (".safetensors", ".json"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(tensor_path) as tensors_beside, replacing(card_path) as card_beside:
+            save_file(tensors, tensors_beside)
+            card_beside.write_text(json.dumps(card.to_json(), indent=2) + "\n", "utf-8")
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"cannot write {tensor_path}: {error}") from error
     return card
 
 
@@ -211,7 +248,8 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
     Raises
     ------
     WeightsError
-        When a file is missing or broken, or tensors do not fit the network that the card names.
+        When a file is missing or broken, one of them was changed after they were written, or tensors do not fit the
+        network that the card names.
     """
     path = find(weights)
     card = load_card(path)
@@ -223,10 +261,21 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
     found = tensors_sha256(tensors)
     if found != card.tensors_sha256:
         raise WeightsError(f"{tensor_path} has SHA-256 {found}, its card says {card.tensors_sha256}: copy both again")
+    if (version := stamped(card, tensors).version) != card.version:
+        raise WeightsError(
+            f"the card of {path} was changed after it was written: its version is {card.version}, what it says makes "
+            f"{version}; copy both files again, or save the weights anew"
+        )
     try:
         network = registry.build(card.network)
     except registry.NetworkError as error:
         raise WeightsError(f"the card of {path} names a network that cannot be built: {error}") from error
+    made = (network.name, network.frame_limit, network.group_size)
+    if made != (card.name, card.frame_limit, card.group_size):
+        raise WeightsError(
+            f"the card of {path} says {card.name} of {card.frame_limit} frames in groups of {card.group_size}, "
+            f"its network is {made[0]} of {made[1]} in groups of {made[2]}"
+        )
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     if any(name.startswith("familiar.") for name in tensors):
         network.familiar = Familiar(len(card.classes), network.feature_width)
@@ -235,7 +284,7 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise WeightsError(f"{tensor_path} does not fit the network of its card: {error}") from error
+        raise WeightsError(f"{tensor_path} does not fit the network of its card: {registry.shown(error)}") from error
     return network.eval(), card
 
 
@@ -244,8 +293,8 @@ def load_card(weights: Path | str) -> ModelCard:
     path = find(weights)
     path = path.with_name(path.name + ".json")
     try:
-        return ModelCard.from_json(json.loads(path.read_text("utf-8")))
-    except (OSError, json.JSONDecodeError) as error:
+        return ModelCard.from_json(path.read_bytes())
+    except (OSError, WeightsError) as error:
         raise WeightsError(f"cannot read the model card {path}: {error}") from error
 
 

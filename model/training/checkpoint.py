@@ -10,19 +10,30 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from model.replacing import replacing
+
 STATE = "state"  # key of the JSON text in the file's header
+FACTS = ("identity", "place", "history")  # what that text must hold
 
 
 class CheckpointError(Exception):
-    """A checkpoint cannot be read, or is of another training."""
+    """A checkpoint cannot be read or written, or is of another training."""
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON table; an interruption leaves the checkpoint that was there before."""
+    """Write tensors and a JSON table; an interruption leaves the checkpoint that was there before.
+
+    Raises
+    ------
+    CheckpointError
+        When the disk is full or must not be written to.
+    """
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    partial = path.with_name(path.name + ".partial")
-    save_file(whole, partial, metadata={STATE: json.dumps(state)})
-    partial.replace(path)
+    try:
+        with replacing(path) as partial:
+            save_file(whole, partial, metadata={STATE: json.dumps(state)})
+    except (SafetensorError, OSError) as exc:
+        raise CheckpointError(f"cannot write {path}: {exc}; make room there, then go on with --resume") from exc
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -41,7 +52,13 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path} is no checkpoint: {exc}; remove it to start anew") from exc
     if STATE not in metadata:
         raise CheckpointError(f"{path} holds no state of a training; remove it to start anew")
-    return tensors, json.loads(metadata[STATE])
+    try:
+        state = json.loads(metadata[STATE])
+    except ValueError as exc:
+        raise CheckpointError(f"{path} holds a damaged state: {exc}; remove it to start anew") from exc
+    if not isinstance(state, dict) or any(fact not in state for fact in FACTS):
+        raise CheckpointError(f"{path} lacks one of {', '.join(FACTS)}; remove it to start anew")
+    return tensors, state
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

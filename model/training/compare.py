@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,28 +22,31 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from model.commands import command, interrupts_noted
 from model.dataset import Dataset, DatasetError
 from model.grouped import GroupedNetwork
 from model.network import LightCurve
 from model.predictor import DeviceUnavailableError, resolve_device
 from model.registry import NetworkError
+from model.replacing import replacing
 from model.training import early
 from model.training.calibrate import fit_temperature
 from model.training.checkpoint import CheckpointError
 from model.training.comparison import NoRunsError, write_tables
-from model.training.evaluate import label_modes, name_of
+from model.training.evaluate import label_modes
 from model.training.facts import measure
 from model.training.floors import FLOORS, floor_probabilities
 from model.training.forms import less_faint_level
 from model.training.histories import detected_frames, first_frames
+from model.training.identity import differences, identity_of
 from model.training.loop import Training
 from model.training.metrics import macro_f1, score
 from model.training.parts import Parts, PartsError, divide
 from model.training.predict import in_order, predict, predict_logits, softmax
 from model.training.progress import Progress
-from model.training.recipe import Recipe, RecipeError, load_recipe
+from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from model.training.shelf import Shelf, shelf_for
-from model.training.train import commit, make_network, make_shelves
+from model.training.train import commit, make_network, make_shelves, seed
 
 SYSTEMS = (
     *FLOORS,
@@ -60,16 +63,11 @@ SYSTEMS = (
     "ict-convention-mini",
     "vigil-mini",
 )
-EXPECTED = (
-    RecipeError,
-    PartsError,
-    DatasetError,
-    CheckpointError,
-    DeviceUnavailableError,
-    NetworkError,
-    NoRunsError,
-)
 WITHOUT_CURVE = ("scone",)  # each prefix would cost a Gaussian process per object
+
+
+class RunError(ValueError):
+    """A folder holds runs that cannot stand in one table with what is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +144,11 @@ def train_one(
 
     work.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with Progress(work) as progress:
+    with interrupts_noted() as interrupted, Progress(work) as progress:
         training = Training(
-            recipe, network, shelves, classes, run.seed, device, progress, work, watch=watch, checkpoint_every_s=60
-        )
+            recipe, network, shelves, classes, run.seed, device, progress, work, watch=watch, checkpoint_every_s=60,
+            origin={"data set": identity_of(dataset), "fold": run.fold}, interrupted=interrupted,
+        )  # fmt: skip
         history = training.run(resume=True)
     seconds = sum(entry["seconds"] for entry in history)
     validation = shelves["validation"]
@@ -170,7 +169,74 @@ def train_one(
     return told, probability_NK
 
 
-def carry_out(run: Run, dataset: Dataset, device: torch.device, out: Path) -> None:
+def systems_of(names: Sequence[str]) -> dict[str, Recipe | None]:
+    """Systems by the name that their runs get: floors without a recipe, recipes by name, or by their files' names.
+
+    Raises
+    ------
+    RecipeError
+        When there is no such recipe, or two systems would share a name.
+    """
+    systems: dict[str, Recipe | None] = {}
+    taken = {**dict.fromkeys((*FLOORS, *recipe_names()), "one that the package has")}
+    for name in dict.fromkeys(names):
+        recipe = None if name in FLOORS else load_recipe(name)
+        told = name if recipe is None else recipe.name
+        if told != name and told in taken:
+            raise RecipeError(f"{name} would share its runs' name {told!r} with {taken[told]}: rename the file")
+        taken[told] = name
+        systems[told] = recipe
+    return systems
+
+
+def check_runs(out: Path, identity: Mapping[str, Any], systems: Mapping[str, Recipe | None]) -> None:
+    """Refuse a folder that holds runs on another data set, or of another recipe of the same name.
+
+    What old runs do not tell of their data set is not compared; recipes are compared that the package does not ship.
+
+    Raises
+    ------
+    RunError
+        Naming the run, and what differs.
+    """
+    for path in sorted((out / "runs").glob("*.json")):
+        try:
+            entry = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise RunError(f"{path} is not JSON: {error}; remove it to do that run again") from error
+        if not isinstance(entry, dict) or not isinstance(entry.get("data"), dict):
+            raise RunError(f"{path} says nothing of its data set: remove it to do that run again")
+        known = {fact: value for fact, value in identity.items() if fact in entry["data"]}
+        if differing := differences(entry["data"], known):
+            raise RunError(
+                f"{path} is of another data set, with {', '.join(differing)}: choose another --out for this one"
+            )
+        recipe = systems.get(entry.get("system", ""))
+        if recipe is not None and "recipe" in entry and differences(entry, {"recipe": table_of(recipe)}):
+            raise RunError(f"{path} is of another recipe of that name: rename {recipe.name}, or choose another --out")
+
+
+def table_of(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON gives it back."""
+    return dict(json.loads(json.dumps(dataclasses.asdict(recipe))))
+
+
+def check_parts(dataset: Dataset, fold: int | None, systems: Mapping[str, Recipe | None]) -> None:
+    """Refuse before the first training what the last one would need and the data set lacks.
+
+    Raises
+    ------
+    PartsError
+        When there is no such fold, or no rows of a part that a recipe trains on.
+    """
+    parts = divide(dataset, fold)
+    for name, recipe in systems.items():
+        for stage in () if recipe is None else recipe.stages:
+            if len(getattr(parts, stage.part)) == 0:
+                raise PartsError(f"recipe {name} has a stage on part {stage.part!r}, which this data set lacks")
+
+
+def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, device: torch.device, out: Path) -> None:
     """Do one run, unless it is done or another process is at it."""
     result, work = out / "runs" / f"{run.name}.json", out / "work" / run.name
     if result.exists():
@@ -179,18 +245,19 @@ def carry_out(run: Run, dataset: Dataset, device: torch.device, out: Path) -> No
         if not mine or result.exists():
             return
         parts = divide(dataset, run.fold, run.seed)
-        if run.system in FLOORS:
+        if recipe is None:
             told: dict[str, Any] = {}
             probability_NK = floor_probabilities(run.system, dataset, parts.train, parts.test, run.seed)
         else:
-            told, probability_NK = train_one(run, load_recipe(run.system), dataset, parts, device, work)
+            told, probability_NK = train_one(run, recipe, dataset, parts, device, work)
         label_N = dataset.labels[parts.test]
         entry = {
             **dataclasses.asdict(run),
-            "data": {"recipe": name_of(dataset), "seed": dataset.manifest.get("seed"), "survey": dataset.survey},
+            "data": identity_of(dataset),
             "train_objects": len(parts.train) + len(parts.pretrain),
             "device": str(device),
             "commit": commit(),
+            **({} if recipe is None or recipe.name in recipe_names() else {"recipe": table_of(recipe)}),
             **told,
             "scores": dataclasses.asdict(score(label_N, probability_NK, dataset.classes)),
             "by_label_mode": {
@@ -199,10 +266,10 @@ def carry_out(run: Run, dataset: Dataset, device: torch.device, out: Path) -> No
             },
         }
         result.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            result.with_suffix(".npz"), row=parts.test, label=label_N, probability=probability_NK.astype(np.float32)
-        )
-        result.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
+        with replacing(result.with_suffix(".npz")) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, row=parts.test, label=label_N, probability=probability_NK.astype(np.float32))
+        with replacing(result) as partial:  # whose being there means that the run is done
+            partial.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
         shutil.rmtree(work, ignore_errors=True)
 
 
@@ -210,9 +277,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="ictc-compare", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and tables")
-    parser.add_argument("--systems", default=",".join(SYSTEMS), help="recipes and floors, separated by commas")
+    parser.add_argument(
+        "--systems", default=",".join(SYSTEMS), help="recipes, their files and floors, separated by commas"
+    )
     parser.add_argument("--folds", type=_numbers, help="numbers separated by commas (default: the split 'test')")
-    parser.add_argument("--seeds", type=_numbers, default=[0, 1, 2], help="numbers separated by commas (0,1,2)")
+    parser.add_argument("--seeds", type=_seeds, default=[0, 1, 2], help="numbers separated by commas (0,1,2)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tables-only", action="store_true", help="train nothing; write tables of what is done")
     return parser.parse_args(argv)
@@ -225,26 +294,40 @@ def _numbers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r}: give numbers separated by commas") from error
 
 
+def _seeds(text: str) -> list[int]:
+    return [seed(number) for number in text.split(",")]
+
+
+@command(
+    "ictc-compare",
+    RunError,
+    RecipeError,
+    PartsError,
+    DatasetError,
+    CheckpointError,
+    DeviceUnavailableError,
+    NetworkError,
+    NoRunsError,
+    interrupted="interrupted: the same command goes on from here",
+)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = arguments(argv)
-    try:
-        device = resolve_device(options.device)
-        dataset = Dataset.open(options.data, verify=True)
-        folds = options.folds or [None]
-        systems = options.systems.split(",")
-        for system in systems:
-            if system not in FLOORS:
-                load_recipe(system)
-        if not options.tables_only:
-            for seed in options.seeds:
-                for fold in folds:
-                    for system in systems:
-                        carry_out(Run(system, fold, seed), dataset, device, options.out)
-        write_tables(options.out, dataset.classes)
-    except EXPECTED as error:
-        print(f"ictc-compare: {error}", file=sys.stderr)
-        return 2
+    device = resolve_device(options.device)
+    dataset = Dataset.open(options.data, verify=True)
+    identity = identity_of(dataset)
+    folds = options.folds or [None]
+    systems = systems_of(options.systems.split(","))
+    check_runs(options.out, identity, systems)
+    if not options.tables_only:
+        for fold in folds:
+            check_parts(dataset, fold, systems)
+        for number in options.seeds:
+            for fold in folds:
+                for system, recipe in systems.items():
+                    carry_out(Run(system, fold, number), recipe, dataset, device, options.out)
+        check_runs(options.out, identity, systems)  # others may share the folder
+    write_tables(options.out, dataset.classes)
     print((options.out / "table.md").read_text("utf-8"))
     return 0
 

@@ -14,12 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from model import weights
+from model.commands import command
 from model.dataset import Dataset, DatasetError
 from model.grouped import GroupedNetwork
 from model.predictor import DeviceUnavailableError, resolve_device
+from model.replacing import replacing
 from model.training import early
 from model.training.calibrate import unknown_scores
 from model.training.histories import histories_of
+from model.training.identity import name_of
 from model.training.intervals import bootstrap, macro_f1_interval, wilson
 from model.training.metrics import balanced_accuracy, reliability, score
 from model.training.parts import PartsError, divide
@@ -58,14 +61,47 @@ def check_fit(card: ModelCard, dataset: Dataset) -> None:
     WeightsError
         Naming what differs.
     """
-    for what, mine, theirs in (
-        ("classes", card.classes, dataset.classes),
-        ("channels", card.channels, dataset.channels),
-    ):
-        if tuple(mine) != tuple(theirs):
-            raise WeightsError(f"the weights know the {what} {mine}, the data set has {theirs}")
-    if dataset.size_px < int(card.network.get("size", 0)):
-        raise WeightsError(f"stamps of {dataset.size_px} pixels, but the network reads {card.network['size']}")
+    check_pixels(card, dataset)
+    if card.classes != dataset.classes:
+        raise WeightsError(f"{dataset.folder} has the classes {', '.join(dataset.classes)}, the weights know "
+                           f"{', '.join(card.classes)}: give a data set of those, in this order")  # fmt: skip
+
+
+def check_pixels(card: ModelCard, dataset: Dataset) -> None:
+    """Refuse a data set whose stamps the network cannot read.
+
+    Raises
+    ------
+    WeightsError
+        Naming what differs.
+    """
+    if card.survey != dataset.survey:
+        raise WeightsError(f"{dataset.folder} is of survey {dataset.survey}, the weights are for {card.survey}: "
+                           f"give a data set of {card.survey}, or weights for {dataset.survey}")  # fmt: skip
+    if card.channels != dataset.channels:
+        raise WeightsError(f"{dataset.folder} has the channels {', '.join(dataset.channels)}, the weights read "
+                           f"{', '.join(card.channels)}: make a data set with those")  # fmt: skip
+    if dataset.size_px < (size := int(card.network.get("size", 0))):
+        raise WeightsError(f"{dataset.folder} has stamps of {dataset.size_px} pixels, the network reads {size}: "
+                           f"make a data set with --size {size}")  # fmt: skip
+
+
+def check_strange(card: ModelCard, unknown: Dataset) -> None:
+    """Refuse to measure the unknown score on a data set that is empty, unreadable, or of classes that are known.
+
+    Raises
+    ------
+    WeightsError
+        Naming what is wrong.
+    """
+    check_pixels(card, unknown)
+    if len(unknown) == 0:
+        raise WeightsError(f"{unknown.folder} holds no objects: --unknown needs some")
+    if known := [
+        name for k, name in enumerate(unknown.classes) if name in card.classes and (unknown.labels == k).any()
+    ]:
+        raise WeightsError(f"{unknown.folder} holds objects of {', '.join(known)}, which the weights know: "
+                           "--unknown needs classes that they do not")  # fmt: skip
 
 
 def evaluate(
@@ -150,11 +186,6 @@ def strangeness(
     return {**told, "auroc_by_class": by_class, "auroc_of_parts": parts}
 
 
-def name_of(dataset: Dataset) -> Any:
-    recipe = dataset.manifest.get("recipe")
-    return recipe.get("name") if isinstance(recipe, dict) else recipe
-
-
 def label_modes(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
     """Which rows have the survey's own labels and which are deconfounded, where the truth tells."""
     truth = dataset.truth()
@@ -194,16 +225,20 @@ def plain_table(table: dict[str, Any]) -> str:
 def write(evaluation: Evaluation, dataset: Dataset, rows: NDArray[np.int64], folder: Path) -> None:
     """Write scores.json, scores.txt, predictions.npz and report.html."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT).write_text(json.dumps(evaluation.table, indent=1) + "\n", "utf-8")
-    (folder / "scores.txt").write_text(plain_table(evaluation.table), "utf-8")
-    np.savez_compressed(
-        folder / PREDICTIONS,
-        row=rows,
-        object_id=dataset.object_ids[rows],
-        label=evaluation.label_N,
-        probability=evaluation.probability_NK.astype(np.float32),
-    )
-    write_report(evaluation.card, evaluation.table, evaluation.histories, dataset, rows, folder / "report.html")
+    with replacing(folder / PREDICTIONS) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            row=rows,
+            object_id=dataset.object_ids[rows],
+            label=evaluation.label_N,
+            probability=evaluation.probability_NK.astype(np.float32),
+        )
+    with replacing(folder / "report.html") as partial:
+        write_report(evaluation.card, evaluation.table, evaluation.histories, dataset, rows, partial)
+    with replacing(folder / "scores.txt") as partial:
+        partial.write_text(plain_table(evaluation.table), "utf-8")
+    with replacing(folder / RESULT) as partial:
+        partial.write_text(json.dumps(evaluation.table, indent=1) + "\n", "utf-8")
 
 
 def with_scores(card: ModelCard, table: dict[str, Any]) -> ModelCard:
@@ -234,23 +269,23 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command("ictc-evaluate", WeightsError, DatasetError, PartsError, DeviceUnavailableError)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = arguments(argv)
-    try:
-        device = resolve_device(options.device)
-        network, card = weights.load(options.weights)
-        dataset = Dataset.open(options.data, verify=True)
-        check_fit(card, dataset)
-        rows = divide(dataset, options.fold).test if options.fold is not None else split_rows(dataset, options.split)
-        strange = None if options.unknown is None else Dataset.open(options.unknown, verify=True)
-        evaluation = evaluate(network, card, dataset, rows, device, strange)
-        write(evaluation, dataset, rows, options.out)
-        if options.copy_to is not None:
-            weights.save(options.copy_to, network.cpu(), with_scores(card, evaluation.table), half=options.half)
-    except (WeightsError, DatasetError, PartsError, DeviceUnavailableError) as error:
-        print(f"ictc-evaluate: {error}", file=sys.stderr)
-        return 2
+    device = resolve_device(options.device)
+    network, card = weights.load(options.weights)
+    dataset = Dataset.open(options.data, verify=True)
+    check_fit(card, dataset)
+    rows = divide(dataset, options.fold).test if options.fold is not None else split_rows(dataset, options.split)
+    strange = None if options.unknown is None else Dataset.open(options.unknown, verify=True)
+    if strange is not None:
+        check_strange(card, strange)
+    options.out.mkdir(parents=True, exist_ok=True)  # what cannot be written to is told before the work, not after
+    evaluation = evaluate(network, card, dataset, rows, device, strange)
+    write(evaluation, dataset, rows, options.out)
+    if options.copy_to is not None:
+        weights.save(options.copy_to, network.cpu(), with_scores(card, evaluation.table), half=options.half)
     print(plain_table(evaluation.table), end="")
     return 0
 

@@ -33,6 +33,7 @@ from model.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
+from model.training.identity import differences
 from model.training.objective import Objective, follow, of_same_class
 from model.training.predict import predict
 from model.training.progress import Progress
@@ -80,6 +81,10 @@ class Training:
     watch
         Asked after every epoch with the network as it would be handed out; its numbers go to the history, and
         decide nothing.
+    origin
+        Where the rows come from, data set and fold: a checkpoint is of one origin, and JSON can hold it.
+    interrupted
+        Asked after every step whether to stop there, with a checkpoint.
     """
 
     recipe: Recipe
@@ -93,6 +98,8 @@ class Training:
     crew: Crew = Crew()
     watch: Callable[[nn.Module], dict[str, float]] | None = None
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    interrupted: Callable[[], bool] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     place: Place = field(default_factory=Place)
     objective: Objective = field(init=False)
@@ -129,7 +136,9 @@ class Training:
         Raises
         ------
         CheckpointError
-            When the checkpoint is damaged, or of another recipe or seed.
+            When the checkpoint is damaged, of another recipe, seed, data set or fold, or cannot be written.
+        KeyboardInterrupt
+            When ``interrupted`` says so; the checkpoint is of that step.
         """
         memory = self._load() if resume else {}
         self.progress.start(self.history)
@@ -184,6 +193,9 @@ class Training:
                 return done
             self._step(stage, shelf, order, counts_K)
             done += 1
+            if self.interrupted is not None and self.interrupted():
+                self._save()
+                raise KeyboardInterrupt
             if time.monotonic() - self._saved_at_s > self.checkpoint_every_s:
                 self._save()
         self._judge(stage, self.place.loss_sum / max(1, len(order)), time.monotonic() - started)
@@ -243,7 +255,7 @@ class Training:
 
     def _identity(self) -> dict[str, Any]:
         told = {"recipe": asdict(self.recipe), "seed": self.seed, "network": asdict(self.network.config)}
-        return json.loads(json.dumps(told))
+        return json.loads(json.dumps({**told, **self.origin}))
 
     def _save(self) -> None:
         self._saved_at_s = time.monotonic()
@@ -260,8 +272,11 @@ class Training:
             return {}
         path = self.folder / CHECKPOINT
         tensors, state = load_checkpoint(path)
-        if state["identity"] != self._identity():
-            raise CheckpointError(f"{path} is of another recipe, seed or data set: remove it, or train elsewhere")
+        if differing := differences(state["identity"], self._identity()):
+            raise CheckpointError(
+                f"{path} is of another training, with {', '.join(differing)}: go on with what began it, "
+                "or choose another folder"
+            )
         self.place, self.history = Place(**state["place"]), state["history"]
         self.objective.load_state_dict(without_prefix("objective", tensors))
         if self.average is not None:

@@ -38,7 +38,7 @@ def divide(dataset: Dataset, fold: int | None = None, seed: int = 0) -> Parts:
     Raises
     ------
     PartsError
-        When there is no such fold, or no rows to train or test on.
+        When there is no such fold, no rows to train or test on, or too few to cut some for validation.
     """
     splits = dataset.splits
     none = np.empty(0, np.int64)
@@ -47,7 +47,7 @@ def divide(dataset: Dataset, fold: int | None = None, seed: int = 0) -> Parts:
         train = np.concatenate([splits.get("train", none), splits.get("finetune", none)])
         test = splits.get("test", none)
     else:
-        if dataset.folds is None or fold not in dataset.folds:
+        if dataset.folds is None or fold < 0 or fold not in dataset.folds:
             have = [] if dataset.folds is None else sorted(set(dataset.folds[dataset.folds >= 0].tolist()))
             raise PartsError(f"the data set has no fold {fold}; it has {have}")
         test = np.flatnonzero(dataset.folds == fold)
@@ -58,7 +58,12 @@ def divide(dataset: Dataset, fold: int | None = None, seed: int = 0) -> Parts:
     if len(train) == 0 or len(test) == 0:
         raise PartsError(f"nothing to train or to test on: the data set has splits {', '.join(splits)}")
     if len(validation) == 0:
-        train, validation = train_test_split(
-            train, test_size=VALIDATION_FRACTION, random_state=seed, stratify=dataset.labels[train]
-        )
+        try:
+            train, validation = train_test_split(
+                train, test_size=VALIDATION_FRACTION, random_state=seed, stratify=dataset.labels[train]
+            )
+        except ValueError as error:
+            raise PartsError(
+                f"{dataset.folder} has no split 'validation', and too few training objects to cut one: {error}"
+            ) from error
     return Parts(np.sort(pretrain), np.sort(train), np.sort(validation), np.sort(test))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -109,6 +110,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise RecipeError(f"{where} is {value!r}: it must be of type {hint.__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RecipeError(f"{where} is {value!r}: it must be a finite number")
     return value
 
 
@@ -171,24 +174,31 @@ def load_recipe(name: str | Path) -> Recipe:
     return recipe_of({**_read(str(name)), "name": Path(name).stem}, str(name))
 
 
-def _read(name: str) -> dict[str, Any]:
+def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The table of a recipe, with what it takes from another; ``above`` are those that took it from this one."""
+    if name in above:
+        raise RecipeError(f"recipe {name} is like itself, by way of {', '.join(above)}")
     if name.endswith(".json"):
         path = Path(name)
         if not path.is_file():
             raise RecipeError(f"there is no recipe file {path}")
-        text = path.read_text("utf-8")
+        text = path.read_bytes()
     else:
         if name not in recipe_names():
             raise RecipeError(f"there is no recipe {name!r}; there are {', '.join(recipe_names())}")
-        text = resources.files("model.training").joinpath("recipes", f"{name}.json").read_text("utf-8")
+        text = resources.files("model.training").joinpath("recipes", f"{name}.json").read_bytes()
     try:
         table = json.loads(text)
-    except ValueError as exc:
+    except ValueError as exc:  # of the text, or of its encoding
         raise RecipeError(f"recipe {name} is not JSON: {exc}") from exc
     if not isinstance(table, dict):
         raise RecipeError(f"recipe {name} must be a table")
     like = table.pop("like", None)
-    return table if like is None else _merged(_read(like), table)
+    if like is None:
+        return table
+    if not isinstance(like, str):
+        raise RecipeError(f"recipe {name} is like {like!r}: it must be the name of a recipe")
+    return _merged(_read(like, (*above, name)), table)
 
 
 def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

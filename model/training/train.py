@@ -15,6 +15,7 @@ import torch
 from torch import distributed
 
 from model import registry, weights
+from model.commands import command, interrupts_noted
 from model.dataset import Dataset, DatasetError
 from model.familiar import Familiar
 from model.grouped import GroupedNetwork
@@ -25,16 +26,39 @@ from model.training.calibrate import fit_bias_and_temperature, fit_unknown
 from model.training.checkpoint import CheckpointError
 from model.training.facts import Facts, measure
 from model.training.histories import all_answers
-from model.training.loop import Crew, Training
+from model.training.identity import identity_of
+from model.training.loop import CHECKPOINT, Crew, Training
 from model.training.metrics import score
 from model.training.parts import Parts, PartsError, divide
 from model.training.predict import predict_distance, predict_features, predict_logits, softmax
 from model.training.progress import Progress
 from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from model.training.shelf import Shelf, shelf_for
-from model.weights import ModelCard
+from model.weights import ModelCard, WeightsError
 
 WEIGHTS = "weights"
+
+
+class OutError(ValueError):
+    """The folder for results cannot take this training."""
+
+
+def check_out(folder: Path, resume: bool) -> None:
+    """Refuse to train over another training.
+
+    Raises
+    ------
+    OutError
+        When the folder is a file, or holds a checkpoint or weights that are not asked to go on.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutError(f"{folder} is a file: --out must be a folder, or not be there yet")
+    held = [name for name in (CHECKPOINT, f"{WEIGHTS}.safetensors", f"{WEIGHTS}.json") if (folder / name).exists()]
+    if held and not resume:
+        raise OutError(f"{folder} holds a training already ({', '.join(held)}): go on with it by --resume, "
+                       "or choose another --out")  # fmt: skip
+    if resume and held and CHECKPOINT not in held:
+        raise OutError(f"{folder} holds {', '.join(held)} but no checkpoint to resume: choose another --out")
 
 
 def make_network(recipe: Recipe, facts: Facts, seed: int) -> GroupedNetwork:
@@ -133,11 +157,18 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, checkpoint and logs")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument("--fold", type=int, help="test on this fold (default: on the split 'test')")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT")
     parser.add_argument("--half", action="store_true", help="keep matrices as float16: half the bytes")
     parser.add_argument("--quiet", action="store_true")
     return parser.parse_args(argv)
+
+
+def seed(text: str) -> int:
+    """A seed that every library takes."""
+    if not (text.isascii() and text.isdigit() and int(text) < 2**32):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 0 to 4294967295")
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> ModelCard | None:
@@ -149,18 +180,25 @@ def run(options: argparse.Namespace) -> ModelCard | None:
             device = resolve_device(f"cuda:{os.environ['LOCAL_RANK']}")
             torch.cuda.set_device(device)
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    check_out(options.out, options.resume)
     recipe = load_recipe(options.recipe)
     dataset = Dataset.open(options.data, verify=True)
     parts = divide(dataset, options.fold, options.seed)
+    counts_K = np.bincount(dataset.labels[parts.train], minlength=len(dataset.classes))
+    if absent := [name for name, count in zip(dataset.classes, counts_K, strict=True) if count == 0]:
+        raise PartsError(f"{options.data} has no training objects of class {', '.join(absent)}: each class needs some")
     facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
     network = make_network(recipe, facts, options.seed).to(device)
     shelves = make_shelves(dataset, parts, recipe, network, device)
     first = crew.rank == 0
     options.out.mkdir(parents=True, exist_ok=True)
-    with Progress(options.out if first else None, quiet=options.quiet or not first) as progress:
+    identity = identity_of(dataset)
+    quiet = options.quiet or not first
+    with interrupts_noted() as interrupted, Progress(options.out if first else None, quiet=quiet) as progress:
         training = Training(
-            recipe, network, shelves, len(dataset.classes), options.seed, device, progress, options.out, crew
-        )
+            recipe, network, shelves, len(dataset.classes), options.seed, device, progress, options.out, crew,
+            origin={"data set": identity, "fold": options.fold}, interrupted=interrupted,
+        )  # fmt: skip
         history = training.run(resume=options.resume)
     if crew.size > 1:
         distributed.destroy_process_group()
@@ -172,7 +210,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         "fold": options.fold,
         "commit": commit(),
         "torch": torch.__version__,
-        "data": {key: dataset.manifest.get(key) for key in ("survey", "recipe", "seed", "version", "objects")},
+        "data": {**identity, "recipe": dataset.manifest.get("recipe")},
         "epochs": len(history),
         "trained_on": len(parts.train) + len(parts.pretrain),
         "validated_on": len(parts.validation),
@@ -186,14 +224,22 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     return weights.save(options.out / WEIGHTS, network, card, half=options.half)
 
 
+@command(
+    "ictc-train",
+    OutError,
+    RecipeError,
+    PartsError,
+    DatasetError,
+    CheckpointError,
+    DeviceUnavailableError,
+    NetworkError,
+    WeightsError,
+    interrupted="interrupted: go on with --resume",
+)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = arguments(argv)
-    try:
-        card = run(options)
-    except (RecipeError, PartsError, DatasetError, CheckpointError, DeviceUnavailableError, NetworkError) as error:
-        print(f"ictc-train: {error}", file=sys.stderr)
-        return 2
+    card = run(options)
     if card is not None:
         reached = card.provenance["validation_scores"]
         print(f"{card.name} {card.version}: validation macro-F1 {reached['macro_f1']:.3f}, "

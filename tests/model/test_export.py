@@ -81,6 +81,26 @@ def test_comparators_are_refused(tmp_path, capsys):
     with pytest.raises(ExportError, match="only convention and vigil"):
         export_network(network, card, tmp_path / "x.onnx")
     weights.save(tmp_path / "w", network, card)
-    assert main([str(tmp_path / "w"), "--out", str(tmp_path / "x.onnx")]) == 1
+    assert main([str(tmp_path / "w"), "--out", str(tmp_path / "x.onnx")]) == 2
     assert "lstm" in capsys.readouterr().err
-    assert main([str(tmp_path / "missing"), "--out", str(tmp_path / "x.onnx")]) == 1
+    assert main([str(tmp_path / "missing"), "--out", str(tmp_path / "x.onnx")]) == 2
+
+
+@pytest.mark.parametrize("opset", [-1, 3, 18, 99])
+def test_operator_sets_that_are_not_supported_are_refused(tmp_path, capsys, opset):
+    """The error says which are, and no file is written."""
+    weights.save(tmp_path / "w", *untrained("sdss", "vigil", 1, **SMALL_VIGIL))
+    assert main([str(tmp_path / "w"), "--out", str(tmp_path / "x.onnx"), "--opset", str(opset)]) == 2
+    assert capsys.readouterr().err == (
+        f"ictc-export: operator set {opset} is not supported: choose one from 20 to 25\n"
+    )
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_a_folder_is_no_file_to_write(tmp_path, capsys):
+    """Asked to write to a folder, the command says so before it works."""
+    assert main(["sdss", "--out", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["sdss", "--out", str(tmp_path / "file" / "x.onnx")]) == 2
+    assert capsys.readouterr().err == f"ictc-export: {tmp_path}/file: File exists\n"

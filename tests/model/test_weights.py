@@ -5,6 +5,8 @@ import json
 
 import pytest
 import torch
+from full_disk import little_room
+from safetensors.torch import load_file
 
 from model import weights
 from model.familiar import Familiar
@@ -31,7 +33,7 @@ def test_round_trip(pair, tmp_path):
     )
     written = weights.save(tmp_path / "deep" / "w.safetensors", network, card)
     again, read = weights.load(tmp_path / "deep" / "w.json")
-    assert read == written.__class__.from_json(json.loads(json.dumps(written.to_json())))
+    assert read == written == ModelCard.from_json(json.dumps(written.to_json()))
     assert read.unknown == card.unknown
     assert not again.training
     for name, value in network.state_dict().items():
@@ -91,25 +93,119 @@ def test_tampered_tensors_are_refused(pair, tmp_path):
         weights.load(tmp_path / "a")
 
 
+def rewrite(path, change):
+    """Change the card beside some tensors, and nothing else."""
+    card = path.with_suffix(".json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ["SNOther", "Variable", "SNIa", "AGN"]},
+        {"logit_offset": [5.0, 0.0, 0.0, 0.0]},
+        {"temperature": 2.0},
+        {"survey": "ztf"},
+        {"bands": "gr"},
+        {"trained": True},
+        {"version": "lsst-0123456789"},
+        {"network": {"network": "vigil", "class_count": 4, "filters": 8}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_card_changed_by_hand_is_refused(pair, tmp_path, change):
+    """What changes an answer cannot be edited behind the version's back; notes on provenance can."""
+    weights.save(tmp_path / "a", *pair)
+    rewrite(tmp_path / "a", {"provenance": {"note": "seen"}})
+    assert weights.load(tmp_path / "a")[1].provenance == {"note": "seen"}
+    rewrite(tmp_path / "a", change)
+    with pytest.raises(WeightsError, match="changed after it was written"):
+        weights.load(tmp_path / "a")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"classes": ["AGN", "SNIa"]}, "2 classes"),
-        ({"network": {"network": "vigil", "class_count": 4, "filters": 8}}, "does not fit"),
-        ({"network": {"network": "vigil", "class_count": 4, "filterz": 8}}, "no setting filterz"),
-        ({"colour": "red"}, "unknown keys colour"),
+        ({"classes": ["AGN", "SNIa", "Variable", "AGN"]}, "each once"),
+        ({"classes": [1, 2, 3, 4]}, r"classes\.0: .*string"),
+        ({"colour": "red"}, "colour: Unexpected"),
         ({"temperature": 0}, "positive"),
+        ({"temperature": float("inf")}, "temperature: .*finite"),
+        ({"temperature": "warm"}, "temperature: .*number"),
         ({"logit_offset": [1.0]}, "1 logit offsets"),
+        ({"logit_offset": [float("nan"), 0, 0, 0]}, "logit_offset.0: .*finite"),
+        ({"survey": "2mass"}, "survey is '2mass'"),
+        ({"survey": 7}, "survey: .*string"),
+        ({"bands": "xyz"}, "bands are"),
+        ({"channels": []}, "channels are"),
+        ({"size_px": 10**9}, "size_px is 1000000000"),
+        ({"frame_limit": -1}, "frame_limit is -1"),
+        ({"trained": "yes"}, "trained: .*boolean"),
+        ({"network": None}, "network: "),
+        ({"unknown": {"kind": "smell"}}, "kind 'smell'"),
+        ({"unknown": {"scale": 0.0}}, "positive scales"),
     ],
 )
-def test_card_must_fit(pair, tmp_path, change, message):
-    """A card that contradicts its tensors, its network or itself is refused with the reason."""
-    network, card = pair
-    weights.save(tmp_path / "a", network, card)
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(WeightsError, match=message):
+def test_an_impossible_card_is_refused(pair, tmp_path, change, message):
+    """A card that contradicts itself, or holds what no network can use, is refused with the key and its value."""
+    weights.save(tmp_path / "a", *pair)
+    rewrite(tmp_path / "a", change)
+    with pytest.raises(WeightsError, match=message) as caught:
         weights.load(tmp_path / "a")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"filters": 8}, "does not fit"),
+        ({"filterz": 8}, "no setting filterz"),
+        ({"filters": -8}, "filters is -8"),
+        ({"filters": 10**12}, "filters is 1000000000000"),
+        ({"filters": "many"}, "filters: .*integer"),
+        ({"heads": 0}, "'heads': 0"),
+        ({"size": 0}, "size is 0"),
+        ({"network": "vigilante"}, "choose one of"),
+        ({"network": ["vigil"]}, "choose one of"),
+        ({"frame_limit": 13}, "says vigil of 12 frames"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused(pair, tmp_path, network, message):
+    """Also where the version was made anew for the change, a network of impossible settings is not built."""
+    card = weights.save(tmp_path / "a", *pair)
+    card = dataclasses.replace(card, network={**card.network, **network})
+    card = weights.stamped(card, load_file(tmp_path / "a.safetensors"))
+    (tmp_path / "a.json").write_text(json.dumps(card.to_json()))
+    with pytest.raises(WeightsError, match=message) as caught:
+        weights.load(tmp_path / "a")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"null", b"7", b'"card"', b"\xff\xfe{", b"[" * 100_000, b"{"])
+def test_what_is_no_card_is_refused(pair, tmp_path, text):
+    """Text that is no table, no JSON or no UTF-8 is an error that names the file."""
+    weights.save(tmp_path / "a", *pair)
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(WeightsError, match=r"a\.json"):
+        weights.load(tmp_path / "a")
+
+
+def test_a_full_disk_leaves_the_weights_that_were_there(pair, tmp_path):
+    """Where there is no room for new weights, the old ones stay whole and nothing else is left."""
+    network, card = pair
+    before = weights.save(tmp_path / "a", network, card)
+    with little_room(10_000), pytest.raises(WeightsError, match="cannot write"):
+        weights.save(tmp_path / "a", network, dataclasses.replace(card, temperature=2.0))
+    assert weights.load(tmp_path / "a")[1] == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.safetensors"]
+
+
+def test_weights_are_not_written_below_a_file(pair, tmp_path):
+    """A folder that is a file is an error of one line."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WeightsError, match="cannot write"):
+        weights.save(tmp_path / "file" / "w", *pair)
 
 
 def test_incomplete_or_broken_files_are_refused(pair, tmp_path):
@@ -118,8 +214,8 @@ def test_incomplete_or_broken_files_are_refused(pair, tmp_path):
     weights.save(tmp_path / "a", network, card)
     values = card.to_json()
     del values["survey"]
-    with pytest.raises(WeightsError, match="survey"):
-        ModelCard.from_json(values)
+    with pytest.raises(WeightsError, match="survey: "):
+        ModelCard.from_json(json.dumps(values))
     tensors = tmp_path / "a.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:1000])
     with pytest.raises(WeightsError, match=r"a\.safetensors"):

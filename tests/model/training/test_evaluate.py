@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_sky import toy_series
+from toy_sky import toy_series, write_toy
 
 from model import registry, weights
 from model.dataset import Dataset
@@ -84,15 +84,17 @@ def test_histories_know_lengths_and_times(toy: Dataset):
 
 def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
     """``ictc-evaluate`` leaves JSON, text, predictions and one page that needs nothing else."""
+    strange = write_toy(tmp_path / "strange", {"test": 60}, seed=1, classes=("TDE", "KN", "Flare", "Bogus"))
     out = tmp_path / "out"
-    arguments = [str(some_weights), "--data", str(toy.folder), "--out", str(out), "--unknown", str(toy.folder)]
+    arguments = [str(some_weights), "--data", str(toy.folder), "--out", str(out), "--unknown", str(strange.folder)]
     arguments += ["--copy-to", str(tmp_path / "copy"), "--half"]
     assert evaluate.main(arguments) == 0
     assert "macro-F1" in capsys.readouterr().out
     table = json.loads((out / "scores.json").read_text())
     assert table["scores"]["objects"] == 60
     assert {"by_night", "by_day", "area_under_macro_f1"} <= set(table["early"])
-    assert 0.4 < table["unknown"]["auroc"] < 0.6
+    assert 0.35 < table["unknown"]["auroc"] < 0.65  # by other names, but of the same kinds
+    assert set(table["unknown"]["auroc_by_class"]) == {"TDE", "KN", "Flare", "Bogus"}
     before, copied = weights.load_card(some_weights), weights.load_card(tmp_path / "copy")
     assert copied.provenance["test_scores"]["macro_f1"] == table["scores"]["macro_f1"]
     assert copied.unknown.auroc == table["unknown"]["auroc"]
@@ -114,8 +116,39 @@ def test_evaluation_refuses_what_does_not_fit(toy: Dataset, some_weights: Path, 
         assert evaluate.main([*arguments, "--out", str(tmp_path)]) == 2
         assert words in capsys.readouterr().err
     card = weights.load_card(some_weights)
-    with pytest.raises(weights.WeightsError, match="channels"):
-        evaluate.check_fit(dataclasses.replace(card, channels=("science", "template", "difference")), toy)
+    for change, words in (
+        ({"channels": ("science", "template", "difference")}, "has the channels science, the weights read"),
+        ({"survey": "ztf"}, "is of survey sdss, the weights are for ztf"),
+        ({"classes": ("SNIa", "AGN", "Variable", "SNOther")}, "in this order"),
+        ({"network": {**card.network, "size": 99}}, "make a data set with --size 99"),
+    ):
+        with pytest.raises(weights.WeightsError, match=words):
+            evaluate.check_fit(dataclasses.replace(card, **change), toy)
+
+
+def test_what_is_not_unknown_is_refused(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
+    """A set for the unknown score that is empty, of known classes or of another survey ends with status 2."""
+    empty = write_toy(tmp_path / "empty", {"test": 0})
+    other = write_toy(tmp_path / "other", {"test": 4}, survey="ztf", classes=("TDE", "KN", "Flare", "Bogus"))
+    for folder, words in (
+        (empty.folder, "holds no objects"),
+        (toy.folder, "objects of AGN, SNIa, Variable, SNOther, which the weights know"),
+        (other.folder, "is of survey ztf"),
+    ):
+        arguments = [str(some_weights), "--data", str(toy.folder), "--unknown", str(folder)]
+        assert evaluate.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+        told = capsys.readouterr().err
+        assert words in told
+        assert told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_are_not_written_below_a_file(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
+    """An ``--out`` that is a file ends with status 2 and one line."""
+    (tmp_path / "file").write_text("")
+    arguments = [str(some_weights), "--data", str(toy.folder), "--out", str(tmp_path / "file")]
+    assert evaluate.main(arguments) == 2
+    assert capsys.readouterr().err == f"ictc-evaluate: {tmp_path}/file: File exists\n"
 
 
 def test_floors_are_where_they_must_be(toy: Dataset):
@@ -180,6 +213,60 @@ def test_comparison_is_resumable_and_tabulates(toy: Dataset, tmp_path: Path, cap
     assert table["systems"][0]["macro_f1"] == pytest.approx(0.1)
     assert "photometry-trees" in capsys.readouterr().out
     assert compare.main(["--data", str(toy.folder), "--out", str(tmp_path / "none"), "--tables-only"]) == 2
+
+
+def test_runs_of_another_data_set_are_refused(toy: Dataset, tmp_path: Path, capsys):
+    """One folder holds runs on one data set; old runs are compared in what they tell of theirs."""
+    out = tmp_path / "out"
+    assert compare.main(["--data", str(toy.folder), "--out", str(out), "--systems", "majority", "--seeds", "0"]) == 0
+    again = write_toy(tmp_path / "again", {"train": 8, "validation": 4, "test": 8}, seed=1)
+    other = ["--data", str(again.folder), "--out", str(out), "--seeds", "0", "--systems"]
+    assert compare.main([*other, "metadata-trees"]) == 2
+    assert "objects 360, not 20" in capsys.readouterr().err
+    path = out / "runs" / "majority-split-seed0.json"
+    entry = json.loads(path.read_text())
+    path.write_text(json.dumps({**entry, "data": {"survey": "sdss", "recipe": "toy", "seed": 1}}))
+    assert compare.main([*other, "majority"]) == 0
+    path.write_text(json.dumps({**entry, "data": {"survey": "sdss", "recipe": "toy", "seed": 7}}))
+    assert compare.main([*other, "majority", "--tables-only"]) == 2
+    assert "seed 7, not 1" in capsys.readouterr().err
+    path.write_text("{")
+    assert compare.main([*other, "majority"]) == 2
+    assert "is not JSON" in capsys.readouterr().err
+
+
+def test_systems_may_be_files(toy: Dataset, tmp_path: Path, capsys):
+    """A recipe's file gives runs of its name; a name that is taken, and a recipe that changed, are refused."""
+    recipe = tmp_path / "folder" / "quick.json"
+    recipe.parent.mkdir()
+    short = {"like": "lstm", "stages": [{"epochs": 1}], "batch_size": 100}
+    recipe.write_text(json.dumps(short))
+    out = tmp_path / "out"
+    arguments = ["--data", str(toy.folder), "--out", str(out), "--seeds", "0", "--systems"]
+    assert compare.main([*arguments, f"majority,{recipe}"]) == 0
+    assert sorted(path.name for path in (out / "runs").glob("*.json")) == [
+        "majority-split-seed0.json",
+        "quick-split-seed0.json",
+    ]
+    assert compare.main([*arguments, str(recipe)]) == 0
+    recipe.write_text(json.dumps({**short, "batch_size": 50}))
+    assert compare.main([*arguments, str(recipe)]) == 2
+    assert "of another recipe of that name" in capsys.readouterr().err
+    taken = tmp_path / "lstm.json"
+    taken.write_text(json.dumps(short))
+    for systems in (str(taken), f"{recipe},{tmp_path / 'quick.json'}"):
+        (tmp_path / "quick.json").write_text(json.dumps(short))
+        assert compare.main([*arguments, systems]) == 2
+        assert "would share its runs' name" in capsys.readouterr().err
+
+
+def test_what_a_data_set_lacks_is_told_before_the_first_training(toy: Dataset, tmp_path: Path, capsys):
+    """A fold that is not there, and a part that a recipe trains on, end the comparison at once."""
+    arguments = ["--data", str(toy.folder), "--out", str(tmp_path / "out"), "--systems", "majority"]
+    for fold in ("0,9", "0,-1"):
+        assert compare.main([*arguments, f"--folds={fold}"]) == 2
+        assert "has no fold" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_a_network_of_the_comparison_is_trained_and_scored(toy: Dataset, tmp_path: Path):

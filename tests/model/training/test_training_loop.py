@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from full_disk import little_room
+from toy_sky import write_toy
 
 from model import registry
 from model.dataset import Dataset
@@ -17,7 +19,7 @@ from model.training.metrics import macro_f1
 from model.training.parts import divide
 from model.training.predict import predict
 from model.training.progress import Progress
-from model.training.recipe import Ict, Recipe, Stage
+from model.training.recipe import Ict, Recipe, RecipeError, Stage, load_recipe
 from model.training.shelf import Shelf
 from model.training.train import main, make_network, make_shelves
 from model.weights import load
@@ -73,6 +75,33 @@ def test_a_killed_training_goes_on_to_the_same_weights(toy: Dataset, tmp_path: P
         assert torch.equal(tensor, again.network.state_dict()[name]), name
 
 
+def test_an_interrupted_training_goes_on_to_the_same_weights(toy: Dataset, tmp_path: Path):
+    """Asked to stop, it saves a checkpoint of that very step; gone on with, it ends in the same bits."""
+    recipe = dataclasses.replace(PLAIN, stages=(Stage(epochs=2),))
+    whole = prepare(recipe, toy)
+    whole.run()
+    asked = iter([False, False, True])
+    stopped = prepare(recipe, toy, tmp_path)
+    stopped.interrupted = lambda: next(asked)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    assert stopped.place.step == 3
+    again = prepare(recipe, toy, tmp_path)
+    again.run(resume=True)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name]), name
+
+
+def test_a_full_disk_keeps_the_checkpoint_that_was_there(toy: Dataset, tmp_path: Path):
+    """A checkpoint that cannot be written is an error; the one before it stays, and nothing half-written."""
+    prepare(PLAIN, toy, tmp_path).run(stop_after_steps=1)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with little_room(10_000), pytest.raises(CheckpointError, match="make room"):
+        prepare(PLAIN, toy, tmp_path).run(resume=True, stop_after_steps=1)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+
+
 def test_a_finished_training_resumes_to_what_it_was(toy: Dataset, tmp_path: Path):
     """Resuming after the end changes nothing."""
     recipe = dataclasses.replace(PLAIN, stages=(Stage(epochs=1),))
@@ -87,17 +116,23 @@ def test_a_finished_training_resumes_to_what_it_was(toy: Dataset, tmp_path: Path
 def test_a_checkpoint_of_another_recipe_is_refused(toy: Dataset, tmp_path: Path):
     """Changing the recipe between two runs into one folder is an error that says so."""
     prepare(PLAIN, toy, tmp_path).run(stop_after_steps=1)
-    with pytest.raises(CheckpointError, match="another recipe"):
+    with pytest.raises(CheckpointError, match="batch_size 40, not 20"):
         prepare(dataclasses.replace(PLAIN, batch_size=20), toy, tmp_path).run(resume=True)
 
 
 def test_a_checkpoint_of_another_data_set_is_refused(toy: Dataset, tmp_path: Path):
-    """A network that was measured on other data does not go on from this checkpoint, and the error says so."""
-    prepare(PLAIN, toy, tmp_path).run(stop_after_steps=1)
-    other = prepare(PLAIN, toy, tmp_path)
-    other.network.config = dataclasses.replace(other.network.config, frame_limit=other.network.frame_limit + 3)
-    with pytest.raises(CheckpointError, match="data set"):
-        other.run(resume=True)
+    """A checkpoint of other data, or of another fold of the same, is not gone on from, and the error says which."""
+    begun = prepare(PLAIN, toy, tmp_path)
+    begun.origin = {"data set": {"seed": 1, "sha256": "a"}, "fold": None}
+    begun.run(stop_after_steps=1)
+    for origin, words in (
+        ({"data set": {"seed": 2, "sha256": "b"}, "fold": None}, "data set .seed 1, not 2, sha256 'a', not 'b'."),
+        ({"data set": {"seed": 1, "sha256": "a"}, "fold": 3}, "fold None, not 3"),
+    ):
+        other = prepare(PLAIN, toy, tmp_path)
+        other.origin = origin
+        with pytest.raises(CheckpointError, match=words):
+            other.run(resume=True)
 
 
 @pytest.mark.parametrize(
@@ -175,12 +210,67 @@ def test_the_command_writes_weights_that_can_be_read(toy: Dataset, tmp_path: Pat
     assert main([*arguments, "--resume"]) == 0
 
 
+def test_the_command_goes_on_only_with_what_it_began(toy: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A folder that holds a training is left alone without --resume, and with it for other data, folds or seeds."""
+    recipe = tmp_path / "short.json"
+    recipe.write_text('{"like": "lstm", "stages": [{"epochs": 1}]}')
+    out = tmp_path / "out"
+    other = write_toy(tmp_path / "other", {"train": 40, "validation": 20, "test": 20}, seed=2)
+    arguments = [str(recipe), "--out", str(out), "--quiet", "--data"]
+    assert main([*arguments, str(toy.folder)]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    for more, words in (
+        ([str(toy.folder)], "holds a training already (checkpoint.safetensors, weights.safetensors, weights.json)"),
+        ([str(other.folder), "--resume"], "seed 1, not 2"),
+        ([str(toy.folder), "--resume", "--fold", "1"], "fold None, not 1"),
+        ([str(toy.folder), "--resume", "--seed", "1"], "seed 0, not 1"),
+    ):
+        assert main([*arguments, *more]) == 2
+        told = capsys.readouterr().err
+        assert words in told
+        assert told.count("\n") == 1
+        assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    (out / "checkpoint.safetensors").unlink()
+    assert main([*arguments, str(toy.folder), "--resume"]) == 2
+    assert "no checkpoint to resume" in capsys.readouterr().err
+
+
+def test_too_few_objects_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A class without training objects, and a set too small to cut validation rows from, end with status 2."""
+    for splits, words in (
+        ({"train": 3, "validation": 8, "test": 8}, "no training objects of class SNOther"),
+        ({"train": 5, "test": 8}, "too few training objects"),
+    ):
+        folder = write_toy(tmp_path / words, splits).folder
+        assert main(["lstm", "--data", str(folder), "--out", str(tmp_path / "out"), "--quiet"]) == 2
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b'{"like": "\xff"}', "not JSON"),
+        (b"[]", "must be a table"),
+        (b'{"like": 5}', "is like 5"),
+        (b'{"like": "SELF"}', "like itself"),
+        (b'{"like": "lstm", "weight_decay": NaN}', "finite number"),
+    ],
+)
+def test_broken_recipes_are_refused(tmp_path: Path, text: bytes, words: str):
+    """A recipe that is no text, no table, like nothing or like itself says so."""
+    path = tmp_path / "r.json"
+    path.write_bytes(text.replace(b"SELF", str(path).encode()))
+    with pytest.raises(RecipeError, match=words):
+        load_recipe(path)
+
+
 def test_the_command_explains_what_is_wrong(toy: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """An unknown recipe, a missing data set and a missing fold end with status 2 and one line each."""
     for arguments, words in (
         (["nonsense", "--data", str(toy.folder)], "no recipe 'nonsense'"),
         (["convention-mini", "--data", str(tmp_path / "none")], "no data set"),
         (["convention-mini", "--data", str(toy.folder), "--fold", "9"], "no fold 9"),
+        (["convention-mini", "--data", str(toy.folder), "--fold", "-1"], "no fold -1"),
     ):
         assert main([*arguments, "--out", str(tmp_path / "o"), "--quiet"]) == 2
         assert words in capsys.readouterr().err

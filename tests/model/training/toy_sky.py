@@ -1,5 +1,6 @@
 """A toy sky for the tests of training: four classes that differ in how their point source varies."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,17 +39,24 @@ def toy_series(label: int, rng: np.random.Generator, frames: int = FRAMES, chann
     )
 
 
-def write_toy(folder: Path, splits: dict[str, int], seed: int = 1, channels: int = 1) -> Dataset:
+def write_toy(
+    folder: Path,
+    splits: dict[str, int],
+    seed: int = 1,
+    channels: int = 1,
+    survey: str = "sdss",
+    classes: Sequence[str] = CLASSES,
+) -> Dataset:
     """A data set with this many objects a split, classes in turn, lengths that differ, five folds without pretrain."""
     rng = np.random.default_rng(seed)
     names = ("science", "template", "difference")[:channels]
-    with DatasetWriter(folder, "sdss", names, SIZE, CLASSES, "toy", seed, "test") as writer:
+    with DatasetWriter(folder, survey, names, SIZE, classes, "toy", seed, "test") as writer:
         number = 0
         for split, count in splits.items():
             for i in range(count):
-                label = i % len(CLASSES)
+                label = i % len(classes)
                 fold = None if split in ("pretrain", "validation") else i % 5
                 series = toy_series(label, rng, FRAMES - int(rng.integers(4)), channels)
-                writer.append(number, CLASSES[label], split, fold, series, {"subtype": CLASSES[label]})
+                writer.append(number, classes[label], split, fold, series, {"subtype": classes[label]})
                 number += 1
     return Dataset.open(folder)
