@@ -69,6 +69,7 @@ EXPECTED = (
     NetworkError,
     NoRunsError,
 )
+NIGHT_SCORES = ("macro_f1", "auc", "log_loss")
 WITHOUT_CURVE = ("scone",)  # each prefix would cost a Gaussian process per object
 
 
@@ -98,16 +99,19 @@ def claimed(path: Path) -> Iterator[bool]:
             yield True
 
 
-def night_curve(network: GroupedNetwork, dataset: Dataset, shelf: Shelf, form: str) -> dict[int, float]:
-    """Macro-F1 when every series ends with the n-th night since its first detection.
+def night_curves(
+    network: GroupedNetwork, dataset: Dataset, shelf: Shelf, form: str, temperature: float
+) -> dict[str, dict[int, float]]:
+    """Macro-F1, AUC and log loss when every series ends with the n-th night since its first detection.
 
     Fluxes above the faintest are taken above the faintest *so far*: nothing later may show.
     """
     detected_N = detected_frames(dataset, shelf)
-    curve, label_N = {}, shelf.label_N.cpu().numpy()
+    label_N = shelf.label_N.cpu().numpy()
+    curves: dict[str, dict[int, float]] = {f"{name}_by_night": {} for name in NIGHT_SCORES}
     network.eval()
     for nights in early.NIGHTS:
-        chosen = np.empty(len(shelf), np.int64)
+        logits_NK = np.empty((len(shelf), len(dataset.classes)), np.float32)
         for index in in_order(shelf):
             frames, _ = shelf.batch(index)
             time_BT = torch.where(frames.curve.mask_BT, frames.curve.time_BT, torch.nan).cpu().double().numpy()
@@ -118,9 +122,11 @@ def night_curve(network: GroupedNetwork, dataset: Dataset, shelf: Shelf, form: s
                 cut = first_frames(frames, torch.from_numpy(until_B + 1)[:, None].to(shelf.device))
                 if form == "above_faintest":
                     cut = replace(cut, curve=zeroed(cut.curve))
-                chosen[index] = network(cut).argmax(1).cpu().numpy()
-        curve[nights] = macro_f1(label_N, chosen, len(dataset.classes))
-    return curve
+                logits_NK[index] = network(cut).float().cpu().numpy()
+        reached = score(label_N, softmax(logits_NK, temperature), dataset.classes)
+        for name in NIGHT_SCORES:
+            curves[f"{name}_by_night"][nights] = getattr(reached, name)
+    return curves
 
 
 def zeroed(curve: LightCurve) -> LightCurve:
@@ -166,7 +172,7 @@ def train_one(
         "authors_habit_macro_f1": max(entry["test_macro_f1"] for entry in history),
     }
     if run.system not in WITHOUT_CURVE and not recipe.form.endswith("_stack"):
-        told["macro_f1_by_night"] = night_curve(network, dataset, test, recipe.form)
+        told |= night_curves(network, dataset, test, recipe.form, temperature)
     return told, probability_NK
 
 
@@ -185,6 +191,10 @@ def carry_out(run: Run, dataset: Dataset, device: torch.device, out: Path) -> No
         else:
             told, probability_NK = train_one(run, load_recipe(run.system), dataset, parts, device, work)
         label_N = dataset.labels[parts.test]
+        modes = label_modes(dataset, parts.test)
+        mode_N = np.full(len(label_N), "", dtype=f"U{max(map(len, modes), default=1)}")
+        for mode, at in modes.items():
+            mode_N[at] = mode
         entry = {
             **dataclasses.asdict(run),
             "data": {"recipe": name_of(dataset), "seed": dataset.manifest.get("seed"), "survey": dataset.survey},
@@ -195,12 +205,16 @@ def carry_out(run: Run, dataset: Dataset, device: torch.device, out: Path) -> No
             "scores": dataclasses.asdict(score(label_N, probability_NK, dataset.classes)),
             "by_label_mode": {
                 mode: dataclasses.asdict(score(label_N[at], probability_NK[at], dataset.classes))
-                for mode, at in label_modes(dataset, parts.test).items()
+                for mode, at in modes.items()
             },
         }
         result.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(
-            result.with_suffix(".npz"), row=parts.test, label=label_N, probability=probability_NK.astype(np.float32)
+            result.with_suffix(".npz"),
+            row=parts.test,
+            label=label_N,
+            mode=mode_N,
+            probability=probability_NK.astype(np.float32),
         )
         result.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
         shutil.rmtree(work, ignore_errors=True)
