@@ -69,8 +69,8 @@ EXPECTED = (
     NetworkError,
     NoRunsError,
 )
-NIGHT_SCORES = ("macro_f1", "auc", "log_loss")
 WITHOUT_CURVE = ("scone",)  # each prefix would cost a Gaussian process per object
+NIGHT_SCORES = ("macro_f1", "auc", "log_loss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,17 @@ def zeroed(curve: LightCurve) -> LightCurve:
     return replace(curve, flux_BT=torch.from_numpy(flux_BT).to(curve.flux_BT.device))
 
 
+def kept_answers(dataset: Dataset, rows: NDArray[np.int64], probability_NK: NDArray) -> dict[str, NDArray]:
+    """What tables need of a run to pool it with others: which objects, their labels and label modes, the answers."""
+    kept: dict[str, NDArray] = {
+        "row": rows,
+        "label": dataset.labels[rows],
+        "probability": probability_NK.astype(np.float32),
+    }
+    modes = label_modes(dataset, rows)
+    return kept | {"mode": np.select(list(modes.values()), list(modes), "")} if modes else kept
+
+
 def train_one(
     run: Run, recipe: Recipe, dataset: Dataset, parts: Parts, device: torch.device, work: Path
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
@@ -191,10 +202,6 @@ def carry_out(run: Run, dataset: Dataset, device: torch.device, out: Path) -> No
         else:
             told, probability_NK = train_one(run, load_recipe(run.system), dataset, parts, device, work)
         label_N = dataset.labels[parts.test]
-        modes = label_modes(dataset, parts.test)
-        mode_N = np.full(len(label_N), "", dtype=f"U{max(map(len, modes), default=1)}")
-        for mode, at in modes.items():
-            mode_N[at] = mode
         entry = {
             **dataclasses.asdict(run),
             "data": {"recipe": name_of(dataset), "seed": dataset.manifest.get("seed"), "survey": dataset.survey},
@@ -205,16 +212,12 @@ def carry_out(run: Run, dataset: Dataset, device: torch.device, out: Path) -> No
             "scores": dataclasses.asdict(score(label_N, probability_NK, dataset.classes)),
             "by_label_mode": {
                 mode: dataclasses.asdict(score(label_N[at], probability_NK[at], dataset.classes))
-                for mode, at in modes.items()
+                for mode, at in label_modes(dataset, parts.test).items()
             },
         }
         result.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(
-            result.with_suffix(".npz"),
-            row=parts.test,
-            label=label_N,
-            mode=mode_N,
-            probability=probability_NK.astype(np.float32),
+            result.with_suffix(".npz"), allow_pickle=False, **kept_answers(dataset, parts.test, probability_NK)
         )
         result.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
         shutil.rmtree(work, ignore_errors=True)

@@ -5,11 +5,16 @@ import json
 import numpy as np
 import pytest
 
+from model.dataset import Dataset
+from model.simulation.datasets import write_dataset
+from model.simulation.recipes import load_recipe, parse_recipe
+from model.training import compare
 from model.training.comparison import rank_agreement, read_runs, write_tables
 from model.training.metrics import score
 from model.training.pools import FOLDS, SPLIT, difference_over_seeds, macro_f1_over_seeds, pools_of
 
 CLASSES = ("a", "b", "c")
+TAXONOMY = ("AGN", "SNIa", "Variable", "SNOther")
 
 
 def answers(rows, right, seed):
@@ -124,3 +129,20 @@ def test_the_ranking_is_compared_with_the_published_one(tmp_path):
     assert "over 4 systems: 1.00" in text
     assert table["systems"][-1]["macro_f1_by_night"] == {"1": 0.95}
     assert table["systems"][-1]["auc_by_night"] is None
+
+
+def test_runs_keep_the_label_mode_of_each_answer(tmp_path):
+    """Predictions on a data set of two label modes say which object has which."""
+    counts = {"train": 2, "validation": 1, "test": 1}
+    groups = [
+        {"split": split, "labels": "spectroscopic", "mode": mode, "counts": dict.fromkeys(TAXONOMY, count)}
+        for split, count in counts.items()
+        for mode in ("survey", "deconfounded")
+    ]
+    source = {**load_recipe("smoke").source, "groups": groups, "folds": None}
+    write_dataset(parse_recipe(source, "here"), "sdss", 5, tmp_path / "d")
+    dataset = Dataset.open(tmp_path / "d")
+    kept = compare.kept_answers(dataset, dataset.splits["test"], np.full((8, 4), 0.25))
+    mode = np.array(dataset.truth()["label_mode"].to_pylist())[dataset.splits["test"]]
+    assert np.array_equal(kept["mode"], mode)
+    assert sorted(set(kept["mode"])) == ["deconfounded", "sdss_label"]
