@@ -231,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder for SURVEY.json and SURVEY.md")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
-    started = time.process_time()
+    started, described = time.process_time(), setting.describe("torch", "numpy")
     try:
         dataset = None if options.data is None else Dataset.open(options.data)
         network, card = weights.load(options.weights or ("sdss" if dataset is None else dataset.survey))
@@ -251,14 +251,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "weights": {"name": card.name, "version": card.version, "survey": card.survey},
         "objects": source,
         "per_class": options.per_class,
-        "setting": setting.describe("torch", "numpy"),
+        "setting": described,
         "processor_seconds": round(time.process_time() - started),
         "controls": rows,
     }
     text = (
         f"{card.name} {card.version}: {source}; {options.per_class} of each class and label mode.\n\n{markdown(rows)}"
     )
-    print(f"{table['setting']}\n{text}{table['processor_seconds']} s of one core")
+    print(f"{described}\n{text}{table['processor_seconds']} s of one core")
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / f"{card.survey}.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")

@@ -151,6 +151,7 @@ def test_results_compare_with_the_same_objects_unchanged():
     assert rows["cadence only"]["as_expected"] and rows["cadence only"]["difference"]["value"] == pytest.approx(-0.9)
     assert rows["fresh noise"]["as_expected"] and rows["fresh noise"]["flipped"]["value"] == 0
     assert rows["swap host of supernovae"]["taken_for_host"]["value"] == 1
+    assert rows["swap host of supernovae"]["taken_before"]["value"] == 0
     text = scores.markdown(list(rows.values()))
     assert "that of the host 100%" in text and "Labels: physical" in text
 
