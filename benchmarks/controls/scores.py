@@ -158,7 +158,8 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
                 continue
             flips = shown(row["flipped"], ".0%")
             if row["taken_for_host"] is not None:
-                flips += f"; that of the host {shown(row['taken_for_host'], '.0%')}, before {shown(row['taken_before'], '.0%')}"
+                flips += f"; that of the host {shown(row['taken_for_host'], '.0%')}"
+                flips += f", before {shown(row['taken_before'], '.0%')}"
             lines.append(
                 [f"{row['control']}: {row['what']}", str(row["objects"]), shown(row["macro_f1"]),
                  shown(row["difference"], "+.3f"), shown(row["auc"]), flips,
