@@ -120,6 +120,13 @@ def brightest() -> str:
     )
 
 
+def controls() -> str:
+    """What the controls found, survey by survey."""
+    texts = [(survey, HERE / "controls" / f"{survey}.md") for survey in SURVEYS]
+    found = [f"### {survey}\n\n{path.read_text('utf-8')}" for survey, path in texts if path.is_file()]
+    return "".join(found) or "Not run yet.\n"
+
+
 def table(rows: list[list[str]]) -> str:
     rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
@@ -135,6 +142,7 @@ def main() -> int:
         "TREES": trees(),
         "REAL": real(),
         "BRIGHTEST": brightest(),
+        "CONTROLS": controls(),
         "COMPARISON": compared.read_text("utf-8") if compared.is_file() else "Not run yet.\n",
     }
     for name, text in parts.items():

@@ -64,6 +64,7 @@ SYSTEMS = (
     "vigil-mini",
 )
 WITHOUT_CURVE = ("scone",)  # each prefix would cost a Gaussian process per object
+NIGHT_SCORES = ("macro_f1", "auc", "log_loss")
 
 
 class RunError(ValueError):
@@ -96,16 +97,19 @@ def claimed(path: Path) -> Iterator[bool]:
             yield True
 
 
-def night_curve(network: GroupedNetwork, dataset: Dataset, shelf: Shelf, form: str) -> dict[int, float]:
-    """Macro-F1 when every series ends with the n-th night since its first detection.
+def night_curves(
+    network: GroupedNetwork, dataset: Dataset, shelf: Shelf, form: str, temperature: float
+) -> dict[str, dict[int, float]]:
+    """Macro-F1, AUC and log loss when every series ends with the n-th night since its first detection.
 
     Fluxes above the faintest are taken above the faintest *so far*: nothing later may show.
     """
     detected_N = detected_frames(dataset, shelf)
-    curve, label_N = {}, shelf.label_N.cpu().numpy()
+    label_N = shelf.label_N.cpu().numpy()
+    curves: dict[str, dict[int, float]] = {f"{name}_by_night": {} for name in NIGHT_SCORES}
     network.eval()
     for nights in early.NIGHTS:
-        chosen = np.empty(len(shelf), np.int64)
+        logits_NK = np.empty((len(shelf), len(dataset.classes)), np.float32)
         for index in in_order(shelf):
             frames, _ = shelf.batch(index)
             time_BT = torch.where(frames.curve.mask_BT, frames.curve.time_BT, torch.nan).cpu().double().numpy()
@@ -116,9 +120,11 @@ def night_curve(network: GroupedNetwork, dataset: Dataset, shelf: Shelf, form: s
                 cut = first_frames(frames, torch.from_numpy(until_B + 1)[:, None].to(shelf.device))
                 if form == "above_faintest":
                     cut = replace(cut, curve=zeroed(cut.curve))
-                chosen[index] = network(cut).argmax(1).cpu().numpy()
-        curve[nights] = macro_f1(label_N, chosen, len(dataset.classes))
-    return curve
+                logits_NK[index] = network(cut).float().cpu().numpy()
+        reached = score(label_N, softmax(logits_NK, temperature), dataset.classes)
+        for name in NIGHT_SCORES:
+            curves[f"{name}_by_night"][nights] = getattr(reached, name)
+    return curves
 
 
 def zeroed(curve: LightCurve) -> LightCurve:
@@ -127,6 +133,17 @@ def zeroed(curve: LightCurve) -> LightCurve:
     rows = zip(curve.flux_BT.cpu().numpy(), curve.band_BT.cpu().numpy(), known_BT, strict=True)
     flux_BT = np.stack([less_faint_level(*row) for row in rows])
     return replace(curve, flux_BT=torch.from_numpy(flux_BT).to(curve.flux_BT.device))
+
+
+def kept_answers(dataset: Dataset, rows: NDArray[np.int64], probability_NK: NDArray) -> dict[str, NDArray]:
+    """What tables need of a run to pool it with others: which objects, their labels and label modes, the answers."""
+    kept: dict[str, NDArray] = {
+        "row": rows,
+        "label": dataset.labels[rows],
+        "probability": probability_NK.astype(np.float32),
+    }
+    modes = label_modes(dataset, rows)
+    return kept | {"mode": np.select(list(modes.values()), list(modes), "")} if modes else kept
 
 
 def train_one(
@@ -165,7 +182,7 @@ def train_one(
         "authors_habit_macro_f1": max(entry["test_macro_f1"] for entry in history),
     }
     if run.system not in WITHOUT_CURVE and not recipe.form.endswith("_stack"):
-        told["macro_f1_by_night"] = night_curve(network, dataset, test, recipe.form)
+        told |= night_curves(network, dataset, test, recipe.form, temperature)
     return told, probability_NK
 
 
@@ -267,7 +284,7 @@ def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, device: torch.d
         }
         result.parent.mkdir(parents=True, exist_ok=True)
         with replacing(result.with_suffix(".npz")) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, row=parts.test, label=label_N, probability=probability_NK.astype(np.float32))
+            np.savez_compressed(file, allow_pickle=False, **kept_answers(dataset, parts.test, probability_NK))
         with replacing(result) as partial:  # whose being there means that the run is done
             partial.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
         shutil.rmtree(work, ignore_errors=True)

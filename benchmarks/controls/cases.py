@@ -1,0 +1,153 @@
+"""A data set's rows or a survey's name in, objects that can be drawn again under other circumstances out.
+
+It knows the simulator and no network. Legend: ``T`` all visits of an object, ``N`` those that it is shown at.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.dataset import Dataset
+from model.history import HISTORY_DAYS, History
+from model.series import BANDS, Series, compact
+from model.simulation import datasets, photometry, population, products, selection
+from model.simulation.datasets import NO_SOURCE, PIXEL_STREAM, Kitchen
+from model.simulation.recipes import SURVEYS, Order
+from model.simulation.records import SimulatedObject
+from model.weights import ModelCard
+
+FRESH_SEED = 2_026  # of objects that no data set of ours holds
+LEVEL = 4
+CHECKED = 4  # rows that are made again to see whether today's simulator made the data set
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One labelled object of the test, as the survey recorded it, and what it was drawn from."""
+
+    label: int
+    mode: str
+    obj: SimulatedObject
+    visits_N: NDArray[np.int64]
+    series: Series
+    history: History | None
+    truth: Mapping[str, Any]
+
+
+def recorded(dataset: Dataset, per_class: int) -> list[Case]:
+    """The first test objects of each class, made again; none when today's simulator makes other ones of their seeds."""
+    kitchen, truth = kitchen_of_dataset(dataset), dataset.truth()
+    rows = dataset.splits.get("test", np.empty(0, np.int64))
+    rows = np.concatenate([rows[dataset.labels[rows] == k][:per_class] for k in range(len(dataset.classes))])
+    cases = []
+    for place, row in enumerate(rows.tolist()):
+        told = {name: truth[name][row].as_py() for name in truth.column_names}
+        label = dataset.classes[dataset.labels[row]]
+        obj, visits_N = remade(told, label, kitchen), np.array(told["visit_T"], np.int64)
+        history = dataset.history(row) if dataset.has_history else None
+        case = Case(int(dataset.labels[row]), told["label_mode"], obj, visits_N, dataset.series(row), history, told)
+        if place < CHECKED and not same_pixels(case, kitchen):
+            return []
+        cases.append(case)
+    return cases
+
+
+def same_pixels(case: Case, kitchen: Kitchen) -> bool:
+    """Whether the simulator of today draws the very bytes that the data set holds."""
+    if case.visits_N.max() >= len(case.obj.schedule.time_T):
+        return False
+    series = photographed(case.obj, case.visits_N, kitchen)
+    return np.array_equal(series.pixels_TCHW, case.series.pixels_TCHW, equal_nan=True)
+
+
+def drawn(kitchen: Kitchen, classes: tuple[str, ...], mode: str, per_class: int) -> Iterator[Case]:
+    """New objects of each class in a label mode."""
+    for number in range(per_class * len(classes)):
+        label = number % len(classes)
+        order = Order(number, classes[label], classes[label], "test", None, mode, photometric=False)
+        found = datasets.draw(order, kitchen)
+        obj = remade(found.truth, classes[label], kitchen)
+        visits_N = np.asarray(found.truth["visit_T"], np.int64)
+        yield Case(label, mode, obj, visits_N, found.series, found.history, found.truth)
+
+
+def kitchen_of_dataset(dataset: Dataset) -> Kitchen:
+    recipe = dataset.manifest["recipe"]
+    return Kitchen(
+        survey=dataset.survey,
+        channels=dataset.channels,
+        size_px=dataset.size_px,
+        bands=recipe.get("bands", {}).get(dataset.survey, BANDS),
+        frames_at_most=recipe["frames_at_most"],
+        level=recipe["level"],
+        seed=dataset.manifest["seed"],
+    )
+
+
+def kitchen_of_card(card: ModelCard) -> Kitchen:
+    """What weights expect, for objects of a seed that they were not trained on."""
+    return Kitchen(card.survey, card.channels, card.size_px, card.bands, card.frame_limit, LEVEL, FRESH_SEED)
+
+
+def remade(truth: Mapping[str, Any], label: str, kitchen: Kitchen) -> SimulatedObject:
+    """The object that a row of truth tells of."""
+    obj = population.draw_object(
+        kitchen.seed,
+        kitchen.survey,
+        truth["drawn_class"],
+        truth["drawn_id"],
+        truth["mode"],
+        kitchen.level,
+        sample=truth["sample"],
+        labelled_as=label,
+        population=truth["population_survey"],
+        attempt=truth["attempt"],
+    )
+    assert obj is not None  # an attempt that is named is always returned
+    return obj
+
+
+def photographed(
+    obj: SimulatedObject, visits_N: NDArray[np.int64], kitchen: Kitchen, stream: int = PIXEL_STREAM
+) -> Series:
+    """The frames of some visits and their photometry, as data sets have them; another stream is other noise."""
+    rng = np.random.default_rng([kitchen.seed, SURVEYS.index(kitchen.survey), obj.object_id, stream])
+    frames = products.render_frames(obj, kitchen.size_px, kitchen.channels, visits_N, kitchen.level, rng)
+    flux_N, flux_error_N = photometry.of_frames(frames, kitchen.channels, kitchen.survey)
+    compacted = [compact(pixels_CHW) for pixels_CHW in frames.pixels_NCHW]
+    return Series(
+        pixels_TCHW=np.stack([pixels for pixels, _ in compacted]),
+        scale_TC=np.stack([scale for _, scale in compacted]),
+        band_T=obj.schedule.band_T[visits_N].astype(np.int8),
+        time_T=obj.schedule.time_T[visits_N],
+        flux_T=flux_N.astype(np.float32),
+        flux_error_T=flux_error_N.astype(np.float32),
+    )
+
+
+Seen = tuple[Series, History | None]
+
+
+def seen_at(obj: SimulatedObject, visits_N: NDArray[np.int64], kitchen: Kitchen, stream: int = PIXEL_STREAM) -> Seen:
+    """An object at given visits, whether it would have been noticed there or not."""
+    history = datasets.told_beside(obj, visits_N, kitchen) if kitchen.survey in HISTORY_DAYS else None
+    return photographed(obj, visits_N, kitchen, stream), history
+
+
+def noticed(obj: SimulatedObject, kitchen: Kitchen, stream: int = PIXEL_STREAM) -> Seen | None:
+    """An object as its survey would record it: an alert stream only where its pixels give an alert; None: nowhere."""
+    visits_N = datasets.frames_of(obj, kitchen)
+    if not len(visits_N):
+        return None
+    series = photographed(obj, visits_N, kitchen, stream)
+    if kitchen.survey != "sdss" and obj.truth["kind"] not in NO_SOURCE:
+        kept = np.flatnonzero(np.abs(series.flux_T) >= selection.DETECTION_SIGMA * series.flux_error_T)
+        if not len(kept):
+            return None
+        visits_N, series = visits_N[kept], series[kept]
+    visits_N, series = visits_N[: kitchen.frames_at_most], series[slice(kitchen.frames_at_most)]
+    history = datasets.told_beside(obj, visits_N, kitchen) if kitchen.survey in HISTORY_DAYS else None
+    return series, history
