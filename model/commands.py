@@ -76,6 +76,14 @@ def interrupts_noted() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt
 
 
+def simulate() -> int:
+    return _started("ictc-simulate", "model.simulation.cli")
+
+
+def fetch_sdss() -> int:
+    return _started("ictc-fetch-sdss", "model.simulation.fetch_sdss")
+
+
 def train() -> int:
     return _started("ictc-train", "model.training.train")
 
