@@ -3,10 +3,12 @@
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Message as KafkaMessage
 
 from broker_filter.config import KafkaSettings
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.logs import logger
+from broker_filter.records import Message, Origin
 
 Configuration = dict[str, Any]
 
@@ -90,6 +92,18 @@ def producer_configuration(settings: KafkaSettings, delivery_timeout_s: float) -
         "enable.idempotence": True,
         "delivery.timeout.ms": int(1000 * delivery_timeout_s),
     }
+
+
+def as_message(raw: KafkaMessage) -> Message:
+    """A message of librdkafka's as ours."""
+    kind, timestamp_ms = raw.timestamp()
+    headers: Any = raw.headers() or ()
+    return Message(
+        raw.value() or b"",
+        Origin(raw.topic() or "", raw.partition() or 0, raw.offset() or 0),
+        timestamp_ms if kind else None,
+        tuple((name, value if isinstance(value, bytes) else str(value or "").encode()) for name, value in headers),
+    )
 
 
 def explained(error: KafkaError) -> str:

@@ -8,16 +8,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from broker_filter.clients import HOPELESS, LIBRARY_LOG, Configuration, explained, refused_configuration
+from broker_filter.clients import HOPELESS, LIBRARY_LOG, Configuration, as_message, explained, refused_configuration
 from broker_filter.errors import FatalError
 from broker_filter.logs import facts, logger
 from broker_filter.offsets import Offsets, Partition, Ticket
-from broker_filter.records import Message, Origin
+from broker_filter.records import Message
 
 READ_AT_ONCE = 500
 EXPIRED = frozenset(
@@ -157,7 +157,7 @@ class AlertConsumer:
     def _accept(self, raw: KafkaMessage) -> Message | None:
         error = raw.error()
         if error is None:
-            return _as_message(raw)
+            return as_message(raw)
         partition = Partition(raw.topic() or "", raw.partition() or 0)
         if error.code() == KafkaError._PARTITION_EOF:
             self._ends[partition] = raw.offset() or 0
@@ -231,17 +231,6 @@ class AlertConsumer:
         if text not in self._told:
             self._told.add(text)
             log.warning(text)
-
-
-def _as_message(raw: KafkaMessage) -> Message:
-    kind, timestamp_ms = raw.timestamp()
-    headers: Any = raw.headers() or ()
-    return Message(
-        raw.value() or b"",
-        Origin(raw.topic() or "", raw.partition() or 0, raw.offset() or 0),
-        timestamp_ms if kind else None,
-        tuple((name, value if isinstance(value, bytes) else str(value or "").encode()) for name, value in headers),
-    )
 
 
 def _counted(partitions: Sequence[Partition]) -> dict[str, int]:

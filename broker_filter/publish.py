@@ -14,8 +14,9 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
 from broker_filter.alert import read_alerts
-from broker_filter.decode import SECONDS_PER_DAY
-from broker_filter.errors import ConfigurationError, FatalError
+from broker_filter.calibration import SECONDS_PER_DAY
+from broker_filter.clients import LIBRARY_LOG, explained, refused_configuration
+from broker_filter.errors import FatalError
 from broker_filter.records import Alert, Message
 from broker_filter.schema import Schemas
 from broker_filter.time_order import TimeOrder
@@ -80,9 +81,9 @@ class Publisher:
         self._topic = topic
         keys = {"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 5, **settings}
         try:
-            self._producer = Producer(keys)
+            self._producer = Producer(keys, logger=LIBRARY_LOG)
         except KafkaException as error:
-            raise ConfigurationError(f"Kafka refuses a setting: {error}") from error
+            raise refused_configuration(error, "producer") from error
         self._error: KafkaError | None = None
         self.acknowledged = 0
 
@@ -124,7 +125,8 @@ class Publisher:
                 self._producer.poll(QUEUE_WAIT_S)
                 self._check()
             except KafkaException as error:
-                raise FatalError(f"message of {len(value)} bytes for {self._topic}: {error}") from error
+                what = f"message of {len(value)} bytes for {self._topic}"
+                raise FatalError(f"{what}: {explained(error.args[0])}") from error
         self._producer.poll(0)
         self._check()
 
@@ -136,4 +138,4 @@ class Publisher:
 
     def _check(self) -> None:
         if self._error is not None:
-            raise FatalError(f"{self._topic} refuses messages: {self._error.str()}; check the topic and its rights")
+            raise FatalError(f"{self._topic} refuses messages: {explained(self._error)}")

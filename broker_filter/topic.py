@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator, Mapping
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka import Message as KafkaMessage
 
+from broker_filter.clients import LIBRARY_LOG, as_message, explained, refused_configuration
 from broker_filter.errors import ConfigurationError, FatalError
-from broker_filter.records import Message, Origin
+from broker_filter.records import Message
 
 METADATA_TIMEOUT_S = 10.0
 SILENCE_LIMIT_S = 60.0  # without a message and without the end of a partition: the broker is away
@@ -24,24 +24,25 @@ def read_topic(topic: str, brokers: str, settings: Mapping[str, str]) -> Iterato
     Raises
     ------
     ConfigurationError
-        When the topic or the broker is not there, or librdkafka refuses a setting.
+        When the topic is not there, or librdkafka refuses a setting.
     FatalError
-        When the broker stops answering.
+        When the broker does not answer, or stops answering.
     """
     keys: dict[str, str | bool] = {"bootstrap.servers": brokers, "group.id": "ictc-replay", **settings}
     keys |= {"enable.auto.commit": False, "enable.partition.eof": True}
     try:
-        consumer = Consumer(keys)
+        consumer = Consumer(keys, logger=LIBRARY_LOG)
     except KafkaException as error:
-        raise ConfigurationError(f"Kafka refuses a setting: {error}") from error
+        raise refused_configuration(error, "consumer") from error
     try:
         known = consumer.list_topics(topic, METADATA_TIMEOUT_S).topics[topic]
         if known.error is not None or not known.partitions:
-            raise ConfigurationError(f"topic {topic} is not at {brokers}: {known.error}")
+            said = "it has no partitions" if known.error is None else explained(known.error)
+            raise ConfigurationError(f"topic {topic} is not at {brokers}: {said}")
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in known.partitions])
         yield from _until_the_end(consumer, set(known.partitions))
     except KafkaException as error:
-        raise ConfigurationError(f"topic {topic} at {brokers} cannot be read: {error}") from error
+        raise FatalError(f"topic {topic} at {brokers} cannot be read: {explained(error.args[0])}") from error
     finally:
         consumer.close()
 
@@ -59,20 +60,8 @@ def _until_the_end(consumer: Consumer, open_partitions: set[int]) -> Iterator[Me
         for message in received:
             error = message.error()
             if error is None:
-                yield _as_message(message)
+                yield as_message(message)
             elif error.code() == KafkaError._PARTITION_EOF:
                 open_partitions.discard(message.partition() or 0)
             elif not error.retriable():
-                raise FatalError(f"{message.topic()}[{message.partition()}]: {error.str()}")
-
-
-def _as_message(message: KafkaMessage) -> Message:
-    _, timestamp_ms = message.timestamp()
-    headers = message.headers() or []
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return Message(
-        message.value() or b"",
-        Origin(message.topic() or "", message.partition() or 0, message.offset() or 0),
-        timestamp_ms if timestamp_ms > 0 else None,
-        tuple((name, value.encode() if isinstance(value, str) else value or b"") for name, value in pairs),
-    )
+                raise FatalError(f"{message.topic()}[{message.partition()}]: {explained(error)}")
