@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from scipy import special
 from torch import Tensor
 
 from model import registry
@@ -150,9 +151,7 @@ class ModelCard:
     def probabilities(self, logits: NDArray) -> NDArray[np.float64]:
         """Calibrated probabilities, classes along the last axis."""
         scaled = (np.asarray(logits, np.float64) + np.array(self.logit_offset or 0.0)) / self.temperature
-        scaled -= scaled.max(-1, keepdims=True)
-        raised = np.exp(scaled)
-        return raised / raised.sum(-1, keepdims=True)
+        return np.asarray(special.softmax(scaled, axis=-1))
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import special
 from torch import Tensor, nn
 
 from model.grouped import GroupedNetwork
@@ -53,6 +54,4 @@ def in_order(shelf: Shelf, batch_size: int = BATCH) -> list[Tensor]:
 
 def softmax(logits: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:
     """Probabilities along the last axis, in float64."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    raised = np.exp(scaled - scaled.max(-1, keepdims=True))
-    return raised / raised.sum(-1, keepdims=True)
+    return np.asarray(special.softmax(np.asarray(logits, np.float64) / temperature, axis=-1))
