@@ -83,10 +83,7 @@ def open_store(settings: StoreSettings) -> SeriesStore:
     """
     if settings.kind == "redis" and settings.url is not None:
         return RedisSeriesStore(settings.url.get_secret_value(), settings.object_limit, settings.byte_limit)
-    try:
-        return LmdbSeriesStore(settings.path, settings.object_limit, settings.byte_limit, settings.sync)
-    except OSError as error:
-        raise ConfigurationError(f"store.path {settings.path}: {error.strerror}; choose a writable folder") from error
+    return LmdbSeriesStore(settings.path, settings.object_limit, settings.byte_limit, settings.sync)
 
 
 def build_pipeline(

@@ -78,9 +78,9 @@ class LmdbSeriesStore:
     Raises
     ------
     ConfigurationError
-        When another process owns the folder.
+        When the folder cannot be made or written, or another process owns it.
     FatalError
-        When the folder cannot be made or written, or holds no store of ours.
+        When it holds no store of ours.
     """
 
     def __init__(
@@ -96,7 +96,9 @@ class LmdbSeriesStore:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock_file = (folder / "owner.lock").open("w")
         except OSError as error:
-            raise FatalError(f"the series store {folder} cannot be made: {error}: choose another folder") from error
+            raise ConfigurationError(
+                f"the series store {folder} (store.path) cannot be opened: {error.strerror}; choose a writable folder"
+            ) from error
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

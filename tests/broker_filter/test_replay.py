@@ -205,7 +205,7 @@ def test_a_store_that_cannot_be_made_is_told(tmp_path: Path, capsys: pytest.Capt
     """A folder that no process can make is one line, not a traceback."""
     (tmp_path / "file").write_text("")
     assert main([str(tmp_path), "--allow-untrained", "--store", str(tmp_path / "file" / "store")]) == 1
-    assert "cannot be made" in capsys.readouterr().err
+    assert "cannot be opened" in capsys.readouterr().err
 
 
 def test_output_is_clean_on_standard_output(night: Path) -> None:
