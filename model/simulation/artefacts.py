@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
+from scipy.stats import median_abs_deviation
 
 Window = tuple[int, int, int, int]  # first and past-the-last row, first and past-the-last column
 
@@ -43,6 +44,7 @@ class Flaws:
     pattern: tuple[float, float, float]
     correlation: tuple[float, float]  # of a pixel's noise with that of the pixel beside it: mean, sd over visits
     masks_saturation: bool  # saturated cores are masked by a block (else only clipped)
+    confusion: float = 0.0  # rms of the background's error where stars crowd, over the spread of their light
     dark_edge: float = 0.0  # chance that the rows beside an unmeasured strip have lost light
     # Chance that a template lost a pixel beside the core of a star brighter than this, nJy per pixel.
     dark_core: tuple[float, float] = (0.0, np.inf)
@@ -60,6 +62,7 @@ FLAWS = {
         gradient=0.02,
         pedestal=0.03,
         pedestal_tail=1.0,
+        confusion=0.18,
         calibration=0.014,
         pattern=(0.001, 1.25, 0.09),
         correlation=(-0.05, 0.03),
@@ -125,8 +128,11 @@ def add(
     tilt_x, tilt_y, level, scale = rng.standard_normal(4)
     if flaws.pedestal_tail > 0:
         level = np.sinh(flaws.pedestal_tail * level) / flaws.pedestal_tail
+    pedestal = flaws.pedestal * sigma
+    if flaws.confusion > 0:
+        pedestal = np.hypot(pedestal, flaws.confusion * median_abs_deviation(signal_HW, axis=None, scale="normal"))
     axis = np.linspace(-0.5, 0.5, size, dtype=np.float32)
-    column_W = sigma * (flaws.gradient * tilt_x * axis + flaws.pedestal * level)
+    column_W = flaws.gradient * sigma * tilt_x * axis + pedestal * level
     row_H = sigma * flaws.gradient * tilt_y * axis
     plane_HW = np.float32(flaws.calibration * scale) * signal_HW
     plane_HW += column_W.astype(np.float32)

@@ -33,6 +33,7 @@ class Camera:
     subtraction_width: float  # rms relative mismatch of the PSF's variance in the subtraction
     subtraction_grain: float  # rms of what the matching kernel cannot follow, per pixel, as a fraction of the light
     subtraction_grain_scatter: float = 0.0  # of its logarithm, from visit to visit
+    subtraction_grain_px: float = 0.0  # over which it is alike, sigma
     subtraction_reach_px: float = 0.0  # how far such errors of the PSF's model reach beyond the light, sigma
     # Error of the measured noise ratio of template and science image: mean and rms of its logarithm.
     noise_ratio_error: tuple[float, float] = (0.0, 0.0)
@@ -81,6 +82,7 @@ CAMERAS = {
         subtraction_width=0.008,
         subtraction_grain=0.08,
         subtraction_grain_scatter=0.35,
+        subtraction_grain_px=0.6,
         subtraction_reach_px=1.2,
         noise_ratio_error=(0.15, 0.25),
         psf_skew_px=(-0.02, 0.09),

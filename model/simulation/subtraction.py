@@ -107,5 +107,9 @@ def residual(
     grain = camera.subtraction_grain
     if camera.subtraction_grain_scatter > 0:
         grain *= float(np.exp(rng.normal(0, camera.subtraction_grain_scatter)))
-    grain_HW = grain * rng.standard_normal(static_HW.shape, np.float32) * reach_HW
-    return (shift_x * across_HW + shift_y * down_HW + width * laplacian_HW + grain_HW).astype(np.float32)
+    grain_HW = rng.standard_normal(static_HW.shape, np.float32)
+    if camera.subtraction_grain_px > 0:
+        grain_HW = gaussian_filter(grain_HW, camera.subtraction_grain_px)
+        grain_HW /= grain_HW.std()
+    left_HW = shift_x * across_HW + shift_y * down_HW + width * laplacian_HW + grain * grain_HW * reach_HW
+    return np.asarray(left_HW, np.float32)
