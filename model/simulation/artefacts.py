@@ -128,11 +128,12 @@ def add(
     tilt_x, tilt_y, level, scale = rng.standard_normal(4)
     if flaws.pedestal_tail > 0:
         level = np.sinh(flaws.pedestal_tail * level) / flaws.pedestal_tail
-    pedestal = flaws.pedestal * sigma
+    pedestal = flaws.pedestal
     if flaws.confusion > 0:
-        pedestal = np.hypot(pedestal, flaws.confusion * median_abs_deviation(signal_HW, axis=None, scale="normal"))
+        spread = median_abs_deviation(signal_HW, axis=None, scale="normal") / sigma
+        pedestal = float(np.hypot(pedestal, flaws.confusion * spread))
     axis = np.linspace(-0.5, 0.5, size, dtype=np.float32)
-    column_W = flaws.gradient * sigma * tilt_x * axis + pedestal * level
+    column_W = sigma * (flaws.gradient * tilt_x * axis + pedestal * level)
     row_H = sigma * flaws.gradient * tilt_y * axis
     plane_HW = np.float32(flaws.calibration * scale) * signal_HW
     plane_HW += column_W.astype(np.float32)
