@@ -19,7 +19,17 @@ def read(path: Path) -> Any:
 
 def shipped_weights() -> str:
     """The cards of the shipped weights and their scores on simulated test objects."""
-    head = ["survey", "version", "parameters' file", "trained on", "macro-F1", "balanced accuracy", "AUC", "log loss"]
+    head = [
+        "survey",
+        "version",
+        "commit",
+        "parameters' file",
+        "trained on",
+        "macro-F1",
+        "balanced accuracy",
+        "AUC",
+        "log loss",
+    ]
     head += ["ECE", "night 1", "night 3", "night 8", "unknown AUROC"]
     rows = []
     for survey in SURVEYS:
@@ -30,7 +40,8 @@ def shipped_weights() -> str:
         nights = {night: entry["macro_f1"] for night, entry in scores["early"]["by_night"].items()}
         kilobytes = (ROOT / "model" / "weights" / f"{survey}.safetensors").stat().st_size / 1000
         rows.append(
-            [survey, card["version"], f"{kilobytes:.0f} kB", str(card["provenance"]["trained_on"]),
+            [survey, card["version"], card["provenance"]["commit"][:7], f"{kilobytes:.0f} kB",
+             str(card["provenance"]["trained_on"]),
              f"{f1['value']:.3f} [{f1['low']:.3f}, {f1['high']:.3f}]", f"{reached['balanced_accuracy']:.3f}",
              f"{reached['auc']:.3f}", f"{reached['log_loss']:.3f}", f"{reached['ece']:.3f}",
              *[f"{nights[night]:.3f}" for night in ("1", "3", "8")],
@@ -49,7 +60,8 @@ def early() -> str:
             continue
         sure, curve = scores["confidence"], scores["early"]
         rows.append(
-            [survey, f"{curve['area_under_macro_f1']:.3f}", f"{curve['days_to_90_percent']}",
+            [survey, f"{curve['area_under_macro_f1']:.3f}",
+             f"{curve['days_to_90_percent']}".replace("inf", "never in the series' days"),
              f"{sure['confident_share']:.0%}", f"{sure['median_days']:.1f}", f"{sure['accuracy_when_confident']:.0%}",
              f"{sure['flips_per_object']:.2f}", f"{sure['harmonic_mean']:.3f}",
              f"{scores['before_peak_purity_snia']:.2f}", f"{scores['false_alarms_per_1000']:.0f}"]
