@@ -176,9 +176,10 @@ class Predictor:
         group_count = -(-self.card.frame_limit // self.card.group_size)
         series = blank_series(self.card, self.card.frame_limit)
         told = blank_history(self.card, self.card.history_limit) if self.card.history_limit else None
-        for rows in (1, CLASSIFY_ROWS):
-            histories = None if told is None else [told] * rows
-            self.classify([np.repeat(vectors[:1], group_count, 0)] * rows, [series] * rows, histories)
+        epochs = len(series) + (0 if told is None else len(told))
+        rows = min(max(PAIRS_AT_ONCE[self.device.type] // epochs**2, 1), CLASSIFY_ROWS)  # that one pass takes
+        histories = None if told is None else [told] * rows
+        self.classify([np.repeat(vectors[:1], group_count, 0)] * rows, [series] * rows, histories)
 
     def _pad_embeddings(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> torch.Tensor:
         size = self._network.group_size
