@@ -1,11 +1,17 @@
 """What every test may ask for: the folder of real data, if there is one."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure() -> None:
+    """Hear ctrl-C whoever started us: jobs in the background of a shell ignore it, and so would their children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
