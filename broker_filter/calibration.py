@@ -6,11 +6,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from model.clock import SECONDS_PER_DAY, TAI_MINUS_UTC_S
+
 Times = TypeVar("Times", float, NDArray[np.float64])
 
 MJD_OF_JD_ZERO = 2_400_000.5
-TAI_MINUS_UTC_S = 37.0  # since 2017-01-01, before ZTF's first alert; IERS Bulletin C announces any change
-SECONDS_PER_DAY = 86_400.0
 # ZTF's jd is UTC at the start of an exposure of 30 s. Half of that is not added: schemas before 3.1 do not say how long
 # the exposure was, and series of one object reach across versions. LSST gives the middle, in TAI.
 AB_MAG_OF_1_NJY = 31.4  # -2.5 log10(1e-32 erg/s/cm2/Hz) - 48.60

@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from broker_filter.buffer import LONGEST_KEY_BYTES
-from broker_filter.calibration import SECONDS_PER_DAY, TAI_MINUS_UTC_S
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
 from broker_filter.records import Alert, Message, Observation, Rejected
+from model.clock import unix_ms
 
-MJD_OF_UNIX_EPOCH = 40_587
 MOST_DIGITS_OF_MS = 15  # of a time in Unix milliseconds: enough for 30,000 years
 
 ReadAlerts = Callable[[Message], Iterable[Alert | RejectedAlertError]]
@@ -112,9 +111,4 @@ def publication_time_ms(message: Message, time_mjd: float) -> int:
     for name, value in message.headers:
         if name == "producer_timestamp" and value.isdigit() and len(value) <= MOST_DIGITS_OF_MS:
             return int(value)
-    return exposure_time_ms(time_mjd)
-
-
-def exposure_time_ms(time_mjd: float) -> int:
-    """MJD (TAI) as Unix milliseconds."""
-    return round(1000 * ((time_mjd - MJD_OF_UNIX_EPOCH) * SECONDS_PER_DAY - TAI_MINUS_UTC_S))
+    return unix_ms(time_mjd)

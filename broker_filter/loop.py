@@ -14,7 +14,6 @@ from broker_filter.books import Books, as_facts
 from broker_filter.clients import consumer_configuration
 from broker_filter.config import Settings
 from broker_filter.consumer import AlertConsumer
-from broker_filter.errors import FatalError
 from broker_filter.health import Health
 from broker_filter.logs import facts, logger
 from broker_filter.metrics import Metrics
@@ -72,6 +71,7 @@ class PollLoop:
         now_s = time.monotonic()
         self._health.polled()
         self._commit_finished(0.0)
+        self._worker.raise_failure()
         self._set_flow()
         arrived = self._consumer.read(POLL_S)
         if arrived:
@@ -103,22 +103,18 @@ class PollLoop:
         self._metrics.set("ictc_paused", int(self._paused))
 
     def _commit_finished(self, timeout_s: float) -> None:
-        """Commit what is finished; raises ``FatalError`` when the worker has ended by one."""
         for ticket in self._worker.finished(timeout_s):
             self._consumer.finish(ticket)
-        self._worker.raise_failure()
 
     def _drain_partitions(self, leaving: Sequence[Partition]) -> bool:
         """Partitions leave: forget what was not begun, wait for what was, commit it."""
         gone = set(leaving)
         self._batcher.keep(lambda m: Partition(m.origin.source, m.origin.partition) not in gone)
         deadline_s = time.monotonic() + self._settings.life.drain_s
-        while self._consumer.in_flight_of(leaving) > 0 and time.monotonic() < deadline_s:
+        # Of a worker that has failed the loop hears next; what is not finished is not committed.
+        while self._consumer.in_flight_of(leaving) > 0 and time.monotonic() < deadline_s and not self._worker.failed:
             self._health.polled()
-            try:
-                self._commit_finished(DRAIN_POLL_S)
-            except FatalError:
-                break  # the loop hears of it next; what is not finished is not committed
+            self._commit_finished(DRAIN_POLL_S)
         return self._consumer.in_flight_of(leaving) == 0
 
     def _drain_all(self) -> None:
@@ -127,8 +123,7 @@ class PollLoop:
         while len(self._batcher) > 0:
             self._submit_one()
         drained = self._worker.stop(self._settings.life.drain_s)
-        for ticket in self._worker.finished():
-            self._consumer.finish(ticket)
+        self._commit_finished(0.0)
         accounts = self._books.total()
         log.info(
             "accounts",

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from broker_filter.buffer import Change
 from broker_filter.classifier import Classifier, Verdict
-from broker_filter.decode import Arrival, exposure_time_ms
+from broker_filter.decode import Arrival
 from broker_filter.errors import NotClassified, Rejection
 from broker_filter.job import Job
 from broker_filter.records import Accounts, Classification, Message, Rejected
 from broker_filter.window import Target
+from model.clock import unix_ms
 from model.series import BANDS
 
 Result = Classification | Rejected
@@ -83,7 +84,7 @@ class Reporter:
             time_mjd=float(head["time_mjd"]),
             band=BANDS[head["band"]],
             revision=True,
-            alert_time_ms=exposure_time_ms(float(head["time_mjd"])),
+            alert_time_ms=unix_ms(float(head["time_mjd"])),
         )
         return Outcome(cause.message, self._classified(later, cause.key, target))
 

@@ -14,12 +14,12 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
 from broker_filter.alert import read_alerts
-from broker_filter.calibration import SECONDS_PER_DAY
 from broker_filter.clients import LIBRARY_LOG, explained, refused_configuration
 from broker_filter.errors import FatalError
 from broker_filter.records import Alert, Message
 from broker_filter.schema import Schemas
 from broker_filter.time_order import TimeOrder
+from model.clock import SECONDS_PER_DAY
 
 Rate = float | Literal["recorded", "max"]
 

@@ -124,6 +124,11 @@ class Worker:
             pass
         return tickets
 
+    @property
+    def failed(self) -> bool:
+        """True when something ended the worker that no waiting mends."""
+        return self._error is not None
+
     def raise_failure(self) -> None:
         """Raise what ended the worker, if anything did.
 
@@ -144,7 +149,7 @@ class Worker:
         if not ended:
             self._sink.give_up()
             self._thread.join(STEP_LIMIT_S)
-        return ended and self._error is None
+        return ended and not self.failed
 
     def _run(self) -> None:
         try:

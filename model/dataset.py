@@ -13,7 +13,6 @@ those of ``model.history.History`` too.
 While a data set is being written it lives in ``<folder>.partial``; only a whole one has the asked-for name.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +32,7 @@ from model.dataset_format import (
     SCHEMA_WITH_HISTORY,
     TRUTH,
     DatasetError,
+    read_json,
     sha256_of,
 )
 from model.dataset_writer import DatasetWriter
@@ -231,12 +231,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         partial = folder.with_name(folder.name + ".partial")
         hint = f"; {partial} is an interrupted one: run the same command again" if partial.exists() else ""
         raise DatasetError(f"{folder} is no data set: it has no {MANIFEST}{hint}")
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-    except OSError as exc:
-        raise DatasetError(f"{path} cannot be read: {exc.strerror}") from exc
-    except (ValueError, RecursionError) as exc:
-        raise DatasetError(f"{path} is not JSON: {exc}") from exc
+    manifest = read_json(path, "is not JSON")
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
         raise DatasetError(f"{path} is of format {found!r}, this version reads {FORMAT!r}")

@@ -4,7 +4,9 @@ Legend: ``T`` frames of one object, ``P`` epochs without stamp, ``C`` image chan
 """
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -47,6 +49,22 @@ SCHEMA_WITH_HISTORY = pa.schema(
 
 class DatasetError(Exception):
     """A folder is no whole data set, or cannot become one; the message says which, where and what to do."""
+
+
+def read_json(path: Path, fault: str) -> Any:
+    """What a file of JSON holds.
+
+    Raises
+    ------
+    DatasetError
+        When it cannot be read, or is none: then with these words for it.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as exc:
+        raise DatasetError(f"{path} cannot be read: {exc.strerror}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise DatasetError(f"{path} {fault}: {exc}") from exc
 
 
 def shard_name(index: int) -> str:

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.clock import calendar_date
 from model.dataset import DatasetError
+from model.dataset_format import read_json
 from model.dataset_writer import disk_errors
 
 ALERTS = "alerts.json"
@@ -53,7 +54,7 @@ def write_alerts(packets: Packets, folder: Path, about: Mapping[str, Any]) -> in
         partial.mkdir(parents=True)
         (partial / ALERTS).write_text(json.dumps(dict(about), indent=1) + "\n", "utf-8")
         for packet, truth in packets:
-            night = partial / night_name(float(truth["time_mjd"]))
+            night = partial / calendar_date(float(truth["time_mjd"]))
             night.mkdir(exist_ok=True)
             (night / f"{truth['alert_id']}.avro").write_bytes(packet)
             truths.append(truth)
@@ -75,26 +76,24 @@ def holds_alerts(folder: Path, about: Mapping[str, Any]) -> bool:
     """
     if not (folder / ALERTS).is_file():
         return False
-    found = _read_about(folder)
-    return all(found.get(name) == value for name, value in about.items())
+    return not _differing(folder, about)
 
 
 def _what_is_in(folder: Path, about: Mapping[str, Any]) -> str:
     if not (folder / ALERTS).is_file():
         return "something else"
-    found = _read_about(folder)
-    other = [name for name, value in about.items() if found.get(name) != value]
+    other = _differing(folder, about)
     return f"alerts of another {', '.join(other)}" if other else "these alerts"
+
+
+def _differing(folder: Path, about: Mapping[str, Any]) -> list[str]:
+    found = _read_about(folder)
+    return [name for name, value in about.items() if found.get(name) != value]
 
 
 def _read_about(folder: Path) -> dict[str, Any]:
     path = folder / ALERTS
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except OSError as exc:
-        raise DatasetError(f"{path} cannot be read: {exc.strerror}") from exc
-    except (ValueError, RecursionError) as exc:
-        raise DatasetError(f"{path} is damaged, make the alerts again: {exc}") from exc
+    found = read_json(path, "is damaged, make the alerts again")
     if not isinstance(found, dict):
         raise DatasetError(f"{path} is damaged, make the alerts again: it holds no object")
     return found
@@ -117,7 +116,7 @@ def read_alerts(folder: Path) -> Iterator[tuple[bytes, Mapping[str, Any]]]:
     if missing := {"alert_id", "time_mjd"} - set(table.column_names):
         raise DatasetError(f"{folder / TRUTH} has no column {', '.join(sorted(missing))}: make the alerts again")
     for truth in table.to_pylist():
-        path = folder / night_name(truth["time_mjd"]) / f"{truth['alert_id']}.avro"
+        path = folder / calendar_date(truth["time_mjd"]) / f"{truth['alert_id']}.avro"
         if not path.is_file():
             raise DatasetError(f"{path} is missing: make the alerts again")
         yield path.read_bytes(), truth
@@ -127,8 +126,3 @@ def truth_table(truths: list[Mapping[str, Any]]) -> pa.Table:
     """One row per alert, in time order."""
     names = dict.fromkeys(name for truth in truths for name in truth)
     return pa.table({name: pa.array([truth.get(name) for truth in truths]) for name in names})
-
-
-def night_name(time_mjd: float) -> str:
-    """Calendar date of a time as YYYYMMDD."""
-    return str(np.datetime64("1858-11-17") + np.timedelta64(int(time_mjd), "D")).replace("-", "")

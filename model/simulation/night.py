@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.clock import SECONDS_PER_DAY
 from model.series import BANDS
 from model.simulation import labels, packets_lsst, population, selection
 from model.simulation.alert_files import EARLIEST_MJD, LATEST_MJD
@@ -34,7 +35,6 @@ MIX: Mapping[str, float] = MappingProxyType(
 START_MJD: Mapping[str, float] = MappingProxyType({"ztf": 60_500.0, "lsst": 61_100.0})
 EXPOSURE_CADENCE_S: Mapping[str, float] = MappingProxyType({"ztf": 40.0, "lsst": 38.0})
 SHARE_OF_OTHERS = 0.1  # of the objects, for each class of a taxonomy that MIX does not name
-SECONDS_PER_DAY = 86_400.0
 ATTEMPTS = 50
 ID_STRIDE = 1_000_000_000
 ALERT_STREAM = 23  # sets the random numbers of a stream apart from those of data sets

@@ -15,6 +15,7 @@ import fastavro
 import numpy as np
 from lsst.alert.packet import Schema, get_schema_path
 
+from model.clock import calendar_date
 from model.history import HISTORY_DAYS
 from model.series import BANDS
 from model.simulation.cameras import CAMERAS
@@ -333,8 +334,7 @@ def _even(size: int, side: int) -> slice:
 
 def _visit(time_mjd: float) -> int:
     """A visit's number: the date of its night and a count, as the survey writes it."""
-    day = str(np.datetime64("1858-11-17") + np.timedelta64(int(time_mjd - 0.5), "D")).replace("-", "")
-    return int(day) * 100_000 + int((time_mjd - 0.5) % 1 * 86_400 / 38)
+    return int(calendar_date(time_mjd - 0.5)) * 100_000 + int((time_mjd - 0.5) % 1 * 86_400 / 38)
 
 
 def _score(noise: float, real: bool, snr: float) -> float:

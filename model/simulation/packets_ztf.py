@@ -17,6 +17,7 @@ from typing import Any
 import fastavro
 import numpy as np
 
+from model.clock import SECONDS_PER_DAY, TAI_MINUS_UTC_S, calendar_date
 from model.history import HISTORY_DAYS
 from model.series import BANDS
 from model.simulation.fits_bytes import ztf_stamp
@@ -27,9 +28,7 @@ from model.simulation.surveys import ab_mag as ab_magnitude
 
 CANDIDATE_FWHM = (1.37, 0.4)  # over the stars' in 184 real stamps with isolated ones: median, scatter of the logarithm
 JD_OF_MJD = 2_400_000.5
-TAI_MINUS_UTC_S = 37.0  # since 2017
 HALF_EXPOSURE_S = 15.0  # packets give the start of the exposure
-SECONDS_PER_DAY = 86_400.0
 FIRST_NIGHT_JD = 2_457_754.5  # night 0 of the survey's own numbers
 NULLABLE_WITHOUT_DEFAULT = frozenset({"candid", "isdiffpos", "ra", "dec", "magpsf", "sigmapsf", "ranr", "decnr"})
 NONE, NO_FIT = -999.0, -99999.0  # the survey's own words for "not found" and "not fitted"
@@ -146,7 +145,7 @@ class ZtfObject:
         }
 
     def _file_name(self, t: int) -> str:
-        day = _calendar_date(self.jd_T[t])
+        day = calendar_date(self.jd_T[t] - JD_OF_MJD)
         fraction = int((self.jd_T[t] - 0.5) % 1 * 1e6)
         chip, corner = self.quadrant // 4 + 1, self.quadrant % 4 + 1
         return f"ztf_{day}{fraction:06d}_{self.field:06d}_z{self._band(t)}_c{chip:02d}_o_q{corner}_scimrefdiffimg.fits"
@@ -352,8 +351,3 @@ def _catalogue(near: list[Neighbour]) -> dict[str, Any]:
 
 def _marker(candid: int) -> bytes:
     return candid.to_bytes(16, "big")  # the container's sync marker: random by rule, repeatable for us
-
-
-def _calendar_date(jd: float) -> str:
-    """Calendar date of a Julian date as YYYYMMDD."""
-    return str(np.datetime64("1858-11-17") + np.timedelta64(int(jd - JD_OF_MJD), "D")).replace("-", "")

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from model.clock import unix_ms
 from model.simulation.alert_files import Packets
 
 EXPOSURE_SPACING_S = (37.0, 39.0)  # between the bursts of LSST
 QUEUE_FULL_WAIT_S = 0.1  # while the producer's queue empties
 FIRST_ANSWER_S = 15.0  # of any broker
 DELIVERY_TIMEOUT_S = 60.0  # of one message; then the command gives up
-MJD_OF_UNIX_EPOCH, SECONDS_PER_DAY, TAI_MINUS_UTC_S = 40_587, 86_400, 37
 
 
 class PublishError(Exception):
@@ -82,7 +82,7 @@ def publish(
     for packet, truth in paced(packets, pace, clock, sleep):
         while not failures:
             try:
-                producer.produce(topic, packet, timestamp=_unix_ms(float(truth["time_mjd"])), on_delivery=report)
+                producer.produce(topic, packet, timestamp=unix_ms(float(truth["time_mjd"])), on_delivery=report)
                 break
             except BufferError:
                 producer.poll(QUEUE_FULL_WAIT_S)
@@ -140,8 +140,3 @@ def _silent() -> logging.Logger:
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
     return logger
-
-
-def _unix_ms(time_mjd: float) -> int:
-    """MJD (TAI) as Unix milliseconds."""
-    return round(1000 * ((time_mjd - MJD_OF_UNIX_EPOCH) * SECONDS_PER_DAY - TAI_MINUS_UTC_S))

@@ -10,13 +10,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from model.clock import SECONDS_PER_DAY
 from model.series import BANDS
 from model.simulation import psf
 from model.simulation.cameras import CAMERAS
 from model.simulation.records import Schedule
 from model.simulation.surveys import ZTF_READ_VARIANCE_DN2, Survey, flux_njy
 
-SECONDS_PER_DAY = 86_400.0
 SDSS_GAP_PROBABILITY = np.array(
     [182, 269, 166, 75, 68, 67, 50, 34, 19, 32, 3, 3, 5, 6, 6, 6]
 )  # per mille of 1..16 days between nights of the supernova survey

@@ -14,9 +14,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from model.clock import SECONDS_PER_DAY
 from model.simulation.surveys import NJY_PER_NANOMAGGY
 
-SECONDS_PER_DAY = 86_400.0
 UNITS = ("nanomaggy", "nanomaggies", "nmgy")
 ROW_CLOCK_US = 26_322.0  # microseconds per row, where the header does not say
 

@@ -1,5 +1,6 @@
 """Stamps of ZTF come in, sizes, shapes and places of their isolated stars go out; knows no simulation."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +61,9 @@ def concentrations(triplet_CHW: NDArray[np.float32]) -> list[NDArray[np.float64]
     axis = np.arange(-REACH, REACH + 1)
     far_HW = np.hypot(axis, axis[:, None]) > REACH / 2
     found = []
-    for y, x in zip(*np.nonzero(peak_HW[REACH:-REACH, REACH:-REACH]), strict=True):
-        cut_CHW = light_CHW[:, y : y + 2 * REACH + 1, x : x + 2 * REACH + 1]
+    for y, x, cut_CHW in _cuts(light_CHW, peak_HW):
         alone = cut_CHW[1][far_HW].max() < LARGEST_NEIGHBOUR * cut_CHW[1].max()
-        if alone and triplet_CHW[:2, y + REACH, x + REACH].max() < BRIGHTEST_DN:
+        if alone and triplet_CHW[:2, y, x].max() < BRIGHTEST_DN:
             found.append(np.array([_concentration(cut_HW, axis) for cut_HW in cut_CHW[:2]]))
     return found
 
@@ -77,11 +77,17 @@ def remnants(triplet_CHW: NDArray[np.float32]) -> list[NDArray[np.float64]]:
     axis, middle = np.arange(-REACH, REACH + 1), len(peak_HW) // 2
     near_HW = np.hypot(axis, axis[:, None]) < REMNANT_PX
     found = []
-    for y, x in zip(*np.nonzero(peak_HW[REACH:-REACH, REACH:-REACH]), strict=True):
-        if np.hypot(y + REACH - middle, x + REACH - middle) > LEAST_DISTANCE_PX:
-            left_P, star_P = (light_CHW[c, y : y + 2 * REACH + 1, x : x + 2 * REACH + 1][near_HW] for c in (2, 1))
+    for y, x, cut_CHW in _cuts(light_CHW, peak_HW):
+        if np.hypot(y - middle, x - middle) > LEAST_DISTANCE_PX:
+            left_P, star_P = cut_CHW[2][near_HW], cut_CHW[1][near_HW]
             found.append(np.array([left_P.sum(), np.abs(left_P).sum()]) / star_P.sum())
     return found
+
+
+def _cuts(light_CHW: NDArray, peak_HW: NDArray[np.bool_]) -> Iterator[tuple[int, int, NDArray]]:
+    """Row, column and surroundings of every peak that is not at the edge."""
+    for y, x in zip(*np.nonzero(peak_HW[REACH:-REACH, REACH:-REACH]), strict=True):
+        yield y + REACH, x + REACH, light_CHW[:, y : y + 2 * REACH + 1, x : x + 2 * REACH + 1]
 
 
 def _concentration(light_HW: NDArray[np.float64], axis: NDArray[np.int64]) -> float:
