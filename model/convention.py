@@ -14,6 +14,10 @@ In training, batch normalisation sees the groups of all objects of the batch in 
 as if every series had been padded to ``frame_limit``; but the stem computes the padding group once and counts it as
 often as it occurs, which gives the same statistics, values and gradients.
 
+Of the first convolution's channels the last is the map of the band, one of a few for every frame. That convolution is
+linear, so its answer to the maps is computed once for every band and place in a group, and added: the same function,
+without a gradient by pixel.
+
 References
 ----------
 Bairouk et al. 2023, A&A 673, A141 (arXiv:2304.01236).
@@ -30,6 +34,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from model.grouped import GroupedNetwork, cut_groups
 from model.network import Frames, LightCurve
 from model.pixel_standard import SDSS_MEAN_NJY, SDSS_SIGMA_NJY, PixelStandard, Table, check_tables
+from model.series import BANDS
 
 BAND_VECTORS = 10  # rows of the band embedding; more than there are bands, as published
 FEATURE_WIDTH = 256
@@ -89,24 +94,40 @@ class ConvEntion(GroupedNetwork):
         position = sinusoid(self.group_limit, config.embedding_channels)[..., None, None]
         self.register_buffer("position_GD11", position, persistent=False)
         self.register_buffer("padding_Dhw", None, persistent=False)
+        self.of_bands_RP: Tensor | None
+        self.register_buffer("of_bands_RP", None, persistent=False)
 
     def embed(self, frames: Frames) -> Tensor:
         """Maps [N, D, h, w] of groups; each row holds one group, short groups are padded at the end."""
-        return self.stem(self.standardise(frames))
+        return self.stem(self.standardise(frames), self.of_bands(frames.curve.band_BT))
 
     def standardise(self, frames: Frames) -> Tensor:
-        """Standardised pixels with the map of the band as one more channel: [N, C + 1, S, H, W]; 0 on padding."""
-        size = self.config.size
-        maps = self.band_map(frames.curve.band_BT).unflatten(-1, (1, size, size))
-        return torch.cat([self.pixel_standard(frames), maps], 2).transpose(1, 2)
+        """Standardised pixels [N, C, S, H, W]; 0 on padding."""
+        return self.pixel_standard(frames).transpose(1, 2)
+
+    def of_bands(self, band_NS: Tensor) -> Tensor:
+        """What the maps of these bands add to the stem's first convolution [N, P], flat; 0 for padding (band 0)."""
+        of_bands_RP = self.of_bands_RP if self.of_bands_RP is not None else self.of_every_band()
+        place_S = torch.arange(band_NS.shape[1], device=band_NS.device)
+        return functional.embedding(place_S * len(BANDS) + band_NS, of_bands_RP).sum(1)
+
+    def of_every_band(self) -> Tensor:
+        """The same for one map alone, R = place in the group x band. Returns [R, P]."""
+        size, places = self.config.size, self.group_size
+        bands = torch.arange(len(BANDS), device=self.band_map.weight.device)
+        maps_LHW = self.band_map(bands).unflatten(-1, (size, size))
+        alone_SLSHW = torch.stack(
+            [functional.pad(maps_LHW[:, None], (0,) * 4 + (s, places - 1 - s)) for s in range(places)]
+        )
+        return self.stem.of_maps(alone_SLSHW.flatten(0, 1)).flatten(1)
 
     def padding_embedding(self) -> Tensor:
         """Map [D, h, w] of a group without any frame: the stem's answer to zeros."""
         if self.padding_Dhw is not None:
             return self.padding_Dhw
         c = self.config
-        zeros = self.position_GD11.new_zeros((1, c.channels + 1, c.group_size, c.size, c.size))
-        return self.stem(zeros)[0]
+        zeros = self.position_GD11.new_zeros((1, c.channels, c.group_size, c.size, c.size))
+        return self.stem(zeros, zeros.new_zeros(1, 1))[0]
 
     def embed_series(self, frames: Frames) -> Tensor:
         """Maps [B, G, D, h, w] of whole series, padded to the limit of groups as the original pads them."""
@@ -116,11 +137,12 @@ class ConvEntion(GroupedNetwork):
         present = real_N.reshape(rows, -1)
         real_BG = functional.pad(present, (0, self.group_limit - present.shape[1]))
         images = self.standardise(groups)[real_N]
+        band_NS = groups.curve.band_BT[real_N]
         padding_count = real_BG.numel() - len(images)
-        images = torch.cat([images, images.new_zeros((1, *images.shape[1:]))])
+        images, band_NS = (torch.cat([real, real.new_zeros((1, *real.shape[1:]))]) for real in (images, band_NS))
         count_N = torch.ones(len(images), device=images.device)
         count_N[-1] = padding_count
-        maps = self.stem(images, count_N)
+        maps = self.stem(images, self.of_bands(band_NS), count_N)
         index_BG = torch.where(real_BG.flatten(), real_BG.flatten().cumsum(0) - 1, len(images) - 1)
         return maps[index_BG].unflatten(0, real_BG.shape)
 
@@ -155,10 +177,14 @@ class ConvEntion(GroupedNetwork):
         self.stem.fold()
         with torch.inference_mode():
             self.padding_Dhw = self.padding_embedding()
+            self.of_bands_RP = self.of_every_band()
 
 
 class Stem(nn.Module):
-    """Groups of images [N, C + 1, S, H, W] to maps [N, D, h, w]; four 3-D convolutions, each normalised."""
+    """Groups of images [N, C, S, H, W] to maps [N, D, h, w]; four 3-D convolutions, each normalised.
+
+    The first has one input channel more, for the maps of the bands; its answer to those is given to ``forward``.
+    """
 
     def __init__(self, config: ConvEntionConfig) -> None:
         super().__init__()
@@ -186,12 +212,25 @@ class Stem(nn.Module):
         """Pixels on a side of the map."""
         return (size + 4 - 11) // 2 + 1 - 4
 
-    def forward(self, images: Tensor, count_N: Tensor | None = None) -> Tensor:
-        x = images
-        for convolution, normalisation in zip(self.convolutions, self.normalisations, strict=True):
-            x = convolution(x)
-            x = functional.relu(x if self.folded else normalisation(x, count_N))
+    def forward(self, images: Tensor, of_bands_NP: Tensor, count_N: Tensor | None = None) -> Tensor:
+        first, *others = self.convolutions
+        assert isinstance(first, nn.Conv3d)
+        x = functional.conv3d(images, first.weight[:, :-1], first.bias, first.stride, first.padding)
+        x = (x.flatten(1) + of_bands_NP).unflatten(1, x.shape[1:])
+        x = x.contiguous(memory_format=torch.channels_last_3d)  # the second convolution's gradient: an eighth
+        x = self._normalised(x, 0, count_N)
+        for layer, convolution in enumerate(others, start=1):
+            x = self._normalised(convolution(x), layer, count_N)
         return x.squeeze(2)
+
+    def of_maps(self, maps_NSHW: Tensor) -> Tensor:
+        """What the first convolution answers to maps of bands alone, without its bias: [N, D, d, h, w]."""
+        first = self.convolutions[0]
+        assert isinstance(first, nn.Conv3d)
+        return functional.conv3d(maps_NSHW[:, None], first.weight[:, -1:], None, first.stride, first.padding)
+
+    def _normalised(self, x: Tensor, layer: int, count_N: Tensor | None) -> Tensor:
+        return functional.relu(x if self.folded else self.normalisations[layer](x, count_N))
 
     def fold(self) -> None:
         """Put the fixed normalisation into the convolutions."""

@@ -6,7 +6,8 @@ vector, ``F`` recurrent width, ``K`` classes.
 Neither paper's layers are public. The published parameter counts, 1.993 M and 2.190 M, differ by one gate of a single
 recurrent layer of width 256 on vectors of 512, exactly 197,120; which leaves 1.4004 M ± 0.0005 M for the CNN. Ours has
 five convolutions of 1,400,368 parameters, with the map of the band as a second image channel: 1,992,756 and 2,189,876.
-The answer is read after the last real frame; padding is never seen.
+The first convolution is linear: it answers to each band's map once, and the answer is added. What is read is the answer
+after the last real frame; padding is never seen.
 
 References
 ----------
@@ -18,11 +19,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.grouped import GroupedNetwork, last_frame
 from model.network import Frames, LightCurve
 from model.pixel_standard import SDSS_MEAN_NJY, SDSS_SIGMA_NJY, PixelStandard, Table, check_tables
+from model.series import BANDS
 
 BAND_VECTORS = 10  # as ConvEntion's
 KERNELS = (5, 5, 3, 3, 3)
@@ -80,13 +83,23 @@ class CnnRnn(GroupedNetwork):
         self.output = nn.Linear(config.recurrent_width, config.class_count)
 
     def embed(self, frames: Frames) -> Tensor:
-        size = self.config.size
-        maps = self.band_map(frames.curve.band_BT).unflatten(-1, (1, size, size))
-        image = torch.cat([self.pixel_standard(frames), maps], 2)[:, 0]
-        for convolution, pooled in zip(self.convolutions, POOLED, strict=True):
-            image = convolution(image)
-            image = self.pool(image) if pooled else image
-        return self.dense(image.flatten(1)).relu()
+        blocks = [block for block in self.convolutions if isinstance(block, nn.Sequential)]
+        first = blocks[0][0]
+        assert isinstance(first, nn.Conv2d)
+        x = self.of_pixels_and_map(first, frames)
+        for block, pooled in zip((blocks[0][1:], *blocks[1:]), POOLED, strict=True):
+            x = block(x)
+            x = self.pool(x) if pooled else x
+        return self.dense(x.flatten(1)).relu()
+
+    def of_pixels_and_map(self, convolution: nn.Conv2d, frames: Frames) -> Tensor:
+        """What a convolution answers to pixels and map of the band side by side; the maps' share only once a band."""
+        pixels_NCHW = self.pixel_standard(frames)[:, 0].contiguous(memory_format=torch.channels_last)
+        maps_LHW = self.band_map.weight[: len(BANDS)].unflatten(-1, (self.config.size, self.config.size))
+        weight, padding = convolution.weight, convolution.padding
+        of_pixels = functional.conv2d(pixels_NCHW, weight[:, :-1], convolution.bias, padding=padding)
+        of_maps = functional.conv2d(maps_LHW[:, None], weight[:, -1:], padding=padding)
+        return of_pixels + functional.embedding(frames.curve.band_BT[:, 0], of_maps.flatten(1)).view_as(of_pixels)
 
     def penultimate(self, embeddings_BGD: Tensor, curve: LightCurve) -> Tensor:
         self.check_length(curve.mask_BT.shape[1])

@@ -186,6 +186,24 @@ def test_standardisation_constants_are_in_njy():
     assert (image[0, 0, 1:] == 0).all()
 
 
+@pytest.mark.parametrize("ready", [False, True])
+def test_maps_of_bands_are_a_channel_of_the_first_convolution(ready):
+    """Adding the answer to the bands' maps equals one convolution of pixels and maps side by side."""
+    network = build()
+    if ready:
+        network.prepare_for_inference()
+    frames, _ = cut_groups(collate([make_series(7)]), network.group_size)
+    images = network.standardise(frames)
+    maps = network.band_map(frames.curve.band_BT).unflatten(-1, (1, 21, 21)).transpose(1, 2)
+    first = network.stem.convolutions[0]
+    written_out = first(torch.cat([images, maps], 1))
+    with torch.no_grad():
+        split = nn.functional.conv3d(images, first.weight[:, :-1], first.bias, first.stride, first.padding)
+        added = network.of_bands(frames.curve.band_BT).view_as(split)
+    assert added.abs().max() > 0.1
+    assert torch.allclose(split + added, written_out, atol=1e-5)
+
+
 def test_larger_stamps_are_cropped_about_the_centre():
     """A larger stamp counts by its central pixels only, and a smaller one is refused."""
     network, series = build(), make_series(5, size=32)
