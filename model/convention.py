@@ -252,8 +252,9 @@ class CountedBatchNorm(nn.BatchNorm3d):
             return super().forward(x)
         x32 = x.float()
         weight_N = count_N / count_N.sum()
-        mean_C = weight_N @ x32.mean((2, 3, 4))
-        variance_C = weight_N @ (x32 - mean_C[:, None, None, None]).square().mean((2, 3, 4))
+        with torch.autocast(x.device.type, enabled=False):  # statistics are sums over very many values
+            mean_C = weight_N @ x32.mean((2, 3, 4))
+            variance_C = weight_N @ (x32 - mean_C[:, None, None, None]).square().mean((2, 3, 4))
         with torch.no_grad():
             values = count_N.sum() * x[0, 0].numel()
             momentum = self.momentum if self.momentum is not None else 0.1

@@ -26,7 +26,7 @@ from model.commands import command, interrupts_noted
 from model.dataset import Dataset, DatasetError
 from model.grouped import GroupedNetwork
 from model.network import LightCurve
-from model.predictor import DeviceUnavailableError, resolve_device
+from model.predictor import DeviceUnavailableError
 from model.registry import NetworkError
 from model.replacing import replacing
 from model.training import early
@@ -39,14 +39,14 @@ from model.training.floors import FLOORS, floor_probabilities
 from model.training.forms import less_faint_level
 from model.training.histories import detected_frames, first_frames
 from model.training.identity import differences, identity_of
-from model.training.loop import Training
+from model.training.loop import Engine, Training
 from model.training.metrics import macro_f1, score
 from model.training.parts import Parts, PartsError, divide
 from model.training.predict import in_order, predict, predict_logits, softmax
 from model.training.progress import Progress
 from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from model.training.shelf import Shelf, shelf_for
-from model.training.train import commit, make_network, make_shelves, seed
+from model.training.train import add_engine_options, commit, engine_of, make_network, make_shelves, seed
 
 SYSTEMS = (
     *FLOORS,
@@ -147,13 +147,13 @@ def kept_answers(dataset: Dataset, rows: NDArray[np.int64], probability_NK: NDAr
 
 
 def train_one(
-    run: Run, recipe: Recipe, dataset: Dataset, parts: Parts, device: torch.device, work: Path
+    run: Run, recipe: Recipe, dataset: Dataset, parts: Parts, engine: Engine, work: Path
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """Train a network as its recipe says, and score it on the test rows."""
     facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
-    network = make_network(recipe, facts, run.seed).to(device)
-    shelves = make_shelves(dataset, parts, recipe, network, device)
-    test = shelf_for(network, dataset, parts.test, device, recipe.form)
+    network = make_network(recipe, facts, run.seed).to(engine.device)
+    shelves = make_shelves(dataset, parts, recipe, network, engine.device)
+    test = shelf_for(network, dataset, parts.test, engine.device, recipe.form)
     label_N, classes = dataset.labels[parts.test], len(dataset.classes)
 
     def watch(handed_out: nn.Module) -> dict[str, float]:
@@ -163,7 +163,7 @@ def train_one(
     started = time.monotonic()
     with interrupts_noted() as interrupted, Progress(work) as progress:
         training = Training(
-            recipe, network, shelves, classes, run.seed, device, progress, work, watch=watch, checkpoint_every_s=60,
+            recipe, network, shelves, classes, run.seed, engine, progress, work, watch=watch, checkpoint_every_s=60,
             origin={"data set": identity_of(dataset), "fold": run.fold}, interrupted=interrupted,
         )  # fmt: skip
         history = training.run(resume=True)
@@ -253,7 +253,7 @@ def check_parts(dataset: Dataset, fold: int | None, systems: Mapping[str, Recipe
                 raise PartsError(f"recipe {name} has a stage on part {stage.part!r}, which this data set lacks")
 
 
-def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, device: torch.device, out: Path) -> None:
+def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine, out: Path) -> None:
     """Do one run, unless it is done or another process is at it."""
     result, work = out / "runs" / f"{run.name}.json", out / "work" / run.name
     if result.exists():
@@ -266,13 +266,15 @@ def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, device: torch.d
             told: dict[str, Any] = {}
             probability_NK = floor_probabilities(run.system, dataset, parts.train, parts.test, run.seed)
         else:
-            told, probability_NK = train_one(run, recipe, dataset, parts, device, work)
+            told, probability_NK = train_one(run, recipe, dataset, parts, engine, work)
         label_N = dataset.labels[parts.test]
         entry = {
             **dataclasses.asdict(run),
             "data": identity_of(dataset),
             "train_objects": len(parts.train) + len(parts.pretrain),
-            "device": str(device),
+            "device": str(engine.device),
+            "precision": engine.precision,
+            "compiled": engine.compiled,
             "commit": commit(),
             **({} if recipe is None or recipe.name in recipe_names() else {"recipe": table_of(recipe)}),
             **told,
@@ -299,7 +301,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--folds", type=_numbers, help="numbers separated by commas (default: the split 'test')")
     parser.add_argument("--seeds", type=_seeds, default=[0, 1, 2], help="numbers separated by commas (0,1,2)")
-    parser.add_argument("--device", default="cpu")
+    add_engine_options(parser)
     parser.add_argument("--tables-only", action="store_true", help="train nothing; write tables of what is done")
     return parser.parse_args(argv)
 
@@ -330,7 +332,7 @@ def _seeds(text: str) -> list[int]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = arguments(argv)
-    device = resolve_device(options.device)
+    engine = engine_of(options)
     dataset = Dataset.open(options.data, verify=True)
     identity = identity_of(dataset)
     folds = options.folds or [None]
@@ -342,7 +344,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in options.seeds:
             for fold in folds:
                 for system, recipe in systems.items():
-                    carry_out(Run(system, fold, number), recipe, dataset, device, options.out)
+                    carry_out(Run(system, fold, number), recipe, dataset, engine, options.out)
         check_runs(options.out, identity, systems)  # others may share the folder
     write_tables(options.out, dataset.classes)
     print((options.out / "table.md").read_text("utf-8"))

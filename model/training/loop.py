@@ -10,7 +10,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,7 @@ from model.training.shelf import Shelf, batch_order
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY_S = 120.0  # what a kill may cost
+PRECISIONS = ("float32", "bfloat16")
 DEFERRED_FROM = 0.8  # of a stage: where LDAM's deferred re-weighting begins
 DEFERRED_BETA = 0.9999
 
@@ -52,6 +52,26 @@ class Crew:
 
     rank: int = 0
     size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Where and how a step is computed: faster or slower, and alike but for rounding."""
+
+    device: torch.device
+    precision: str = "float32"  # or "bfloat16": products under autocast, weights and sums in float32
+    compiled: bool = False
+
+    @classmethod
+    def of(cls, device: torch.device, precision: str | None = None, compiled: bool | None = None) -> "Engine":
+        """What suits a device, where nothing else is asked for: a GPU has units for bfloat16, and a compiler."""
+        on_gpu = device.type == "cuda"
+        asked = precision or ("bfloat16" if on_gpu else "float32")
+        return cls(device, asked, on_gpu if compiled is None else compiled)
+
+    @property
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
 @dataclass(slots=True)
@@ -92,7 +112,7 @@ class Training:
     shelves: Mapping[str, Shelf]
     classes: int
     seed: int
-    device: torch.device
+    engine: Engine
     progress: Progress
     folder: Path | None = None
     crew: Crew = Crew()
@@ -113,10 +133,10 @@ class Training:
         torch.manual_seed(seed_of(self.seed))
         recipe = self.recipe
         self.objective = Objective(self.network, recipe.ict, recipe.prefix, self.classes, recipe.divergence_weight)
-        self.objective.to(self.device)
+        self.objective.to(self.engine.device)
         if self.recipe.average_momentum is not None:
             self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.runner = wrapped(self.objective, self.device, self.crew)
+        self.runner = wrapped(self.objective, self.engine, self.crew)
 
     @property
     def handed_out(self) -> GroupedNetwork:
@@ -180,7 +200,7 @@ class Training:
         """Go through a stage's shelf once, or through the rest of it; return the steps done."""
         started, done = time.monotonic(), 0
         shelf = self.shelves[stage.part]
-        counts_K = sampled_counts(shelf, stage, self.classes).to(self.device)
+        counts_K = sampled_counts(shelf, stage, self.classes).to(self.engine.device)
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.place.stage, self.place.epoch))
         length_N = shelf.length_N if self.recipe.like_lengths else None
         order = batch_order(shelf.label_N, self.recipe.batch_size, stage.sampler == "weighted", generator, length_N)
@@ -211,7 +231,7 @@ class Training:
             group["lr"] = learning_rate(stage, so_far, stage.epochs * len(order))
         beta = DEFERRED_BETA if place.epoch >= DEFERRED_FROM * stage.epochs else 0.0
         first, second, label_B = views(self.recipe, shelf, order[place.step], seed)
-        with precision(self.device):
+        with self.engine.autocast:
             parts = self.runner(first, second, label_B, counts_K, stage, beta)
         self.optimizer.zero_grad(set_to_none=True)
         parts["loss"].backward()
@@ -255,7 +275,7 @@ class Training:
 
     def _identity(self) -> dict[str, Any]:
         told = {"recipe": asdict(self.recipe), "seed": self.seed, "network": asdict(self.network.config)}
-        return json.loads(json.dumps({**told, **self.origin}))
+        return json.loads(json.dumps({**told, "precision": self.engine.precision, **self.origin}))
 
     def _save(self) -> None:
         self._saved_at_s = time.monotonic()
@@ -281,7 +301,7 @@ class Training:
         self.objective.load_state_dict(without_prefix("objective", tensors))
         if self.average is not None:
             self.average.load_state_dict(without_prefix("average", tensors))
-        self.best = {name: tensor.to(self.device) for name, tensor in without_prefix("best", tensors).items()}
+        self.best = {name: tensor.to(self.engine.device) for name, tensor in without_prefix("best", tensors).items()}
         if self.place.finished:
             self.optimizer = torch.optim.AdamW(self.objective.parameters())
         return tensors
@@ -370,17 +390,12 @@ def validation_scores(network: nn.Module, shelf: Shelf, classes: int) -> tuple[f
     )
 
 
-def wrapped(objective: Objective, device: torch.device, crew: Crew) -> nn.Module:
-    """The objective as the loop runs it: compiled on a GPU, data-parallel among several processes."""
+def wrapped(objective: Objective, engine: Engine, crew: Crew) -> nn.Module:
+    """The objective as the loop runs it: data-parallel among several processes, compiled if asked."""
     runner: nn.Module = objective
     if crew.size > 1:
-        devices = [device.index] if device.type == "cuda" else None
+        devices = [engine.device.index] if engine.device.type == "cuda" else None
         runner = DistributedDataParallel(objective, device_ids=devices, find_unused_parameters=True)
-    if device.type == "cuda":
+    if engine.compiled:
         runner = torch.compile(runner)  # type: ignore[assignment]
     return runner
-
-
-def precision(device: torch.device) -> Any:
-    """bf16 where the device has units for it; float32 elsewhere."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()

@@ -27,7 +27,7 @@ from model.training.checkpoint import CheckpointError
 from model.training.facts import Facts, measure
 from model.training.histories import all_answers
 from model.training.identity import identity_of
-from model.training.loop import CHECKPOINT, Crew, Training
+from model.training.loop import CHECKPOINT, PRECISIONS, Crew, Engine, Training
 from model.training.metrics import score
 from model.training.parts import Parts, PartsError, divide
 from model.training.predict import predict_distance, predict_features, predict_logits, softmax
@@ -155,13 +155,35 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("recipe", help=f"a JSON file, or one of: {', '.join(recipe_names())}")
     parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, checkpoint and logs")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    add_engine_options(parser)
     parser.add_argument("--fold", type=int, help="test on this fold (default: on the split 'test')")
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT")
     parser.add_argument("--half", action="store_true", help="keep matrices as float16: half the bytes")
     parser.add_argument("--quiet", action="store_true")
     return parser.parse_args(argv)
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Where and how to compute."""
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="of products (default: bfloat16 on a GPU, else float32)"
+    )
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, help="compile the training step (default: on a GPU)"
+    )
+
+
+def engine_of(options: argparse.Namespace) -> Engine:
+    """The engine that these options ask for.
+
+    Raises
+    ------
+    DeviceUnavailableError
+        When this machine lacks the device.
+    """
+    return Engine.of(resolve_device(options.device), options.precision, options.compile)
 
 
 def seed(text: str) -> int:
@@ -174,12 +196,12 @@ def seed(text: str) -> int:
 def run(options: argparse.Namespace) -> ModelCard | None:
     """Train as asked and write the weights; None on all but the first of several processes."""
     crew = Crew(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-    device = resolve_device(options.device)
+    engine = engine_of(options)
     if crew.size > 1:
-        if device.type == "cuda":
-            device = resolve_device(f"cuda:{os.environ['LOCAL_RANK']}")
-            torch.cuda.set_device(device)
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if engine.device.type == "cuda":
+            engine = dataclasses.replace(engine, device=resolve_device(f"cuda:{os.environ['LOCAL_RANK']}"))
+            torch.cuda.set_device(engine.device)
+        distributed.init_process_group("nccl" if engine.device.type == "cuda" else "gloo")
     check_out(options.out, options.resume)
     recipe = load_recipe(options.recipe)
     dataset = Dataset.open(options.data, verify=True)
@@ -188,15 +210,15 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     if absent := [name for name, count in zip(dataset.classes, counts_K, strict=True) if count == 0]:
         raise PartsError(f"{options.data} has no training objects of class {', '.join(absent)}: each class needs some")
     facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
-    network = make_network(recipe, facts, options.seed).to(device)
-    shelves = make_shelves(dataset, parts, recipe, network, device)
+    network = make_network(recipe, facts, options.seed).to(engine.device)
+    shelves = make_shelves(dataset, parts, recipe, network, engine.device)
     first = crew.rank == 0
     options.out.mkdir(parents=True, exist_ok=True)
     identity = identity_of(dataset)
     quiet = options.quiet or not first
     with interrupts_noted() as interrupted, Progress(options.out if first else None, quiet=quiet) as progress:
         training = Training(
-            recipe, network, shelves, len(dataset.classes), options.seed, device, progress, options.out, crew,
+            recipe, network, shelves, len(dataset.classes), options.seed, engine, progress, options.out, crew,
             origin={"data set": identity, "fold": options.fold}, interrupted=interrupted,
         )  # fmt: skip
         history = training.run(resume=options.resume)

@@ -17,6 +17,7 @@ from model.training.facts import measure
 from model.training.floors import FLOORS, floor_probabilities
 from model.training.forms import FORMS
 from model.training.histories import first_frames, histories_of, prefix_logits
+from model.training.loop import Engine
 from model.training.metrics import macro_f1
 from model.training.parts import divide
 from model.training.shelf import Shelf
@@ -274,7 +275,7 @@ def test_a_network_of_the_comparison_is_trained_and_scored(toy: Dataset, tmp_pat
     run = compare.Run("lstm", None, 0)
     recipe = dataclasses.replace(compare.load_recipe("lstm"), stages=(compare.load_recipe("lstm").stages[0],))
     recipe = dataclasses.replace(recipe, stages=(dataclasses.replace(recipe.stages[0], epochs=3),))
-    told, p = compare.train_one(run, recipe, toy, divide(toy), CPU, tmp_path)
+    told, p = compare.train_one(run, recipe, toy, divide(toy), Engine(CPU), tmp_path)
     assert p.shape == (60, 4)
     assert told["parameters"] > 50_000
     assert told["epochs"] == 3

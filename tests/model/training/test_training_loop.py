@@ -1,6 +1,7 @@
 """Training: it lowers the loss, goes on exactly after a kill, and its control on permuted labels stays at chance."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from model.dataset import Dataset
 from model.training.augment import Augmentation
 from model.training.checkpoint import CheckpointError
 from model.training.facts import measure
-from model.training.loop import Training, head_parameters, learning_rate
+from model.training.loop import Engine, Training, head_parameters, learning_rate
 from model.training.metrics import macro_f1
 from model.training.parts import divide
 from model.training.predict import predict
@@ -25,6 +26,7 @@ from model.training.train import main, make_network, make_shelves
 from model.weights import load
 
 CPU = torch.device("cpu")
+PLAINLY = Engine(CPU)
 PLAIN = Recipe(
     name="plain",
     network={"network": "convention", "width": 0.125, "dropout": 0.1},
@@ -44,11 +46,13 @@ TWO_STAGES = dataclasses.replace(
 )
 
 
-def prepare(recipe: Recipe, data: Dataset, folder: Path | None = None, seed: int = 3) -> Training:
+def prepare(
+    recipe: Recipe, data: Dataset, folder: Path | None = None, seed: int = 3, engine: Engine = PLAINLY
+) -> Training:
     parts = divide(data)
     network = make_network(recipe, measure(data, parts.train), seed)
     shelves = make_shelves(data, parts, recipe, network, CPU)
-    return Training(recipe, network, shelves, len(data.classes), seed, CPU, Progress(None, quiet=True), folder)
+    return Training(recipe, network, shelves, len(data.classes), seed, engine, Progress(None, quiet=True), folder)
 
 
 def test_training_on_two_hundred_objects_lowers_the_loss(toy: Dataset):
@@ -154,6 +158,38 @@ def test_every_way_to_pull_views_together_trains(toy: Dataset, ict: Ict):
     assert np.isfinite(history[0]["loss"])
     if training.objective.target is not None:
         assert all(parameter.grad is None for parameter in training.objective.target.parameters())
+
+
+@pytest.mark.parametrize("name", ["ict-convention", "cnn-gru", "sits-bert", "supernnova-bayesian", "scone", "vigil"])
+def test_half_precision_trains_alike(toy: Dataset, name: str):
+    """A step with products in bfloat16 has the loss of one in float32 to 2 %, and moves the weights as far."""
+    recipe = load_recipe(name)
+    narrow = {"width": 0.125} if recipe.network["network"] in ("convention", "cnn_rnn") else {}
+    recipe = dataclasses.replace(recipe, network={**recipe.network, **narrow}, batch_size=20)
+    losses, moves = [], []
+    for precision in ("float32", "bfloat16"):
+        training = prepare(recipe, toy, engine=Engine(CPU, precision))
+        before = [parameter.detach().clone() for parameter in training.network.parameters()]
+        training.run(stop_after_steps=1)
+        after = [parameter.detach() for parameter in training.network.parameters()]
+        losses.append(training.place.loss_sum)
+        moves.append(sum(float((b - a).abs().sum()) for b, a in zip(before, after, strict=True)))
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses[1] != losses[0]
+    assert moves[1] == pytest.approx(moves[0], rel=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own, while it traces
+def test_a_compiled_step_is_the_same_step(toy: Dataset, monkeypatch: pytest.MonkeyPatch):
+    """Traced for compilation, with two views and a target network, two steps lead to the same weights."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # without generating code
+    trainings = [prepare(TWO_STAGES, toy, engine=Engine(CPU, compiled=compiled)) for compiled in (False, True)]
+    for training in trainings:
+        training.run(stop_after_steps=2)
+    plain, compiled = trainings
+    assert compiled.runner is not compiled.objective
+    for name, tensor in plain.network.state_dict().items():
+        assert torch.allclose(tensor, compiled.network.state_dict()[name], atol=1e-5), name
 
 
 def test_a_frozen_backbone_does_not_move(toy: Dataset):
