@@ -33,6 +33,7 @@ class Histories:
     time_NT: NDArray[np.float64]  # days since the first frame; NaN beyond the last
     detected_N: NDArray[np.int64]  # frame of the first detection; the last frame where there is none
     peak_day_N: NDArray[np.float64]  # days since the first frame, NaN where unknown or meaningless
+    unknown_NT: NDArray[np.float64] | None = None  # how strange the network finds them, where it was asked
 
     @property
     def last_frame(self) -> NDArray[np.int64]:
@@ -57,6 +58,19 @@ def first_detection(flux_T: NDArray, error_T: NDArray) -> int:
 def at_frames(histories: Histories, frame_N: NDArray) -> NDArray[np.float64]:
     """Probabilities of every object at one frame each. Returns [N, K]."""
     return histories.probability_NTK[np.arange(len(frame_N)), frame_N]
+
+
+def unknown_at(histories: Histories, frame_N: NDArray) -> NDArray[np.float64]:
+    """The unknown score of every object at one frame each. Returns [N].
+
+    Raises
+    ------
+    ValueError
+        When nobody asked the network for it.
+    """
+    if histories.unknown_NT is None:
+        raise ValueError("these histories hold no unknown score: make them with one")
+    return histories.unknown_NT[np.arange(len(frame_N)), frame_N]
 
 
 def _last_where(allowed_NT: NDArray) -> NDArray[np.int64]:

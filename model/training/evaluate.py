@@ -124,7 +124,7 @@ def evaluate(
     logits_NK = predict_logits(network, shelf)
     probability_NK = card.probabilities(logits_NK)
     label_N = shelf.label_N.cpu().numpy()
-    histories = histories_of(network, dataset, shelf, card.probabilities)
+    histories = histories_of(network, dataset, shelf, card.probabilities, card.unknown or UnknownScore())
     chosen_N, count = probability_NK.argmax(1), len(card.classes)
     reached = score(label_N, probability_NK, card.classes)
     hits = np.diagonal(np.array(reached.confusion))
@@ -158,32 +158,40 @@ def evaluate(
         }
     if unknown is not None:
         strange = shelf_for(network, unknown, np.arange(len(unknown)), device)
-        table["unknown"] = strangeness(network, card.unknown or UnknownScore(), logits_NK, shelf, strange, unknown)
+        table["unknown"] = strangeness(network, card, histories, shelf, strange, unknown)
     return Evaluation(card, label_N, probability_NK, histories, table)
 
 
 def strangeness(
-    network: GroupedNetwork,
-    score: UnknownScore,
-    known_NK: NDArray[np.float32],
-    known: Shelf,
-    strange: Shelf,
-    unknown: Dataset,
+    network: GroupedNetwork, card: ModelCard, known: early.Histories, shelf: Shelf, strange: Shelf, unknown: Dataset
 ) -> dict[str, Any]:
-    """How well the unknown score, and each of its parts, tells a data set from known objects of given logits."""
-    logits = [known_NK, predict_logits(network, strange)]
-    distances = [None if network.familiar is None else predict_distance(network, shelf) for shelf in (known, strange)]
-    known_N, strange_M = (score.of(*both) for both in zip(logits, distances, strict=True))
-    told = unknown_scores(known_N, strange_M)
+    """How well the unknown score tells a data set from known objects: of whole series, and as they grow.
+
+    Each part of the score is asked of whole series too.
+    """
+    others = histories_of(network, unknown, strange, card.probabilities, card.unknown or UnknownScore())
+    known_N, strange_M = (early.unknown_at(side, side.last_frame) for side in (known, others))
     by_class = {
         name: unknown_scores(known_N, strange_M[unknown.labels == k])["auroc"]
         for k, name in enumerate(unknown.classes)
         if (unknown.labels == k).any()
     }
-    parts = {"energy": unknown_scores(energy(logits[0]), energy(logits[1]))["auroc"]}
-    if distances[0] is not None and distances[1] is not None:
-        parts["distance"] = unknown_scores(distances[0], distances[1])["auroc"]
-    return {**told, "auroc_by_class": by_class, "auroc_of_parts": parts}
+    energies = [energy(predict_logits(network, side)) for side in (shelf, strange)]
+    parts = {"energy": unknown_scores(*energies)["auroc"]}
+    if network.familiar is not None:
+        distances = [predict_distance(network, side) for side in (shelf, strange)]
+        parts["distance"] = unknown_scores(*distances)["auroc"]
+    by_night = {}
+    for night in early.NIGHTS:
+        then = [early.unknown_at(side, early.frame_after_nights(side, night)) for side in (known, others)]
+        told = unknown_scores(*then)
+        by_night[night] = {"auroc": told["auroc"], "median_of_known": float(np.median(then[0]))}
+    return {
+        **unknown_scores(known_N, strange_M),
+        "auroc_by_class": by_class,
+        "auroc_of_parts": parts,
+        "by_night": by_night,
+    }
 
 
 def label_modes(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:

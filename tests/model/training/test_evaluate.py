@@ -12,11 +12,11 @@ from toy_sky import toy_series, write_toy
 from model import registry, weights
 from model.dataset import Dataset
 from model.network import collate
-from model.training import compare, evaluate
+from model.training import compare, evaluate, recalibrate
 from model.training.facts import measure
 from model.training.floors import FLOORS, floor_probabilities
 from model.training.forms import FORMS
-from model.training.histories import first_frames, histories_of, prefix_logits
+from model.training.histories import first_frames, histories_of, prefix_answers
 from model.training.loop import Engine
 from model.training.metrics import macro_f1
 from model.training.parts import divide
@@ -63,7 +63,7 @@ def test_a_history_holds_what_each_prefix_alone_would_get(toy: Dataset, name: st
     rng = np.random.default_rng(4)
     series = [toy_series(k, rng, 7 - k % 2) for k in range(4)]
     frames = collate(series)
-    logits = prefix_logits(network, frames)
+    logits, _ = prefix_answers(network, frames)
     for row, one in enumerate(series):
         for t in range(len(one)):
             with torch.inference_mode():
@@ -83,6 +83,21 @@ def test_histories_know_lengths_and_times(toy: Dataset):
     assert (histories.detected_N <= histories.last_frame).all()
 
 
+def test_calibrating_again_keeps_the_network(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
+    """``ictc-calibrate`` on other objects changes probabilities and the unknown score, and no tensor of the network."""
+    other = write_toy(tmp_path / "other", {"train": 60, "validation": 40, "test": 20}, seed=9)
+    out = tmp_path / "again"
+    assert recalibrate.main([str(some_weights), "--data", str(other.folder), "--out", str(out)]) == 0
+    (before, old), (after, new) = weights.load(some_weights), weights.load(out)
+    assert old.version != new.version
+    assert new.provenance["calibrated"]["on"] == 40
+    assert (old.temperature, old.unknown) != (new.temperature, new.unknown)
+    kept = {name: tensor for name, tensor in after.state_dict().items() if not name.startswith("familiar")}
+    assert all(torch.equal(tensor, before.state_dict()[name]) for name, tensor in kept.items())
+    assert recalibrate.main(["none", "--data", str(other.folder), "--out", str(out)]) == 2
+    assert capsys.readouterr().err.startswith("ictc-calibrate: ")
+
+
 def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
     """``ictc-evaluate`` leaves JSON, text, predictions and one page that needs nothing else."""
     strange = write_toy(tmp_path / "strange", {"test": 60}, seed=1, classes=("TDE", "KN", "Flare", "Bogus"))
@@ -96,6 +111,7 @@ def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: 
     assert {"by_night", "by_day", "area_under_macro_f1"} <= set(table["early"])
     assert 0.35 < table["unknown"]["auroc"] < 0.65  # by other names, but of the same kinds
     assert set(table["unknown"]["auroc_by_class"]) == {"TDE", "KN", "Flare", "Bogus"}
+    assert set(table["unknown"]["by_night"]) == {"1", "2", "3", "5", "8", "12", "20"}
     before, copied = weights.load_card(some_weights), weights.load_card(tmp_path / "copy")
     assert copied.provenance["test_scores"]["macro_f1"] == table["scores"]["macro_f1"]
     assert copied.unknown.auroc == table["unknown"]["auroc"]
