@@ -141,3 +141,9 @@ def last_frame(mask_BT: Tensor) -> Tensor:
     """Index [B] of the last real frame; 0 where there is none."""
     index_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
     return (mask_BT * index_T).amax(1)
+
+
+def at_last_frame(states_BTF: Tensor, mask_BT: Tensor) -> Tensor:
+    """The states [B, F] at the last real frame."""
+    row_B = torch.arange(states_BTF.shape[0], device=states_BTF.device)  # len() would fix B in an exported graph
+    return states_BTF[row_B, last_frame(mask_BT)]
