@@ -1,4 +1,4 @@
-"""Two views of some objects and their labels in, the loss out: class loss, ICT's pull between views, prefixes.
+"""Two views of some objects and their labels in, the loss out: of classes, ICT's pull, prefixes, restored nights.
 
 The objective holds the networks; it knows no data set, no optimiser and no schedule.
 
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from model.grouped import GroupedNetwork
 from model.network import Frames
 from model.training import losses
-from model.training.recipe import Ict, Stage
+from model.training.recipe import Recipe, RecipeError, Stage
+from model.training.restore import ReadsNights, Restorer
 
 
 class Target(nn.Module):
@@ -40,21 +41,29 @@ class Objective(nn.Module):
     Parameters
     ----------
     network
-        Where ``prefix`` is "all" it must also offer ``prefix_logits(frames)`` [B, T, K].
+        Where the recipe's ``prefix`` is "all" it must also offer ``prefix_logits(frames)`` [B, T, K].
+
+    Raises
+    ------
+    RecipeError
+        When a stage restores nights and the network cannot read them.
     """
 
-    def __init__(
-        self, network: GroupedNetwork, ict: Ict, prefix: str, classes: int, divergence_weight: float = 1.0
-    ) -> None:
+    def __init__(self, network: GroupedNetwork, recipe: Recipe, classes: int) -> None:
         super().__init__()
         self.network = network
-        self.ict = ict
-        self.prefix = prefix
-        self.divergence_weight = divergence_weight
+        self.ict = ict = recipe.ict
+        self.prefix = recipe.prefix
+        self.divergence_weight = recipe.divergence_weight
+        self.restorer: Restorer | None = None
         self.projector: nn.Linear | None = None
         self.predictor: nn.Module | None = None
         self.target: Target | None = None
         self.centre_D: Tensor
+        if any(stage.restores for stage in recipe.stages):
+            if not isinstance(network, ReadsNights):
+                raise RecipeError(f"recipe {recipe.name} has a stage that restores nights, which {network.name} cannot")
+            self.restorer = Restorer(network)
         if ict.pull == "none":
             return
         width = ict.projection_width
@@ -83,6 +92,8 @@ class Objective(nn.Module):
         beta
             Of the deferred weights of ``ldam``; 0 before they begin.
         """
+        if stage.restores:
+            return self._restoring(first, stage)
         if self.prefix == "all":
             return self._over_prefixes(first, label_B, counts_K, stage)
         feature_BF = self.network.features(first)
@@ -105,6 +116,11 @@ class Objective(nn.Module):
         if stage.loss == "ldam":
             options = {**options, "beta": 0.0 if beta is None else beta}
         return losses.CLASS_LOSSES[stage.loss](logits.float(), label_B, counts_K, **options).mean()
+
+    def _restoring(self, frames: Frames, stage: Stage) -> dict[str, Tensor]:
+        assert self.restorer is not None
+        network = cast(ReadsNights, self.network)
+        return {"loss": self.restorer(network, frames.curve, **stage.loss_options)}
 
     def _over_prefixes(self, frames: Frames, label_B: Tensor, counts_K: Tensor, stage: Stage) -> dict[str, Tensor]:
         """Every prefix of a series is an example, and the whole of it counts as much as all the others together.
