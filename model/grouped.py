@@ -29,6 +29,7 @@ class GroupedNetwork(nn.Module):
     history_limit: int = 0  # epochs without stamp that it reads of a light curve's history
     group_size: int
     feature_width: int  # F
+    logit_scale: float = 1.0  # how many logits a margin of 1 is: the scale of a cosine head
     embedding_shape: tuple[int, ...]  # D...
     familiar: Familiar | None  # what training objects look like; None before calibration
 

@@ -14,12 +14,14 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'ictc[expor
 
 SMALL_VIGIL = {"filters": 2, "size": 16, "token_width": 16, "layers": 1, "frame_limit": 9}
 SMALL_CNN = {"width": 0.125, "size": 16, "vector_width": 16, "recurrent_width": 8, "frame_limit": 9}
+SMALL_CONVENTION = {"width": 0.05, "size": 16, "frame_limit": 9, "layers": 1}
 SETTINGS = {
     "vigil": SMALL_VIGIL,
     "vigil with histories": SMALL_VIGIL | {"history_limit": 12},
     "cnn_rnn of gru": SMALL_CNN | {"cell": "gru"},
     "cnn_rnn of lstm": SMALL_CNN | {"cell": "lstm"},
-    "convention": {"width": 0.05, "size": 16, "frame_limit": 9, "layers": 1},
+    "convention": SMALL_CONVENTION,
+    "convention with cosine head": SMALL_CONVENTION | {"head": "cosine"},
 }
 
 
