@@ -42,7 +42,7 @@ class Step:
         network, card = untrained("sdss", name, 1, **settings)
         self.recipe, self.engine = recipe, engine
         self.stage = recipe.stages[-1]
-        self.objective = Objective(registry.build(registry.describe(network)), recipe.ict, recipe.prefix, 4)
+        self.objective = Objective(registry.build(registry.describe(network)), recipe, 4)
         self.objective.to(engine.device).train()
         self.runner = wrapped(self.objective, engine, Crew())
         self.optimizer = torch.optim.AdamW(decay_groups(self.objective, recipe.weight_decay), amsgrad=recipe.amsgrad)

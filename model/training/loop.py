@@ -132,7 +132,7 @@ class Training:
     def __post_init__(self) -> None:
         torch.manual_seed(seed_of(self.seed))
         recipe = self.recipe
-        self.objective = Objective(self.network, recipe.ict, recipe.prefix, self.classes, recipe.divergence_weight)
+        self.objective = Objective(self.network, recipe, self.classes)
         self.objective.to(self.engine.device)
         if self.recipe.average_momentum is not None:
             self.average = copy.deepcopy(self.network).requires_grad_(False)
