@@ -65,7 +65,7 @@ class UnknownScore:
     scale: float = 1.0
     distance_location: float = 0.0
     distance_scale: float = 1.0
-    auroc: float | None = None  # measured on held-out classes
+    auroc: float | None = None  # measured on held-out classes; like provenance, no part of the version
 
     def __post_init__(self) -> None:
         if self.kind not in SCORE_KINDS:
@@ -175,9 +175,13 @@ class ModelCard:
 
 
 def stamped(card: ModelCard, tensors: Mapping[str, Tensor]) -> ModelCard:
-    """The card with the hash of these tensors, and the version that follows from tensors, inputs and calibration."""
+    """The card with the hash of these tensors, and the version that follows from tensors, inputs and calibration.
+
+    What an evaluation adds to a card leaves its version as it is.
+    """
     sha256 = tensors_sha256(tensors)
-    identity = replace(card, version="", provenance={}, tensors_sha256=sha256).to_json()
+    unknown = None if card.unknown is None else replace(card.unknown, auroc=None)
+    identity = replace(card, version="", unknown=unknown, provenance={}, tensors_sha256=sha256).to_json()
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:VERSION_DIGITS]
     return replace(card, version=f"{card.survey}-{digest}", tensors_sha256=sha256)
 

@@ -44,9 +44,18 @@ from model.training.metrics import macro_f1, score
 from model.training.parts import Parts, PartsError, divide
 from model.training.predict import in_order, predict, predict_logits, softmax
 from model.training.progress import Progress
-from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
+from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names, recipe_of
 from model.training.shelf import Shelf, shelf_for
-from model.training.train import add_engine_options, commit, engine_of, make_network, make_shelves, seed
+from model.training.train import (
+    add_engine_options,
+    commit,
+    engine_of,
+    learned_objects,
+    make_network,
+    make_shelves,
+    rows_of,
+    seed,
+)
 
 SYSTEMS = (
     *FLOORS,
@@ -207,15 +216,16 @@ def systems_of(names: Sequence[str]) -> dict[str, Recipe | None]:
 
 
 def check_runs(out: Path, identity: Mapping[str, Any], systems: Mapping[str, Recipe | None]) -> None:
-    """Refuse a folder that holds runs on another data set, or of another recipe of the same name.
+    """Refuse a folder that holds runs on another data set, or of two recipes of the same name.
 
-    What old runs do not tell of their data set is not compared; recipes are compared that the package does not ship.
+    What old runs do not tell of their data set and of their recipe is not compared.
 
     Raises
     ------
     RunError
         Naming the run, and what differs.
     """
+    recipes = {name: recipe for name, recipe in systems.items() if recipe is not None}
     for path in sorted((out / "runs").glob("*.json")):
         try:
             entry = json.loads(path.read_bytes())
@@ -228,9 +238,15 @@ def check_runs(out: Path, identity: Mapping[str, Any], systems: Mapping[str, Rec
             raise RunError(
                 f"{path} is of another data set, with {', '.join(differing)}: choose another --out for this one"
             )
-        recipe = systems.get(entry.get("system", ""))
-        if recipe is not None and "recipe" in entry and differences(entry, {"recipe": table_of(recipe)}):
-            raise RunError(f"{path} is of another recipe of that name: rename {recipe.name}, or choose another --out")
+        if "recipe" not in entry:
+            continue
+        followed = recipe_of(entry["recipe"], f"the recipe in {path}")
+        asked = recipes.setdefault(entry.get("system", ""), followed)
+        if differing := differences(table_of(followed), table_of(replace(asked, note=followed.note))):
+            raise RunError(
+                f"{path} is of another recipe of that name, with {', '.join(differing)}: rename the one that is "
+                "new, choose another --out, or remove the run to do it again"
+            )
 
 
 def table_of(recipe: Recipe) -> dict[str, Any]:
@@ -247,10 +263,9 @@ def check_parts(dataset: Dataset, fold: int | None, systems: Mapping[str, Recipe
         When there is no such fold, or no rows of a part that a recipe trains on.
     """
     parts = divide(dataset, fold)
-    for name, recipe in systems.items():
-        for stage in () if recipe is None else recipe.stages:
-            if len(getattr(parts, stage.part)) == 0:
-                raise PartsError(f"recipe {name} has a stage on part {stage.part!r}, which this data set lacks")
+    for recipe in systems.values():
+        if recipe is not None:
+            rows_of(recipe, parts)
 
 
 def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine, out: Path) -> None:
@@ -271,12 +286,12 @@ def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine,
         entry = {
             **dataclasses.asdict(run),
             "data": identity_of(dataset),
-            "train_objects": len(parts.train) + len(parts.pretrain),
+            "train_objects": len(parts.train) if recipe is None else learned_objects(recipe, parts),
             "device": str(engine.device),
             "precision": engine.precision,
             "compiled": engine.compiled,
             "commit": commit(),
-            **({} if recipe is None or recipe.name in recipe_names() else {"recipe": table_of(recipe)}),
+            **({} if recipe is None else {"recipe": table_of(recipe)}),
             **told,
             "scores": dataclasses.asdict(score(label_N, probability_NK, dataset.classes)),
             "by_label_mode": {

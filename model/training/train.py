@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import distributed
 
 from model import registry, weights
@@ -69,6 +70,26 @@ def make_network(recipe: Recipe, facts: Facts, seed: int) -> GroupedNetwork:
     return registry.build({"network": name} | registry.accepted(name, facts.settings()) | settings)
 
 
+def rows_of(recipe: Recipe, parts: Parts) -> dict[str, NDArray[np.int64]]:
+    """By part, the rows that a stage of the recipe learns from.
+
+    Raises
+    ------
+    PartsError
+        When a stage wants a part that the data set lacks.
+    """
+    rows = {stage.part: getattr(parts, stage.part) for stage in recipe.stages}
+    for part, of_part in rows.items():
+        if len(of_part) == 0:
+            raise PartsError(f"recipe {recipe.name} has a stage on part {part!r}, which this data set lacks")
+    return rows
+
+
+def learned_objects(recipe: Recipe, parts: Parts) -> int:
+    """How many objects the recipe learns from."""
+    return sum(map(len, rows_of(recipe, parts).values()))
+
+
 def make_shelves(
     dataset: Dataset, parts: Parts, recipe: Recipe, network: GroupedNetwork, device: torch.device
 ) -> dict[str, Shelf]:
@@ -79,13 +100,8 @@ def make_shelves(
     PartsError
         When a stage wants a part that the data set lacks.
     """
-    shelves = {"validation": shelf_for(network, dataset, parts.validation, device, recipe.form)}
-    for part in {stage.part for stage in recipe.stages}:
-        rows = getattr(parts, part)
-        if len(rows) == 0:
-            raise PartsError(f"recipe {recipe.name} has a stage on part {part!r}, which this data set lacks")
-        shelves[part] = shelf_for(network, dataset, rows, device, recipe.form)
-    return shelves
+    rows = {"validation": parts.validation, **rows_of(recipe, parts)}
+    return {part: shelf_for(network, dataset, of_part, device, recipe.form) for part, of_part in rows.items()}
 
 
 def make_card(dataset: Dataset, facts: Facts, network: GroupedNetwork, provenance: dict[str, Any]) -> ModelCard:
@@ -236,7 +252,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         "torch": torch.__version__,
         "data": {**identity, "recipe": dataset.manifest.get("recipe")},
         "epochs": len(history),
-        "trained_on": len(parts.train) + len(parts.pretrain),
+        "trained_on": learned_objects(recipe, parts),
         "validated_on": len(parts.validation),
     }
     training_rows, validation_rows = (

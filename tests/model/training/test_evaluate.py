@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from model.training.histories import first_frames, histories_of, prefix_answers
 from model.training.loop import Engine
 from model.training.metrics import macro_f1
 from model.training.parts import divide
+from model.training.recipe import load_recipe
 from model.training.shelf import Shelf
 from model.training.train import calibrated, make_card
 
@@ -265,6 +267,9 @@ def test_systems_may_be_files(toy: Dataset, tmp_path: Path, capsys):
         "majority-split-seed0.json",
         "quick-split-seed0.json",
     ]
+    run = json.loads((out / "runs" / "quick-split-seed0.json").read_text())
+    assert run["train_objects"] == 200  # the recipe does not read the 40 of part "pretrain"
+    assert len(run["data"]["sha256"]) == 16
     assert compare.main([*arguments, str(recipe)]) == 0
     recipe.write_text(json.dumps({**short, "batch_size": 50}))
     assert compare.main([*arguments, str(recipe)]) == 2
@@ -275,6 +280,26 @@ def test_systems_may_be_files(toy: Dataset, tmp_path: Path, capsys):
         (tmp_path / "quick.json").write_text(json.dumps(short))
         assert compare.main([*arguments, systems]) == 2
         assert "would share its runs' name" in capsys.readouterr().err
+
+
+def test_recipes_that_changed_are_never_pooled(tmp_path: Path):
+    """Runs of one name are of one recipe, asked for or not; notes are free, and so are runs that tell of none."""
+    (tmp_path / "runs").mkdir()
+    followed = compare.table_of(load_recipe("lstm"))
+
+    def write(seed: int, system: str, **told: Any) -> None:
+        entry = {"system": system, "seed": seed, "data": {}, **told}
+        (tmp_path / "runs" / f"{system}-split-seed{seed}.json").write_text(json.dumps(entry))
+
+    write(0, "lstm", recipe=followed)
+    write(1, "lstm", recipe={key: followed[key] for key in followed if key != "clip_norm"} | {"note": "other words"})
+    write(2, "lstm")
+    for systems in ({"lstm": load_recipe("lstm")}, {"majority": None}):
+        compare.check_runs(tmp_path, {}, systems)
+    write(3, "lstm", recipe={**followed, "batch_size": 7})
+    for systems in ({"lstm": load_recipe("lstm")}, {"majority": None}):
+        with pytest.raises(compare.RunError, match=r"seed3.json is of another recipe .* batch_size 7, not 64"):
+            compare.check_runs(tmp_path, {}, systems)
 
 
 def test_what_a_data_set_lacks_is_told_before_the_first_training(toy: Dataset, tmp_path: Path, capsys):

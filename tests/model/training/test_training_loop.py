@@ -272,6 +272,7 @@ def test_the_command_writes_weights_that_can_be_read(toy: Dataset, tmp_path: Pat
     assert card.trained
     assert card.provenance["recipe"]["name"] == "short"
     assert card.provenance["validation_scores"]["objects"] == 60
+    assert card.provenance["trained_on"] == 200  # no stage reads part "pretrain"
     assert network.config.width == 0.125
     assert (out / "history.jsonl").read_text().count("\n") == 1
     assert main([*arguments, "--resume"]) == 0
