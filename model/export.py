@@ -199,9 +199,7 @@ def largest_difference(predictor: Predictor, path: Path) -> float:
         histories = random_histories(card, batch)
         feed = {name: array for name, array in arrays(batch, histories, padded).items() if name in names}
         (found,) = session.run(["probs"], feed)
-        size = card.group_size
-        vectors = [predictor.embed([s[i : i + size] for i in range(0, len(s), size)]) for s in batch]
-        largest = max(largest, float(np.abs(found - predictor.classify(vectors, batch, histories).probabilities).max()))
+        largest = max(largest, float(np.abs(found - predictor.predict(batch, histories).probabilities).max()))
     return largest
 
 

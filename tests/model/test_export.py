@@ -43,10 +43,8 @@ def test_answers_equal_torch(written):
     card = predictor.card
     for count in (1, 5):
         batch = [random_series(card, 1 + (3 * row) % 9, 50 + row) for row in range(count)]
-        size = card.group_size
-        vectors = [predictor.embed([s[i : i + size] for i in range(0, len(s), size)]) for s in batch]
         histories = random_histories(card, batch)
-        expected = predictor.classify(vectors, batch, histories).probabilities
+        expected = predictor.predict(batch, histories).probabilities
         assert np.allclose(run(session, arrays(batch, histories, 9)), expected, atol=1e-4)
 
 
