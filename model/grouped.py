@@ -66,6 +66,13 @@ class GroupedNetwork(nn.Module):
         """Logits [B, K] of series whose groups are embedded."""
         return self.head(self.penultimate(embeddings_BGD, curve))
 
+    def answer(self, embeddings_BGD: Tensor, curve: LightCurve) -> tuple[Tensor, Tensor | None]:
+        """Logits [B, K] and, of a network that remembers its training objects, the distance [B] to them."""
+        if self.familiar is None:
+            return self.classify(embeddings_BGD, curve), None
+        features_BF = self.penultimate(embeddings_BGD, curve)
+        return self.head(features_BF), self.familiar(features_BF)
+
     @property
     def one_pass(self) -> bool:
         """Whether ``classify`` is ``head`` of ``penultimate``, and not a mean over several answers."""

@@ -114,10 +114,15 @@ def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: 
     assert 0.35 < table["unknown"]["auroc"] < 0.65  # by other names, but of the same kinds
     assert set(table["unknown"]["auroc_by_class"]) == {"TDE", "KN", "Flare", "Bogus"}
     assert set(table["unknown"]["by_night"]) == {"1", "2", "3", "5", "8", "12", "20"}
+    assert [rule["alerts_in_a_row"] for rule in table["decisions"]] == [1, 2]
+    assert table["classes"] == {"objects": dict.fromkeys(toy.classes, 15), "balanced": True}
+    assert table["natural_mix"]["objects"]["Variable"] == 3225
+    assert table["natural_mix"]["before_peak_purity_snia"] != table["before_peak_purity_snia"]
     before, copied = weights.load_card(some_weights), weights.load_card(tmp_path / "copy")
     assert copied.provenance["test_scores"]["macro_f1"] == table["scores"]["macro_f1"]
     assert copied.unknown.auroc == table["unknown"]["auroc"]
     assert copied.temperature == before.temperature
+    assert any("a balanced test set" in words for words in copied.provenance["limits"])
     with np.load(out / "predictions.npz") as kept:
         found = macro_f1(kept["label"], kept["probability"].argmax(1), 4)
     assert found == pytest.approx(table["scores"]["macro_f1"])

@@ -182,6 +182,38 @@ def test_confidence_counts_from_when_a_choice_is_kept():
     assert found["harmonic_mean"] == pytest.approx(2 * (1 - e) / (2 - e))
 
 
+def test_decisions_are_made_without_looking_ahead():
+    """The first alert that reaches the threshold decides, right or not; a second in a row decides later."""
+    histories = made_up()
+    histories.probability_NTK[0, 0] = [0.9, 0.05, 0.03, 0.02]  # sure of the wrong class, which is then left
+    at_once = early.decisions(histories, 0.8)
+    assert at_once["decided_share"] == 1
+    assert at_once["median_days"] == pytest.approx(2.5)
+    assert at_once["right_share"] == at_once["changed_share"] == at_once["revoked_share"] == 0.5
+    in_a_row = early.decisions(histories, 0.8, kept=2)
+    assert in_a_row["decided_share"] == in_a_row["right_share"] == 1
+    assert in_a_row["median_days"] == pytest.approx((9 + 5.02) / 2)
+    assert in_a_row["changed_share"] == in_a_row["revoked_share"] == 0
+    never = early.decisions(histories, 0.99)
+    assert never["decided_share"] == 0
+    assert np.isnan(never["right_share"])
+
+
+def test_another_mix_of_classes_weighs_objects():
+    """Members that are rarer in the sky than in the sample make a purer sample less pure, and alarms weigh by class."""
+    label = np.array([1, 1, 0, 2])
+    weight = early.in_mix(label, [3, 1, 6, 0])
+    assert weight.tolist() == pytest.approx([0.2, 0.2, 1.2, 2.4])
+    score = np.array([0.9, 0.7, 0.8, 0.1])
+    assert early.purity_at(score, label == 1, 1.0) == pytest.approx(2 / 3)
+    assert early.purity_at(score, label == 1, 1.0, weight) == pytest.approx(0.4 / 1.6)
+    p = np.zeros((2, 1, 4))
+    p[0, 0, 1] = p[1, 0, 2] = 1  # an AGN that is called a supernova, a variable that is not
+    alerts = early.Histories(np.array([0, 2]), p, np.zeros((2, 1)), np.array([0, 0]), np.full(2, np.nan))
+    assert early.false_alarms(alerts, (1, 3), (0, 2)) == 500
+    assert early.false_alarms(alerts, (1, 3), (0, 2), np.array([0.2, 1.8])) == pytest.approx(100)
+
+
 def test_early_curves_of_the_made_up_pair():
     """Macro-F1 reaches 1 on the third day, and the alarm and purity numbers are those counted by hand."""
     histories = made_up()
