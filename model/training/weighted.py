@@ -13,7 +13,7 @@ SCORES = ("macro_f1", "balanced_accuracy", "auc", "log_loss")
 
 
 def weighted_scores(
-    label_N: NDArray[np.integer], probability_NK: NDArray, weight_RN: NDArray[np.float32]
+    label_N: NDArray[np.integer], probability_NK: NDArray, weight_RN: NDArray[np.floating]
 ) -> dict[str, NDArray[np.float64]]:
     """Each of ``SCORES`` under every weighting, [R]; as in :func:`model.training.metrics.score` where weights are 1.
 
@@ -36,7 +36,7 @@ def weighted_scores(
     }
 
 
-def weighted_auc(score_N: NDArray, member_N: NDArray[np.bool_], weight_RN: NDArray[np.float32]) -> NDArray[np.float64]:
+def weighted_auc(score_N: NDArray, member_N: NDArray[np.bool_], weight_RN: NDArray[np.floating]) -> NDArray[np.float64]:
     """The chance that a member scores above another object, ties counting half, under every weighting [R]."""
     inside, outside = score_N[member_N][:, None], score_N[~member_N]
     wins_PQ = (inside > outside) + np.float32(0.5) * (inside == outside)
