@@ -86,6 +86,13 @@ def frame_after_nights(histories: Histories, nights: int) -> NDArray[np.int64]:
     return _last_where(real_NT & (histories.night <= nights))
 
 
+def frames_by_night(time_NT: NDArray[np.float64], detected_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The last frame of every object after each of ``NIGHTS``, [V, N]; times and detections as in `Histories`."""
+    count = len(detected_N)
+    at = Histories(np.zeros(count, np.int64), np.empty((count, 0, 1)), time_NT, detected_N, np.empty(0))
+    return np.stack([frame_after_nights(at, nights) for nights in NIGHTS])
+
+
 def frame_after_days(histories: Histories, days: float) -> NDArray[np.int64]:
     """The last frame within this many days after first detection."""
     since_NT = histories.time_NT - np.take_along_axis(histories.time_NT, histories.detected_N[:, None], 1)

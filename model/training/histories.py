@@ -129,7 +129,7 @@ def histories_of(
     network.eval()
     count, longest = len(shelf), int(shelf.length_N.max())
     time_NT = np.full((count, longest), np.nan)
-    detected_N = detected_frames(dataset, shelf)
+    detected_N = detected_frames(dataset, shelf.rows, shelf.length_N.numpy())
     probability_NTK: NDArray[np.float64] | None = None
     unknown_NT = None if unknown is None else np.full((count, longest), np.nan)
     for index in in_order(shelf, batch_size):
@@ -164,20 +164,20 @@ def strangeness(
     return score.of(logits_MK.double().cpu().numpy(), distance_M).reshape(logits_XK.shape[:-1])
 
 
-def detected_frames(dataset: Dataset, shelf: Shelf) -> NDArray[np.int64]:
-    """The frame of each object's first detection.
+def detected_frames(dataset: Dataset, rows: NDArray[np.int64], length_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The frame of each object's first detection, of so many newest frames.
 
     Alert streams have no frame before it. Elsewhere the truth knows; without it, photometry must stand out from the
     object's own median.
     """
     if "difference" in dataset.channels:
-        return np.zeros(len(shelf), np.int64)
+        return np.zeros(len(rows), np.int64)
     truth = dataset.truth()
     known = {"first_detection", "visit_T"} <= set(truth.column_names)
     first = truth["first_detection"].to_numpy() if known else None
     visits = truth["visit_T"] if known else None
     found = []
-    for row, length in zip(shelf.rows, shelf.length_N.tolist(), strict=True):
+    for row, length in zip(rows, length_N.tolist(), strict=True):
         if first is not None and visits is not None:
             visit_T = visits[int(row)].values.to_numpy()[-length:]
             found.append(min(int(np.searchsorted(visit_T, first[row])), length - 1))

@@ -182,10 +182,31 @@ def load_recipe(name: str | Path) -> Recipe:
     return recipe_of({**_read(str(name)), "name": Path(name).stem}, str(name))
 
 
+def like_of(name: str) -> str | None:
+    """The recipe that a recipe says it is like: what it must be compared with to learn what its changes are worth.
+
+    Raises
+    ------
+    RecipeError
+        When there is none of that name, or it cannot be read.
+    """
+    like = _table(name).get("like")
+    if like is not None and not isinstance(like, str):
+        raise RecipeError(f"recipe {name} is like {like!r}: it must be the name of a recipe")
+    return like
+
+
 def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """The table of a recipe, with what it takes from another; ``above`` are those that took it from this one."""
     if name in above:
         raise RecipeError(f"recipe {name} is like itself, by way of {', '.join(above)}")
+    like = like_of(name)
+    table = {key: value for key, value in _table(name).items() if key != "like"}
+    return table if like is None else _merged(_read(like, (*above, name)), table)
+
+
+def _table(name: str) -> dict[str, Any]:
+    """What the file of a recipe holds."""
     if name.endswith(".json"):
         path = Path(name)
         if not path.is_file():
@@ -201,12 +222,7 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         raise RecipeError(f"recipe {name} is not JSON: {exc}") from exc
     if not isinstance(table, dict):
         raise RecipeError(f"recipe {name} must be a table")
-    like = table.pop("like", None)
-    if like is None:
-        return table
-    if not isinstance(like, str):
-        raise RecipeError(f"recipe {name} is like {like!r}: it must be the name of a recipe")
-    return _merged(_read(like, (*above, name)), table)
+    return table
 
 
 def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

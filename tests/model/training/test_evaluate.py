@@ -15,11 +15,17 @@ from model.dataset import Dataset
 from model.network import collate
 from model.training import compare, evaluate, recalibrate
 from model.training.facts import measure
-from model.training.floors import FLOORS, floor_probabilities
+from model.training.floors import (
+    FLOORS,
+    floor_answers,
+    floor_probabilities,
+    light_curve_features,
+    photometry_features,
+)
 from model.training.forms import FORMS
 from model.training.histories import first_frames, histories_of, prefix_answers
 from model.training.loop import Engine
-from model.training.metrics import macro_f1
+from model.training.metrics import log_loss, macro_f1
 from model.training.parts import divide
 from model.training.recipe import load_recipe
 from model.training.shelf import Shelf
@@ -189,6 +195,23 @@ def test_floors_are_where_they_must_be(toy: Dataset):
     assert f1["photometry-trees"] > 0.6
 
 
+def test_trees_are_asked_about_beginnings(toy: Dataset):
+    """After n nights trees see what was there; those that were trained on beginnings know more of the first night."""
+    parts = divide(toy)
+    label, loss = toy.labels[parts.test], {}
+    for name in ("photometry-trees", "prefix-trees"):
+        p, early_VNK = floor_answers(name, toy, parts.train, parts.test, 0)
+        assert early_VNK.shape == (7, 60, 4)
+        np.testing.assert_allclose(early_VNK[-1], p)  # no series is longer than twenty nights
+        loss[name] = [log_loss(label, p_NK) for p_NK in early_VNK]
+        assert loss[name][0] > loss[name][-1]
+    assert loss["prefix-trees"][2] < loss["photometry-trees"][2]
+    row = int(parts.test[0])
+    series = toy.series(row)[:4]
+    alone = light_curve_features(series.time_T, series.band_T, series.flux_T, series.flux_error_T)
+    np.testing.assert_array_equal(photometry_features(toy, row, 4), alone)
+
+
 def test_a_stack_has_one_frame_per_band_and_no_time():
     """The mean of the frames of each band remains; fluxes and times are gone."""
     series = toy_series(0, np.random.default_rng(0))
@@ -321,9 +344,10 @@ def test_a_network_of_the_comparison_is_trained_and_scored(toy: Dataset, tmp_pat
     run = compare.Run("lstm", None, 0)
     recipe = dataclasses.replace(compare.load_recipe("lstm"), stages=(compare.load_recipe("lstm").stages[0],))
     recipe = dataclasses.replace(recipe, stages=(dataclasses.replace(recipe.stages[0], epochs=3),))
-    told, p = compare.train_one(run, recipe, toy, divide(toy), Engine(CPU), tmp_path)
+    told, (p, early_VNK) = compare.train_one(run, recipe, toy, divide(toy), Engine(CPU), tmp_path)
     assert p.shape == (60, 4)
     assert told["parameters"] > 50_000
     assert told["epochs"] == 3
-    assert set(told["macro_f1_by_night"]) == {1, 2, 3, 5, 8, 12, 20}
+    assert early_VNK.shape == (7, 60, 4)
+    np.testing.assert_allclose(early_VNK[-1], p, atol=1e-5)  # no series is longer than twenty nights
     assert 0 < told["authors_habit_macro_f1"] <= 1
