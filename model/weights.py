@@ -114,6 +114,7 @@ class ModelCard:
     group_size: int
     trained: bool
     network: Mapping[str, Any]  # configuration for model.registry.build
+    form: str = "series"  # in which training showed it series (model.training.forms); alerts come as "series"
     temperature: float = 1.0  # probabilities = softmax((logits + logit_offset) / temperature)
     logit_offset: tuple[float, ...] = ()  # per class, e.g. a prior; empty means zero
     unknown: UnknownScore | None = None  # None where not calibrated

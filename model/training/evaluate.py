@@ -23,6 +23,7 @@ from model.replacing import replacing
 from model.taxonomy import NATURAL_MIX
 from model.training import early
 from model.training.calibrate import unknown_scores
+from model.training.forms import OF_EACH_FRAME
 from model.training.histories import histories_of
 from model.training.identity import is_simulated, name_of
 from model.training.intervals import bootstrap, macro_f1_interval, wilson
@@ -61,6 +62,9 @@ def check_fit(card: ModelCard, dataset: Dataset) -> None:
         Naming what differs.
     """
     check_pixels(card, dataset)
+    if card.form not in OF_EACH_FRAME:
+        raise WeightsError(f"the weights were trained on series in the form {card.form!r}, in which early frames show "
+                           "what came later: score that recipe by ictc-compare")  # fmt: skip
     if card.classes != dataset.classes:
         raise WeightsError(f"{dataset.folder} has the classes {', '.join(dataset.classes)}, the weights know "
                            f"{', '.join(card.classes)}: give a data set of those, in this order")  # fmt: skip
@@ -119,7 +123,7 @@ def evaluate(
         Objects of classes that the weights were not trained on, if their score is to be measured.
     """
     network = network.to(device)
-    shelf = shelf_for(network, dataset, rows, device)
+    shelf = shelf_for(network, dataset, rows, device, card.form)
     logits_NK = predict_logits(network, shelf)
     probability_NK = card.probabilities(logits_NK)
     label_N = shelf.label_N.cpu().numpy()
@@ -159,7 +163,7 @@ def evaluate(
             mode: dataclasses.asdict(score(label_N[at], probability_NK[at], card.classes)) for mode, at in modes.items()
         }
     if unknown is not None:
-        strange = shelf_for(network, unknown, np.arange(len(unknown)), device)
+        strange = shelf_for(network, unknown, np.arange(len(unknown)), device, card.form)
         table["unknown"] = strangeness(network, card, histories, shelf, strange, unknown)
     return Evaluation(card, label_N, probability_NK, histories, table)
 

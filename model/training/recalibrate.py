@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_fit(card, dataset)
     parts = divide(dataset)
     training, validation = (
-        shelf_for(network, dataset, rows, torch.device("cpu")) for rows in (parts.train, parts.validation)
+        shelf_for(network, dataset, rows, torch.device("cpu"), card.form) for rows in (parts.train, parts.validation)
     )
     provenance = {key: value for key, value in card.provenance.items() if key not in OF_OTHER_CALIBRATIONS}
     provenance["calibrated"] = {"commit": commit(), "data": identity_of(dataset), "on": len(parts.validation)}

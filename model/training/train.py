@@ -104,7 +104,9 @@ def make_shelves(
     return {part: shelf_for(network, dataset, of_part, device, recipe.form) for part, of_part in rows.items()}
 
 
-def make_card(dataset: Dataset, facts: Facts, network: GroupedNetwork, provenance: dict[str, Any]) -> ModelCard:
+def make_card(
+    dataset: Dataset, facts: Facts, network: GroupedNetwork, provenance: dict[str, Any], form: str = "series"
+) -> ModelCard:
     """A card for weights that were trained just now, not yet calibrated."""
     return ModelCard(
         name=network.name,
@@ -119,6 +121,7 @@ def make_card(dataset: Dataset, facts: Facts, network: GroupedNetwork, provenanc
         group_size=network.group_size,
         trained=True,
         network=registry.describe(network),
+        form=form,
         provenance=provenance,
     )
 
@@ -259,7 +262,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         shelf_for(network, dataset, rows, torch.device("cpu"), recipe.form)  # where the service answers
         for rows in (parts.train, parts.validation)
     )
-    card = make_card(dataset, facts, network, provenance)
+    card = make_card(dataset, facts, network, provenance, recipe.form)
     card = calibrated(card, network.cpu(), training_rows, validation_rows, recipe.prefix == "all")
     return weights.save(options.out / WEIGHTS, network, card, half=options.half)
 

@@ -13,6 +13,7 @@ from toy_sky import write_toy
 
 from model import registry
 from model.dataset import Dataset
+from model.predictor import Predictor
 from model.training.augment import Augmentation
 from model.training.checkpoint import CheckpointError
 from model.training.facts import measure
@@ -25,7 +26,7 @@ from model.training.progress import Progress
 from model.training.recipe import Ict, Recipe, RecipeError, Stage, load_recipe
 from model.training.shelf import Shelf
 from model.training.train import main, make_network, make_shelves
-from model.weights import load
+from model.weights import WeightsError, load
 
 CPU = torch.device("cpu")
 PLAINLY = Engine(CPU)
@@ -270,6 +271,9 @@ def test_the_command_writes_weights_that_can_be_read(toy: Dataset, tmp_path: Pat
     assert main(arguments) == 0
     network, card = load(out / "weights")
     assert card.trained
+    assert card.form == "compressed"
+    with pytest.raises(WeightsError, match="train with form 'series'"):
+        Predictor.load(out / "weights")
     assert card.provenance["recipe"]["name"] == "short"
     assert card.provenance["validation_scores"]["objects"] == 60
     assert card.provenance["trained_on"] == 200  # no stage reads part "pretrain"
