@@ -70,11 +70,10 @@ def counted(call: Callable[[], object]) -> int:
 def update_seconds(name: str, settings: dict) -> tuple[float, float]:
     """Seconds of embedding one group and of classifying one series, as the service does them."""
     predictor = Predictor.untrained("sdss", name, **settings)
-    size = predictor.card.group_size
     series = [random_series(predictor.card, FRAMES, seed) for seed in range(BATCH)]
-    starts = range(0, FRAMES, size)
-    vectors = [predictor.embed([s[i : i + size] for i in starts]) for s in series]
-    newest = [s[starts[-1] :] for s in series]
+    groups = [s.groups(predictor.card.group_size) for s in series]
+    vectors = [predictor.embed(of_one) for of_one in groups]
+    newest = [of_one[-1] for of_one in groups]
     embed = median_seconds(lambda: predictor.embed(newest))
     histories = random_histories(predictor.card, series)
     classify = median_seconds(lambda: predictor.classify(vectors, series, histories))

@@ -13,10 +13,11 @@ from broker_filter.calibration import flux_of_magnitude, known_flux, tai_of_jd
 from broker_filter.container import read_blocks, read_header
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.history import history_of
-from broker_filter.records import NO_HISTORY, STAMP_KINDS, Alert, Message
+from broker_filter.records import STAMP_KINDS, Alert, Message
 from broker_filter.schema import PacketSchema, Schemas
 from broker_filter.survey import ZTF_BANDS, ZTF_NEGATIVE, Survey
 from broker_filter.wire import Bare, ConfluentFrame, split
+from model.history import NO_HISTORY
 from model.series import BANDS
 
 T = TypeVar("T")

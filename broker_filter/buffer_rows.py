@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter.buffer import HEAD, LONGEST_KEY_BYTES, CorruptStoreError, Embedding, Pixels
-from broker_filter.records import NO_HISTORY, Observation
-from model.history import History
+from broker_filter.records import Observation
+from model.history import NO_HISTORY, History
 
 ROW_VERSION = 2
 TAG_BYTES = 16

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from broker_filter import survey
 from broker_filter.errors import ConfigurationError, RetryableError
-from broker_filter.records import NO_HISTORY
 from model import predictor
-from model.history import History
+from model.history import NO_HISTORY, History
 from model.series import Series
 from model.weights import WeightsError
 

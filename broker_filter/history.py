@@ -19,10 +19,10 @@ from broker_filter.calibration import (
     flux_of_magnitudes,
     tai_of_jd,
 )
-from broker_filter.records import NO_HISTORY, Alert
+from broker_filter.records import Alert
 from broker_filter.schema import PacketSchema
 from broker_filter.survey import Survey
-from model.history import HISTORY_DAYS, HISTORY_LIMIT, LIMIT_SIGMA, History, of_visits, repeated
+from model.history import HISTORY_DAYS, HISTORY_LIMIT, LIMIT_SIGMA, NO_HISTORY, History, of_visits, repeated
 from model.series import BANDS
 
 DETECTION, FORCED, LIMIT = "detection", "forced", "limit"

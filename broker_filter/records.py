@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter.errors import NotClassified, Rejection
-from model.history import History
+from model.history import NO_HISTORY, History
 
 STAMP_KINDS = ("science", "template", "difference")
-NO_HISTORY = History.joined(())
 
 
 @dataclass(frozen=True, slots=True)

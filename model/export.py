@@ -8,12 +8,12 @@ real frames; ``flux`` and ``flux_error`` float32 [N, T] in nJy, 0 where unknown;
 pixel in nJy (1 on padding). A network that reads what packets tell of the past has ``history_t``, ``history_band``,
 ``history_mask``, ``history_flux`` and ``history_flux_error`` [N, P] too, in time order, on the clock of ``t`` and as
 :mod:`model.history` means them; P is at least 1. A network that does not read an input may not have it. Output:
-``probs`` float32 [N, K], calibrated. What each means, and the order of classes, is in the file's metadata. Comparators
-are not exported.
+``probs`` float32 [N, K], calibrated; where the card has that score, ``unknown`` float32 [N]. What each means, and the
+order of classes, is in the file's metadata (:mod:`model.export_notes`). Of the comparators only CNN+GRU and CNN+LSTM
+are exported: the others read nights, whose number depends on the data.
 """
 
 import argparse
-import json
 import logging
 import sys
 import warnings
@@ -30,18 +30,19 @@ from torch import Tensor, nn
 
 from model import weights
 from model.commands import command
+from model.export_notes import metadata, outputs
 from model.grouped import GroupedNetwork, cut_groups
 from model.history import History, lacking
 from model.network import Frames, LightCurve, collate
-from model.predictor import SURVEY_INPUTS, Predictor
+from model.predictor import Predictor
 from model.replacing import replacing
 from model.series import BANDS, Series
 from model.weights import ModelCard, WeightsError
 
 INPUTS = ("stamps", "t", "band", "mask", "flux", "flux_error", "scale")
 HISTORY_INPUTS = ("history_t", "history_band", "history_mask", "history_flux", "history_flux_error")
-EXPORTABLE = ("convention", "vigil")
-FREE_LENGTH = ("vigil",)  # whose graph takes any number of frames
+EXPORTABLE = ("convention", "vigil", "cnn_rnn")
+FREE_LENGTH = ("vigil", "cnn_rnn")  # whose graph takes any number of frames
 TOLERANCE = 1e-4
 OPSET, OPSETS = 20, range(20, 26)  # with an operator of its own for GELU, and known to torch and onnxruntime
 CHECK_SEED = 1
@@ -60,12 +61,15 @@ class Exported:
 
 
 class CalibratedGraph(nn.Module):
-    """The network from arrays to calibrated probabilities; every frame is embedded, padding is masked afterwards."""
+    """The network from arrays to what :mod:`model.export_notes` calls its outputs, in that order.
+
+    Every frame is embedded, padding is masked afterwards.
+    """
 
     def __init__(self, network: GroupedNetwork, card: ModelCard) -> None:
         super().__init__()
         self.network = network
-        self.temperature = card.temperature
+        self.temperature, self.score = card.temperature, card.unknown
         self.offset_K: Tensor
         offset = torch.tensor(card.logit_offset or (0.0,) * len(card.classes))
         self.register_buffer("offset_K", offset, persistent=False)
@@ -80,7 +84,7 @@ class CalibratedGraph(nn.Module):
         flux_error: Tensor,
         scale: Tensor,
         *history: Tensor,
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
         # Whatever a caller left in padding is cleared. This also tells the exporter, one plain equation per axis, that
         # all inputs have the same numbers of objects and frames.
         curve = _cleared(t, band, mask, flux, flux_error)
@@ -93,8 +97,12 @@ class CalibratedGraph(nn.Module):
         embeddings = self.network.embed(groups)
         group_count = -(-stamps.shape[1] // self.network.group_size)
         embeddings = embeddings.reshape(stamps.shape[0], group_count, *self.network.embedding_shape)
-        logits = self.network.classify(embeddings, curve)
-        return ((logits + self.offset_K) / self.temperature).softmax(-1)
+        logits, distance = self.network.answer(embeddings, curve)
+        probabilities = ((logits + self.offset_K) / self.temperature).softmax(-1)
+        if self.score is None:
+            return (probabilities,)
+        energy = -self.score.temperature * (logits / self.score.temperature).logsumexp(-1)
+        return probabilities, self.score.joined(energy, distance)
 
 
 def export(source: Path | str, out: Path, opset: int = OPSET) -> Exported:
@@ -105,7 +113,7 @@ def export(source: Path | str, out: Path, opset: int = OPSET) -> Exported:
     model.weights.WeightsError
         When the weights cannot be read.
     ExportError
-        When the network is a comparator, the operator set is not supported, or the graph's probabilities differ from
+        When the network is not exportable, the operator set is not supported, or the graph's answers differ from
         torch's by over 1e-4. Then there is no new file.
     """
     network, card = weights.load(source)
@@ -115,7 +123,7 @@ def export(source: Path | str, out: Path, opset: int = OPSET) -> Exported:
 def export_network(network: GroupedNetwork, card: ModelCard, out: Path, opset: int = OPSET) -> Exported:
     """:func:`export` of a network at hand; it is prepared for inference on the way."""
     if network.name not in EXPORTABLE:
-        raise ExportError(f"{network.name} is not exported, only {' and '.join(EXPORTABLE)}")
+        raise ExportError(f"{network.name} is not exported, only {', '.join(EXPORTABLE)}")
     if opset not in OPSETS:
         raise ExportError(f"operator set {opset} is not supported: choose one from {OPSETS[0]} to {OPSETS[-1]}")
     predictor = Predictor(network, card)
@@ -132,21 +140,22 @@ def export_network(network: GroupedNetwork, card: ModelCard, out: Path, opset: i
     shapes = (*(free for _ in INPUTS), *(((told,) * len(histories),) if histories else ()))
     for module in ("onnx", "onnxscript", "onnxruntime"):
         _need(module)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # torch about itself
+    with warnings.catch_warnings(), torch.no_grad():  # a recurrent layer is exported without gradients only
+        warnings.filterwarnings("ignore", message=".*(LeafSpec|_check_is_size)", category=FutureWarning)  # of torch
+        warnings.filterwarnings("ignore", message=".*_flat_weights", category=UserWarning)  # of its RNNs
         warnings.filterwarnings("ignore", message=".*axis name", category=UserWarning)  # axes are shared on purpose
         program = torch.onnx.export(
             graph,
             tuple(torch.from_numpy(example[name]) for name in (*INPUTS, *histories)),
             input_names=[*INPUTS, *histories],
-            output_names=["probs"],
+            output_names=list(outputs(card)),
             dynamic_shapes=shapes,
             opset_version=opset,
             dynamo=True,
             verbose=False,
         )
     assert program is not None
-    program.model.metadata_props.update(metadata(card, network))
+    program.model.metadata_props.update(metadata(card, network.name in FREE_LENGTH))
     if (found := program.model.opset_imports.get("")) != opset:
         raise ExportError(f"torch wrote operator set {found}, not {opset}: choose {OPSET}")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -157,33 +166,6 @@ def export_network(network: GroupedNetwork, card: ModelCard, out: Path, opset: i
             raise ExportError(f"the graph differs from torch by {difference:.2g}, more than {TOLERANCE}: {out} is not "
                               "written")  # fmt: skip
     return Exported(out, difference)
-
-
-def metadata(card: ModelCard, network: GroupedNetwork) -> dict[str, str]:
-    """What a user of the file must know, as strings."""
-    facts = SURVEY_INPUTS[card.survey]
-    frames = f"1 to {card.frame_limit}" if network.name in FREE_LENGTH else f"exactly {card.frame_limit}, padded"
-    return {
-        "classes": json.dumps(card.classes),
-        "taxonomy_version": card.taxonomy_version,
-        "network": json.dumps(dict(card.network)),
-        "model_version": card.version,
-        "trained": json.dumps(card.trained),
-        "survey": card.survey,
-        "channels": json.dumps(card.channels),
-        "bands": json.dumps({band: index for index, band in enumerate(BANDS)}),
-        "bands_trained": card.bands,
-        "size_px": str(card.size_px),
-        "pixel_scale_arcsec": str(facts.arcsec_per_pixel),
-        "frames": frames,
-        "epochs_without_stamp": f"up to {card.history_limit}",
-        "normalisation": (
-            "inside the graph: give stamps in nJy per pixel, NaN where not observed, and scale as 1.4826 times the "
-            "median absolute deviation of each stamp's pixels from their median"
-        ),
-        "calibration": json.dumps({"temperature": card.temperature, "logit_offset": card.logit_offset, "inside": True}),
-        "provenance": json.dumps(dict(card.provenance)),
-    }
 
 
 def largest_difference(predictor: Predictor, path: Path) -> float:
@@ -198,10 +180,9 @@ def largest_difference(predictor: Predictor, path: Path) -> float:
         padded = max(lengths) if predictor.card.name in FREE_LENGTH else card.frame_limit
         histories = random_histories(card, batch)
         feed = {name: array for name, array in arrays(batch, histories, padded).items() if name in names}
-        (found,) = session.run(["probs"], feed)
-        size = card.group_size
-        vectors = [predictor.embed([s[i : i + size] for i in range(0, len(s), size)]) for s in batch]
-        largest = max(largest, float(np.abs(found - predictor.classify(vectors, batch, histories).probabilities).max()))
+        answer = predictor.predict(batch, histories)
+        for found, expected in zip(session.run(None, feed), (answer.probabilities, answer.unknown), strict=False):
+            largest = max(largest, float(np.abs(found - expected).max()))
     return largest
 
 

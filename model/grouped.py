@@ -29,6 +29,7 @@ class GroupedNetwork(nn.Module):
     history_limit: int = 0  # epochs without stamp that it reads of a light curve's history
     group_size: int
     feature_width: int  # F
+    logit_scale: float = 1.0  # how many logits a margin of 1 is: the scale of a cosine head
     embedding_shape: tuple[int, ...]  # D...
     familiar: Familiar | None  # what training objects look like; None before calibration
 
@@ -64,6 +65,13 @@ class GroupedNetwork(nn.Module):
     def classify(self, embeddings_BGD: Tensor, curve: LightCurve) -> Tensor:
         """Logits [B, K] of series whose groups are embedded."""
         return self.head(self.penultimate(embeddings_BGD, curve))
+
+    def answer(self, embeddings_BGD: Tensor, curve: LightCurve) -> tuple[Tensor, Tensor | None]:
+        """Logits [B, K] and, of a network that remembers its training objects, the distance [B] to them."""
+        if self.familiar is None:
+            return self.classify(embeddings_BGD, curve), None
+        features_BF = self.penultimate(embeddings_BGD, curve)
+        return self.head(features_BF), self.familiar(features_BF)
 
     @property
     def one_pass(self) -> bool:
@@ -141,3 +149,9 @@ def last_frame(mask_BT: Tensor) -> Tensor:
     """Index [B] of the last real frame; 0 where there is none."""
     index_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
     return (mask_BT * index_T).amax(1)
+
+
+def at_last_frame(states_BTF: Tensor, mask_BT: Tensor) -> Tensor:
+    """The states [B, F] at the last real frame."""
+    row_B = torch.arange(states_BTF.shape[0], device=states_BTF.device)  # len() would fix B in an exported graph
+    return states_BTF[row_B, last_frame(mask_BT)]

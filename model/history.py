@@ -47,6 +47,9 @@ class History:
         )
 
 
+NO_HISTORY = History.joined(())  # of a packet that tells nothing, or of a survey whose packets do not
+
+
 def lacking(histories: Sequence[History], series: Series, limit: int = HISTORY_LIMIT) -> History:
     """What the packets of a series know of its past beside its own frames.
 

@@ -114,13 +114,23 @@ class Predictor:
         return cls(built, card, device, deterministic)
 
     def embed(self, groups: Sequence[Series]) -> NDArray[np.float32]:
-        """Vectors [N, D] of groups, each of 1 to ``group_size`` frames with the card's channels."""
+        """Vectors [N, D] of groups, each of 1 to ``group_size`` frames with the card's channels.
+
+        Raises
+        ------
+        ValueError
+            When a group has more frames.
+        """
+        size, longest = self.card.group_size, max(map(len, groups), default=0)
+        if longest > size:
+            raise ValueError(f"a group of {longest} frames, but {self.card.name} embeds group_size = {size} at a time: "
+                             f"cut each series with series.groups({size})")  # fmt: skip
         rows = 1 if self.deterministic else EMBED_ROWS
         width = int(np.prod(self._network.embedding_shape))
         vectors = np.empty((len(groups), width), np.float32)
         with torch.inference_mode():
             for part, chunk in chunks(groups, rows):
-                frames = collate(chunk, self._network.group_size).to(self.device)
+                frames = collate(chunk, size).to(self.device)
                 vectors[part] = self._network.embed(frames).flatten(1).cpu().numpy()
         return vectors
 
@@ -139,15 +149,19 @@ class Predictor:
         curves
             The same series; their pixels are not read.
         histories
-            What else is known of each (:func:`model.history.lacking`); None: nothing. Networks whose card says
-            ``history_limit`` 0 read none.
+            What else is known of each (:func:`model.history.lacking`), ``NO_HISTORY`` where nothing is. A network
+            whose card says ``history_limit`` 0 reads none, and needs none.
 
         Raises
         ------
         ValueError
-            When a series has more frames than the network reads, or not one vector per group.
+            When a series has more frames than the network reads, or not one vector per group, or when histories are
+            missing that the network reads: without them it would give another answer.
         """
-        told = histories if histories is not None and self.card.history_limit else None
+        if histories is None and self.card.history_limit:
+            raise ValueError(f"{self.card.name} {self.card.version} also reads what packets tell of the past: give one "
+                             "history per series, model.history.NO_HISTORY where nothing is told")  # fmt: skip
+        told = histories if self.card.history_limit else None
         length_B = np.array([len(curve) + (0 if told is None else len(told[b])) for b, curve in enumerate(curves)])
         pairs = 0 if self.deterministic else PAIRS_AT_ONCE[self.device.type]
         logits_BK = np.empty((len(curves), len(self.card.classes)), np.float64)
@@ -158,16 +172,18 @@ class Predictor:
                 vectors = self._pad_embeddings([embeddings[b] for b in part], chunk)
                 epochs = None if told is None else [told[b] for b in part]
                 curve = collate_curve(chunk, histories=epochs).to(self.device)
-                if self._network.familiar is None or distance_B is None:
-                    logits = self._network.classify(vectors, curve)
-                else:
-                    features = self._network.penultimate(vectors, curve)
-                    logits = self._network.head(features)
-                    distance_B[part] = self._network.familiar(features).cpu().numpy()
+                logits, distance = self._network.answer(vectors, curve)
+                if distance_B is not None and distance is not None:
+                    distance_B[part] = distance.cpu().numpy()
                 logits_BK[part] = logits.double().cpu().numpy()
         score = self.card.unknown
         unknown_B = None if score is None else score.of(logits_BK, distance_B)
         return Prediction(self.card.probabilities(logits_BK), unknown_B)
+
+    def predict(self, series: Sequence[Series], histories: Sequence[History] | None = None) -> Prediction:
+        """Probabilities of whole series: :meth:`embed`, of which nothing is kept, and :meth:`classify`."""
+        size = self.card.group_size
+        return self.classify([self.embed(one.groups(size)) for one in series], series, histories)
 
     def warm_up(self) -> None:
         """Compute once at the largest shapes, so that the first alert does not wait for allocations."""

@@ -41,6 +41,10 @@ class Series:
             self.flux_error_T[frames],
         )
 
+    def groups(self, group_size: int) -> "list[Series]":
+        """The frames in groups from the first on, as a network embeds them; the last group may be short."""
+        return [self[start : start + group_size] for start in range(0, len(self), group_size)]
+
 
 def compact(pixels_CHW: NDArray[np.floating]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
     """Keep a frame in half the bytes: float16 in units of each channel's own noise.

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ CHANNELS = ("science", "template", "difference")
 SCORE_KINDS = ("energy_and_distance", "energy")
 LARGEST_STAMP_PX, LONGEST_SERIES = 4096, 65_536  # beyond anything that a survey cuts or a store keeps
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # how JSON becomes a card
+Values = TypeVar("Values", NDArray[np.float64], Tensor)
 VERSION_DIGITS = 10  # hexadecimal digits of the hash that make a version
 
 
@@ -83,7 +84,11 @@ class UnknownScore:
         ValueError
             When there are none, but the kind asks for them.
         """
-        energy_B = (energy(logits_BK, self.temperature) - self.location) / self.scale
+        return self.joined(energy(logits_BK, self.temperature), distance_B)
+
+    def joined(self, energy_B: Values, distance_B: Values | None) -> Values:
+        """The score [B] of energies and distances, as :meth:`of`; arrays and tensors alike."""
+        energy_B = (energy_B - self.location) / self.scale
         if self.kind == "energy":
             return energy_B
         if distance_B is None:

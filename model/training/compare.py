@@ -36,13 +36,14 @@ from model.training.comparison import NoRunsError, write_tables
 from model.training.crew import CrewError
 from model.training.evaluate import label_modes
 from model.training.facts import measure
-from model.training.floors import FLOORS, floor_probabilities
+from model.training.floors import FLOORS, Answers, floor_answers
 from model.training.forms import less_faint_level
 from model.training.histories import detected_frames, first_frames
 from model.training.identity import differences, identity_of
 from model.training.loop import Engine, Training
 from model.training.metrics import macro_f1, score
 from model.training.parts import Parts, PartsError, divide
+from model.training.pools import kept_by_night
 from model.training.predict import in_order, predict, predict_logits, softmax
 from model.training.progress import Progress
 from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names, recipe_of
@@ -73,8 +74,7 @@ SYSTEMS = (
     "ict-convention-mini",
     "vigil-mini",
 )
-WITHOUT_CURVE = ("scone",)  # each prefix would cost a Gaussian process per object
-NIGHT_SCORES = ("macro_f1", "auc", "log_loss")
+WITHOUT_CURVE = ("scone",)  # networks of which each prefix would cost a Gaussian process per object
 
 
 class RunError(ValueError):
@@ -107,34 +107,26 @@ def claimed(path: Path) -> Iterator[bool]:
             yield True
 
 
-def night_curves(
+def answers_by_night(
     network: GroupedNetwork, dataset: Dataset, shelf: Shelf, form: str, temperature: float
-) -> dict[str, dict[int, float]]:
-    """Macro-F1, AUC and log loss when every series ends with the n-th night since its first detection.
+) -> NDArray[np.float64]:
+    """Probabilities [V, N, K] when every series ends with each of ``early.NIGHTS`` since its first detection.
 
     Fluxes above the faintest are taken above the faintest *so far*: nothing later may show.
     """
-    detected_N = detected_frames(dataset, shelf)
-    label_N = shelf.label_N.cpu().numpy()
-    curves: dict[str, dict[int, float]] = {f"{name}_by_night": {} for name in NIGHT_SCORES}
+    detected_N = detected_frames(dataset, shelf.rows, shelf.length_N.cpu().numpy())
+    logits_VNK = np.empty((len(early.NIGHTS), len(shelf), len(dataset.classes)), np.float32)
     network.eval()
-    for nights in early.NIGHTS:
-        logits_NK = np.empty((len(shelf), len(dataset.classes)), np.float32)
-        for index in in_order(shelf):
-            frames, _ = shelf.batch(index)
-            time_BT = torch.where(frames.curve.mask_BT, frames.curve.time_BT, torch.nan).cpu().double().numpy()
-            none = np.empty((len(index), 0, 1))
-            at = early.Histories(label_N[index], none, time_BT, detected_N[index], np.empty(0))
-            until_B = early.frame_after_nights(at, nights)
+    for index in in_order(shelf):
+        frames, _ = shelf.batch(index)
+        time_BT = torch.where(frames.curve.mask_BT, frames.curve.time_BT, torch.nan).cpu().double().numpy()
+        for v, until_B in enumerate(early.frames_by_night(time_BT, detected_N[index])):
             with torch.inference_mode():
                 cut = first_frames(frames, torch.from_numpy(until_B + 1)[:, None].to(shelf.device))
                 if form == "above_faintest":
                     cut = replace(cut, curve=zeroed(cut.curve))
-                logits_NK[index] = network(cut).float().cpu().numpy()
-        reached = score(label_N, softmax(logits_NK, temperature), dataset.classes)
-        for name in NIGHT_SCORES:
-            curves[f"{name}_by_night"][nights] = getattr(reached, name)
-    return curves
+                logits_VNK[v, index] = network(cut).float().cpu().numpy()
+    return np.stack([softmax(logits_NK, temperature) for logits_NK in logits_VNK])
 
 
 def zeroed(curve: LightCurve) -> LightCurve:
@@ -145,21 +137,25 @@ def zeroed(curve: LightCurve) -> LightCurve:
     return replace(curve, flux_BT=torch.from_numpy(flux_BT).to(curve.flux_BT.device))
 
 
-def kept_answers(dataset: Dataset, rows: NDArray[np.int64], probability_NK: NDArray) -> dict[str, NDArray]:
-    """What tables need of a run to pool it with others: which objects, their labels and label modes, the answers."""
+def kept_answers(
+    dataset: Dataset, rows: NDArray[np.int64], probability_NK: NDArray, early_VNK: NDArray | None
+) -> dict[str, NDArray]:
+    """What tables need of a run to pool it with others: objects, their labels and modes, last and early answers."""
     kept: dict[str, NDArray] = {
         "row": rows,
         "label": dataset.labels[rows],
         "probability": probability_NK.astype(np.float32),
     }
+    if early_VNK is not None:
+        kept |= kept_by_night(early_VNK, early.NIGHTS)
     modes = label_modes(dataset, rows)
     return kept | {"mode": np.select(list(modes.values()), list(modes), "")} if modes else kept
 
 
 def train_one(
     run: Run, recipe: Recipe, dataset: Dataset, parts: Parts, engine: Engine, work: Path
-) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """Train a network as its recipe says, and score it on the test rows."""
+) -> tuple[dict[str, Any], Answers]:
+    """Train a network as its recipe says; what it tells of itself, and its answers to the test rows."""
     facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
     network = make_network(recipe, facts, run.seed).to(engine.device)
     shelves = make_shelves(dataset, parts, recipe, network, engine.device)
@@ -191,9 +187,9 @@ def train_one(
         "temperature": temperature,
         "authors_habit_macro_f1": max(entry["test_macro_f1"] for entry in history),
     }
-    if run.system not in WITHOUT_CURVE and not recipe.form.endswith("_stack"):
-        told |= night_curves(network, dataset, test, recipe.form, temperature)
-    return told, probability_NK
+    if recipe.network["network"] in WITHOUT_CURVE or recipe.form.endswith("_stack"):
+        return told, (probability_NK, None)
+    return told, (probability_NK, answers_by_night(network, dataset, test, recipe.form, temperature))
 
 
 def systems_of(names: Sequence[str]) -> dict[str, Recipe | None]:
@@ -280,9 +276,10 @@ def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine,
         parts = divide(dataset, run.fold, run.seed)
         if recipe is None:
             told: dict[str, Any] = {}
-            probability_NK = floor_probabilities(run.system, dataset, parts.train, parts.test, run.seed)
+            answers = floor_answers(run.system, dataset, parts.train, parts.test, run.seed)
         else:
-            told, probability_NK = train_one(run, recipe, dataset, parts, engine, work)
+            told, answers = train_one(run, recipe, dataset, parts, engine, work)
+        probability_NK, early_VNK = answers
         label_N = dataset.labels[parts.test]
         entry = {
             **dataclasses.asdict(run),
@@ -302,7 +299,9 @@ def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine,
         }
         result.parent.mkdir(parents=True, exist_ok=True)
         with replacing(result.with_suffix(".npz")) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **kept_answers(dataset, parts.test, probability_NK))
+            np.savez_compressed(
+                file, allow_pickle=False, **kept_answers(dataset, parts.test, probability_NK, early_VNK)
+            )
         with replacing(result) as partial:  # whose being there means that the run is done
             partial.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
         shutil.rmtree(work, ignore_errors=True)

@@ -8,6 +8,7 @@ References
 Schafer and Leser 2020, "TEASER", for the harmonic mean of earliness and accuracy.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ class Histories:
     time_NT: NDArray[np.float64]  # days since the first frame; NaN beyond the last
     detected_N: NDArray[np.int64]  # frame of the first detection; the last frame where there is none
     peak_day_N: NDArray[np.float64]  # days since the first frame, NaN where unknown or meaningless
+    unknown_NT: NDArray[np.float64] | None = None  # how strange the network finds them, where it was asked
 
     @property
     def last_frame(self) -> NDArray[np.int64]:
@@ -59,6 +61,19 @@ def at_frames(histories: Histories, frame_N: NDArray) -> NDArray[np.float64]:
     return histories.probability_NTK[np.arange(len(frame_N)), frame_N]
 
 
+def unknown_at(histories: Histories, frame_N: NDArray) -> NDArray[np.float64]:
+    """The unknown score of every object at one frame each. Returns [N].
+
+    Raises
+    ------
+    ValueError
+        When nobody asked the network for it.
+    """
+    if histories.unknown_NT is None:
+        raise ValueError("these histories hold no unknown score: make them with one")
+    return histories.unknown_NT[np.arange(len(frame_N)), frame_N]
+
+
 def _last_where(allowed_NT: NDArray) -> NDArray[np.int64]:
     """The last frame that is allowed; 0 where none is."""
     length = allowed_NT.shape[1]
@@ -69,6 +84,13 @@ def frame_after_nights(histories: Histories, nights: int) -> NDArray[np.int64]:
     """The last frame of the n-th night since first detection, or an object's last one."""
     real_NT = np.isfinite(histories.time_NT)
     return _last_where(real_NT & (histories.night <= nights))
+
+
+def frames_by_night(time_NT: NDArray[np.float64], detected_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The last frame of every object after each of ``NIGHTS``, [V, N]; times and detections as in `Histories`."""
+    count = len(detected_N)
+    at = Histories(np.zeros(count, np.int64), np.empty((count, 0, 1)), time_NT, detected_N, np.empty(0))
+    return np.stack([frame_after_nights(at, nights) for nights in NIGHTS])
 
 
 def frame_after_days(histories: Histories, days: float) -> NDArray[np.int64]:
@@ -104,28 +126,65 @@ def curves(histories: Histories) -> dict[str, Any]:
     return {"by_night": by_night, "by_day": by_day, "final": final, "area_under_macro_f1": area, **reached}
 
 
+def _since_detection(histories: Histories) -> Iterator[tuple[int, NDArray[np.int64], NDArray, NDArray]]:
+    """Of each object its label, and of each frame since detection the choice, its probability, and the day."""
+    last_N = histories.last_frame
+    for n, (label, start) in enumerate(zip(histories.label_N.tolist(), histories.detected_N.tolist(), strict=True)):
+        probability_TK = histories.probability_NTK[n, start : last_N[n] + 1]
+        time_T = histories.time_NT[n, start : last_N[n] + 1]
+        yield label, probability_TK.argmax(1), probability_TK.max(1), time_T - time_T[0]
+
+
+def decisions(histories: Histories, threshold: float = CONFIDENT, kept: int = 1) -> dict[str, float]:
+    """What comes of acting as soon as one class has reached ``threshold`` on ``kept`` alerts in a row.
+
+    A broker can follow this rule, for it looks at nothing later. Shares of right and of revoked decisions are of the
+    decided objects; one that is changed at any later alert counts as changed, one that is not the last word as revoked.
+    """
+    days, right, changed, revoked = [], [], [], []
+    for label, choice_T, best_T, day_T in _since_detection(histories):
+        run = 0
+        for t, sure in enumerate(best_T >= threshold):
+            run = (run + 1 if run and choice_T[t] == choice_T[t - 1] else 1) if sure else 0
+            if run == kept:
+                days.append(day_T[t])
+                right.append(choice_T[t] == label)
+                changed.append((choice_T[t:] != choice_T[t]).any())
+                revoked.append(choice_T[-1] != choice_T[t])
+                break
+
+    def mean(values: Sequence[float]) -> float:
+        return float(np.mean(values)) if values else float("nan")
+
+    return {
+        "threshold": threshold,
+        "alerts_in_a_row": kept,
+        "decided_share": len(days) / len(histories.label_N),
+        "median_days": float(np.median(days)) if days else float("nan"),
+        "right_share": mean(right),
+        "changed_share": mean(changed),
+        "revoked_share": mean(revoked),
+    }
+
+
 def confidence(histories: Histories, threshold: float = CONFIDENT) -> dict[str, float]:
     """When each object is classed with confidence for good, and how often it changed its mind.
 
     A decision is the first frame since detection at which the largest probability reaches ``threshold`` and from
-    which on the choice never changes. Earliness counts undecided objects as decided at their last frame.
+    which on the choice never changes: known only afterwards, see :func:`decisions` for a rule that can be followed.
+    Earliness counts undecided objects as decided at their last frame.
     """
-    count = len(histories.label_N)
-    choice_NT = np.argmax(np.nan_to_num(histories.probability_NTK, nan=-1.0), 2)
-    best_NT = np.nan_to_num(histories.probability_NTK, nan=-1.0).max(2)
     decided, delay, earliness, flips, right = [], [], [], [], []
-    for n in range(count):
-        start, last = int(histories.detected_N[n]), int(histories.last_frame[n])
-        choice = choice_NT[n, start : last + 1]
-        changes = np.flatnonzero(np.diff(choice))
+    for label, choice_T, best_T, day_T in _since_detection(histories):
+        changes = np.flatnonzero(np.diff(choice_T))
         flips.append(len(changes))
         settled = int(changes[-1]) + 1 if len(changes) else 0
-        sure = np.flatnonzero(best_NT[n, start + settled : last + 1] >= threshold)
+        sure = np.flatnonzero(best_T[settled:] >= threshold)
         decided.append(len(sure) > 0)
-        frame = start + settled + int(sure[0]) if len(sure) else last
-        delay.append(histories.time_NT[n, frame] - histories.time_NT[n, start])
-        earliness.append((frame - start + 1) / (last - start + 1))
-        right.append(choice[-1] == histories.label_N[n])
+        frame = settled + int(sure[0]) if len(sure) else len(day_T) - 1
+        delay.append(day_T[frame])
+        earliness.append((frame + 1) / len(day_T))
+        right.append(choice_T[-1] == label)
     sure_N = np.array(decided)
     accuracy = float(np.mean(right))
     early = float(np.mean(earliness))
@@ -140,18 +199,28 @@ def confidence(histories: Histories, threshold: float = CONFIDENT) -> dict[str, 
     }
 
 
-def purity_at(score_N: NDArray, member_N: NDArray, completeness: float = 0.5) -> float:
+def in_mix(label_N: NDArray[np.int64], share_K: Sequence[float]) -> NDArray[np.float64]:
+    """Weights [N] with which objects stand for a mix of classes that is not theirs; of mean 1."""
+    count_K = np.bincount(label_N, minlength=len(share_K))
+    weight_N = (np.asarray(share_K, float) / np.maximum(count_K, 1))[label_N]
+    return np.asarray(weight_N / weight_N.mean())
+
+
+def purity_at(score_N: NDArray, member_N: NDArray, completeness: float = 0.5, weight_N: NDArray | None = None) -> float:
     """Purity of the sample that the highest scores give when it holds this share of the members; NaN without any."""
     if not member_N.any():
         return float("nan")
     order = np.argsort(-score_N, kind="stable")
-    found = np.cumsum(member_N[order])
-    cut = int(np.searchsorted(found, completeness * member_N.sum()))
-    return float(found[cut] / (cut + 1))
+    weight_N = np.ones(len(order)) if weight_N is None else weight_N[order]
+    taken, found = np.cumsum(weight_N), np.cumsum(weight_N * member_N[order])
+    cut = int(np.searchsorted(found, completeness * found[-1]))
+    return float(found[cut] / taken[cut])
 
 
-def before_peak_purity(histories: Histories, kind: int, completeness: float = 0.5) -> float:
-    """Purity of class ``kind`` by its probability at the last frame before peak light.
+def before_peak_purity(
+    histories: Histories, kind: int, completeness: float = 0.5, weight_N: NDArray | None = None
+) -> float:
+    """Purity of class ``kind`` by its probability at the last frame before peak light; objects count by their weight.
 
     Objects without a peak are judged at the median frame (after detection) of those that have one.
     """
@@ -164,15 +233,19 @@ def before_peak_purity(histories: Histories, kind: int, completeness: float = 0.
     frame_N = np.where(has_peak, before, np.minimum(histories.detected_N + typical, histories.last_frame))
     usable = has_peak | ~np.isfinite(histories.peak_day_N)
     score_N = at_frames(histories, frame_N)[:, kind]
-    return purity_at(score_N[usable], (histories.label_N == kind)[usable], completeness)
+    usable_weight_N = None if weight_N is None else weight_N[usable]
+    return purity_at(score_N[usable], (histories.label_N == kind)[usable], completeness, usable_weight_N)
 
 
-def false_alarms(histories: Histories, alarm: tuple[int, ...], quiet: tuple[int, ...]) -> float:
-    """Alerts classed as one of ``alarm``, per 1,000 alerts of objects that are one of ``quiet``."""
+def false_alarms(
+    histories: Histories, alarm: tuple[int, ...], quiet: tuple[int, ...], weight_N: NDArray | None = None
+) -> float:
+    """Alerts classed as one of ``alarm``, per 1,000 alerts of objects that are one of ``quiet``, each by its weight."""
     choice_NT = np.argmax(np.nan_to_num(histories.probability_NTK, nan=-1.0), 2)
     frame_NT = np.arange(histories.time_NT.shape[1])[None]
     alert_NT = np.isfinite(histories.time_NT) & (frame_NT >= histories.detected_N[:, None])
     alert_NT &= np.isin(histories.label_N, quiet)[:, None]
     if not alert_NT.any():
         return float("nan")
-    return float(1000 * np.isin(choice_NT, alarm)[alert_NT].mean())
+    of_object_NT = np.broadcast_to(1.0 if weight_N is None else weight_N[:, None], alert_NT.shape)
+    return float(1000 * np.average(np.isin(choice_NT, alarm)[alert_NT], weights=of_object_NT[alert_NT]))

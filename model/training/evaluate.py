@@ -16,29 +16,28 @@ from numpy.typing import NDArray
 from model import weights
 from model.commands import command
 from model.dataset import Dataset, DatasetError
+from model.dataset_format import read_json
 from model.grouped import GroupedNetwork
 from model.predictor import DeviceUnavailableError, resolve_device
 from model.replacing import replacing
+from model.taxonomy import NATURAL_MIX
 from model.training import early
 from model.training.calibrate import unknown_scores
 from model.training.histories import histories_of
-from model.training.identity import name_of
+from model.training.identity import is_simulated, name_of
 from model.training.intervals import bootstrap, macro_f1_interval, wilson
+from model.training.limits import is_balanced, limits
 from model.training.metrics import balanced_accuracy, reliability, score
 from model.training.parts import PartsError, divide
+from model.training.plain_table import plain_table
 from model.training.predict import predict_distance, predict_logits
 from model.training.report import write_report
 from model.training.shelf import Shelf, shelf_for
 from model.weights import ModelCard, UnknownScore, WeightsError, energy
 
 SUPERNOVAE = ("SNIa", "SNOther")
+ALERTS_IN_A_ROW = (1, 2)  # after which somebody may act
 RESULT = "scores.json"
-LIMITS = (
-    "Trained and calibrated on the data set named here, with classes about balanced: for a survey's own mix of classes "
-    "the probabilities need that prior.",
-    "Scores hold for objects like those of that data set; on real alerts they are lower (docs/results.md).",
-    "Classes that are not listed, such as tidal disruptions, get one of the listed names; see the unknown score.",
-)
 PREDICTIONS = "predictions.npz"
 
 
@@ -124,15 +123,20 @@ def evaluate(
     logits_NK = predict_logits(network, shelf)
     probability_NK = card.probabilities(logits_NK)
     label_N = shelf.label_N.cpu().numpy()
-    histories = histories_of(network, dataset, shelf, card.probabilities)
+    histories = histories_of(network, dataset, shelf, card.probabilities, card.unknown or UnknownScore())
     chosen_N, count = probability_NK.argmax(1), len(card.classes)
     reached = score(label_N, probability_NK, card.classes)
     hits = np.diagonal(np.array(reached.confusion))
-    kinds = [card.classes.index(name) for name in SUPERNOVAE if name in card.classes]
-    quiet = tuple(k for k in range(count) if k not in kinds)
+    objects = {name: int((label_N == k).sum()) for k, name in enumerate(card.classes)}
     table: dict[str, Any] = {
         "weights": {"name": card.name, "version": card.version, "survey": card.survey},
-        "data": {"folder": dataset.folder.name, "recipe": name_of(dataset), "seed": dataset.manifest.get("seed")},
+        "data": {
+            "folder": dataset.folder.name,
+            "recipe": name_of(dataset),
+            "seed": dataset.manifest.get("seed"),
+            "simulated": is_simulated(dataset),
+        },
+        "classes": {"objects": objects, "balanced": is_balanced(objects)},
         "scores": dataclasses.asdict(reached),
         "intervals": {
             "macro_f1": dataclasses.asdict(macro_f1_interval(label_N, chosen_N, count)),
@@ -140,17 +144,15 @@ def evaluate(
                 bootstrap(label_N, lambda rows: balanced_accuracy(label_N[rows], chosen_N[rows], count))
             ),
             "recall": {
-                name: dataclasses.asdict(wilson(int(hits[k]), int((label_N == k).sum())))
-                for k, name in enumerate(card.classes)
+                name: dataclasses.asdict(wilson(int(hits[k]), objects[name])) for k, name in enumerate(card.classes)
             },
         },
         "reliability": reliability(probability_NK.max(1), chosen_N == label_N).tolist(),
         "early": early.curves(histories),
         "confidence": early.confidence(histories),
-        "before_peak_purity_snia": early.before_peak_purity(histories, card.classes.index("SNIa"))
-        if "SNIa" in card.classes
-        else None,
-        "false_alarms_per_1000": early.false_alarms(histories, tuple(kinds), quiet),
+        "decisions": [early.decisions(histories, kept=kept) for kept in ALERTS_IN_A_ROW],
+        **follow_up(histories, card.classes),
+        "natural_mix": in_natural_mix(histories, card),
     }
     if modes := label_modes(dataset, rows):
         table["by_label_mode"] = {
@@ -158,32 +160,64 @@ def evaluate(
         }
     if unknown is not None:
         strange = shelf_for(network, unknown, np.arange(len(unknown)), device)
-        table["unknown"] = strangeness(network, card.unknown or UnknownScore(), logits_NK, shelf, strange, unknown)
+        table["unknown"] = strangeness(network, card, histories, shelf, strange, unknown)
     return Evaluation(card, label_N, probability_NK, histories, table)
 
 
+def follow_up(
+    histories: early.Histories, classes: Sequence[str], weight_N: NDArray[np.float64] | None = None
+) -> dict[str, float | None]:
+    """What awaits somebody who follows up supernovae; it depends on the mix of classes, which weights can change."""
+    kinds = tuple(classes.index(name) for name in SUPERNOVAE if name in classes)
+    quiet = tuple(k for k in range(len(classes)) if k not in kinds)
+    purity = None
+    if "SNIa" in classes:
+        purity = early.before_peak_purity(histories, classes.index("SNIa"), weight_N=weight_N)
+    return {
+        "before_peak_purity_snia": purity,
+        "false_alarms_per_1000": early.false_alarms(histories, kinds, quiet, weight_N),
+    }
+
+
+def in_natural_mix(histories: early.Histories, card: ModelCard) -> dict[str, Any] | None:
+    """The same in the mix of classes that a survey gave labels to; None where nobody counted it."""
+    mix = NATURAL_MIX.get(card.survey)
+    if mix is None or not set(card.classes) <= set(mix):
+        return None
+    weight_N = early.in_mix(histories.label_N, [mix[name] for name in card.classes])
+    return {"objects": dict(mix), **follow_up(histories, card.classes, weight_N)}
+
+
 def strangeness(
-    network: GroupedNetwork,
-    score: UnknownScore,
-    known_NK: NDArray[np.float32],
-    known: Shelf,
-    strange: Shelf,
-    unknown: Dataset,
+    network: GroupedNetwork, card: ModelCard, known: early.Histories, shelf: Shelf, strange: Shelf, unknown: Dataset
 ) -> dict[str, Any]:
-    """How well the unknown score, and each of its parts, tells a data set from known objects of given logits."""
-    logits = [known_NK, predict_logits(network, strange)]
-    distances = [None if network.familiar is None else predict_distance(network, shelf) for shelf in (known, strange)]
-    known_N, strange_M = (score.of(*both) for both in zip(logits, distances, strict=True))
-    told = unknown_scores(known_N, strange_M)
+    """How well the unknown score tells a data set from known objects: of whole series, and as they grow.
+
+    Each part of the score is asked of whole series too.
+    """
+    others = histories_of(network, unknown, strange, card.probabilities, card.unknown or UnknownScore())
+    known_N, strange_M = (early.unknown_at(side, side.last_frame) for side in (known, others))
     by_class = {
         name: unknown_scores(known_N, strange_M[unknown.labels == k])["auroc"]
         for k, name in enumerate(unknown.classes)
         if (unknown.labels == k).any()
     }
-    parts = {"energy": unknown_scores(energy(logits[0]), energy(logits[1]))["auroc"]}
-    if distances[0] is not None and distances[1] is not None:
-        parts["distance"] = unknown_scores(distances[0], distances[1])["auroc"]
-    return {**told, "auroc_by_class": by_class, "auroc_of_parts": parts}
+    energies = [energy(predict_logits(network, side)) for side in (shelf, strange)]
+    parts = {"energy": unknown_scores(*energies)["auroc"]}
+    if network.familiar is not None:
+        distances = [predict_distance(network, side) for side in (shelf, strange)]
+        parts["distance"] = unknown_scores(*distances)["auroc"]
+    by_night = {}
+    for night in early.NIGHTS:
+        then = [early.unknown_at(side, early.frame_after_nights(side, night)) for side in (known, others)]
+        told = unknown_scores(*then)
+        by_night[night] = {"auroc": told["auroc"], "median_of_known": float(np.median(then[0]))}
+    return {
+        **unknown_scores(known_N, strange_M),
+        "auroc_by_class": by_class,
+        "auroc_of_parts": parts,
+        "by_night": by_night,
+    }
 
 
 def label_modes(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
@@ -193,33 +227,6 @@ def label_modes(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[
         return {}
     mode_N = np.asarray(truth["label_mode"].to_numpy(zero_copy_only=False)).astype(str)[rows]
     return {str(mode): mode_N == mode for mode in np.unique(mode_N)}
-
-
-def plain_table(table: dict[str, Any]) -> str:
-    """The main scores as text."""
-    scores, ranges = table["scores"], table["intervals"]
-    lines = [
-        f"{table['weights']['name']} {table['weights']['version']} on {table['data']['folder']}, "
-        f"{scores['objects']} objects",
-        "macro-F1 {value:.3f} [{low:.3f}, {high:.3f}]".format(**ranges["macro_f1"]),
-        "balanced accuracy {value:.3f} [{low:.3f}, {high:.3f}]".format(**ranges["balanced_accuracy"]),
-        f"accuracy {scores['accuracy']:.3f}  AUC {scores['auc']:.3f}  AP {scores['average_precision']:.3f}  "
-        f"MCC {scores['mcc']:.3f}",
-        f"log loss {scores['log_loss']:.3f}  Brier {scores['brier']:.3f}  ECE {scores['ece']:.3f}",
-        "",
-        f"{'class':<10} recall              precision",
-    ]
-    lines += [
-        f"{name:<10} {ranges['recall'][name]['value']:.2f} [{ranges['recall'][name]['low']:.2f}, "
-        f"{ranges['recall'][name]['high']:.2f}]   {scores['precision'][name]:.2f}"
-        for name in scores["recall"]
-    ]
-    lines += ["", "nights since detection  macro-F1  balanced accuracy  AUC"]
-    lines += [
-        f"{night:>22}  {entry['macro_f1']:.3f}     {entry['balanced_accuracy']:.3f}              {entry['auc']:.3f}"
-        for night, entry in table["early"]["by_night"].items()
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def write(evaluation: Evaluation, dataset: Dataset, rows: NDArray[np.int64], folder: Path) -> None:
@@ -241,8 +248,8 @@ def write(evaluation: Evaluation, dataset: Dataset, rows: NDArray[np.int64], fol
         partial.write_text(json.dumps(evaluation.table, indent=1) + "\n", "utf-8")
 
 
-def with_scores(card: ModelCard, table: dict[str, Any]) -> ModelCard:
-    """The card with what an evaluation found, and what it says nothing of."""
+def with_scores(card: ModelCard, table: dict[str, Any], controls: dict[str, Any] | None = None) -> ModelCard:
+    """The card with what an evaluation found, and its limits; ``controls`` as :func:`limits` takes them."""
     kept = ("objects", "accuracy", "macro_f1", "balanced_accuracy", "auc", "log_loss", "ece", "recall")
     scores = {name: table["scores"][name] for name in kept}
     found = {**scores, "macro_f1_interval": table["intervals"]["macro_f1"], "data": table["data"]}
@@ -251,7 +258,7 @@ def with_scores(card: ModelCard, table: dict[str, Any]) -> ModelCard:
     if unknown is not None and "unknown" in table:
         unknown = dataclasses.replace(unknown, auroc=table["unknown"]["auroc"])
         found["unknown_auroc_by_class"] = table["unknown"]["auroc_by_class"]
-    provenance = {**card.provenance, "test_scores": found, "limits": list(LIMITS)}
+    provenance = {**card.provenance, "test_scores": found, "limits": limits(card, table, controls)}
     return dataclasses.replace(card, unknown=unknown, provenance=provenance)
 
 
@@ -265,6 +272,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fold", type=int, help="score this fold instead of a split")
     parser.add_argument("--unknown", type=Path, help="data set of classes unknown to the weights, for that score")
     parser.add_argument("--copy-to", type=Path, help="write the weights there, these scores in their card")
+    parser.add_argument("--controls", type=Path, help="JSON of benchmarks.controls: what the copy's card says of hosts")
     parser.add_argument("--half", action="store_true", help="of the copy: matrices as float16")
     return parser.parse_args(argv)
 
@@ -281,11 +289,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     strange = None if options.unknown is None else Dataset.open(options.unknown, verify=True)
     if strange is not None:
         check_strange(card, strange)
+    controls = None if options.controls is None else read_json(options.controls, "is not the JSON of controls")
     options.out.mkdir(parents=True, exist_ok=True)  # what cannot be written to is told before the work, not after
     evaluation = evaluate(network, card, dataset, rows, device, strange)
     write(evaluation, dataset, rows, options.out)
     if options.copy_to is not None:
-        weights.save(options.copy_to, network.cpu(), with_scores(card, evaluation.table), half=options.half)
+        weights.save(options.copy_to, network.cpu(), with_scores(card, evaluation.table, controls), half=options.half)
     print(plain_table(evaluation.table), end="")
     return 0
 

@@ -15,6 +15,12 @@ def name_of(dataset: Dataset) -> Any:
     return recipe.get("name") if isinstance(recipe, dict) else recipe
 
 
+def is_simulated(dataset: Dataset) -> bool:
+    """Whether the simulator's own recipe made a data set."""
+    recipe = dataset.manifest.get("recipe")
+    return isinstance(recipe, dict) and "level" in recipe
+
+
 def identity_of(dataset: Dataset) -> dict[str, Any]:
     """What a data set is, in a few words that JSON can hold; ``sha256`` stands for the checksums of all its files."""
     files = dataset.manifest["files"]

@@ -134,7 +134,7 @@ class Training:
         recipe = self.recipe
         for stage in recipe.stages:
             self.crew.check_batch(min(recipe.batch_size, len(self.shelves[stage.part])))
-        self.objective = Objective(self.network, recipe.ict, recipe.prefix, self.classes, recipe.divergence_weight)
+        self.objective = Objective(self.network, recipe, self.classes)
         self.objective.to(self.engine.device)
         if self.recipe.average_momentum is not None:
             self.average = copy.deepcopy(self.network).requires_grad_(False)

@@ -25,12 +25,12 @@ from model.training.calibrate import fit_bias_and_temperature, fit_unknown
 from model.training.checkpoint import CheckpointError
 from model.training.crew import CrewError, launched
 from model.training.facts import Facts, measure
-from model.training.histories import all_answers
+from model.training.histories import answers_of
 from model.training.identity import identity_of
 from model.training.loop import CHECKPOINT, PRECISIONS, Engine, Training
 from model.training.metrics import score
 from model.training.parts import Parts, PartsError, divide
-from model.training.predict import predict_distance, predict_features, predict_logits, softmax
+from model.training.predict import predict_logits, softmax
 from model.training.progress import Progress
 from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from model.training.shelf import Shelf, shelf_for
@@ -128,23 +128,25 @@ def calibrated(
     """The card with the calibration and the unknown score that the validation rows ask for, and their scores.
 
     A network that answers in one pass gets a memory of what its training objects look like. One that was trained on
-    ``prefixes`` is calibrated on its answers after every frame, others on their answers to whole series.
+    ``prefixes`` is calibrated on its answers after every frame and remembers objects as they were then; others on their
+    answers to whole series.
     """
-    logits_NK = predict_logits(network, validation)
+    held_out = answers_of(network, validation, prefixes)
+    distance_M = None
     if network.one_pass:
-        features_NF = torch.from_numpy(predict_features(network, training))
-        network.familiar = Familiar.of(features_NF, training.label_N.cpu(), len(card.classes))
-    distance_N = None if network.familiar is None else predict_distance(network, validation)
-    label_N = validation.label_N.cpu().numpy()
-    answers = all_answers(network, validation) if prefixes else (logits_NK, label_N, np.ones(len(label_N)))
-    offset, temperature = fit_bias_and_temperature(*answers)
-    probability_NK = softmax(logits_NK + np.array(offset), temperature)
-    reached = dataclasses.asdict(score(label_N, probability_NK, card.classes))
+        seen = answers_of(network, training, prefixes)
+        features_MF, label_M, weight_M = map(torch.from_numpy, (seen.features_MF, seen.label_M, seen.weight_M))
+        network.familiar = Familiar.of(features_MF, label_M, len(card.classes), weight_M)
+        with torch.inference_mode():
+            distance_M = network.familiar(torch.from_numpy(held_out.features_MF)).double().numpy()
+    offset, temperature = fit_bias_and_temperature(held_out.logits_MK, held_out.label_M, held_out.weight_M)
+    probability_NK = softmax(predict_logits(network, validation) + np.array(offset), temperature)
+    reached = dataclasses.asdict(score(validation.label_N.cpu().numpy(), probability_NK, card.classes))
     return dataclasses.replace(
         card,
         temperature=temperature,
         logit_offset=offset,
-        unknown=fit_unknown(logits_NK, distance_N),
+        unknown=fit_unknown(held_out.logits_MK, distance_M, held_out.weight_M),
         provenance={**card.provenance, "validation_scores": reached},
     )
 

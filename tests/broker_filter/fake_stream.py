@@ -10,8 +10,8 @@ import orjson
 from broker_filter.classifier import Classifier
 from broker_filter.decode import Decoder
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
-from broker_filter.records import NO_HISTORY, NO_STAMPS, Alert, Classification, Message, Observation, Origin
-from model.history import History
+from broker_filter.records import NO_STAMPS, Alert, Classification, Message, Observation, Origin
+from model.history import NO_HISTORY, History
 from model.predictor import Prediction
 from model.series import BANDS, Series, compact
 

@@ -5,18 +5,36 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from model import weights
-from model.export import INPUTS, ExportError, arrays, export_network, main, random_histories, random_series
+from model.export import (
+    HISTORY_INPUTS,
+    INPUTS,
+    ExportError,
+    arrays,
+    export_network,
+    main,
+    random_histories,
+    random_series,
+)
+from model.export_notes import inputs
+from model.familiar import Familiar
 from model.predictor import Predictor, untrained
+from model.weights import UnknownScore
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'ictc[export]'")
 
 SMALL_VIGIL = {"filters": 2, "size": 16, "token_width": 16, "layers": 1, "frame_limit": 9}
+SMALL_CNN = {"width": 0.125, "size": 16, "vector_width": 16, "recurrent_width": 8, "frame_limit": 9}
+SMALL_CONVENTION = {"width": 0.05, "size": 16, "frame_limit": 9, "layers": 1}
 SETTINGS = {
     "vigil": SMALL_VIGIL,
     "vigil with histories": SMALL_VIGIL | {"history_limit": 12},
-    "convention": {"width": 0.05, "size": 16, "frame_limit": 9, "layers": 1},
+    "cnn_rnn of gru": SMALL_CNN | {"cell": "gru"},
+    "cnn_rnn of lstm": SMALL_CNN | {"cell": "lstm"},
+    "convention": SMALL_CONVENTION,
+    "convention with cosine head": SMALL_CONVENTION | {"head": "cosine"},
 }
 
 
@@ -25,6 +43,12 @@ def written(request, tmp_path_factory):
     """An exported network with a calibration, its predictor and a session on the file."""
     network, card = untrained("sdss", request.param.split()[0], 3, **SETTINGS[request.param])
     card = dataclasses.replace(card, temperature=1.7, logit_offset=(0.5, 0.0, -0.5, 0.1))
+    if "histories" in request.param:
+        feature_NF = torch.randn(32, network.feature_width, generator=torch.Generator().manual_seed(5))
+        network.familiar = Familiar.of(feature_NF, torch.arange(32) % 4, 4)
+        card = dataclasses.replace(card, unknown=UnknownScore("energy_and_distance", 1.5, -1.0, 0.9, 4.0, 0.5))
+    elif request.param == "vigil":
+        card = dataclasses.replace(card, unknown=UnknownScore("energy", 1.5, -1.0, 0.9))
     folder = tmp_path_factory.mktemp("onnx")
     weights.save(folder / "w", network, card)
     assert main([str(folder / "w.json"), "--out", str(folder / "out.onnx")]) == 0
@@ -32,22 +56,22 @@ def written(request, tmp_path_factory):
     return Predictor.load(folder / "w"), session
 
 
-def run(session, feed: dict[str, np.ndarray]) -> np.ndarray:
+def run(session, feed: dict[str, np.ndarray], output: str = "probs") -> np.ndarray:
     names = {entry.name for entry in session.get_inputs()}
-    return session.run(["probs"], {name: value for name, value in feed.items() if name in names})[0]
+    return session.run([output], {name: value for name, value in feed.items() if name in names})[0]
 
 
 def test_answers_equal_torch(written):
-    """Probabilities equal the predictor's to 1e-4 for one object and for many, calibration included."""
+    """Probabilities and unknown score equal the predictor's to 1e-4 for one object and for many."""
     predictor, session = written
     card = predictor.card
     for count in (1, 5):
         batch = [random_series(card, 1 + (3 * row) % 9, 50 + row) for row in range(count)]
-        size = card.group_size
-        vectors = [predictor.embed([s[i : i + size] for i in range(0, len(s), size)]) for s in batch]
         histories = random_histories(card, batch)
-        expected = predictor.classify(vectors, batch, histories).probabilities
-        assert np.allclose(run(session, arrays(batch, histories, 9)), expected, atol=1e-4)
+        expected, feed = predictor.predict(batch, histories), arrays(batch, histories, 9)
+        assert np.allclose(run(session, feed), expected.probabilities, atol=1e-4)
+        if card.unknown is not None:
+            assert np.allclose(run(session, feed, "unknown"), expected.unknown, atol=1e-4)
 
 
 def test_padding_is_ignored(written):
@@ -73,12 +97,28 @@ def test_metadata_says_how_to_feed_it(written):
     assert float(notes["pixel_scale_arcsec"]) == 0.396
     assert json.loads(notes["bands"])["r"] == 2
     assert "nJy" in notes["normalisation"]
+    assert {entry.name for entry in session.get_inputs()} <= set(json.loads(notes["inputs"]))
+    assert [entry.name for entry in session.get_outputs()] == list(json.loads(notes["outputs"]))
+    assert ("unknown" in json.loads(notes["outputs"])) == (predictor.card.unknown is not None)
 
 
-def test_comparators_are_refused(tmp_path, capsys):
-    """A comparator cannot be exported: an error says which networks can, and the command fails with it."""
+def test_inputs_are_explained_as_the_survey_means_them():
+    """Sign, zero point, padding and the past are told of an alert survey; of SDSS that its flux is no difference."""
+    told = inputs(untrained("ztf", "vigil", 1, history_limit=12)[1])
+    assert set(told) == {*INPUTS, *HISTORY_INPUTS}
+    assert "science minus template; negative" in told["flux"]
+    assert "31.4 - 2.5 log10" in told["flux"]
+    assert "0 on padding" in told["band"]
+    assert "of the last 30 days" in told["history_t"]
+    told = inputs(untrained("sdss", "vigil", 1)[1])
+    assert set(told) == set(INPUTS)
+    assert "light of its host too" in told["flux"]
+
+
+def test_networks_that_read_nights_are_refused(tmp_path, capsys):
+    """They cannot be exported: an error says which networks can, and the command fails with it."""
     network, card = untrained("sdss", "lstm", 1)
-    with pytest.raises(ExportError, match="only convention and vigil"):
+    with pytest.raises(ExportError, match="only convention, vigil, cnn_rnn"):
         export_network(network, card, tmp_path / "x.onnx")
     weights.save(tmp_path / "w", network, card)
     assert main([str(tmp_path / "w"), "--out", str(tmp_path / "x.onnx")]) == 2

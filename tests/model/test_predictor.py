@@ -8,6 +8,7 @@ import torch
 
 from model import weights
 from model.familiar import Familiar
+from model.history import NO_HISTORY, History
 from model.network import collate, collate_curve
 from model.predictor import (
     CLASSIFY_ROWS,
@@ -44,8 +45,7 @@ def build(name: str, **options) -> Predictor:
 
 
 def embed_series(predictor: Predictor, series: Series) -> np.ndarray:
-    size = predictor.card.group_size
-    return predictor.embed([series[i : i + size] for i in range(0, len(series), size)])
+    return predictor.embed(series.groups(predictor.card.group_size))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -216,6 +216,25 @@ def test_wrong_embeddings_are_refused():
     long = make_series(13)
     with pytest.raises(ValueError, match="at most 12"):
         predictor.classify([embed_series(predictor, long)], [long])
+
+
+def test_groups_that_are_too_large_say_how_to_cut():
+    """A whole series handed to ``embed`` is refused with the group size and the words that cut it."""
+    with pytest.raises(ValueError, match=r"group_size = 1 at a time: cut each series with series.groups\(1\)"):
+        build("vigil").embed([make_series(5)])
+    assert build("vigil").embed([]).shape[0] == 0
+
+
+def test_a_forgotten_past_is_refused():
+    """A network that reads histories does not answer without them, and answers otherwise where nothing is told."""
+    network, card = untrained("ztf", "vigil", 1, **SETTINGS["vigil"], history_limit=12)
+    predictor, series = Predictor(network, card), make_series(3)
+    vectors = predictor.embed(series.groups(1))
+    with pytest.raises(ValueError, match=r"one history per series, model\.history\.NO_HISTORY where nothing is told"):
+        predictor.classify([vectors], [series])
+    told = History(series.time_T[:1] - 2.0, series.band_T[:1], series.flux_T[:1], series.flux_error_T[:1])
+    alone, with_past = (predictor.predict([series], [history]).probabilities for history in (NO_HISTORY, told))
+    assert not np.allclose(alone, with_past)
 
 
 def test_unknown_survey_is_an_error():

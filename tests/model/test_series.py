@@ -80,3 +80,4 @@ def test_series_are_cut_like_arrays():
     assert series[1:3].time_T.tolist() == [1, 2]
     assert series[np.array([4, 0])].band_T.tolist() == [4, 0]
     assert series[2:].pixels_TCHW.shape == (3, 1, 2, 2)
+    assert [group.band_T.tolist() for group in series.groups(3)] == [[0, 1, 2], [3, 4]]

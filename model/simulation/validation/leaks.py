@@ -20,8 +20,8 @@ from model.simulation.make_populations import TYPES, read_catalogue
 from model.simulation.population import draw_sample
 from model.simulation.records import SimulatedObject
 from model.simulation.validation import Check, skipped, within
+from model.taxonomy import NATURAL_MIX
 
-NATURAL_MIX = {"AGN": 906, "SNIa": 499, "Variable": 3225, "SNOther": 89}
 REAL_POPULATION = {"AGN": "AGN", "SNIa": "SNIa_spec", "Variable": "Variable", "SNOther": "SNOther_spec"}
 COLUMNS = {"host_r": ("host_r_mag",), "sep_arcsec": ("host_offset_arcsec",)} | {
     f"{a}-{b}": (f"host_{a}_mag", f"host_{b}_mag") for a, b in ("ug", "gr", "ri", "iz")
@@ -38,7 +38,7 @@ MODES = ("physical", "sdss_label", "deconfounded")
 
 def leak_checks(seed: int, share: float, shared: Path | None) -> Iterator[Check]:
     """Draw the natural mix, or a share of it, and equal numbers of each class; compare hosts and play the adversary."""
-    counts = {label: max(round(share * count), 40) for label, count in NATURAL_MIX.items()}
+    counts = {label: max(round(share * count), 40) for label, count in NATURAL_MIX["sdss"].items()}
     # The F1 of 89 SNOther scatters by 0.1 from sample to sample: several are averaged.
     repeats = REPEATS if share >= LEAST_SHARE_FOR_REAL_SCORES else 1
     samples = [

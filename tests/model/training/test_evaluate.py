@@ -13,13 +13,19 @@ from toy_sky import toy_series, write_toy
 from model import registry, weights
 from model.dataset import Dataset
 from model.network import collate
-from model.training import compare, evaluate
+from model.training import compare, evaluate, recalibrate
 from model.training.facts import measure
-from model.training.floors import FLOORS, floor_probabilities
+from model.training.floors import (
+    FLOORS,
+    floor_answers,
+    floor_probabilities,
+    light_curve_features,
+    photometry_features,
+)
 from model.training.forms import FORMS
-from model.training.histories import first_frames, histories_of, prefix_logits
+from model.training.histories import first_frames, histories_of, prefix_answers
 from model.training.loop import Engine
-from model.training.metrics import macro_f1
+from model.training.metrics import log_loss, macro_f1
 from model.training.parts import divide
 from model.training.recipe import load_recipe
 from model.training.shelf import Shelf
@@ -65,7 +71,7 @@ def test_a_history_holds_what_each_prefix_alone_would_get(toy: Dataset, name: st
     rng = np.random.default_rng(4)
     series = [toy_series(k, rng, 7 - k % 2) for k in range(4)]
     frames = collate(series)
-    logits = prefix_logits(network, frames)
+    logits, _ = prefix_answers(network, frames)
     for row, one in enumerate(series):
         for t in range(len(one)):
             with torch.inference_mode():
@@ -85,6 +91,21 @@ def test_histories_know_lengths_and_times(toy: Dataset):
     assert (histories.detected_N <= histories.last_frame).all()
 
 
+def test_calibrating_again_keeps_the_network(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
+    """``ictc-calibrate`` on other objects changes probabilities and the unknown score, and no tensor of the network."""
+    other = write_toy(tmp_path / "other", {"train": 60, "validation": 40, "test": 20}, seed=9)
+    out = tmp_path / "again"
+    assert recalibrate.main([str(some_weights), "--data", str(other.folder), "--out", str(out)]) == 0
+    (before, old), (after, new) = weights.load(some_weights), weights.load(out)
+    assert old.version != new.version
+    assert new.provenance["calibrated"]["on"] == 40
+    assert (old.temperature, old.unknown) != (new.temperature, new.unknown)
+    kept = {name: tensor for name, tensor in after.state_dict().items() if not name.startswith("familiar")}
+    assert all(torch.equal(tensor, before.state_dict()[name]) for name, tensor in kept.items())
+    assert recalibrate.main(["none", "--data", str(other.folder), "--out", str(out)]) == 2
+    assert capsys.readouterr().err.startswith("ictc-calibrate: ")
+
+
 def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
     """``ictc-evaluate`` leaves JSON, text, predictions and one page that needs nothing else."""
     strange = write_toy(tmp_path / "strange", {"test": 60}, seed=1, classes=("TDE", "KN", "Flare", "Bogus"))
@@ -98,10 +119,16 @@ def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: 
     assert {"by_night", "by_day", "area_under_macro_f1"} <= set(table["early"])
     assert 0.35 < table["unknown"]["auroc"] < 0.65  # by other names, but of the same kinds
     assert set(table["unknown"]["auroc_by_class"]) == {"TDE", "KN", "Flare", "Bogus"}
+    assert set(table["unknown"]["by_night"]) == {"1", "2", "3", "5", "8", "12", "20"}
+    assert [rule["alerts_in_a_row"] for rule in table["decisions"]] == [1, 2]
+    assert table["classes"] == {"objects": dict.fromkeys(toy.classes, 15), "balanced": True}
+    assert table["natural_mix"]["objects"]["Variable"] == 3225
+    assert table["natural_mix"]["before_peak_purity_snia"] != table["before_peak_purity_snia"]
     before, copied = weights.load_card(some_weights), weights.load_card(tmp_path / "copy")
     assert copied.provenance["test_scores"]["macro_f1"] == table["scores"]["macro_f1"]
     assert copied.unknown.auroc == table["unknown"]["auroc"]
     assert copied.temperature == before.temperature
+    assert any("a balanced test set" in words for words in copied.provenance["limits"])
     with np.load(out / "predictions.npz") as kept:
         found = macro_f1(kept["label"], kept["probability"].argmax(1), 4)
     assert found == pytest.approx(table["scores"]["macro_f1"])
@@ -166,6 +193,23 @@ def test_floors_are_where_they_must_be(toy: Dataset):
     assert f1["majority"] == pytest.approx(0.1)
     assert f1["metadata-trees"] < 0.42
     assert f1["photometry-trees"] > 0.6
+
+
+def test_trees_are_asked_about_beginnings(toy: Dataset):
+    """After n nights trees see what was there; those that were trained on beginnings know more of the first night."""
+    parts = divide(toy)
+    label, loss = toy.labels[parts.test], {}
+    for name in ("photometry-trees", "prefix-trees"):
+        p, early_VNK = floor_answers(name, toy, parts.train, parts.test, 0)
+        assert early_VNK.shape == (7, 60, 4)
+        np.testing.assert_allclose(early_VNK[-1], p)  # no series is longer than twenty nights
+        loss[name] = [log_loss(label, p_NK) for p_NK in early_VNK]
+        assert loss[name][0] > loss[name][-1]
+    assert loss["prefix-trees"][2] < loss["photometry-trees"][2]
+    row = int(parts.test[0])
+    series = toy.series(row)[:4]
+    alone = light_curve_features(series.time_T, series.band_T, series.flux_T, series.flux_error_T)
+    np.testing.assert_array_equal(photometry_features(toy, row, 4), alone)
 
 
 def test_a_stack_has_one_frame_per_band_and_no_time():
@@ -300,9 +344,10 @@ def test_a_network_of_the_comparison_is_trained_and_scored(toy: Dataset, tmp_pat
     run = compare.Run("lstm", None, 0)
     recipe = dataclasses.replace(compare.load_recipe("lstm"), stages=(compare.load_recipe("lstm").stages[0],))
     recipe = dataclasses.replace(recipe, stages=(dataclasses.replace(recipe.stages[0], epochs=3),))
-    told, p = compare.train_one(run, recipe, toy, divide(toy), Engine(CPU), tmp_path)
+    told, (p, early_VNK) = compare.train_one(run, recipe, toy, divide(toy), Engine(CPU), tmp_path)
     assert p.shape == (60, 4)
     assert told["parameters"] > 50_000
     assert told["epochs"] == 3
-    assert set(told["macro_f1_by_night"]) == {1, 2, 3, 5, 8, 12, 20}
+    assert early_VNK.shape == (7, 60, 4)
+    np.testing.assert_allclose(early_VNK[-1], p, atol=1e-5)  # no series is longer than twenty nights
     assert 0 < told["authors_habit_macro_f1"] <= 1

@@ -76,11 +76,22 @@ def test_the_temperature_undoes_a_sharpening():
 def test_the_unknown_score_is_centred_on_the_known():
     """Its zero and unit are the known objects' own, and weak answers score higher."""
     _, logits = answers(skill=5.0)
-    fitted = fit_unknown(logits, None)
+    fitted = fit_unknown(logits, None, np.ones(len(logits)))
     known = (energy(logits) - fitted.location) / fitted.scale
-    assert np.median(known) == pytest.approx(0)
+    assert np.median(known) == pytest.approx(0, abs=0.01)
     weak = (energy(0.2 * logits) - fitted.location) / fitted.scale
     assert unknown_scores(known, weak)["auroc"] > 0.8
+
+
+def test_every_object_counts_alike_for_the_unknown_score():
+    """Objects with many answers do not move its zero: weights make an object's answers one."""
+    _, logits = answers(skill=5.0)
+    once = fit_unknown(logits, None, np.ones(len(logits)))
+    strange = np.repeat(0.1 * logits[:20], 200, axis=0)  # twenty objects that are asked two hundred times each
+    told = np.concatenate([logits, strange])
+    weights = np.concatenate([np.ones(len(logits)), np.full(len(strange), 1 / 200)])
+    assert fit_unknown(told, None, weights).location == pytest.approx(once.location, abs=0.1)
+    assert fit_unknown(told, None, np.ones(len(told))).location > once.location + 0.3
 
 
 def test_a_class_that_is_answered_too_often_is_put_right():
@@ -169,6 +180,38 @@ def test_confidence_counts_from_when_a_choice_is_kept():
     assert found["earliness"] == pytest.approx((3 / 4 + 2 / 3) / 2)
     e = found["earliness"]
     assert found["harmonic_mean"] == pytest.approx(2 * (1 - e) / (2 - e))
+
+
+def test_decisions_are_made_without_looking_ahead():
+    """The first alert that reaches the threshold decides, right or not; a second in a row decides later."""
+    histories = made_up()
+    histories.probability_NTK[0, 0] = [0.9, 0.05, 0.03, 0.02]  # sure of the wrong class, which is then left
+    at_once = early.decisions(histories, 0.8)
+    assert at_once["decided_share"] == 1
+    assert at_once["median_days"] == pytest.approx(2.5)
+    assert at_once["right_share"] == at_once["changed_share"] == at_once["revoked_share"] == 0.5
+    in_a_row = early.decisions(histories, 0.8, kept=2)
+    assert in_a_row["decided_share"] == in_a_row["right_share"] == 1
+    assert in_a_row["median_days"] == pytest.approx((9 + 5.02) / 2)
+    assert in_a_row["changed_share"] == in_a_row["revoked_share"] == 0
+    never = early.decisions(histories, 0.99)
+    assert never["decided_share"] == 0
+    assert np.isnan(never["right_share"])
+
+
+def test_another_mix_of_classes_weighs_objects():
+    """Members that are rarer in the sky than in the sample make a purer sample less pure, and alarms weigh by class."""
+    label = np.array([1, 1, 0, 2])
+    weight = early.in_mix(label, [3, 1, 6, 0])
+    assert weight.tolist() == pytest.approx([0.2, 0.2, 1.2, 2.4])
+    score = np.array([0.9, 0.7, 0.8, 0.1])
+    assert early.purity_at(score, label == 1, 1.0) == pytest.approx(2 / 3)
+    assert early.purity_at(score, label == 1, 1.0, weight) == pytest.approx(0.4 / 1.6)
+    p = np.zeros((2, 1, 4))
+    p[0, 0, 1] = p[1, 0, 2] = 1  # an AGN that is called a supernova, a variable that is not
+    alerts = early.Histories(np.array([0, 2]), p, np.zeros((2, 1)), np.array([0, 0]), np.full(2, np.nan))
+    assert early.false_alarms(alerts, (1, 3), (0, 2)) == 500
+    assert early.false_alarms(alerts, (1, 3), (0, 2), np.array([0.2, 1.8])) == pytest.approx(100)
 
 
 def test_early_curves_of_the_made_up_pair():
