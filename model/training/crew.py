@@ -2,8 +2,8 @@
 
 Together they take the steps that one alone would take: on the same batches, with the mean of the gradients and of the
 running statistics, each process weighing as much as it had of the batch. What looks at a batch as a whole looks at a
-process's own share of it: the statistics of a batch normalisation, the mean within ``focal_of_mean``, the other views
-of a contrastive loss, the mates of class-positive pairs.
+process's own share of it: the statistics of a batch normalisation, the mean within ``focal_of_mean``, the number of
+restored nights, the other views of a contrastive loss, the mates of class-positive pairs.
 """
 
 import os
