@@ -33,6 +33,7 @@ from model.training import early
 from model.training.calibrate import fit_temperature
 from model.training.checkpoint import CheckpointError
 from model.training.comparison import NoRunsError, write_tables
+from model.training.crew import CrewError
 from model.training.evaluate import label_modes
 from model.training.facts import measure
 from model.training.floors import FLOORS, Answers, floor_answers
@@ -338,6 +339,7 @@ def _seeds(text: str) -> list[int]:
     PartsError,
     DatasetError,
     CheckpointError,
+    CrewError,
     DeviceUnavailableError,
     NetworkError,
     NoRunsError,

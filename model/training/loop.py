@@ -2,6 +2,7 @@
 
 It reads from top to bottom: run, stage, epoch, step. Every step seeds its own random generators with (seed, stage,
 epoch, step, rank), so a training that was killed goes on to the same weights without any generator's state being kept.
+Several processes take the same steps as one, each on its share of every batch (``crew``).
 """
 
 import copy
@@ -17,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from model.grouped import GroupedNetwork
 from model.network import Frames
@@ -32,6 +32,7 @@ from model.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
+from model.training.crew import Crew
 from model.training.identity import differences
 from model.training.objective import Objective, follow, of_same_class
 from model.training.predict import predict
@@ -44,14 +45,6 @@ CHECKPOINT_EVERY_S = 120.0  # what a kill may cost
 PRECISIONS = ("float32", "bfloat16")
 DEFERRED_FROM = 0.8  # of a stage: where LDAM's deferred re-weighting begins
 DEFERRED_BETA = 0.9999
-
-
-@dataclass(frozen=True, slots=True)
-class Crew:
-    """Which of several processes this is."""
-
-    rank: int = 0
-    size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +96,15 @@ class Training:
         decide nothing.
     origin
         Where the rows come from, data set and fold: a checkpoint is of one origin, and JSON can hold it.
+    crew
+        Which of several processes this is: all of them train alike, and the first keeps the checkpoint.
     interrupted
         Asked after every step whether to stop there, with a checkpoint.
+
+    Raises
+    ------
+    CrewError
+        When a stage's batches are too small to be shared by that many processes, or for one.
     """
 
     recipe: Recipe
@@ -115,7 +115,7 @@ class Training:
     engine: Engine
     progress: Progress
     folder: Path | None = None
-    crew: Crew = Crew()
+    crew: Crew = field(default_factory=Crew)
     watch: Callable[[nn.Module], dict[str, float]] | None = None
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     origin: Mapping[str, Any] = field(default_factory=dict)
@@ -132,11 +132,15 @@ class Training:
     def __post_init__(self) -> None:
         torch.manual_seed(seed_of(self.seed))
         recipe = self.recipe
+        for stage in recipe.stages:
+            self.crew.check_batch(min(recipe.batch_size, len(self.shelves[stage.part])))
         self.objective = Objective(self.network, recipe, self.classes)
         self.objective.to(self.engine.device)
         if self.recipe.average_momentum is not None:
             self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.runner = wrapped(self.objective, self.engine, self.crew)
+        self.runner = self.objective
+        if self.engine.compiled:
+            self.runner = torch.compile(self.objective)  # type: ignore[assignment]
 
     @property
     def handed_out(self) -> GroupedNetwork:
@@ -157,10 +161,13 @@ class Training:
         ------
         CheckpointError
             When the checkpoint is damaged, of another recipe, seed, data set or fold, or cannot be written.
+        CrewError
+            When the processes have not read the same checkpoint.
         KeyboardInterrupt
-            When ``interrupted`` says so; the checkpoint is of that step.
+            When ``interrupted`` says so in any process; the checkpoint is of that step.
         """
         memory = self._load() if resume else {}
+        self.crew.check_agreed([self.place.stage, self.place.epoch, self.place.step], self.engine.device)
         self.progress.start(self.history)
         self._saved_at_s = time.monotonic()
         budget = math.inf if stop_after_steps is None else stop_after_steps
@@ -204,7 +211,6 @@ class Training:
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.place.stage, self.place.epoch))
         length_N = shelf.length_N if self.recipe.like_lengths else None
         order = batch_order(shelf.label_N, self.recipe.batch_size, stage.sampler == "weighted", generator, length_N)
-        order = order[self.crew.rank : len(order) - len(order) % self.crew.size : self.crew.size]
         self.objective.train()
         if stage.freeze_backbone:
             self.network.eval()  # its running statistics are part of what is frozen
@@ -214,7 +220,8 @@ class Training:
             self._step(stage, shelf, order, counts_K)
             done += 1
             self.progress.step(self.place.step, len(order))
-            if self.interrupted is not None and self.interrupted():
+            asked = self.interrupted is not None and self.interrupted()
+            if any(self.crew.largest([asked], self.engine.device)):
                 self._save()
                 raise KeyboardInterrupt
             if time.monotonic() - self._saved_at_s > self.checkpoint_every_s:
@@ -223,7 +230,7 @@ class Training:
         return done
 
     def _step(self, stage: Stage, shelf: Shelf, order: list[Tensor], counts_K: Tensor) -> None:
-        """One batch: two views, the loss, the gradient, the optimiser; then the networks that follow."""
+        """One batch, or our share of it: two views, the loss, the gradient, the optimiser; then the followers."""
         place = self.place
         seed = seed_of(self.seed, place.stage, place.epoch, place.step, self.crew.rank)
         torch.manual_seed(seed)
@@ -231,18 +238,21 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(stage, so_far, stage.epochs * len(order))
         beta = DEFERRED_BETA if place.epoch >= DEFERRED_FROM * stage.epochs else 0.0
-        first, second, label_B = views(self.recipe, shelf, order[place.step], seed)
+        share_B = self.crew.share(order[place.step])
+        first, second, label_B = views(self.recipe, shelf, share_B, seed)
         with self.engine.autocast:
             parts = self.runner(first, second, label_B, counts_K, stage, beta)
         self.optimizer.zero_grad(set_to_none=True)
         parts["loss"].backward()
+        loss = parts["loss"].detach()
+        self.crew.average(self.objective, loss, len(share_B) / len(order[place.step]))
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         self.objective.follow()
         if self.average is not None and self.recipe.average_momentum is not None:
             follow(self.average, self.network, min(self.recipe.average_momentum, (1 + so_far) / (10 + so_far)))
-        place.loss_sum += float(parts["loss"].detach())
+        place.loss_sum += float(loss)
         place.step += 1
 
     def _judge(self, stage: Stage, steps: int, seconds: float) -> None:
@@ -390,14 +400,3 @@ def validation_scores(network: nn.Module, shelf: Shelf, classes: int) -> tuple[f
         metrics.macro_f1(label_N, np.argmax(probability_NK, 1), classes),
         metrics.log_loss(label_N, probability_NK, balanced=True),
     )
-
-
-def wrapped(objective: Objective, engine: Engine, crew: Crew) -> nn.Module:
-    """The objective as the loop runs it: data-parallel among several processes, compiled if asked."""
-    runner: nn.Module = objective
-    if crew.size > 1:
-        devices = [engine.device.index] if engine.device.type == "cuda" else None
-        runner = DistributedDataParallel(objective, device_ids=devices, find_unused_parameters=True)
-    if engine.compiled:
-        runner = torch.compile(runner)  # type: ignore[assignment]
-    return runner

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import distributed
 
 from model import registry, weights
 from model.commands import command, interrupts_noted
@@ -25,10 +23,11 @@ from model.registry import NetworkError
 from model.taxonomy import load_taxonomy
 from model.training.calibrate import fit_bias_and_temperature, fit_unknown
 from model.training.checkpoint import CheckpointError
+from model.training.crew import CrewError, launched
 from model.training.facts import Facts, measure
 from model.training.histories import answers_of
 from model.training.identity import identity_of
-from model.training.loop import CHECKPOINT, PRECISIONS, Crew, Engine, Training
+from model.training.loop import CHECKPOINT, PRECISIONS, Engine, Training
 from model.training.metrics import score
 from model.training.parts import Parts, PartsError, divide
 from model.training.predict import predict_logits, softmax
@@ -216,13 +215,7 @@ def seed(text: str) -> int:
 
 def run(options: argparse.Namespace) -> ModelCard | None:
     """Train as asked and write the weights; None on all but the first of several processes."""
-    crew = Crew(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     engine = engine_of(options)
-    if crew.size > 1:
-        if engine.device.type == "cuda":
-            engine = dataclasses.replace(engine, device=resolve_device(f"cuda:{os.environ['LOCAL_RANK']}"))
-            torch.cuda.set_device(engine.device)
-        distributed.init_process_group("nccl" if engine.device.type == "cuda" else "gloo")
     check_out(options.out, options.resume)
     recipe = load_recipe(options.recipe)
     dataset = Dataset.open(options.data, verify=True)
@@ -231,20 +224,20 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     if absent := [name for name, count in zip(dataset.classes, counts_K, strict=True) if count == 0]:
         raise PartsError(f"{options.data} has no training objects of class {', '.join(absent)}: each class needs some")
     facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
-    network = make_network(recipe, facts, options.seed).to(engine.device)
-    shelves = make_shelves(dataset, parts, recipe, network, engine.device)
-    first = crew.rank == 0
     options.out.mkdir(parents=True, exist_ok=True)
     identity = identity_of(dataset)
-    quiet = options.quiet or not first
-    with interrupts_noted() as interrupted, Progress(options.out if first else None, quiet=quiet) as progress:
-        training = Training(
-            recipe, network, shelves, len(dataset.classes), options.seed, engine, progress, options.out, crew,
-            origin={"data set": identity, "fold": options.fold}, interrupted=interrupted,
-        )  # fmt: skip
-        history = training.run(resume=options.resume)
-    if crew.size > 1:
-        distributed.destroy_process_group()
+    with launched(engine.device) as (crew, device):
+        engine = dataclasses.replace(engine, device=device)
+        network = make_network(recipe, facts, options.seed).to(device)
+        shelves = make_shelves(dataset, parts, recipe, network, device)
+        first = crew.rank == 0
+        quiet = options.quiet or not first
+        with interrupts_noted() as interrupted, Progress(options.out if first else None, quiet=quiet) as progress:
+            training = Training(
+                recipe, network, shelves, len(dataset.classes), options.seed, engine, progress, options.out, crew,
+                origin={"data set": identity, "fold": options.fold}, interrupted=interrupted,
+            )  # fmt: skip
+            history = training.run(resume=options.resume)
     if not first:
         return None
     provenance = {
@@ -274,6 +267,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     PartsError,
     DatasetError,
     CheckpointError,
+    CrewError,
     DeviceUnavailableError,
     NetworkError,
     WeightsError,
