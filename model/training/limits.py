@@ -64,7 +64,7 @@ def _strangers(table: Mapping[str, Any]) -> str:
         return said + "how well an unknown score tells them was not measured."
     worst = min(unknown["auroc_by_class"], key=unknown["auroc_by_class"].get)
     said += f"the unknown score tells them from known ones with an AUROC of {unknown['auroc']:.2f} at the last alert "
-    said += f"({worst}: {unknown['auroc_by_class'][worst]:.2f})"
+    said += f"(worst {worst}: {unknown['auroc_by_class'][worst]:.2f})"
     by_night = auroc_by_night(unknown)
     if not by_night:
         return said + "; at the first alerts it was not measured."

@@ -110,6 +110,14 @@ def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: 
     assert found == pytest.approx(table["scores"]["macro_f1"])
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4 + 8
+    for words in (
+        "on 2 alerts in a row",
+        "as here: balanced",
+        "as the survey labelled",
+        "<td>Flare</td>",
+        "Before beli",
+    ):
+        assert words in page
     assert all(word not in page for word in ("<script", "<link", "https://", "http://"))
 
 
