@@ -6,7 +6,7 @@ from typing import Any
 from model.weights import ModelCard
 
 MOST_UNEQUAL = 1.5  # between the largest and the smallest class of a set that counts as balanced
-NEVER_SEEN_REAL = "no real one of {survey} with a known class was ever classified: nobody knows how much lower they are"
+NEVER_SEEN_REAL = "no real one of {survey} with a known class was ever classified: how they hold on the sky is unknown"
 ON_THE_SKY = {
     "ztf": "on labelled real alerts, which the weights never met in training, they are lower (docs/results.md, "
     "python -m benchmarks.real_ztf)"

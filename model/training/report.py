@@ -127,7 +127,7 @@ def draw_light_curve(axes: Axes, series: Series, told: History) -> None:
     axes.set_ylim(low, max([high, 1.1 * float(np.median(limit_P[unseen_P]))] if unseen_P.any() else [high]))
     axes.set_xlabel("days since the first frame")
     axes.set_ylabel("flux (µJy)")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, ncols=len(BANDS), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
 
 
 def draw_example(figure: Any, dataset: Dataset, row: int, history: Histories, n: int, classes: tuple[str, ...]) -> None:
