@@ -29,10 +29,11 @@ from model import weights
 from model.dataset import Dataset
 from model.training.augment import one_frame
 from model.training.calibrate import unknown_scores
-from model.training.intervals import bootstrap, macro_f1_interval, wilson
+from model.training.intervals import bootstrap, drawn_weights, macro_f1_interval, range_of, wilson
 from model.training.metrics import balanced_accuracy, score
 from model.training.report import draw_history
 from model.training.shelf import shelf_for
+from model.training.weighted import weighted_auc, weighted_scores
 
 LABELS = {"AGN": "AGN", "SNIa": "SNIa", "VS": "Variable", "SNother": "SNOther"}
 CONFIDENCES = ("spec", "catalog")
@@ -91,12 +92,37 @@ def scored(label_N: NDArray, p_NK: NDArray, classes: tuple[str, ...]) -> dict[st
     }
 
 
+def scored_in_mix(
+    label_N: NDArray, p_NK: NDArray, classes: tuple[str, ...], mix_K: NDArray, seed: int = 0
+) -> dict[str, Any]:
+    """Scores if the classes came in other shares ``mix_K``: every object counts by its class, and is drawn as one.
+
+    Recalls do not ask how common a class is, and stay what they are; what does is weighted, resamples too.
+    """
+    count_K = np.bincount(label_N, minlength=len(classes))
+    weight_N = (mix_K / mix_K.sum() * len(label_N) / np.maximum(count_K, 1))[label_N]
+    once_1N = np.ones((1, len(label_N)))
+    weight_RN = np.concatenate([once_1N, drawn_weights(label_N, np.random.default_rng(seed))]) * weight_N
+    kinds = [classes.index(name) for name in SUPERNOVAE]
+    drawn = weighted_scores(label_N, p_NK, weight_RN)
+    drawn["supernova_auroc"] = weighted_auc(p_NK[:, kinds].sum(1), np.isin(label_N, kinds), weight_RN)
+    found = {name: range_of(drawn_R[1:], float(drawn_R[0])) for name, drawn_R in drawn.items()}
+    plain = scored(label_N, p_NK, classes)
+    return {
+        "objects": len(label_N),
+        "mix": dict(zip(classes, (mix_K / mix_K.sum()).tolist(), strict=True)),
+        **{name: plain[name] for name in ("recall", "recall_interval", "worst_recall")},
+        **{name: interval.value for name, interval in found.items()},
+        **{f"{name}_interval": dataclasses.asdict(interval) for name, interval in found.items()},
+    }
+
+
 def simulated_alone(name: str, folder: Path, mix_K: NDArray, seed: int = 0) -> dict[str, dict[str, Any]]:
     """The same weights on simulated test objects of which one alert, drawn at random, is all that came.
 
     Most real objects here have one alert, and what its packet tells of the month before: this is what that alone would
-    cost. The second table draws the objects, with replacement, in the class mix of the real ones (``mix_K``, shares).
-    In the third the packets tell nothing.
+    cost. The second table weights the same objects to the class mix of the real ones (``mix_K``, shares). In the third
+    the packets tell nothing.
     """
     network, card = weights.load(name)
     dataset = Dataset.open(folder)
@@ -112,10 +138,9 @@ def simulated_alone(name: str, folder: Path, mix_K: NDArray, seed: int = 0) -> d
                 answers_of_batches.append(network(one_frame(frames, chosen_B, days)))
     p_NK, alone_NK = (card.probabilities(torch.cat(some).numpy()) for some in logits.values())
     label_N = shelf.label_N.numpy()
-    drawn = rng.choice(len(label_N), 4 * len(label_N), p=(mix_K / np.bincount(label_N))[label_N] / mix_K.sum())
     return {
         "simulated_single_alerts": scored(label_N, p_NK, card.classes),
-        "simulated_single_alerts_real_mix": scored(label_N[drawn], p_NK[drawn], card.classes),
+        "simulated_single_alerts_real_mix": scored_in_mix(label_N, p_NK, card.classes, mix_K),
         "simulated_single_stamps": scored(label_N, alone_NK, card.classes),
     }
 

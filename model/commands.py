@@ -88,6 +88,10 @@ def train() -> int:
     return _started("ictc-train", "model.training.train")
 
 
+def calibrate() -> int:
+    return _started("ictc-calibrate", "model.training.recalibrate")
+
+
 def evaluate() -> int:
     return _started("ictc-evaluate", "model.training.evaluate")
 

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from model.cosine_head import SCALE, CosineHead
 from model.grouped import GroupedNetwork, cut_groups
 from model.network import Frames, LightCurve
 from model.pixel_standard import SDSS_MEAN_NJY, SDSS_SIGMA_NJY, PixelStandard, Table, check_tables
@@ -54,6 +55,7 @@ class ConvEntionConfig:
     layers: int = 2
     heads: int = 4
     dropout: float = 0.5
+    head: str = "linear"  # "linear" | "cosine": the last layer
     attention: str = "linear"  # "linear" | "quadratic": O(T) and O(T^2), the same function
     # Standardisation of pixels by band (index in model.series.BANDS) and channel, nJy per pixel.
     mean_njy: Table = SDSS_MEAN_NJY
@@ -62,6 +64,8 @@ class ConvEntionConfig:
     def __post_init__(self) -> None:
         if self.attention not in ("linear", "quadratic"):
             raise ValueError(f"attention is {self.attention!r}: choose 'linear' or 'quadratic'")
+        if self.head not in ("linear", "cosine"):
+            raise ValueError(f"head is {self.head!r}: choose 'linear' or 'cosine'")
         check_tables(self.channels, mean_njy=self.mean_njy, sigma_njy=self.sigma_njy)
         if self.embedding_channels % self.heads:
             raise ValueError(f"{self.embedding_channels} channels cannot be shared by {self.heads} heads")
@@ -88,7 +92,11 @@ class ConvEntion(GroupedNetwork):
         self.blocks = nn.ModuleList([Block(shape, config) for _ in range(config.layers)])
         self.dropout = nn.Dropout(config.dropout)
         self.dense = nn.Linear(math.prod(self.embedding_shape), FEATURE_WIDTH)
-        self.output = nn.Linear(FEATURE_WIDTH, config.class_count)
+        self.output: nn.Module
+        if config.head == "cosine":
+            self.output, self.logit_scale = CosineHead(FEATURE_WIDTH, config.class_count), SCALE
+        else:
+            self.output = nn.Linear(FEATURE_WIDTH, config.class_count)
         self.position_GD11: Tensor
         self.padding_Dhw: Tensor | None
         position = sinusoid(self.group_limit, config.embedding_channels)[..., None, None]

@@ -9,7 +9,8 @@ pixel in nJy (1 on padding). A network that reads what packets tell of the past 
 ``history_mask``, ``history_flux`` and ``history_flux_error`` [N, P] too, in time order, on the clock of ``t`` and as
 :mod:`model.history` means them; P is at least 1. A network that does not read an input may not have it. Output:
 ``probs`` float32 [N, K], calibrated; where the card has that score, ``unknown`` float32 [N]. What each means, and the
-order of classes, is in the file's metadata (:mod:`model.export_notes`). Comparators are not exported.
+order of classes, is in the file's metadata (:mod:`model.export_notes`). Of the comparators only CNN+GRU and CNN+LSTM
+are exported: the others read nights, whose number depends on the data.
 """
 
 import argparse
@@ -40,8 +41,8 @@ from model.weights import ModelCard, WeightsError
 
 INPUTS = ("stamps", "t", "band", "mask", "flux", "flux_error", "scale")
 HISTORY_INPUTS = ("history_t", "history_band", "history_mask", "history_flux", "history_flux_error")
-EXPORTABLE = ("convention", "vigil")
-FREE_LENGTH = ("vigil",)  # whose graph takes any number of frames
+EXPORTABLE = ("convention", "vigil", "cnn_rnn")
+FREE_LENGTH = ("vigil", "cnn_rnn")  # whose graph takes any number of frames
 TOLERANCE = 1e-4
 OPSET, OPSETS = 20, range(20, 26)  # with an operator of its own for GELU, and known to torch and onnxruntime
 CHECK_SEED = 1
@@ -112,7 +113,7 @@ def export(source: Path | str, out: Path, opset: int = OPSET) -> Exported:
     model.weights.WeightsError
         When the weights cannot be read.
     ExportError
-        When the network is a comparator, the operator set is not supported, or the graph's answers differ from
+        When the network is not exportable, the operator set is not supported, or the graph's answers differ from
         torch's by over 1e-4. Then there is no new file.
     """
     network, card = weights.load(source)
@@ -122,7 +123,7 @@ def export(source: Path | str, out: Path, opset: int = OPSET) -> Exported:
 def export_network(network: GroupedNetwork, card: ModelCard, out: Path, opset: int = OPSET) -> Exported:
     """:func:`export` of a network at hand; it is prepared for inference on the way."""
     if network.name not in EXPORTABLE:
-        raise ExportError(f"{network.name} is not exported, only {' and '.join(EXPORTABLE)}")
+        raise ExportError(f"{network.name} is not exported, only {', '.join(EXPORTABLE)}")
     if opset not in OPSETS:
         raise ExportError(f"operator set {opset} is not supported: choose one from {OPSETS[0]} to {OPSETS[-1]}")
     predictor = Predictor(network, card)
@@ -139,8 +140,9 @@ def export_network(network: GroupedNetwork, card: ModelCard, out: Path, opset: i
     shapes = (*(free for _ in INPUTS), *(((told,) * len(histories),) if histories else ()))
     for module in ("onnx", "onnxscript", "onnxruntime"):
         _need(module)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # torch about itself
+    with warnings.catch_warnings(), torch.no_grad():  # a recurrent layer is exported without gradients only
+        warnings.filterwarnings("ignore", message=".*(LeafSpec|_check_is_size)", category=FutureWarning)  # of torch
+        warnings.filterwarnings("ignore", message=".*_flat_weights", category=UserWarning)  # of its RNNs
         warnings.filterwarnings("ignore", message=".*axis name", category=UserWarning)  # axes are shared on purpose
         program = torch.onnx.export(
             graph,

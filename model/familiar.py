@@ -24,22 +24,29 @@ class Familiar(nn.Module):
         self.register_buffer("whiten_FF", torch.eye(feature_width))
 
     @classmethod
-    def of(cls, features_NF: Tensor, label_N: Tensor, class_count: int) -> "Familiar":
+    def of(cls, features_NF: Tensor, label_N: Tensor, class_count: int, weight_N: Tensor | None = None) -> "Familiar":
         """Fit to features of labelled objects.
+
+        Parameters
+        ----------
+        weight_N
+            Of each row, where rows are several moments of one object; all alike when None.
 
         Raises
         ------
         ValueError
             When a class has no object.
         """
-        counts_K = torch.bincount(label_N, minlength=class_count)
-        if not counts_K.all():
-            raise ValueError(f"the classes have {counts_K.tolist()} training objects: each needs at least one")
-        familiar = cls(class_count, features_NF.shape[1])
         x_NF = features_NF.double()
-        mean_KF = torch.stack([x_NF[label_N == k].mean(0) for k in range(class_count)])
+        weight_N = x_NF.new_ones(len(x_NF)) if weight_N is None else weight_N.double()
+        of_class_NK = nn.functional.one_hot(label_N, class_count) * weight_N[:, None]
+        total_K = of_class_NK.sum(0)
+        if not total_K.all():
+            raise ValueError(f"the classes have {total_K.tolist()} training objects: each needs at least one")
+        familiar = cls(class_count, features_NF.shape[1])
+        mean_KF = (of_class_NK.T @ x_NF) / total_K[:, None]
         from_mean_NF = x_NF - mean_KF[label_N]
-        covariance_FF = from_mean_NF.T @ from_mean_NF / len(x_NF)
+        covariance_FF = (from_mean_NF * weight_N[:, None]).T @ from_mean_NF / weight_N.sum()
         share = SHRINKAGE * covariance_FF.diagonal().mean().clamp(min=1e-12)
         covariance_FF += share * torch.eye(len(covariance_FF), dtype=x_NF.dtype)
         whiten_FF = torch.linalg.inv(torch.linalg.cholesky(covariance_FF)).T

@@ -29,6 +29,7 @@ class GroupedNetwork(nn.Module):
     history_limit: int = 0  # epochs without stamp that it reads of a light curve's history
     group_size: int
     feature_width: int  # F
+    logit_scale: float = 1.0  # how many logits a margin of 1 is: the scale of a cosine head
     embedding_shape: tuple[int, ...]  # D...
     familiar: Familiar | None  # what training objects look like; None before calibration
 
@@ -148,3 +149,9 @@ def last_frame(mask_BT: Tensor) -> Tensor:
     """Index [B] of the last real frame; 0 where there is none."""
     index_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
     return (mask_BT * index_T).amax(1)
+
+
+def at_last_frame(states_BTF: Tensor, mask_BT: Tensor) -> Tensor:
+    """The states [B, F] at the last real frame."""
+    row_B = torch.arange(states_BTF.shape[0], device=states_BTF.device)  # len() would fix B in an exported graph
+    return states_BTF[row_B, last_frame(mask_BT)]

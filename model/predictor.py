@@ -78,6 +78,11 @@ class Predictor:
     def __init__(
         self, network: GroupedNetwork, card: ModelCard, device: str = "cpu", deterministic: bool = False
     ) -> None:
+        if card.form != "series":
+            raise weights.WeightsError(
+                f"{card.name} {card.version} was trained on series in the form {card.form!r}, and alerts are not shown "
+                "in it: train with form 'series'"
+            )
         self.card = card
         self.device = resolve_device(device)
         self.deterministic = deterministic
@@ -91,7 +96,7 @@ class Predictor:
         Raises
         ------
         model.weights.WeightsError
-            When there are no such weights, or they are broken.
+            When there are no such weights, they are broken, or were trained on series in another form.
         DeviceUnavailableError
             When the device is absent.
         """

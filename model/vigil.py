@@ -81,7 +81,7 @@ class VigilConfig:
 
 
 class Vigil(GroupedNetwork):
-    """See the module. ``embed`` returns [N, D]; ``classify_prefixes`` the logits after every frame."""
+    """See the module. ``embed`` returns [N, D]; ``prefix_logits`` the logits after every frame."""
 
     name = "vigil"
 
@@ -114,21 +114,25 @@ class Vigil(GroupedNetwork):
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(self.dropout(features_BF))
 
-    def classify_prefixes(self, embeddings_BTD: Tensor, curve: LightCurve) -> Tensor:
-        """Logits [B, T, K] after each frame: row t is ``classify`` of the first t + 1 frames."""
+    def penultimate_prefixes(self, embeddings_BTD: Tensor, curve: LightCurve) -> Tensor:
+        """Features [B, T, F] after each frame: row t is ``penultimate`` of the first t + 1 frames."""
         if self.config.causal and self.config.mask_padding:
-            return self.head(self.series_encoder(embeddings_BTD, curve, None))
+            return self.series_encoder(embeddings_BTD, curve, None)
         steps = []
         for t in range(curve.mask_BT.shape[1]):
             before = torch.arange(curve.mask_BT.shape[1], device=curve.mask_BT.device) <= t
             mask_BT = curve.mask_BT & before
             cut = curve.map(partial(torch.mul, mask_BT))
-            steps.append(self.classify(embeddings_BTD * mask_BT[..., None], cut))
+            steps.append(self.penultimate(embeddings_BTD * mask_BT[..., None], cut))
         return torch.stack(steps, 1)
+
+    def prefix_features(self, frames: Frames) -> Tensor:
+        """Features [B, T, F] after each frame of whole series."""
+        return self.penultimate_prefixes(self.embed_series(frames), frames.curve)
 
     def prefix_logits(self, frames: Frames) -> Tensor:
         """Logits [B, T, K] after each frame of whole series: the entry for training on prefixes."""
-        return self.classify_prefixes(self.embed_series(frames), frames.curve)
+        return self.head(self.prefix_features(frames))
 
     def prepare_for_inference(self) -> None:
         super().prepare_for_inference()

@@ -66,7 +66,7 @@ class UnknownScore:
     scale: float = 1.0
     distance_location: float = 0.0
     distance_scale: float = 1.0
-    auroc: float | None = None  # measured on held-out classes
+    auroc: float | None = None  # measured on held-out classes; like provenance, no part of the version
 
     def __post_init__(self) -> None:
         if self.kind not in SCORE_KINDS:
@@ -114,6 +114,7 @@ class ModelCard:
     group_size: int
     trained: bool
     network: Mapping[str, Any]  # configuration for model.registry.build
+    form: str = "series"  # in which training showed it series (model.training.forms); alerts come as "series"
     temperature: float = 1.0  # probabilities = softmax((logits + logit_offset) / temperature)
     logit_offset: tuple[float, ...] = ()  # per class, e.g. a prior; empty means zero
     unknown: UnknownScore | None = None  # None where not calibrated
@@ -180,9 +181,13 @@ class ModelCard:
 
 
 def stamped(card: ModelCard, tensors: Mapping[str, Tensor]) -> ModelCard:
-    """The card with the hash of these tensors, and the version that follows from tensors, inputs and calibration."""
+    """The card with the hash of these tensors, and the version that follows from tensors, inputs and calibration.
+
+    What an evaluation adds to a card leaves its version as it is.
+    """
     sha256 = tensors_sha256(tensors)
-    identity = replace(card, version="", provenance={}, tensors_sha256=sha256).to_json()
+    unknown = None if card.unknown is None else replace(card.unknown, auroc=None)
+    identity = replace(card, version="", unknown=unknown, provenance={}, tensors_sha256=sha256).to_json()
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:VERSION_DIGITS]
     return replace(card, version=f"{card.survey}-{digest}", tensors_sha256=sha256)
 

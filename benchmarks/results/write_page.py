@@ -103,7 +103,7 @@ def real() -> str:
         "first_alert": "real, first alert",
         "objects_with_several_alerts": "real, objects with several alerts",
         "simulated_single_alerts": "simulated, one alert at random",
-        "simulated_single_alerts_real_mix": "the same, in the class mix of the real ones",
+        "simulated_single_alerts_real_mix": "the same, weighted to the class mix of the real ones",
         "simulated_single_stamps": "simulated, one alert whose packet tells nothing of the past",
     }
     head = ["", "objects", "macro-F1", "balanced accuracy", "AUC", "SN against rest", "AGN", "SNIa", "Variable"]

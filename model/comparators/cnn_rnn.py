@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from model.grouped import GroupedNetwork, last_frame
+from model.grouped import GroupedNetwork, at_last_frame
 from model.network import Frames, LightCurve
 from model.pixel_standard import SDSS_MEAN_NJY, SDSS_SIGMA_NJY, PixelStandard, Table, check_tables
 from model.series import BANDS
@@ -104,7 +104,7 @@ class CnnRnn(GroupedNetwork):
     def penultimate(self, embeddings_BGD: Tensor, curve: LightCurve) -> Tensor:
         self.check_length(curve.mask_BT.shape[1])
         state_BTF, _ = self.recurrent(embeddings_BGD)
-        return state_BTF[torch.arange(len(state_BTF), device=state_BTF.device), last_frame(curve.mask_BT)]
+        return at_last_frame(state_BTF, curve.mask_BT)
 
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(self.dropout(features_BF))

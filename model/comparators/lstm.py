@@ -8,11 +8,10 @@ layer of 128 have 60,292.
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from model.comparators.photometry import FluxStandard, LightCurveNetwork, tabulate
-from model.grouped import last_frame
+from model.grouped import at_last_frame
 from model.network import LightCurve
 from model.series import BANDS
 
@@ -54,8 +53,7 @@ class Lstm(LightCurveNetwork):
         self.check_length(curve.mask_BT.shape[1])
         nights = tabulate(curve, self.config.bands, best=False)
         state_BNF, _ = self.recurrent(self.standard(nights))
-        last_BF = state_BNF[torch.arange(len(state_BNF), device=state_BNF.device), last_frame(nights.mask_BN)]
-        return self.dense(last_BF).relu()
+        return self.dense(at_last_frame(state_BNF, nights.mask_BN)).relu()
 
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(self.dropout(features_BF))

@@ -3,7 +3,7 @@
 Legend: ``B`` objects, ``N`` nights, ``L`` bands, ``E`` width of a token, ``K`` classes.
 
 With width 128, three layers, five bands and four classes it has the published 595,716 parameters. Unlike the original,
-the maximum over nights leaves padding out, as its attention does. Its pretraining is not part of this file.
+the maximum over nights leaves padding out, as its attention does. Its pretraining is :mod:`model.training.restore`.
 
 References
 ----------
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.comparators.photometry import FluxStandard, LightCurveNetwork, tabulate
+from model.comparators.photometry import FluxStandard, LightCurveNetwork, Nights, tabulate
 from model.network import Frames, LightCurve
 from model.series import BANDS
 
@@ -55,14 +55,24 @@ class SitsBert(LightCurveNetwork):
         self.register_buffer("day_table", sinusoid(config.day_limit, config.width // 2), persistent=False)
 
     def penultimate(self, embeddings_BGD: Tensor, curve: LightCurve) -> Tensor:
+        values_BNL, nights = self.nights(curve)
+        tokens_BNE = self.read_nights(values_BNL, nights)
+        return tokens_BNE.masked_fill(~seen(nights)[..., None], -torch.inf).amax(1)
+
+    def nights(self, curve: LightCurve) -> tuple[Tensor, Nights]:
+        """Standardised fluxes [B, N, L], 0 where a band was not measured, and the nights that they are of."""
         self.check_length(curve.mask_BT.shape[1])
         nights = tabulate(curve, self.config.bands, best=False)
+        return self.standard(nights), nights
+
+    def read_nights(self, values_BNL: Tensor, nights: Nights) -> Tensor:
+        """Tokens [B, N, E] after the last layer, of nights with these values."""
         day_BN = nights.day_BN.round().long().clamp(0, self.config.day_limit - 1)
-        tokens_BNE = self.dropout(torch.cat([self.from_flux(self.standard(nights)), self.day_table[day_BN]], -1))
-        seen_B11N = (nights.mask_BN | ~nights.mask_BN.any(1, keepdim=True))[:, None, None]
+        tokens_BNE = self.dropout(torch.cat([self.from_flux(values_BNL), self.day_table[day_BN]], -1))
+        seen_B11N = seen(nights)[:, None, None]
         for layer in self.layers:
             tokens_BNE = layer(tokens_BNE, seen_B11N)
-        return tokens_BNE.masked_fill(~seen_B11N[:, 0, 0, :, None], -torch.inf).amax(1)
+        return tokens_BNE
 
     def features(self, frames: Frames) -> Tensor:
         return self.penultimate(self.embed_series(frames), frames.curve)
@@ -94,6 +104,11 @@ class BertLayer(nn.Module):
         x_BNE = x_BNE + self.dropout(self.output(mixed.transpose(1, 2).flatten(2)))
         x_BNE = x_BNE + self.dropout(self.feed_forward(self.norm_feed_forward(x_BNE)))
         return self.dropout(x_BNE)
+
+
+def seen(nights: Nights) -> Tensor:
+    """Which nights are attended to [B, N]: the real ones, or all of an object that has none."""
+    return nights.mask_BN | ~nights.mask_BN.any(1, keepdim=True)
 
 
 def sinusoid(positions: int, width: int) -> Tensor:

@@ -71,18 +71,28 @@ def fit_bias_and_temperature(
     return tuple(float(value) for value in offsets(found)), float(np.exp(found[0]))
 
 
-def fit_unknown(logits_NK: NDArray, distance_N: NDArray | None) -> UnknownScore:
-    """The score whose parts have median 0 and robust deviation 1 on held-out objects of known classes."""
-    location, scale = middle_and_spread(energy(logits_NK))
-    if distance_N is None:
+def fit_unknown(logits_MK: NDArray, distance_M: NDArray | None, weight_M: NDArray) -> UnknownScore:
+    """The score whose parts have median 0 and robust deviation 1 on held-out objects of known classes.
+
+    Parameters
+    ----------
+    weight_M
+        Of each answer, such that an object's answers weigh as much as another's.
+    """
+    location, scale = middle_and_spread(energy(logits_MK), weight_M)
+    if distance_M is None:
         return UnknownScore("energy", 1.0, location, scale)
-    return UnknownScore("energy_and_distance", 1.0, location, scale, *middle_and_spread(distance_N))
+    return UnknownScore("energy_and_distance", 1.0, location, scale, *middle_and_spread(distance_M, weight_M))
 
 
-def middle_and_spread(values_N: NDArray) -> tuple[float, float]:
-    """Median and robust standard deviation, which is never 0."""
-    middle = float(np.median(values_N))
-    spread = float(MAD_TO_SIGMA * np.median(np.abs(values_N - middle)))
+def middle_and_spread(values_M: NDArray, weight_M: NDArray) -> tuple[float, float]:
+    """Weighted median and robust standard deviation, which is never 0."""
+
+    def median(of_M: NDArray) -> float:
+        return float(np.quantile(of_M, 0.5, weights=weight_M, method="inverted_cdf"))
+
+    middle = median(values_M)
+    spread = MAD_TO_SIGMA * median(np.abs(values_M - middle))
     return middle, spread if spread > 0 else 1.0
 
 

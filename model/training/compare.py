@@ -35,18 +35,28 @@ from model.training.checkpoint import CheckpointError
 from model.training.comparison import NoRunsError, write_tables
 from model.training.evaluate import label_modes
 from model.training.facts import measure
-from model.training.floors import FLOORS, floor_probabilities
+from model.training.floors import FLOORS, Answers, floor_answers
 from model.training.forms import less_faint_level
 from model.training.histories import detected_frames, first_frames
 from model.training.identity import differences, identity_of
 from model.training.loop import Engine, Training
 from model.training.metrics import macro_f1, score
 from model.training.parts import Parts, PartsError, divide
+from model.training.pools import kept_by_night
 from model.training.predict import in_order, predict, predict_logits, softmax
 from model.training.progress import Progress
-from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
+from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names, recipe_of
 from model.training.shelf import Shelf, shelf_for
-from model.training.train import add_engine_options, commit, engine_of, make_network, make_shelves, seed
+from model.training.train import (
+    add_engine_options,
+    commit,
+    engine_of,
+    learned_objects,
+    make_network,
+    make_shelves,
+    rows_of,
+    seed,
+)
 
 SYSTEMS = (
     *FLOORS,
@@ -63,8 +73,7 @@ SYSTEMS = (
     "ict-convention-mini",
     "vigil-mini",
 )
-WITHOUT_CURVE = ("scone",)  # each prefix would cost a Gaussian process per object
-NIGHT_SCORES = ("macro_f1", "auc", "log_loss")
+WITHOUT_CURVE = ("scone",)  # networks of which each prefix would cost a Gaussian process per object
 
 
 class RunError(ValueError):
@@ -97,34 +106,26 @@ def claimed(path: Path) -> Iterator[bool]:
             yield True
 
 
-def night_curves(
+def answers_by_night(
     network: GroupedNetwork, dataset: Dataset, shelf: Shelf, form: str, temperature: float
-) -> dict[str, dict[int, float]]:
-    """Macro-F1, AUC and log loss when every series ends with the n-th night since its first detection.
+) -> NDArray[np.float64]:
+    """Probabilities [V, N, K] when every series ends with each of ``early.NIGHTS`` since its first detection.
 
     Fluxes above the faintest are taken above the faintest *so far*: nothing later may show.
     """
-    detected_N = detected_frames(dataset, shelf)
-    label_N = shelf.label_N.cpu().numpy()
-    curves: dict[str, dict[int, float]] = {f"{name}_by_night": {} for name in NIGHT_SCORES}
+    detected_N = detected_frames(dataset, shelf.rows, shelf.length_N.cpu().numpy())
+    logits_VNK = np.empty((len(early.NIGHTS), len(shelf), len(dataset.classes)), np.float32)
     network.eval()
-    for nights in early.NIGHTS:
-        logits_NK = np.empty((len(shelf), len(dataset.classes)), np.float32)
-        for index in in_order(shelf):
-            frames, _ = shelf.batch(index)
-            time_BT = torch.where(frames.curve.mask_BT, frames.curve.time_BT, torch.nan).cpu().double().numpy()
-            none = np.empty((len(index), 0, 1))
-            at = early.Histories(label_N[index], none, time_BT, detected_N[index], np.empty(0))
-            until_B = early.frame_after_nights(at, nights)
+    for index in in_order(shelf):
+        frames, _ = shelf.batch(index)
+        time_BT = torch.where(frames.curve.mask_BT, frames.curve.time_BT, torch.nan).cpu().double().numpy()
+        for v, until_B in enumerate(early.frames_by_night(time_BT, detected_N[index])):
             with torch.inference_mode():
                 cut = first_frames(frames, torch.from_numpy(until_B + 1)[:, None].to(shelf.device))
                 if form == "above_faintest":
                     cut = replace(cut, curve=zeroed(cut.curve))
-                logits_NK[index] = network(cut).float().cpu().numpy()
-        reached = score(label_N, softmax(logits_NK, temperature), dataset.classes)
-        for name in NIGHT_SCORES:
-            curves[f"{name}_by_night"][nights] = getattr(reached, name)
-    return curves
+                logits_VNK[v, index] = network(cut).float().cpu().numpy()
+    return np.stack([softmax(logits_NK, temperature) for logits_NK in logits_VNK])
 
 
 def zeroed(curve: LightCurve) -> LightCurve:
@@ -135,21 +136,25 @@ def zeroed(curve: LightCurve) -> LightCurve:
     return replace(curve, flux_BT=torch.from_numpy(flux_BT).to(curve.flux_BT.device))
 
 
-def kept_answers(dataset: Dataset, rows: NDArray[np.int64], probability_NK: NDArray) -> dict[str, NDArray]:
-    """What tables need of a run to pool it with others: which objects, their labels and label modes, the answers."""
+def kept_answers(
+    dataset: Dataset, rows: NDArray[np.int64], probability_NK: NDArray, early_VNK: NDArray | None
+) -> dict[str, NDArray]:
+    """What tables need of a run to pool it with others: objects, their labels and modes, last and early answers."""
     kept: dict[str, NDArray] = {
         "row": rows,
         "label": dataset.labels[rows],
         "probability": probability_NK.astype(np.float32),
     }
+    if early_VNK is not None:
+        kept |= kept_by_night(early_VNK, early.NIGHTS)
     modes = label_modes(dataset, rows)
     return kept | {"mode": np.select(list(modes.values()), list(modes), "")} if modes else kept
 
 
 def train_one(
     run: Run, recipe: Recipe, dataset: Dataset, parts: Parts, engine: Engine, work: Path
-) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """Train a network as its recipe says, and score it on the test rows."""
+) -> tuple[dict[str, Any], Answers]:
+    """Train a network as its recipe says; what it tells of itself, and its answers to the test rows."""
     facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
     network = make_network(recipe, facts, run.seed).to(engine.device)
     shelves = make_shelves(dataset, parts, recipe, network, engine.device)
@@ -181,9 +186,9 @@ def train_one(
         "temperature": temperature,
         "authors_habit_macro_f1": max(entry["test_macro_f1"] for entry in history),
     }
-    if run.system not in WITHOUT_CURVE and not recipe.form.endswith("_stack"):
-        told |= night_curves(network, dataset, test, recipe.form, temperature)
-    return told, probability_NK
+    if recipe.network["network"] in WITHOUT_CURVE or recipe.form.endswith("_stack"):
+        return told, (probability_NK, None)
+    return told, (probability_NK, answers_by_night(network, dataset, test, recipe.form, temperature))
 
 
 def systems_of(names: Sequence[str]) -> dict[str, Recipe | None]:
@@ -207,15 +212,16 @@ def systems_of(names: Sequence[str]) -> dict[str, Recipe | None]:
 
 
 def check_runs(out: Path, identity: Mapping[str, Any], systems: Mapping[str, Recipe | None]) -> None:
-    """Refuse a folder that holds runs on another data set, or of another recipe of the same name.
+    """Refuse a folder that holds runs on another data set, or of two recipes of the same name.
 
-    What old runs do not tell of their data set is not compared; recipes are compared that the package does not ship.
+    What old runs do not tell of their data set and of their recipe is not compared.
 
     Raises
     ------
     RunError
         Naming the run, and what differs.
     """
+    recipes = {name: recipe for name, recipe in systems.items() if recipe is not None}
     for path in sorted((out / "runs").glob("*.json")):
         try:
             entry = json.loads(path.read_bytes())
@@ -228,9 +234,15 @@ def check_runs(out: Path, identity: Mapping[str, Any], systems: Mapping[str, Rec
             raise RunError(
                 f"{path} is of another data set, with {', '.join(differing)}: choose another --out for this one"
             )
-        recipe = systems.get(entry.get("system", ""))
-        if recipe is not None and "recipe" in entry and differences(entry, {"recipe": table_of(recipe)}):
-            raise RunError(f"{path} is of another recipe of that name: rename {recipe.name}, or choose another --out")
+        if "recipe" not in entry:
+            continue
+        followed = recipe_of(entry["recipe"], f"the recipe in {path}")
+        asked = recipes.setdefault(entry.get("system", ""), followed)
+        if differing := differences(table_of(followed), table_of(replace(asked, note=followed.note))):
+            raise RunError(
+                f"{path} is of another recipe of that name, with {', '.join(differing)}: rename the one that is "
+                "new, choose another --out, or remove the run to do it again"
+            )
 
 
 def table_of(recipe: Recipe) -> dict[str, Any]:
@@ -247,10 +259,9 @@ def check_parts(dataset: Dataset, fold: int | None, systems: Mapping[str, Recipe
         When there is no such fold, or no rows of a part that a recipe trains on.
     """
     parts = divide(dataset, fold)
-    for name, recipe in systems.items():
-        for stage in () if recipe is None else recipe.stages:
-            if len(getattr(parts, stage.part)) == 0:
-                raise PartsError(f"recipe {name} has a stage on part {stage.part!r}, which this data set lacks")
+    for recipe in systems.values():
+        if recipe is not None:
+            rows_of(recipe, parts)
 
 
 def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine, out: Path) -> None:
@@ -264,19 +275,20 @@ def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine,
         parts = divide(dataset, run.fold, run.seed)
         if recipe is None:
             told: dict[str, Any] = {}
-            probability_NK = floor_probabilities(run.system, dataset, parts.train, parts.test, run.seed)
+            answers = floor_answers(run.system, dataset, parts.train, parts.test, run.seed)
         else:
-            told, probability_NK = train_one(run, recipe, dataset, parts, engine, work)
+            told, answers = train_one(run, recipe, dataset, parts, engine, work)
+        probability_NK, early_VNK = answers
         label_N = dataset.labels[parts.test]
         entry = {
             **dataclasses.asdict(run),
             "data": identity_of(dataset),
-            "train_objects": len(parts.train) + len(parts.pretrain),
+            "train_objects": len(parts.train) if recipe is None else learned_objects(recipe, parts),
             "device": str(engine.device),
             "precision": engine.precision,
             "compiled": engine.compiled,
             "commit": commit(),
-            **({} if recipe is None or recipe.name in recipe_names() else {"recipe": table_of(recipe)}),
+            **({} if recipe is None else {"recipe": table_of(recipe)}),
             **told,
             "scores": dataclasses.asdict(score(label_N, probability_NK, dataset.classes)),
             "by_label_mode": {
@@ -286,7 +298,9 @@ def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine,
         }
         result.parent.mkdir(parents=True, exist_ok=True)
         with replacing(result.with_suffix(".npz")) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **kept_answers(dataset, parts.test, probability_NK))
+            np.savez_compressed(
+                file, allow_pickle=False, **kept_answers(dataset, parts.test, probability_NK, early_VNK)
+            )
         with replacing(result) as partial:  # whose being there means that the run is done
             partial.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
         shutil.rmtree(work, ignore_errors=True)

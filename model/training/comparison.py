@@ -5,7 +5,6 @@ Answers to the test split and answers out of fold are never mixed: each protocol
 
 import dataclasses
 import json
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,40 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from model.training.intervals import compare_pair, holm, nadeau_bengio
+from model.training.intervals import holm, mcnemar, nadeau_bengio
 from model.training.metrics import macro_f1, score
+from model.training.pairs import PUBLISHED, pairs_of, published, recipe_of_run
 from model.training.pools import (
     FOLDS,
     SPLIT,
     Pool,
-    difference_over_seeds,
-    macro_f1_over_seeds,
+    differences_over_seeds,
+    intervals_over_seeds,
+    mean_answers,
     pools_of,
     protocol_of,
 )
+from model.training.tabulate import CURVE_NIGHTS, markdown
 
-PAIRS = (
-    ("ict-convention", "convention"),
-    ("ict-convention-mini", "convention-mini"),
-    ("vigil", "ict-convention"),
-    ("vigil-mini", "ict-convention-mini"),
-    ("vigil-mini", "convention-mini"),
-    ("vigil-mini", "photometry-trees"),
-)
-ABLATED = "vigil-"
-CURVE_NIGHTS = (1, 3, 8)
-BY_NIGHT = ("macro_f1_by_night", "auc_by_night", "log_loss_by_night")
-PUBLISHED = {  # macro-F1 in the published table
-    "ict-convention": 0.7533,
-    "convention": 0.7062,
-    "cnn-gru": 0.6322,
-    "cnn-lstm": 0.6065,
-    "supernnova-bayesian": 0.5540,
-    "sits-bert": 0.5160,
-    "scone": 0.5043,
-    "supernnova": 0.4260,
-    "lstm": 0.4033,
-}
+EARLY_RESAMPLES = 500
+BY_NIGHT = ("macro_f1", "balanced_accuracy", "auc", "log_loss", "ece")
 
 Runs = dict[str, list[tuple[dict[str, Any], dict[str, NDArray]]]]
 
@@ -68,29 +50,54 @@ def summary(system: str, pools: Sequence[Pool], classes: Sequence[str]) -> dict[
     entries = [entry for pool in pools for entry in pool.entries]
     reached = [score(pool.label_N, pool.probability_NK.astype(float), tuple(classes)) for pool in pools]
     f1_S = [scores.macro_f1 for scores in reached]
+    intervals = intervals_over_seeds(pools)
     line: dict[str, Any] = {
         "system": system,
         "protocol": pools[0].protocol,
         "runs": len(entries),
         "seeds": len(pools),
         "parameters": entries[0].get("parameters"),
-        "macro_f1": float(np.mean(f1_S)),
         "macro_f1_sd_over_seeds": float(np.std(f1_S, ddof=1)) if len(pools) > 1 else None,
-        "macro_f1_interval": dataclasses.asdict(macro_f1_over_seeds(pools, len(classes))),
+        **{f"{name}_interval": dataclasses.asdict(interval) for name, interval in intervals.items()},
+        "recall": {name: float(np.mean([scores.recall[name] for scores in reached])) for name in classes},
         "by_label_mode": by_label_mode(pools, len(classes)),
         "train_minutes": float(np.mean([entry.get("train_seconds", 0.0) for entry in entries])) / 60,
     }
-    for name in ("accuracy", "balanced_accuracy", "auc", "log_loss", "ece", "worst_recall"):
+    for name in ("accuracy", "macro_f1", "balanced_accuracy", "auc", "log_loss", "ece", "worst_recall"):
         line[name] = float(np.mean([getattr(scores, name) for scores in reached]))
     for name in ("authors_habit_macro_f1", "predict_ms_per_object"):
         values = [entry[name] for entry in entries if name in entry]
         line[name] = float(np.mean(values)) if values else None
+    curves = [night_scores(pool, tuple(classes)) for pool in pools]
     for name in BY_NIGHT:
-        curves = [entry[name] for entry in entries if name in entry]
-        line[name] = (
-            {night: float(np.mean([curve[night] for curve in curves])) for night in curves[0]} if curves else None
-        )
+        nights = [night for night in curves[0][name] if all(night in curve[name] for curve in curves)]
+        line[f"{name}_by_night"] = {n: float(np.mean([curve[name][n] for curve in curves])) for n in nights} or None
+    line["intervals_by_night"] = {
+        str(night): {name: dataclasses.asdict(interval) for name, interval in found.items()}
+        for night in shared_nights(pools)
+        for found in [intervals_over_seeds(pools, night, EARLY_RESAMPLES)]
+    }
     return line
+
+
+def shared_nights(pools: Sequence[Pool]) -> list[int]:
+    """Those of ``CURVE_NIGHTS`` after which every pool kept its answers."""
+    return [night for night in map(int, CURVE_NIGHTS) if all(night in pool.at_night for pool in pools)]
+
+
+def night_scores(pool: Pool, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Each score of ``BY_NIGHT`` after so many nights: of the answers kept, else what the runs told of themselves."""
+    found: dict[str, dict[str, float]] = {name: {} for name in BY_NIGHT}
+    for night, probability_NK in pool.at_night.items():
+        reached = score(pool.label_N, probability_NK, classes)
+        for name in BY_NIGHT:
+            found[name][str(night)] = getattr(reached, name)
+    if not pool.at_night:
+        for name in BY_NIGHT:
+            told = [entry.get(f"{name}_by_night", {}) for entry in pool.entries]
+            nights = [night for night in told[0] if all(night in curve for curve in told)]
+            found[name] = {night: float(np.mean([curve[night] for curve in told])) for night in nights}
+    return found
 
 
 def by_label_mode(pools: Sequence[Pool], classes: int) -> dict[str, float]:
@@ -108,7 +115,7 @@ def by_label_mode(pools: Sequence[Pool], classes: int) -> dict[str, float]:
     return {mode: float(np.mean(values)) for mode, values in found.items()}
 
 
-def paired(first: str, second: str, protocol: str, runs: Runs, classes: int) -> dict[str, Any] | None:
+def paired(first: str, second: str, protocol: str, runs: Runs) -> dict[str, Any] | None:
     """What one system has over another in the runs that both have: same fold, same seed, same objects."""
     mine, theirs = (
         {(e["fold"], e["seed"]): (e, a) for e, a in runs[name] if protocol_of(e) == protocol}
@@ -118,11 +125,10 @@ def paired(first: str, second: str, protocol: str, runs: Runs, classes: int) -> 
     if not shared:
         return None
     ours, others = (pools_of([side[key] for key in shared]) for side in (mine, theirs))
-    difference, p_bootstrap = difference_over_seeds(ours, others, classes)
-    by_seed = [difference_over_seeds([a], [b], classes) for a, b in zip(ours, others, strict=True)]
-    label = np.concatenate([pool.label_N for pool in ours])
-    a, b = (np.concatenate([pool.probability_NK.argmax(1) for pool in side]) for side in (ours, others))
-    found = compare_pair(label, a, b, classes)
+    difference, p = differences_over_seeds(ours, others)
+    by_seed = [differences_over_seeds([a], [b])[1]["macro_f1"] for a, b in zip(ours, others, strict=True)]
+    (label_N, first_NK), (_, second_NK) = mean_answers(ours), mean_answers(others)
+    only_first, only_second, p_mcnemar = mcnemar(first_NK.argmax(1) == label_N, second_NK.argmax(1) == label_N)
     by_run = [mine[key][0]["scores"]["macro_f1"] - theirs[key][0]["scores"]["macro_f1"] for key in shared]
     train_count, test_count = mine[shared[0]][0]["train_objects"], len(mine[shared[0]][1]["label"])
     return {
@@ -130,36 +136,30 @@ def paired(first: str, second: str, protocol: str, runs: Runs, classes: int) -> 
         "second": second,
         "protocol": protocol,
         "runs": len(shared),
-        "macro_f1_difference": difference.value,
+        "macro_f1_difference": difference["macro_f1"].value,
         "difference_by_run": by_run,
-        "difference_interval": dataclasses.asdict(difference),
-        "p_bootstrap": p_bootstrap,
-        "p_bootstrap_by_seed": [p for _, p in by_seed],
-        "p_mcnemar_pooled": found.p_mcnemar,
-        "p_nadeau_bengio": nadeau_bengio(by_run, train_count, test_count),
-        "only_first_right": found.only_first,
-        "only_second_right": found.only_second,
+        "difference_interval": dataclasses.asdict(difference["macro_f1"]),
+        "p_bootstrap": p["macro_f1"],
+        "p_bootstrap_by_seed": by_seed,
+        "mcnemar_of_mean_answers": {"p": p_mcnemar, "only_first": only_first, "only_second": only_second},
+        # the corrected t-test is one over draws of the training set, which seeds of one split are not
+        "p_nadeau_bengio": nadeau_bengio(by_run, train_count, test_count) if protocol == FOLDS else None,
+        "differences_by_night": {
+            str(night): {name: dataclasses.asdict(interval) for name, interval in found.items()}
+            for night in shared_nights([*ours, *others])
+            for found in [differences_over_seeds(ours, others, night, EARLY_RESAMPLES)[0]]
+        },
     }
 
 
 def rank_agreement(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Kendall's tau between the systems' macro-F1 here and in the published table; None for fewer than three."""
-    found = {name: line["macro_f1"] for line in lines if (name := line["system"].removesuffix("-mini")) in PUBLISHED}
+    reached = {line["system"]: line["macro_f1"] for line in lines}
+    found = published(reached)
     if len(found) < 3:
         return None
-    here, there = list(found.values()), [PUBLISHED[name] for name in found]
-    tau = stats.kendalltau(here, there)
-    return {"tau": float(tau.statistic), "p": float(tau.pvalue), "systems": sorted(found)}
-
-
-def pairs_of(runs: Runs) -> list[tuple[str, str]]:
-    """The comparisons that were planned, and every ablation of our network against the whole of it."""
-    wanted = [pair for pair in PAIRS if pair[0] in runs and pair[1] in runs]
-    whole = "vigil-mini"
-    ablations = [name for name in runs if name.startswith(ABLATED) and name != whole]
-    variants = [name for name in runs if name.startswith("ict-") and name != "ict-convention-mini"]
-    wanted += [(whole, name) for name in ablations if whole in runs]
-    return wanted + [(name, "convention-mini") for name in variants if "convention-mini" in runs]
+    tau = stats.kendalltau([reached[system] for system in found.values()], [PUBLISHED[name] for name in found])
+    return {"tau": float(tau.statistic), "p": float(tau.pvalue), "systems": sorted(found.values())}
 
 
 class NoRunsError(ValueError):
@@ -177,6 +177,7 @@ def write_tables(folder: Path, classes: Sequence[str]) -> None:
     runs = read_runs(folder)
     if not runs:
         raise NoRunsError(f"{folder} holds no finished runs yet")
+    wanted = pairs_of({name: recipe_of_run(found[0][0]) for name, found in runs.items()})
     lines, tests, agreement = [], [], {}
     for protocol in (SPLIT, FOLDS):
         pools = {name: [pool for pool in pools_of(found) if pool.protocol == protocol] for name, found in runs.items()}
@@ -185,7 +186,7 @@ def write_tables(folder: Path, classes: Sequence[str]) -> None:
             continue
         lines += sorted(here, key=lambda line: line["macro_f1"])
         agreement[protocol] = rank_agreement(here)
-        pairs = (paired(*pair, protocol, runs, len(classes)) for pair in pairs_of(runs))
+        pairs = (paired(*pair, protocol, runs) for pair in wanted)
         of_protocol = [test for test in pairs if test is not None]
         for test, adjusted in zip(of_protocol, holm([test["p_bootstrap"] for test in of_protocol]), strict=True):
             test["p_holm"] = adjusted
@@ -198,58 +199,3 @@ def write_tables(folder: Path, classes: Sequence[str]) -> None:
     }
     (folder / "table.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
     (folder / "table.md").write_text(markdown(table), "utf-8")
-
-
-def markdown(table: Mapping[str, Any]) -> str:
-    """The tables for reading, one protocol after the other."""
-    protocols = [name for name in (SPLIT, FOLDS) if any(line["protocol"] == name for line in table["systems"])]
-    parts = []
-    for protocol in protocols:
-        lines, tests = ([one for one in table[of] if one["protocol"] == protocol] for of in ("systems", "pairs"))
-        text = systems_table(lines)
-        if (agreement := table["agreement_with_published_ranking"][protocol]) is not None:
-            text += (
-                f"\nKendall's τ between this ranking and the published one over {len(agreement['systems'])} systems: "
-                f"{agreement['tau']:.2f} (p {agreement['p']:.2g}); a stand-in for the published size would need 0.7.\n"
-            )
-        if tests:
-            text += "\n" + pairs_table(tests)
-        parts.append(text if len(protocols) == 1 else f"{protocol.capitalize()}:\n\n{text}")
-    return "\n".join(parts)
-
-
-def systems_table(lines: Sequence[Mapping[str, Any]]) -> str:
-    modes = sorted({mode for line in lines for mode in line["by_label_mode"]})
-    nights = [str(night) for night in CURVE_NIGHTS]
-    head = ["system", "parameters", "runs", "accuracy", "macro-F1", "95 %", "± over seeds"]
-    head += [f"F1 {mode}" for mode in modes]
-    head += ["AUC", "log loss", "ECE", *[f"F1 night {night}" for night in nights], "best epoch on test", "min"]
-    rows = [head, ["---"] * len(head)]
-    for line in reversed(lines):
-        curve, interval = line["macro_f1_by_night"] or {}, line["macro_f1_interval"]
-        rows.append(
-            [line["system"], shown(line["parameters"], ",d"), str(line["runs"]), shown(line["accuracy"]),
-             shown(line["macro_f1"]), f"[{interval['low']:.3f}, {interval['high']:.3f}]",
-             shown(line["macro_f1_sd_over_seeds"]), *[shown(line["by_label_mode"].get(mode)) for mode in modes],
-             shown(line["auc"]), shown(line["log_loss"]), shown(line["ece"]),
-             *[shown(curve.get(night)) for night in nights],
-             shown(line["authors_habit_macro_f1"]), shown(line["train_minutes"], ".1f")]
-        )  # fmt: skip
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
-
-
-def pairs_table(tests: Sequence[Mapping[str, Any]]) -> str:
-    text = "| pair | runs | Δ macro-F1 | 95 % | p bootstrap | p Holm | p McNemar | p Nadeau–Bengio |\n"
-    text += "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
-    for test in tests:
-        interval = test["difference_interval"]
-        text += (
-            f"| {test['first']} − {test['second']} | {test['runs']} | {test['macro_f1_difference']:+.3f} | "
-            f"[{interval['low']:+.3f}, {interval['high']:+.3f}] | {test['p_bootstrap']:.3g} | "
-            f"{test['p_holm']:.3g} | {test['p_mcnemar_pooled']:.3g} | {shown(test['p_nadeau_bengio'], '.3g')} |\n"
-        )
-    return text
-
-
-def shown(value: float | None, how: str = ".3f") -> str:
-    return "–" if value is None or math.isnan(value) else format(value, how)

@@ -34,6 +34,7 @@ class Histories:
     time_NT: NDArray[np.float64]  # days since the first frame; NaN beyond the last
     detected_N: NDArray[np.int64]  # frame of the first detection; the last frame where there is none
     peak_day_N: NDArray[np.float64]  # days since the first frame, NaN where unknown or meaningless
+    unknown_NT: NDArray[np.float64] | None = None  # how strange the network finds them, where it was asked
 
     @property
     def last_frame(self) -> NDArray[np.int64]:
@@ -60,6 +61,19 @@ def at_frames(histories: Histories, frame_N: NDArray) -> NDArray[np.float64]:
     return histories.probability_NTK[np.arange(len(frame_N)), frame_N]
 
 
+def unknown_at(histories: Histories, frame_N: NDArray) -> NDArray[np.float64]:
+    """The unknown score of every object at one frame each. Returns [N].
+
+    Raises
+    ------
+    ValueError
+        When nobody asked the network for it.
+    """
+    if histories.unknown_NT is None:
+        raise ValueError("these histories hold no unknown score: make them with one")
+    return histories.unknown_NT[np.arange(len(frame_N)), frame_N]
+
+
 def _last_where(allowed_NT: NDArray) -> NDArray[np.int64]:
     """The last frame that is allowed; 0 where none is."""
     length = allowed_NT.shape[1]
@@ -70,6 +84,13 @@ def frame_after_nights(histories: Histories, nights: int) -> NDArray[np.int64]:
     """The last frame of the n-th night since first detection, or an object's last one."""
     real_NT = np.isfinite(histories.time_NT)
     return _last_where(real_NT & (histories.night <= nights))
+
+
+def frames_by_night(time_NT: NDArray[np.float64], detected_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The last frame of every object after each of ``NIGHTS``, [V, N]; times and detections as in `Histories`."""
+    count = len(detected_N)
+    at = Histories(np.zeros(count, np.int64), np.empty((count, 0, 1)), time_NT, detected_N, np.empty(0))
+    return np.stack([frame_after_nights(at, nights) for nights in NIGHTS])
 
 
 def frame_after_days(histories: Histories, days: float) -> NDArray[np.int64]:

@@ -23,6 +23,7 @@ from model.replacing import replacing
 from model.taxonomy import NATURAL_MIX
 from model.training import early
 from model.training.calibrate import unknown_scores
+from model.training.forms import OF_EACH_FRAME
 from model.training.histories import histories_of
 from model.training.identity import is_simulated, name_of
 from model.training.intervals import bootstrap, macro_f1_interval, wilson
@@ -61,6 +62,9 @@ def check_fit(card: ModelCard, dataset: Dataset) -> None:
         Naming what differs.
     """
     check_pixels(card, dataset)
+    if card.form not in OF_EACH_FRAME:
+        raise WeightsError(f"the weights were trained on series in the form {card.form!r}, in which early frames show "
+                           "what came later: score that recipe by ictc-compare")  # fmt: skip
     if card.classes != dataset.classes:
         raise WeightsError(f"{dataset.folder} has the classes {', '.join(dataset.classes)}, the weights know "
                            f"{', '.join(card.classes)}: give a data set of those, in this order")  # fmt: skip
@@ -119,11 +123,11 @@ def evaluate(
         Objects of classes that the weights were not trained on, if their score is to be measured.
     """
     network = network.to(device)
-    shelf = shelf_for(network, dataset, rows, device)
+    shelf = shelf_for(network, dataset, rows, device, card.form)
     logits_NK = predict_logits(network, shelf)
     probability_NK = card.probabilities(logits_NK)
     label_N = shelf.label_N.cpu().numpy()
-    histories = histories_of(network, dataset, shelf, card.probabilities)
+    histories = histories_of(network, dataset, shelf, card.probabilities, card.unknown or UnknownScore())
     chosen_N, count = probability_NK.argmax(1), len(card.classes)
     reached = score(label_N, probability_NK, card.classes)
     hits = np.diagonal(np.array(reached.confusion))
@@ -159,8 +163,8 @@ def evaluate(
             mode: dataclasses.asdict(score(label_N[at], probability_NK[at], card.classes)) for mode, at in modes.items()
         }
     if unknown is not None:
-        strange = shelf_for(network, unknown, np.arange(len(unknown)), device)
-        table["unknown"] = strangeness(network, card.unknown or UnknownScore(), logits_NK, shelf, strange, unknown)
+        strange = shelf_for(network, unknown, np.arange(len(unknown)), device, card.form)
+        table["unknown"] = strangeness(network, card, histories, shelf, strange, unknown)
     return Evaluation(card, label_N, probability_NK, histories, table)
 
 
@@ -189,27 +193,35 @@ def in_natural_mix(histories: early.Histories, card: ModelCard) -> dict[str, Any
 
 
 def strangeness(
-    network: GroupedNetwork,
-    score: UnknownScore,
-    known_NK: NDArray[np.float32],
-    known: Shelf,
-    strange: Shelf,
-    unknown: Dataset,
+    network: GroupedNetwork, card: ModelCard, known: early.Histories, shelf: Shelf, strange: Shelf, unknown: Dataset
 ) -> dict[str, Any]:
-    """How well the unknown score, and each of its parts, tells a data set from known objects of given logits."""
-    logits = [known_NK, predict_logits(network, strange)]
-    distances = [None if network.familiar is None else predict_distance(network, shelf) for shelf in (known, strange)]
-    known_N, strange_M = (score.of(*both) for both in zip(logits, distances, strict=True))
-    told = unknown_scores(known_N, strange_M)
+    """How well the unknown score tells a data set from known objects: of whole series, and as they grow.
+
+    Each part of the score is asked of whole series too.
+    """
+    others = histories_of(network, unknown, strange, card.probabilities, card.unknown or UnknownScore())
+    known_N, strange_M = (early.unknown_at(side, side.last_frame) for side in (known, others))
     by_class = {
         name: unknown_scores(known_N, strange_M[unknown.labels == k])["auroc"]
         for k, name in enumerate(unknown.classes)
         if (unknown.labels == k).any()
     }
-    parts = {"energy": unknown_scores(energy(logits[0]), energy(logits[1]))["auroc"]}
-    if distances[0] is not None and distances[1] is not None:
-        parts["distance"] = unknown_scores(distances[0], distances[1])["auroc"]
-    return {**told, "auroc_by_class": by_class, "auroc_of_parts": parts}
+    energies = [energy(predict_logits(network, side)) for side in (shelf, strange)]
+    parts = {"energy": unknown_scores(*energies)["auroc"]}
+    if network.familiar is not None:
+        distances = [predict_distance(network, side) for side in (shelf, strange)]
+        parts["distance"] = unknown_scores(*distances)["auroc"]
+    by_night = {}
+    for night in early.NIGHTS:
+        then = [early.unknown_at(side, early.frame_after_nights(side, night)) for side in (known, others)]
+        told = unknown_scores(*then)
+        by_night[night] = {"auroc": told["auroc"], "median_of_known": float(np.median(then[0]))}
+    return {
+        **unknown_scores(known_N, strange_M),
+        "auroc_by_class": by_class,
+        "auroc_of_parts": parts,
+        "by_night": by_night,
+    }
 
 
 def label_modes(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:

@@ -1,23 +1,30 @@
 """What needs no network: labels of boosted trees on metadata, forced photometry or noiseless fluxes, and the majority.
 
-They are the floor and the ceiling of every table. Legend: ``N`` objects, ``T`` frames, ``K`` classes, ``X`` features.
+They are the floor and the ceiling of every table. Legend: ``N`` objects, ``T`` frames, ``K`` classes, ``X`` features,
+``V`` numbers of nights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from model.dataset import Dataset
 from model.history import History, lacking
 from model.series import BANDS, Series
+from model.training.early import frames_by_night
+from model.training.histories import detected_frames
 
 ERROR_FLOOR_SHARE = 0.01  # of the flux: keeps noiseless light curves from infinite significance
 DETECTION_SIGMA = 5.0
+PREFIXES = 4  # random beginnings of a training series that ``prefix-trees`` see beside the whole
+
+Features = Callable[[int, int | None], list[float]]  # of a row and of how many of its first frames; None: of all
+Answers = tuple[NDArray[np.float64], NDArray[np.float64] | None]  # [N, K], and [V, N, K] where prefixes were asked
+Floor = Callable[[NDArray[np.int64], Sequence[int | None]], NDArray[np.float64]]
 
 
 def metadata_features(series: Series) -> list[float]:
@@ -71,16 +78,16 @@ def orderly(values: NDArray) -> float:
     return float((np.diff(values) > 0).mean()) if len(values) > 1 else 0.0
 
 
-def photometry_features(dataset: Dataset, row: int) -> list[float]:
+def photometry_features(dataset: Dataset, row: int, known: int | None = None) -> list[float]:
     """Features of the forced photometry of the stamps, and of what packets tell beside them."""
-    series = dataset.series(row)
+    series = dataset.series(row)[:known]
     shown = History(series.time_T, series.band_T, series.flux_T, series.flux_error_T)
     whole = History.joined([lacking([dataset.history(row)], series), shown])
     whole = whole[np.argsort(whole.time_P, kind="stable")]
     return light_curve_features(whole.time_P, whole.band_P, whole.flux_P, whole.flux_error_P)
 
 
-def true_fluxes(dataset: Dataset) -> Callable[[int], list[float]]:
+def true_fluxes(dataset: Dataset) -> Features:
     """Features of the noiseless light curves in the truth.
 
     Raises
@@ -90,47 +97,79 @@ def true_fluxes(dataset: Dataset) -> Callable[[int], list[float]]:
     """
     column: pa.ChunkedArray = dataset.truth()["true_flux_T"]
 
-    def features(row: int) -> list[float]:
-        series = dataset.series(row)
+    def features(row: int, known: int | None) -> list[float]:
+        series = dataset.series(row)[:known]
         flux_T = column[row].values.to_numpy()[: len(series)]
         return light_curve_features(series.time_T, series.band_T, flux_T, np.full(len(series), 1e-3))
 
     return features
 
 
-def featurise(dataset: Dataset, rows: NDArray[np.int64], of: Callable[[int], list[float]]) -> NDArray[np.float64]:
-    return np.array([of(int(row)) for row in rows], np.float64)
+SOURCES: dict[str, Callable[[Dataset], Features]] = {
+    "metadata-trees": lambda dataset: lambda row, known: metadata_features(dataset.series(row)[:known]),
+    "photometry-trees": lambda dataset: partial(photometry_features, dataset),
+    "prefix-trees": lambda dataset: partial(photometry_features, dataset),
+    "noiseless-trees": true_fluxes,
+}
+FLOORS = ("majority", *SOURCES)
 
 
-def floor_probabilities(
-    name: str, dataset: Dataset, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
-) -> NDArray[np.float64]:
-    """Probabilities [N, K] of the test rows by the floor or ceiling of this name.
+def featurise(of: Features, rows: NDArray[np.int64], known_N: Sequence[int | None]) -> NDArray[np.float64]:
+    return np.array([of(int(row), known) for row, known in zip(rows, known_N, strict=True)], np.float64)
 
-    Trees are weighted so that every class counts the same.
+
+def fit_floor(name: str, dataset: Dataset, train: NDArray[np.int64], seed: int) -> Floor:
+    """Fit the floor or ceiling of this name: probabilities [N, K] of rows, of each the first few frames or all.
+
+    Trees are weighted so that every class counts the same. They train on whole series; ``prefix-trees`` also on
+    ``PREFIXES`` random beginnings of each.
 
     Raises
     ------
     ValueError
         When there is none of that name.
     """
-    label = dataset.labels[train]
+    count = len(dataset.classes)
     if name == "majority":
-        model = DummyClassifier(strategy="prior").fit(np.zeros((len(train), 1)), label)
-        return spread(model.predict_proba(np.zeros((len(test), 1))), model.classes_, len(dataset.classes))
-    sources: dict[str, Callable[[], Callable[[int], list[float]]]] = {
-        "metadata-trees": lambda: lambda row: metadata_features(dataset.series(row)),
-        "photometry-trees": lambda: partial(photometry_features, dataset),
-        "noiseless-trees": lambda: true_fluxes(dataset),
-    }
-    if name not in sources:
+        share_K = np.bincount(dataset.labels[train], minlength=count) / len(train)
+        return lambda rows, known_N: np.tile(share_K, (len(rows), 1))
+    if name not in SOURCES:
         raise ValueError(f"there is no floor {name!r}; there are {', '.join(FLOORS)}")
-    of = sources[name]()
-    trees = HistGradientBoostingClassifier(max_iter=150, class_weight="balanced", random_state=seed)
-    train_NX, test_NX = featurise(dataset, train, of), featurise(dataset, test, of)
+    of = SOURCES[name](dataset)
+    known_N: list[int | None] = [None] * len(train)
+    if name == "prefix-trees":
+        rng = np.random.default_rng(seed)
+        length_N = np.array([len(dataset.series(int(row))) for row in train])
+        known_N += rng.integers(1, length_N + 1, (PREFIXES, len(train))).ravel().tolist()
+        train = np.tile(train, 1 + PREFIXES)
+    train_NX = featurise(of, train, known_N)
     varied_X = np.array([len(np.unique(column[np.isfinite(column)])) > 1 for column in train_NX.T])
-    trees.fit(train_NX[:, varied_X], label)
-    return spread(trees.predict_proba(test_NX[:, varied_X]), trees.classes_, len(dataset.classes))
+    trees = HistGradientBoostingClassifier(max_iter=150, class_weight="balanced", random_state=seed)
+    trees.fit(train_NX[:, varied_X], dataset.labels[train])
+
+    def answer(rows: NDArray[np.int64], known_N: Sequence[int | None]) -> NDArray[np.float64]:
+        return spread(trees.predict_proba(featurise(of, rows, known_N)[:, varied_X]), trees.classes_, count)
+
+    return answer
+
+
+def floor_probabilities(
+    name: str, dataset: Dataset, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
+) -> NDArray[np.float64]:
+    """Probabilities [N, K] of the test rows by the floor or ceiling of this name."""
+    return fit_floor(name, dataset, train, seed)(test, [None] * len(test))
+
+
+def floor_answers(name: str, dataset: Dataset, train: NDArray[np.int64], test: NDArray[np.int64], seed: int) -> Answers:
+    """Answer about the test rows, whole and after each of ``early.NIGHTS``."""
+    floor = fit_floor(name, dataset, train, seed)
+    times = [dataset.series(int(row)).time_T for row in test]
+    length_N = np.array([len(time_T) for time_T in times])
+    time_NT = np.full((len(test), length_N.max()), np.nan)
+    for row, time_T in enumerate(times):
+        time_NT[row, : len(time_T)] = time_T
+    last_VN = frames_by_night(time_NT, detected_frames(dataset, test, length_N))
+    return floor(test, [None] * len(test)), np.stack([floor(test, (last_N + 1).tolist()) for last_N in last_VN])
 
 
 def spread(probability: NDArray, present: NDArray, classes: int) -> NDArray[np.float64]:
@@ -138,6 +177,3 @@ def spread(probability: NDArray, present: NDArray, classes: int) -> NDArray[np.f
     whole = np.zeros((len(probability), classes))
     whole[:, present] = probability
     return whole
-
-
-FLOORS = ("majority", "metadata-trees", "photometry-trees", "noiseless-trees")

@@ -70,3 +70,4 @@ FORMS: dict[str, Callable[[Series], Series]] = {
     "mean_stack": partial(stacked, combine=np.nanmean),
     "median_stack": partial(stacked, combine=np.nanmedian),
 }
+OF_EACH_FRAME = ("series", "compressed")  # forms in which a frame looks the same whatever comes later

@@ -1,9 +1,10 @@
 """A network and a shelf in, what the network says of every prefix of every series out, as the stream would.
 
-Legend: ``B`` objects, ``T`` frames, ``G`` groups, ``S`` frames of a group, ``K`` classes.
+Legend: ``B`` objects, ``T`` frames, ``G`` groups, ``S`` frames of a group, ``K`` classes, ``F`` features.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,14 +17,35 @@ from model.network import Frames, LightCurve
 from model.training.early import Histories, first_detection
 from model.training.predict import BATCH, in_order, softmax
 from model.training.shelf import Shelf
+from model.weights import UnknownScore
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a network says at many moments of many objects, M in all; the weights of an object's moments sum to 1."""
+
+    logits_MK: NDArray[np.float32]
+    features_MF: NDArray[np.float32] | None  # None where logits are no function of features alone
+    label_M: NDArray[np.int64]
+    weight_M: NDArray[np.float64]
 
 
 @torch.inference_mode()
-def prefix_logits(network: GroupedNetwork, frames: Frames) -> Tensor:
-    """Logits after each frame, from nothing later than it. Returns [B, T, K]; rows of padding mean nothing."""
-    whole = getattr(network, "prefix_logits", None)
-    if whole is not None:
-        return whole(frames)
+def prefix_answers(network: GroupedNetwork, frames: Frames) -> tuple[Tensor, Tensor | None]:
+    """Logits [B, T, K] and features [B, T, F] after each frame, from nothing later than it; padding's mean nothing.
+
+    There are no features where logits are no function of them alone.
+    """
+    if not network.one_pass:
+        logits = getattr(network, "prefix_logits", None)
+        return (logits(frames) if logits is not None else by_prefix(network, frames, network.classify)), None
+    features = getattr(network, "prefix_features", None)
+    features_BTF = features(frames) if features is not None else by_prefix(network, frames, network.penultimate)
+    return network.head(features_BTF), features_BTF
+
+
+def by_prefix(network: GroupedNetwork, frames: Frames, ask: Callable[[Tensor, LightCurve], Tensor]) -> Tensor:
+    """What ``ask`` says of the embeddings and light curve of every prefix, one after the other. Returns [B, T, ...]."""
     size, mask_BT = network.group_size, frames.curve.mask_BT
     full = network.embed_series(frames)[:, : -(-mask_BT.shape[1] // size)]
     groups, _ = cut_groups(frames, size)
@@ -35,24 +57,39 @@ def prefix_logits(network: GroupedNetwork, frames: Frames) -> Tensor:
             row = torch.arange(len(mask_BT), device=mask_BT.device) * full.shape[1] + last
             partial = first_frames(select_rows(groups, row), (t + 1) % size)
             known[:, last] = network.embed(partial)
-        steps.append(network.classify(known, first_of_curve(frames.curve, t + 1)))
+        steps.append(ask(known, first_of_curve(frames.curve, t + 1)))
     return torch.stack(steps, 1)
 
 
 @torch.inference_mode()
-def all_answers(
-    network: GroupedNetwork, shelf: Shelf, batch_size: int = BATCH
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
-    """Logits [M, K] after every frame of every object, labels [M], and weights [M]: those of an object sum to 1."""
+def answers_of(network: GroupedNetwork, shelf: Shelf, prefixes: bool, batch_size: int = BATCH) -> Answers:
+    """What the network says of whole series, or after every frame of them: then an object's moments weigh alike."""
     network.eval()
-    logits, labels, weights = [], [], []
+    logits, features, labels, weights = [], [], [], []
     for index in in_order(shelf, batch_size):
         frames, label_B = shelf.batch(index)
-        mask_BT = frames.curve.mask_BT
-        logits.append(prefix_logits(network, frames)[mask_BT].float().cpu())
-        labels.append(label_B[:, None].expand(mask_BT.shape)[mask_BT].cpu())
-        weights.append((1 / mask_BT.sum(1, keepdim=True)).expand(mask_BT.shape)[mask_BT].cpu())
-    return torch.cat(logits).numpy(), torch.cat(labels).numpy(), torch.cat(weights).double().numpy()
+        if prefixes:
+            at_BT = frames.curve.mask_BT
+            logits_BTK, features_BTF = prefix_answers(network, frames)
+            logits.append(logits_BTK[at_BT])
+            features += [] if features_BTF is None else [features_BTF[at_BT]]
+            labels.append(label_B[:, None].expand(at_BT.shape)[at_BT])
+            weights.append((1 / at_BT.sum(1, keepdim=True)).expand(at_BT.shape)[at_BT])
+        else:
+            features += [network.features(frames)] if network.one_pass else []
+            logits.append(network.head(features[-1]) if features else network(frames))
+            labels.append(label_B)
+            weights.append(torch.ones(len(label_B)))
+
+    def all_of(parts: list[Tensor]) -> NDArray:
+        return torch.cat([part.cpu() for part in parts]).numpy()
+
+    return Answers(
+        all_of(logits).astype(np.float32),
+        all_of(features).astype(np.float32) if features else None,
+        all_of(labels),
+        all_of(weights).astype(np.float64),
+    )
 
 
 def first_of_curve(curve: LightCurve, length: int) -> LightCurve:
@@ -81,45 +118,66 @@ def histories_of(
     dataset: Dataset,
     shelf: Shelf,
     probabilities: Callable[[NDArray], NDArray[np.float64]] = softmax,
+    unknown: UnknownScore | None = None,
     batch_size: int = BATCH,
 ) -> Histories:
     """What the network says of every object on the shelf after each of its frames, by a rule from logits.
 
-    Frames before the first detection count as history, not as answers: see :class:`model.training.early.Histories`.
+    With ``unknown`` also how strange it finds them. Frames before the first detection count as history, not as
+    answers: see :class:`model.training.early.Histories`.
     """
     network.eval()
     count, longest = len(shelf), int(shelf.length_N.max())
     time_NT = np.full((count, longest), np.nan)
-    detected_N = detected_frames(dataset, shelf)
+    detected_N = detected_frames(dataset, shelf.rows, shelf.length_N.numpy())
     probability_NTK: NDArray[np.float64] | None = None
+    unknown_NT = None if unknown is None else np.full((count, longest), np.nan)
     for index in in_order(shelf, batch_size):
         frames, _ = shelf.batch(index)
-        answers = probabilities(prefix_logits(network, frames).float().cpu().numpy())
+        logits_BTK, features_BTF = prefix_answers(network, frames)
+        answers = probabilities(logits_BTK.float().cpu().numpy())
         if probability_NTK is None:
             probability_NTK = np.full((count, longest, answers.shape[2]), np.nan)
+        strange_BT = None if unknown is None else strangeness(network, unknown, logits_BTK, features_BTF)
         curve = frames.curve.to("cpu")
         for row, n in enumerate(index.tolist()):
             length = int(curve.mask_BT[row].sum())
             time_NT[n, :length] = curve.time_BT[row, :length].numpy()
             probability_NTK[n, :length] = answers[row, :length]
+            if unknown_NT is not None and strange_BT is not None:
+                unknown_NT[n, :length] = strange_BT[row, :length]
     assert probability_NTK is not None
-    return Histories(shelf.label_N.cpu().numpy(), probability_NTK, time_NT, detected_N, peak_days(dataset, shelf.rows))
+    return Histories(
+        shelf.label_N.cpu().numpy(), probability_NTK, time_NT, detected_N, peak_days(dataset, shelf.rows), unknown_NT
+    )
 
 
-def detected_frames(dataset: Dataset, shelf: Shelf) -> NDArray[np.int64]:
-    """The frame of each object's first detection.
+@torch.inference_mode()
+def strangeness(
+    network: GroupedNetwork, score: UnknownScore, logits_XK: Tensor, features_XF: Tensor | None
+) -> NDArray[np.float64]:
+    """The unknown score of answers of any shape [..., K] and [..., F]. Returns [...]."""
+    logits_MK = logits_XK.flatten(0, -2)
+    distance_M = None
+    if network.familiar is not None and features_XF is not None:
+        distance_M = network.familiar(features_XF.flatten(0, -2)).double().cpu().numpy()
+    return score.of(logits_MK.double().cpu().numpy(), distance_M).reshape(logits_XK.shape[:-1])
+
+
+def detected_frames(dataset: Dataset, rows: NDArray[np.int64], length_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The frame of each object's first detection, of so many newest frames.
 
     Alert streams have no frame before it. Elsewhere the truth knows; without it, photometry must stand out from the
     object's own median.
     """
     if "difference" in dataset.channels:
-        return np.zeros(len(shelf), np.int64)
+        return np.zeros(len(rows), np.int64)
     truth = dataset.truth()
     known = {"first_detection", "visit_T"} <= set(truth.column_names)
     first = truth["first_detection"].to_numpy() if known else None
     visits = truth["visit_T"] if known else None
     found = []
-    for row, length in zip(shelf.rows, shelf.length_N.tolist(), strict=True):
+    for row, length in zip(rows, length_N.tolist(), strict=True):
         if first is not None and visits is not None:
             visit_T = visits[int(row)].values.to_numpy()[-length:]
             found.append(min(int(np.searchsorted(visit_T, first[row])), length - 1))

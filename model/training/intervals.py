@@ -45,6 +45,22 @@ def resampled_tables(
     return drawn
 
 
+def drawn_weights(label_N: NDArray, rng: np.random.Generator, resamples: int = RESAMPLES) -> NDArray[np.float32]:
+    """How often each object is in each of many stratified bootstrap samples, [R, N]."""
+    weight_RN = np.zeros((resamples, len(label_N)), np.float32)
+    for k in np.unique(label_N):
+        members = np.flatnonzero(label_N == k)
+        weight_RN[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), resamples)
+    return weight_RN
+
+
+def two_sided_p(difference_R: NDArray) -> float:
+    """How often resampled differences fall on the rarer side of 0, twice; never less than their number allows."""
+    below = (np.sum(difference_R <= 0) + 1) / (len(difference_R) + 1)
+    above = (np.sum(difference_R >= 0) + 1) / (len(difference_R) + 1)
+    return float(min(1.0, 2 * min(below, above)))
+
+
 def range_of(values_R: NDArray, value: float, level: float = LEVEL) -> Interval:
     """Percentile interval of resampled values around the value of the whole sample."""
     low, high = np.nanquantile(values_R, [(1 - level) / 2, (1 + level) / 2])
@@ -119,15 +135,15 @@ def compare_pair(
     difference_R = f1_of(drawn.sum(3)) - f1_of(drawn.sum(2))
     both = joint_KP.reshape(1, classes, classes, classes)
     value = float(f1_of(both.sum(3))[0] - f1_of(both.sum(2))[0])
-    below = (np.sum(difference_R <= 0) + 1) / (resamples + 1)
-    above = (np.sum(difference_R >= 0) + 1) / (resamples + 1)
-    right_first, right_second = first_N == label_N, second_N == label_N
-    only_first, only_second = int(np.sum(right_first & ~right_second)), int(np.sum(~right_first & right_second))
+    only_first, only_second, p_mcnemar = mcnemar(first_N == label_N, second_N == label_N)
+    return Comparison(range_of(difference_R, value), two_sided_p(difference_R), p_mcnemar, only_first, only_second)
+
+
+def mcnemar(first_N: NDArray[np.bool_], second_N: NDArray[np.bool_]) -> tuple[int, int, float]:
+    """Objects that only the first, and only the second answers rightly; the exact two-sided p of their numbers."""
+    only_first, only_second = int(np.sum(first_N & ~second_N)), int(np.sum(~first_N & second_N))
     discordant = only_first + only_second
-    p_mcnemar = stats.binomtest(only_first, discordant).pvalue if discordant else 1.0
-    return Comparison(
-        range_of(difference_R, value), float(min(1.0, 2 * min(below, above))), float(p_mcnemar), only_first, only_second
-    )
+    return only_first, only_second, float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
 def nadeau_bengio(difference_S: Sequence[float], train_count: int, test_count: int) -> float:

@@ -132,7 +132,7 @@ class Training:
     def __post_init__(self) -> None:
         torch.manual_seed(seed_of(self.seed))
         recipe = self.recipe
-        self.objective = Objective(self.network, recipe.ict, recipe.prefix, self.classes, recipe.divergence_weight)
+        self.objective = Objective(self.network, recipe, self.classes)
         self.objective.to(self.engine.device)
         if self.recipe.average_momentum is not None:
             self.average = copy.deepcopy(self.network).requires_grad_(False)
@@ -213,12 +213,13 @@ class Training:
                 return done
             self._step(stage, shelf, order, counts_K)
             done += 1
+            self.progress.step(self.place.step, len(order))
             if self.interrupted is not None and self.interrupted():
                 self._save()
                 raise KeyboardInterrupt
             if time.monotonic() - self._saved_at_s > self.checkpoint_every_s:
                 self._save()
-        self._judge(stage, self.place.loss_sum / max(1, len(order)), time.monotonic() - started)
+        self._judge(stage, len(order), time.monotonic() - started)
         return done
 
     def _step(self, stage: Stage, shelf: Shelf, order: list[Tensor], counts_K: Tensor) -> None:
@@ -244,14 +245,15 @@ class Training:
         place.loss_sum += float(parts["loss"].detach())
         place.step += 1
 
-    def _judge(self, stage: Stage, loss: float, seconds: float) -> None:
-        """Score the epoch that is over on the validation shelf, and keep its weights if they are to be kept."""
+    def _judge(self, stage: Stage, steps: int, seconds: float) -> None:
+        """Score the epoch of so many steps on the validation shelf, and keep its weights if they are to be kept."""
         place = self.place
         macro_f1, log_loss = validation_scores(self.handed_out, self.shelves["validation"], self.classes)
         entry: dict[str, Any] = {
             "stage": place.stage,
             "epoch": place.epoch,
-            "loss": loss,
+            "loss": place.loss_sum / steps,
+            "learning_rate": learning_rate(stage, (place.epoch + 1) * steps - 1, stage.epochs * steps),
             "validation_macro_f1": macro_f1,
             "validation_log_loss": log_loss,
             "seconds": seconds,

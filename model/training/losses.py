@@ -82,8 +82,13 @@ def ldam_margins(counts_K: Tensor, largest: float = LDAM_LARGEST_MARGIN) -> Tens
 def ldam(logits_BK: Tensor, label_B: Tensor, counts_K: Tensor, beta: float = 0.0, scale: float = 1.0) -> Tensor:
     """Label-distribution-aware margins; ``beta`` > 0 adds the deferred class-balanced weights. Returns [B].
 
-    The margin is taken off the logit of the label. Our heads are linear, not cosine, so ``scale`` is 1 here and not
-    the 30 of a cosine classifier.
+    The margin is taken off the logit of the label.
+
+    Parameters
+    ----------
+    scale
+        How many logits a margin of 1 is: 30 for the cosine head of the paper (``model.cosine_head``), 1 for a linear
+        head.
 
     References
     ----------
@@ -91,7 +96,7 @@ def ldam(logits_BK: Tensor, label_B: Tensor, counts_K: Tensor, beta: float = 0.0
     """
     margin_K = ldam_margins(counts_K).to(logits_BK)
     held_BK = functional.one_hot(label_B, logits_BK.shape[1]) * margin_K
-    entropy_B = functional.cross_entropy(scale * (logits_BK - held_BK), label_B, reduction="none")
+    entropy_B = functional.cross_entropy(logits_BK - scale * held_BK, label_B, reduction="none")
     return class_balanced_weights(counts_K, beta).to(logits_BK)[label_B] * entropy_B
 
 

@@ -28,8 +28,8 @@ def f1_of(table_RKK: NDArray) -> NDArray[np.float64]:
     """Macro-F1 of many confusion tables at once; classes that are absent from labels and choices do not count."""
     hit = np.diagonal(table_RKK, axis1=1, axis2=2).astype(float)
     both = table_RKK.sum(1) + table_RKK.sum(2)
-    with np.errstate(invalid="ignore"):
-        f1_RK = np.where(both > 0, 2 * hit / np.maximum(both, 1), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        f1_RK = np.where(both > 0, 2 * hit / both, np.nan)
     return np.nanmean(f1_RK, axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Two views of some objects and their labels in, the loss out: class loss, ICT's pull between views, prefixes.
+"""Two views of some objects and their labels in, the loss out: of classes, ICT's pull, prefixes, restored nights.
 
 The objective holds the networks; it knows no data set, no optimiser and no schedule.
 
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from model.grouped import GroupedNetwork
 from model.network import Frames
 from model.training import losses
-from model.training.recipe import Ict, Stage
+from model.training.recipe import Recipe, RecipeError, Stage
+from model.training.restore import ReadsNights, Restorer
 
 
 class Target(nn.Module):
@@ -40,21 +41,29 @@ class Objective(nn.Module):
     Parameters
     ----------
     network
-        Where ``prefix`` is "all" it must also offer ``prefix_logits(frames)`` [B, T, K].
+        Where the recipe's ``prefix`` is "all" it must also offer ``prefix_logits(frames)`` [B, T, K].
+
+    Raises
+    ------
+    RecipeError
+        When a stage restores nights and the network cannot read them.
     """
 
-    def __init__(
-        self, network: GroupedNetwork, ict: Ict, prefix: str, classes: int, divergence_weight: float = 1.0
-    ) -> None:
+    def __init__(self, network: GroupedNetwork, recipe: Recipe, classes: int) -> None:
         super().__init__()
         self.network = network
-        self.ict = ict
-        self.prefix = prefix
-        self.divergence_weight = divergence_weight
+        self.ict = ict = recipe.ict
+        self.prefix = recipe.prefix
+        self.divergence_weight = recipe.divergence_weight
+        self.restorer: Restorer | None = None
         self.projector: nn.Linear | None = None
         self.predictor: nn.Module | None = None
         self.target: Target | None = None
         self.centre_D: Tensor
+        if any(stage.restores for stage in recipe.stages):
+            if not isinstance(network, ReadsNights):
+                raise RecipeError(f"recipe {recipe.name} has a stage that restores nights, which {network.name} cannot")
+            self.restorer = Restorer(network)
         if ict.pull == "none":
             return
         width = ict.projection_width
@@ -83,13 +92,15 @@ class Objective(nn.Module):
         beta
             Of the deferred weights of ``ldam``; 0 before they begin.
         """
+        if stage.restores:
+            return self._restoring(first, stage)
         if self.prefix == "all":
-            return self._over_prefixes(first, label_B, counts_K, stage)
+            return self._over_prefixes(first, label_B, counts_K, stage, beta)
         feature_BF = self.network.features(first)
-        parts = {"class": self._class_loss(self.network.head(feature_BF), label_B, counts_K, stage, beta)}
+        parts = {"class": self._class_loss(self.network.head(feature_BF), label_B, counts_K, stage, beta).mean()}
         if second is not None and self.projector is not None:
             other_BF = self.network.features(second)
-            other = self._class_loss(self.network.head(other_BF), label_B, counts_K, stage, beta)
+            other = self._class_loss(self.network.head(other_BF), label_B, counts_K, stage, beta).mean()
             parts["class"] = parts["class"] + other
             parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
         parts["loss"] = parts["class"] + self.ict.weight * parts.get("pull", torch.zeros_like(parts["class"]))
@@ -98,15 +109,21 @@ class Objective(nn.Module):
             parts["loss"] = parts["loss"] + self.divergence_weight * extra / counts_K.sum()
         return parts
 
-    def _class_loss(
-        self, logits: Tensor, label_B: Tensor, counts_K: Tensor, stage: Stage, beta: float | None
-    ) -> Tensor:
+    def _class_loss(self, logits_BK: Tensor, label_B: Tensor, counts_K: Tensor, stage: Stage, beta: float) -> Tensor:
+        """What each object costs [B], or all together [1]."""
         options = dict(stage.loss_options)
         if stage.loss == "ldam":
-            options = {**options, "beta": 0.0 if beta is None else beta}
-        return losses.CLASS_LOSSES[stage.loss](logits.float(), label_B, counts_K, **options).mean()
+            options |= {"beta": beta, "scale": self.network.logit_scale}
+        return losses.CLASS_LOSSES[stage.loss](logits_BK.float(), label_B, counts_K, **options)
 
-    def _over_prefixes(self, frames: Frames, label_B: Tensor, counts_K: Tensor, stage: Stage) -> dict[str, Tensor]:
+    def _restoring(self, frames: Frames, stage: Stage) -> dict[str, Tensor]:
+        assert self.restorer is not None
+        network = cast(ReadsNights, self.network)
+        return {"loss": self.restorer(network, frames.curve, **stage.loss_options)}
+
+    def _over_prefixes(
+        self, frames: Frames, label_B: Tensor, counts_K: Tensor, stage: Stage, beta: float
+    ) -> dict[str, Tensor]:
         """Every prefix of a series is an example, and the whole of it counts as much as all the others together.
 
         Each object weighs the same, however long.
@@ -115,9 +132,7 @@ class Objective(nn.Module):
         logits_BTK = prefix_logits(frames)
         mask_BT = frames.curve.mask_BT
         label = label_B[:, None].expand(mask_BT.shape).flatten()
-        of_class = losses.CLASS_LOSSES[stage.loss]
-        options = dict(stage.loss_options)
-        loss_BT = of_class(logits_BTK.flatten(0, 1).float(), label, counts_K, **options).reshape(mask_BT.shape)
+        loss_BT = self._class_loss(logits_BTK.flatten(0, 1), label, counts_K, stage, beta).reshape(mask_BT.shape)
         length_B = mask_BT.sum(1)
         prefixes = (torch.where(mask_BT, loss_BT, 0.0).sum(1) / length_B).mean()
         whole = loss_BT.gather(1, length_B[:, None] - 1).mean()

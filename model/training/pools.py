@@ -1,4 +1,4 @@
-"""Runs of one system in, its answers pooled into one per seed, and the interval of their mean score out.
+"""Runs of one system in, its answers pooled into one per seed, and the intervals of their mean scores out.
 
 Runs on folds of one seed answer about other objects each: together they are one answer out of fold. It knows no system.
 
@@ -7,13 +7,15 @@ Legend: ``S`` seeds, ``N`` objects that any seed was asked about, ``R`` resample
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.training.intervals import RESAMPLES, Interval, f1_of, range_of
+from model.training.intervals import RESAMPLES, Interval, drawn_weights, range_of, two_sided_p
+from model.training.metrics import SMALLEST_PROBABILITY
+from model.training.weighted import SCORES, weighted_scores
 
 SPLIT, FOLDS = "test split", "out of fold"
 
@@ -29,8 +31,14 @@ class Pool:
     label_N: NDArray[np.int64]
     probability_NK: NDArray[np.float32]
     mode_N: NDArray[np.str_] | None  # label mode of each object, where the runs kept it
+    at_night: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)  # [N, K] after so many, where all kept it
+
+    def answers(self, night: int | None = None) -> NDArray:
+        """Probabilities [N, K] after so many nights since the first detection; the last ones by default."""
+        return self.probability_NK if night is None else self.at_night[night]
 
 
+Intervals = dict[str, Interval]  # by score, those of model.training.weighted.SCORES
 Run = tuple[Mapping[str, Any], Mapping[str, NDArray]]
 
 
@@ -56,63 +64,87 @@ def pools_of(runs: Sequence[Run]) -> list[Pool]:
                 label_N=np.concatenate([kept["label"] for kept in answers]),
                 probability_NK=np.concatenate([kept["probability"] for kept in answers]),
                 mode_N=np.concatenate([kept["mode"] for kept in answers]) if knows_modes else None,
+                at_night=_at_night(answers),
             )
         )
     return pools
 
 
-def macro_f1_over_seeds(pools: Sequence[Pool], classes: int) -> Interval:
-    """Mean macro-F1 of the seeds, and its interval over both objects and seeds."""
-    return _mean_over_seeds(*_tables(pools, classes))[0]
+def kept_by_night(probability_VNK: NDArray, nights: Sequence[int]) -> dict[str, NDArray]:
+    """What a run keeps of its answers after each number of nights: logarithms, for half floats have no small shares."""
+    log_VNK = np.log(np.clip(probability_VNK, SMALLEST_PROBABILITY, 1.0))
+    return {"night": np.array(nights, np.int16), "log_probability_by_night": log_VNK.astype(np.float16)}
 
 
-def difference_over_seeds(first: Sequence[Pool], second: Sequence[Pool], classes: int) -> tuple[Interval, float]:
-    """Mean macro-F1 of one system less that of another over the same seeds and objects, and its two-sided p.
+def _at_night(answers: Sequence[Mapping[str, NDArray]]) -> dict[int, NDArray[np.float64]]:
+    """The answers of several runs after each number of nights that all of them kept."""
+    if not all("night" in kept for kept in answers):
+        return {}
+    by_run = [dict(zip(kept["night"].tolist(), kept["log_probability_by_night"], strict=True)) for kept in answers]
+    shared = [night for night in by_run[0] if all(night in found for found in by_run)]
+    log_VNK = {night: np.concatenate([found[night] for found in by_run]).astype(float) for night in shared}
+    return {night: np.exp(log_NK) / np.exp(log_NK).sum(1, keepdims=True) for night, log_NK in log_VNK.items()}
+
+
+def intervals_over_seeds(pools: Sequence[Pool], night: int | None = None, resamples: int = RESAMPLES) -> Intervals:
+    """The mean of the seeds' scores, and its interval over both objects and seeds.
+
+    Parameters
+    ----------
+    night
+        Score what was answered after so many nights, which every pool must hold; by default the last answers.
+    """
+    drawn = _resampled(pools, None, night, resamples)
+    return {name: range_of(drawn_R[1:], float(drawn_R[0])) for name, drawn_R in drawn.items()}
+
+
+def differences_over_seeds(
+    first: Sequence[Pool], second: Sequence[Pool], night: int | None = None, resamples: int = RESAMPLES
+) -> tuple[Intervals, dict[str, float]]:
+    """Mean scores of one system less those of another over the same seeds and objects, and their two-sided p.
 
     Objects are resampled within classes, each time the same ones for both systems and all seeds; seeds in pairs.
     """
-    label_N, mine = _tables(first, classes)
-    same_N, theirs = _tables(second, classes)
-    assert np.array_equal(label_N, same_N)
-    interval, drawn_R = _mean_over_seeds(label_N, mine, theirs)
-    below = (np.sum(drawn_R <= 0) + 1) / (len(drawn_R) + 1)
-    above = (np.sum(drawn_R >= 0) + 1) / (len(drawn_R) + 1)
-    return interval, float(min(1.0, 2 * min(below, above)))
+    drawn = _resampled(first, second, night, resamples)
+    found = {name: range_of(drawn_R[1:], float(drawn_R[0])) for name, drawn_R in drawn.items()}
+    return found, {name: two_sided_p(drawn_R[1:]) for name, drawn_R in drawn.items()}
 
 
-def _tables(pools: Sequence[Pool], classes: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Labels [N] of all objects, and of each seed where an object falls in its table of confusion, [S, N, K * K]."""
+def mean_answers(pools: Sequence[Pool]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """One answer an object: the label and the mean probability of the seeds that were asked, in order of rows."""
     row_N, first = np.unique(np.concatenate([pool.row_N for pool in pools]), return_index=True)
     label_N = np.concatenate([pool.label_N for pool in pools])[first]
-    where_SNP = np.zeros((len(pools), len(row_N), classes**2), np.float32)
-    for s, pool in enumerate(pools):
+    total_NK, asked_N = np.zeros((len(row_N), pools[0].probability_NK.shape[1])), np.zeros(len(row_N))
+    for pool in pools:
         at = np.searchsorted(row_N, pool.row_N)
-        where_SNP[s, at, pool.label_N * classes + pool.probability_NK.argmax(1)] = 1
-    return label_N, where_SNP
+        total_NK[at] += pool.probability_NK
+        asked_N[at] += 1
+    return label_N, total_NK / asked_N[:, None]
 
 
-def _mean_over_seeds(
-    label_N: NDArray[np.int64],
-    where_SNP: NDArray[np.float32],
-    less_SNP: NDArray[np.float32] | None = None,
-    seed: int = 0,
-) -> tuple[Interval, NDArray[np.float64]]:
-    """The mean over seeds of macro-F1, less that of other tables; its interval, and the resampled values [R]."""
+def _resampled(
+    pools: Sequence[Pool], less: Sequence[Pool] | None, night: int | None, resamples: int, seed: int = 0
+) -> dict[str, NDArray[np.float64]]:
+    """Scores, mean over seeds and less those of other pools: first of all objects and seeds, then of resamples."""
     rng = np.random.default_rng(seed)
-    weight_RN = np.zeros((RESAMPLES, len(label_N)), np.float32)
-    for k in np.unique(label_N):
-        members = np.flatnonzero(label_N == k)
-        weight_RN[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), RESAMPLES)
-    seeds_RS = rng.integers(len(where_SNP), size=(RESAMPLES, len(where_SNP)))
+    row_N, first = np.unique(np.concatenate([pool.row_N for pool in pools]), return_index=True)
+    label_N = np.concatenate([pool.label_N for pool in pools])[first]
+    drawn_RN = drawn_weights(label_N, rng, resamples)
+    drawn_RS = rng.integers(len(pools), size=(resamples, len(pools)))
+    weight_RN = np.concatenate([np.ones((1, len(label_N)), np.float32), drawn_RN])
+    seed_RS = np.concatenate([np.arange(len(pools))[None], drawn_RS])
 
-    def scores(tables_SNP: NDArray[np.float32], weight_RN: NDArray[np.float32]) -> NDArray[np.float64]:
-        classes = round(tables_SNP.shape[2] ** 0.5)
-        drawn = [f1_of((weight_RN @ table_NP).reshape(-1, classes, classes)) for table_NP in tables_SNP]
-        return np.stack(drawn, axis=1)
+    def scores(pool: Pool) -> dict[str, NDArray[np.float64]]:
+        assert np.isin(pool.row_N, row_N).all()
+        weight_of_pool = weight_RN[:, np.searchsorted(row_N, pool.row_N)]
+        return weighted_scores(pool.label_N, pool.answers(night), weight_of_pool)
 
-    once_1N = np.ones((1, len(label_N)), np.float32)
-    drawn_RS, value_1S = scores(where_SNP, weight_RN), scores(where_SNP, once_1N)
-    if less_SNP is not None:
-        drawn_RS, value_1S = drawn_RS - scores(less_SNP, weight_RN), value_1S - scores(less_SNP, once_1N)
-    drawn_R = np.take_along_axis(drawn_RS, seeds_RS, axis=1).mean(axis=1)
-    return range_of(drawn_R, float(value_1S.mean())), drawn_R
+    found = [scores(pool) for pool in pools]
+    others = [] if less is None else [scores(pool) for pool in less]
+    drawn: dict[str, NDArray[np.float64]] = {}
+    for name in SCORES:
+        score_RS = np.stack([of[name] for of in found], axis=1)
+        if others:
+            score_RS = score_RS - np.stack([of[name] for of in others], axis=1)
+        drawn[name] = np.take_along_axis(score_RS, seed_RS, axis=1).mean(axis=1)
+    return drawn

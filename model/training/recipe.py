@@ -21,6 +21,7 @@ PREFIXES = ("none", "all")
 KEEPS = ("last", "best_f1", "best_loss")
 SAMPLERS = ("shuffle", "weighted")
 SCHEDULES = ("constant", "cosine")
+RESTORE = "restore"  # the loss that needs no labels: see restore.Restorer
 
 
 class RecipeError(Exception):
@@ -37,10 +38,15 @@ class Stage:
     schedule: str = "cosine"
     warm_up: float = 0.05  # fraction of the stage's steps
     sampler: str = "shuffle"  # "weighted": with replacement, every class as often
-    loss: str = "cross_entropy"  # key of losses.CLASS_LOSSES
+    loss: str = "cross_entropy"  # key of losses.CLASS_LOSSES, or "restore"
     loss_options: Mapping[str, float] = field(default_factory=dict)
     freeze_backbone: bool = False
     renew_head: bool = False
+
+    @property
+    def restores(self) -> bool:
+        """Whether it learns no classes, but what disturbed nights were."""
+        return self.loss == RESTORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,7 @@ def _check(recipe: Recipe) -> Recipe:
             (f"stages[{i}].part", stage.part, PARTS),
             (f"stages[{i}].sampler", stage.sampler, SAMPLERS),
             (f"stages[{i}].schedule", stage.schedule, SCHEDULES),
-            (f"stages[{i}].loss", stage.loss, tuple(CLASS_LOSSES)),
+            (f"stages[{i}].loss", stage.loss, (*CLASS_LOSSES, RESTORE)),
         ]
         if stage.sampler == "weighted" and stage.loss in ("logit_adjusted", "balanced_softmax"):
             raise RecipeError(
@@ -136,6 +142,8 @@ def _check(recipe: Recipe) -> Recipe:
             )
         if stage.epochs < 1:
             raise RecipeError(f"stages[{i}].epochs is {stage.epochs}: it must be at least 1")
+    if recipe.stages[-1].restores:
+        raise RecipeError(f"the last stage has loss {RESTORE!r}: it must have one that learns classes")
     for where, value, allowed in choices:
         if value not in allowed:
             raise RecipeError(f"{where} is {value!r}: it must be one of {', '.join(allowed)}")
@@ -174,10 +182,31 @@ def load_recipe(name: str | Path) -> Recipe:
     return recipe_of({**_read(str(name)), "name": Path(name).stem}, str(name))
 
 
+def like_of(name: str) -> str | None:
+    """The recipe that a recipe says it is like: what it must be compared with to learn what its changes are worth.
+
+    Raises
+    ------
+    RecipeError
+        When there is none of that name, or it cannot be read.
+    """
+    like = _table(name).get("like")
+    if like is not None and not isinstance(like, str):
+        raise RecipeError(f"recipe {name} is like {like!r}: it must be the name of a recipe")
+    return like
+
+
 def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """The table of a recipe, with what it takes from another; ``above`` are those that took it from this one."""
     if name in above:
         raise RecipeError(f"recipe {name} is like itself, by way of {', '.join(above)}")
+    like = like_of(name)
+    table = {key: value for key, value in _table(name).items() if key != "like"}
+    return table if like is None else _merged(_read(like, (*above, name)), table)
+
+
+def _table(name: str) -> dict[str, Any]:
+    """What the file of a recipe holds."""
     if name.endswith(".json"):
         path = Path(name)
         if not path.is_file():
@@ -193,12 +222,7 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         raise RecipeError(f"recipe {name} is not JSON: {exc}") from exc
     if not isinstance(table, dict):
         raise RecipeError(f"recipe {name} must be a table")
-    like = table.pop("like", None)
-    if like is None:
-        return table
-    if not isinstance(like, str):
-        raise RecipeError(f"recipe {name} is like {like!r}: it must be the name of a recipe")
-    return _merged(_read(like, (*above, name)), table)
+    return table
 
 
 def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import distributed
 
 from model import registry, weights
@@ -25,12 +26,12 @@ from model.taxonomy import load_taxonomy
 from model.training.calibrate import fit_bias_and_temperature, fit_unknown
 from model.training.checkpoint import CheckpointError
 from model.training.facts import Facts, measure
-from model.training.histories import all_answers
+from model.training.histories import answers_of
 from model.training.identity import identity_of
 from model.training.loop import CHECKPOINT, PRECISIONS, Crew, Engine, Training
 from model.training.metrics import score
 from model.training.parts import Parts, PartsError, divide
-from model.training.predict import predict_distance, predict_features, predict_logits, softmax
+from model.training.predict import predict_logits, softmax
 from model.training.progress import Progress
 from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from model.training.shelf import Shelf, shelf_for
@@ -69,6 +70,26 @@ def make_network(recipe: Recipe, facts: Facts, seed: int) -> GroupedNetwork:
     return registry.build({"network": name} | registry.accepted(name, facts.settings()) | settings)
 
 
+def rows_of(recipe: Recipe, parts: Parts) -> dict[str, NDArray[np.int64]]:
+    """By part, the rows that a stage of the recipe learns from.
+
+    Raises
+    ------
+    PartsError
+        When a stage wants a part that the data set lacks.
+    """
+    rows = {stage.part: getattr(parts, stage.part) for stage in recipe.stages}
+    for part, of_part in rows.items():
+        if len(of_part) == 0:
+            raise PartsError(f"recipe {recipe.name} has a stage on part {part!r}, which this data set lacks")
+    return rows
+
+
+def learned_objects(recipe: Recipe, parts: Parts) -> int:
+    """How many objects the recipe learns from."""
+    return sum(map(len, rows_of(recipe, parts).values()))
+
+
 def make_shelves(
     dataset: Dataset, parts: Parts, recipe: Recipe, network: GroupedNetwork, device: torch.device
 ) -> dict[str, Shelf]:
@@ -79,16 +100,13 @@ def make_shelves(
     PartsError
         When a stage wants a part that the data set lacks.
     """
-    shelves = {"validation": shelf_for(network, dataset, parts.validation, device, recipe.form)}
-    for part in {stage.part for stage in recipe.stages}:
-        rows = getattr(parts, part)
-        if len(rows) == 0:
-            raise PartsError(f"recipe {recipe.name} has a stage on part {part!r}, which this data set lacks")
-        shelves[part] = shelf_for(network, dataset, rows, device, recipe.form)
-    return shelves
+    rows = {"validation": parts.validation, **rows_of(recipe, parts)}
+    return {part: shelf_for(network, dataset, of_part, device, recipe.form) for part, of_part in rows.items()}
 
 
-def make_card(dataset: Dataset, facts: Facts, network: GroupedNetwork, provenance: dict[str, Any]) -> ModelCard:
+def make_card(
+    dataset: Dataset, facts: Facts, network: GroupedNetwork, provenance: dict[str, Any], form: str = "series"
+) -> ModelCard:
     """A card for weights that were trained just now, not yet calibrated."""
     return ModelCard(
         name=network.name,
@@ -103,6 +121,7 @@ def make_card(dataset: Dataset, facts: Facts, network: GroupedNetwork, provenanc
         group_size=network.group_size,
         trained=True,
         network=registry.describe(network),
+        form=form,
         provenance=provenance,
     )
 
@@ -113,23 +132,25 @@ def calibrated(
     """The card with the calibration and the unknown score that the validation rows ask for, and their scores.
 
     A network that answers in one pass gets a memory of what its training objects look like. One that was trained on
-    ``prefixes`` is calibrated on its answers after every frame, others on their answers to whole series.
+    ``prefixes`` is calibrated on its answers after every frame and remembers objects as they were then; others on their
+    answers to whole series.
     """
-    logits_NK = predict_logits(network, validation)
+    held_out = answers_of(network, validation, prefixes)
+    distance_M = None
     if network.one_pass:
-        features_NF = torch.from_numpy(predict_features(network, training))
-        network.familiar = Familiar.of(features_NF, training.label_N.cpu(), len(card.classes))
-    distance_N = None if network.familiar is None else predict_distance(network, validation)
-    label_N = validation.label_N.cpu().numpy()
-    answers = all_answers(network, validation) if prefixes else (logits_NK, label_N, np.ones(len(label_N)))
-    offset, temperature = fit_bias_and_temperature(*answers)
-    probability_NK = softmax(logits_NK + np.array(offset), temperature)
-    reached = dataclasses.asdict(score(label_N, probability_NK, card.classes))
+        seen = answers_of(network, training, prefixes)
+        features_MF, label_M, weight_M = map(torch.from_numpy, (seen.features_MF, seen.label_M, seen.weight_M))
+        network.familiar = Familiar.of(features_MF, label_M, len(card.classes), weight_M)
+        with torch.inference_mode():
+            distance_M = network.familiar(torch.from_numpy(held_out.features_MF)).double().numpy()
+    offset, temperature = fit_bias_and_temperature(held_out.logits_MK, held_out.label_M, held_out.weight_M)
+    probability_NK = softmax(predict_logits(network, validation) + np.array(offset), temperature)
+    reached = dataclasses.asdict(score(validation.label_N.cpu().numpy(), probability_NK, card.classes))
     return dataclasses.replace(
         card,
         temperature=temperature,
         logit_offset=offset,
-        unknown=fit_unknown(logits_NK, distance_N),
+        unknown=fit_unknown(held_out.logits_MK, distance_M, held_out.weight_M),
         provenance={**card.provenance, "validation_scores": reached},
     )
 
@@ -234,14 +255,14 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         "torch": torch.__version__,
         "data": {**identity, "recipe": dataset.manifest.get("recipe")},
         "epochs": len(history),
-        "trained_on": len(parts.train) + len(parts.pretrain),
+        "trained_on": learned_objects(recipe, parts),
         "validated_on": len(parts.validation),
     }
     training_rows, validation_rows = (
         shelf_for(network, dataset, rows, torch.device("cpu"), recipe.form)  # where the service answers
         for rows in (parts.train, parts.validation)
     )
-    card = make_card(dataset, facts, network, provenance)
+    card = make_card(dataset, facts, network, provenance, recipe.form)
     card = calibrated(card, network.cpu(), training_rows, validation_rows, recipe.prefix == "all")
     return weights.save(options.out / WEIGHTS, network, card, half=options.half)
 

@@ -1,5 +1,6 @@
 """How commands end: by one line and a status, whatever went wrong outside the program."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -117,3 +118,19 @@ def test_a_replaced_file_is_whole_or_what_it_was(tmp_path):
         raise WrongError
     assert path.read_text() == "one"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_replaced_file_has_the_mode_of_any_new_file(tmp_path, mask, mode):
+    """The umask decides who may read, not the library that wrote, nor what was there or half there before."""
+    path = tmp_path / "file"
+    for left in (path, tmp_path / "file.partial"):
+        left.touch(0o600)
+    before = os.umask(mask)
+    try:
+        with replacing(path) as partial:
+            partial.unlink()
+            os.close(os.open(partial, os.O_CREAT | os.O_WRONLY, 0o600))
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode

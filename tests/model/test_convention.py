@@ -79,16 +79,17 @@ def test_groups_kept_give_the_full_answer(length):
     assert torch.allclose(cached(network, frames), network(frames), atol=1e-5)
 
 
-def test_folding_keeps_the_answer():
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+def test_folding_keeps_the_answer(head):
     """Folding the normalisation for inference and keeping the padding group changes nothing beyond 1e-5."""
-    network = build()
+    network = build(head=head)
     network.train()(collate([make_series(12, seed=s) for s in range(8)]))  # running statistics off their start
     network.eval()
     frames = collate([make_series(7)])
     before = network(frames)
     network.prepare_for_inference()
-    assert torch.allclose(network(frames), before, atol=1e-5)
-    assert torch.allclose(cached(network, frames), before, atol=1e-5)
+    assert torch.allclose(network(frames), before, atol=1e-5 * network.logit_scale)
+    assert torch.allclose(cached(network, frames), before, atol=1e-5 * network.logit_scale)
 
 
 def test_longer_padding_changes_nothing():
@@ -134,9 +135,10 @@ def test_training_counts_padding_as_repeated():
     assert torch.allclose(gradient, gradient_plain, atol=1e-5)
 
 
-def test_every_used_parameter_learns():
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+def test_every_used_parameter_learns(head):
     """A training step gives every parameter a gradient; only the query, which cancels, gets none to speak of."""
-    network = build().train()
+    network = build(head=head).train()
     frames = collate([make_series(15, seed=s) for s in range(4)])
     network(frames).logsumexp(1).sum().backward()
     for name, parameter in network.named_parameters():
@@ -145,6 +147,22 @@ def test_every_used_parameter_learns():
     query = network.blocks[0].attention.query_key_value.weight.grad[:8]
     assert query.abs().max() < 1e-6
     assert network.stem.convolutions[0].weight.grad.abs().max() > 0
+
+
+def test_the_cosine_head_knows_directions_only():
+    """Lengths of features and of classes do not matter, and features along a class's vector have logit 30 for it."""
+    network = build(head="cosine")
+    features = torch.randn(6, network.feature_width)
+    with torch.no_grad():
+        before = network.head(features)
+        assert before.abs().max() <= 30
+        assert torch.allclose(network.head(7 * features), before, atol=1e-4)
+        assert torch.allclose(network.head(network.output.weight).diagonal(), torch.full((4,), 30.0))
+        network.output.weight.mul_(torch.tensor([[0.1], [1.0], [2.0], [50.0]]))
+        assert torch.allclose(network.head(features), before, atol=1e-4)
+        assert torch.isfinite(network.head(torch.zeros(1, network.feature_width))).all()
+    assert network.state_dict().keys() - build().state_dict().keys() == set()
+    assert build().state_dict().keys() - network.state_dict().keys() == {"output.bias"}
 
 
 def test_same_seed_same_network():
@@ -230,6 +248,7 @@ def test_too_long_series_are_refused():
     ("setting", "message"),
     [
         ({"attention": "cubic"}, "cubic"),
+        ({"head": "sine"}, "'linear' or 'cosine'"),
         ({"widht": 2}, "no setting widht"),
         ({"channels": 3}, "3 channels"),
         ({"network": "resnet"}, "choose one of"),

@@ -26,10 +26,15 @@ from model.weights import UnknownScore
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'ictc[export]'")
 
 SMALL_VIGIL = {"filters": 2, "size": 16, "token_width": 16, "layers": 1, "frame_limit": 9}
+SMALL_CNN = {"width": 0.125, "size": 16, "vector_width": 16, "recurrent_width": 8, "frame_limit": 9}
+SMALL_CONVENTION = {"width": 0.05, "size": 16, "frame_limit": 9, "layers": 1}
 SETTINGS = {
     "vigil": SMALL_VIGIL,
     "vigil with histories": SMALL_VIGIL | {"history_limit": 12},
-    "convention": {"width": 0.05, "size": 16, "frame_limit": 9, "layers": 1},
+    "cnn_rnn of gru": SMALL_CNN | {"cell": "gru"},
+    "cnn_rnn of lstm": SMALL_CNN | {"cell": "lstm"},
+    "convention": SMALL_CONVENTION,
+    "convention with cosine head": SMALL_CONVENTION | {"head": "cosine"},
 }
 
 
@@ -110,10 +115,10 @@ def test_inputs_are_explained_as_the_survey_means_them():
     assert "light of its host too" in told["flux"]
 
 
-def test_comparators_are_refused(tmp_path, capsys):
-    """A comparator cannot be exported: an error says which networks can, and the command fails with it."""
+def test_networks_that_read_nights_are_refused(tmp_path, capsys):
+    """They cannot be exported: an error says which networks can, and the command fails with it."""
     network, card = untrained("sdss", "lstm", 1)
-    with pytest.raises(ExportError, match="only convention and vigil"):
+    with pytest.raises(ExportError, match="only convention, vigil, cnn_rnn"):
         export_network(network, card, tmp_path / "x.onnx")
     weights.save(tmp_path / "w", network, card)
     assert main([str(tmp_path / "w"), "--out", str(tmp_path / "x.onnx")]) == 2

@@ -29,6 +29,17 @@ def test_distance_is_that_to_the_nearest_class():
         assert familiar(x[None])[0].exp().item() == pytest.approx(nearest**2, rel=1e-4)
 
 
+def test_weights_are_repetitions():
+    """A row of weight 3 counts as that row written three times."""
+    features_NF, label_N = clouds(40)
+    weight_N = 1 + torch.arange(40) % 3
+    rows_N = torch.arange(40).repeat_interleave(weight_N)
+    repeated = Familiar.of(features_NF[rows_N], label_N[rows_N], 4)
+    weighted = Familiar.of(features_NF, label_N, 4, weight_N)
+    assert torch.allclose(repeated.mean_KF, weighted.mean_KF)
+    assert torch.allclose(repeated.whiten_FF, weighted.whiten_FF, rtol=1e-4)
+
+
 def test_far_away_is_stranger():
     """A point off all classes is stranger than nearly all of their members; so is one along a narrow direction."""
     features_NF, label_N = clouds()

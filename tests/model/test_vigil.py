@@ -68,7 +68,7 @@ def test_prefixes_without_causality(switch):
     network, series = build(**{switch: False}), make_series(5)
     frames = collate([series])
     with torch.no_grad():
-        steps = network.classify_prefixes(network.embed_series(frames), frames.curve)[0]
+        steps = network.prefix_logits(frames)[0]
     for t in range(5):
         assert torch.allclose(steps[t], logits(network, series[: t + 1]), atol=1e-5)
 

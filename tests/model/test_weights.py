@@ -36,6 +36,7 @@ def test_round_trip(pair, tmp_path):
     assert read == written == ModelCard.from_json(json.dumps(written.to_json()))
     assert read.unknown == card.unknown
     assert not again.training
+    assert len({(tmp_path / "deep" / name).stat().st_mode for name in ("w.json", "w.safetensors")}) == 1
     for name, value in network.state_dict().items():
         assert torch.equal(again.state_dict()[name], value)
 
@@ -71,11 +72,14 @@ def test_half_precision_halves_the_file(pair, tmp_path):
 
 
 def test_version_follows_what_changes_answers(pair, tmp_path):
-    """Tensors and calibration make the version; scores and notes do not."""
+    """Tensors and calibration make the version, that of the unknown score too; what evaluation adds does not."""
     network, card = pair
+    card = dataclasses.replace(card, unknown=UnknownScore())
     one = weights.save(tmp_path / "a", network, card)
-    assert one.version == weights.save(tmp_path / "b", network, dataclasses.replace(card, provenance={"x": 1})).version
-    assert one.version != weights.save(tmp_path / "c", network, dataclasses.replace(card, temperature=2.0)).version
+    for change in ({"provenance": {"x": 1}}, {"unknown": UnknownScore(auroc=0.9)}):
+        assert one.version == weights.save(tmp_path / "b", network, dataclasses.replace(card, **change)).version
+    for change in ({"temperature": 2.0}, {"unknown": UnknownScore(scale=2.0)}):
+        assert one.version != weights.save(tmp_path / "c", network, dataclasses.replace(card, **change)).version
     with torch.no_grad():
         network.output.bias.add_(1)
     assert one.version != weights.save(tmp_path / "d", network, card).version

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +13,21 @@ from toy_sky import toy_series, write_toy
 from model import registry, weights
 from model.dataset import Dataset
 from model.network import collate
-from model.training import compare, evaluate
+from model.training import compare, evaluate, recalibrate
 from model.training.facts import measure
-from model.training.floors import FLOORS, floor_probabilities
+from model.training.floors import (
+    FLOORS,
+    floor_answers,
+    floor_probabilities,
+    light_curve_features,
+    photometry_features,
+)
 from model.training.forms import FORMS
-from model.training.histories import first_frames, histories_of, prefix_logits
+from model.training.histories import first_frames, histories_of, prefix_answers
 from model.training.loop import Engine
-from model.training.metrics import macro_f1
+from model.training.metrics import log_loss, macro_f1
 from model.training.parts import divide
+from model.training.recipe import load_recipe
 from model.training.shelf import Shelf
 from model.training.train import calibrated, make_card
 
@@ -63,7 +71,7 @@ def test_a_history_holds_what_each_prefix_alone_would_get(toy: Dataset, name: st
     rng = np.random.default_rng(4)
     series = [toy_series(k, rng, 7 - k % 2) for k in range(4)]
     frames = collate(series)
-    logits = prefix_logits(network, frames)
+    logits, _ = prefix_answers(network, frames)
     for row, one in enumerate(series):
         for t in range(len(one)):
             with torch.inference_mode():
@@ -83,6 +91,21 @@ def test_histories_know_lengths_and_times(toy: Dataset):
     assert (histories.detected_N <= histories.last_frame).all()
 
 
+def test_calibrating_again_keeps_the_network(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
+    """``ictc-calibrate`` on other objects changes probabilities and the unknown score, and no tensor of the network."""
+    other = write_toy(tmp_path / "other", {"train": 60, "validation": 40, "test": 20}, seed=9)
+    out = tmp_path / "again"
+    assert recalibrate.main([str(some_weights), "--data", str(other.folder), "--out", str(out)]) == 0
+    (before, old), (after, new) = weights.load(some_weights), weights.load(out)
+    assert old.version != new.version
+    assert new.provenance["calibrated"]["on"] == 40
+    assert (old.temperature, old.unknown) != (new.temperature, new.unknown)
+    kept = {name: tensor for name, tensor in after.state_dict().items() if not name.startswith("familiar")}
+    assert all(torch.equal(tensor, before.state_dict()[name]) for name, tensor in kept.items())
+    assert recalibrate.main(["none", "--data", str(other.folder), "--out", str(out)]) == 2
+    assert capsys.readouterr().err.startswith("ictc-calibrate: ")
+
+
 def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
     """``ictc-evaluate`` leaves JSON, text, predictions and one page that needs nothing else."""
     strange = write_toy(tmp_path / "strange", {"test": 60}, seed=1, classes=("TDE", "KN", "Flare", "Bogus"))
@@ -96,6 +119,7 @@ def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: 
     assert {"by_night", "by_day", "area_under_macro_f1"} <= set(table["early"])
     assert 0.35 < table["unknown"]["auroc"] < 0.65  # by other names, but of the same kinds
     assert set(table["unknown"]["auroc_by_class"]) == {"TDE", "KN", "Flare", "Bogus"}
+    assert set(table["unknown"]["by_night"]) == {"1", "2", "3", "5", "8", "12", "20"}
     assert [rule["alerts_in_a_row"] for rule in table["decisions"]] == [1, 2]
     assert table["classes"] == {"objects": dict.fromkeys(toy.classes, 15), "balanced": True}
     assert table["natural_mix"]["objects"]["Variable"] == 3225
@@ -177,6 +201,23 @@ def test_floors_are_where_they_must_be(toy: Dataset):
     assert f1["majority"] == pytest.approx(0.1)
     assert f1["metadata-trees"] < 0.42
     assert f1["photometry-trees"] > 0.6
+
+
+def test_trees_are_asked_about_beginnings(toy: Dataset):
+    """After n nights trees see what was there; those that were trained on beginnings know more of the first night."""
+    parts = divide(toy)
+    label, loss = toy.labels[parts.test], {}
+    for name in ("photometry-trees", "prefix-trees"):
+        p, early_VNK = floor_answers(name, toy, parts.train, parts.test, 0)
+        assert early_VNK.shape == (7, 60, 4)
+        np.testing.assert_allclose(early_VNK[-1], p)  # no series is longer than twenty nights
+        loss[name] = [log_loss(label, p_NK) for p_NK in early_VNK]
+        assert loss[name][0] > loss[name][-1]
+    assert loss["prefix-trees"][2] < loss["photometry-trees"][2]
+    row = int(parts.test[0])
+    series = toy.series(row)[:4]
+    alone = light_curve_features(series.time_T, series.band_T, series.flux_T, series.flux_error_T)
+    np.testing.assert_array_equal(photometry_features(toy, row, 4), alone)
 
 
 def test_a_stack_has_one_frame_per_band_and_no_time():
@@ -262,6 +303,9 @@ def test_systems_may_be_files(toy: Dataset, tmp_path: Path, capsys):
         "majority-split-seed0.json",
         "quick-split-seed0.json",
     ]
+    run = json.loads((out / "runs" / "quick-split-seed0.json").read_text())
+    assert run["train_objects"] == 200  # the recipe does not read the 40 of part "pretrain"
+    assert len(run["data"]["sha256"]) == 16
     assert compare.main([*arguments, str(recipe)]) == 0
     recipe.write_text(json.dumps({**short, "batch_size": 50}))
     assert compare.main([*arguments, str(recipe)]) == 2
@@ -272,6 +316,26 @@ def test_systems_may_be_files(toy: Dataset, tmp_path: Path, capsys):
         (tmp_path / "quick.json").write_text(json.dumps(short))
         assert compare.main([*arguments, systems]) == 2
         assert "would share its runs' name" in capsys.readouterr().err
+
+
+def test_recipes_that_changed_are_never_pooled(tmp_path: Path):
+    """Runs of one name are of one recipe, asked for or not; notes are free, and so are runs that tell of none."""
+    (tmp_path / "runs").mkdir()
+    followed = compare.table_of(load_recipe("lstm"))
+
+    def write(seed: int, system: str, **told: Any) -> None:
+        entry = {"system": system, "seed": seed, "data": {}, **told}
+        (tmp_path / "runs" / f"{system}-split-seed{seed}.json").write_text(json.dumps(entry))
+
+    write(0, "lstm", recipe=followed)
+    write(1, "lstm", recipe={key: followed[key] for key in followed if key != "clip_norm"} | {"note": "other words"})
+    write(2, "lstm")
+    for systems in ({"lstm": load_recipe("lstm")}, {"majority": None}):
+        compare.check_runs(tmp_path, {}, systems)
+    write(3, "lstm", recipe={**followed, "batch_size": 7})
+    for systems in ({"lstm": load_recipe("lstm")}, {"majority": None}):
+        with pytest.raises(compare.RunError, match=r"seed3.json is of another recipe .* batch_size 7, not 64"):
+            compare.check_runs(tmp_path, {}, systems)
 
 
 def test_what_a_data_set_lacks_is_told_before_the_first_training(toy: Dataset, tmp_path: Path, capsys):
@@ -288,9 +352,10 @@ def test_a_network_of_the_comparison_is_trained_and_scored(toy: Dataset, tmp_pat
     run = compare.Run("lstm", None, 0)
     recipe = dataclasses.replace(compare.load_recipe("lstm"), stages=(compare.load_recipe("lstm").stages[0],))
     recipe = dataclasses.replace(recipe, stages=(dataclasses.replace(recipe.stages[0], epochs=3),))
-    told, p = compare.train_one(run, recipe, toy, divide(toy), Engine(CPU), tmp_path)
+    told, (p, early_VNK) = compare.train_one(run, recipe, toy, divide(toy), Engine(CPU), tmp_path)
     assert p.shape == (60, 4)
     assert told["parameters"] > 50_000
     assert told["epochs"] == 3
-    assert set(told["macro_f1_by_night"]) == {1, 2, 3, 5, 8, 12, 20}
+    assert early_VNK.shape == (7, 60, 4)
+    np.testing.assert_allclose(early_VNK[-1], p, atol=1e-5)  # no series is longer than twenty nights
     assert 0 < told["authors_habit_macro_f1"] <= 1

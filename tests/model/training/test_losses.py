@@ -28,13 +28,14 @@ def test_ldam_margins_are_those_of_the_published_counts():
     assert losses.ldam_margins(FINE_TUNE_COUNTS).tolist() == pytest.approx([0.334, 0.326, 0.243, 0.5], abs=1e-3)
 
 
-def test_the_margin_comes_off_the_label_alone():
-    """LDAM equals cross entropy of logits whose label entry is lower by its margin."""
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_the_margin_comes_off_the_label_alone(scale):
+    """LDAM equals cross entropy of logits whose label entry is lower by its margin, in the units of the head."""
     o, y = logits()
     lowered = o.clone()
-    lowered[torch.arange(6), y] -= losses.ldam_margins(FINE_TUNE_COUNTS)[y]
+    lowered[torch.arange(6), y] -= scale * losses.ldam_margins(FINE_TUNE_COUNTS)[y]
     expected = functional.cross_entropy(lowered, y, reduction="none")
-    torch.testing.assert_close(losses.ldam(o, y, FINE_TUNE_COUNTS), expected)
+    torch.testing.assert_close(losses.ldam(o, y, FINE_TUNE_COUNTS, scale=scale), expected)
 
 
 def test_focal_without_focus_is_cross_entropy():

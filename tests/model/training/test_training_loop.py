@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 from full_disk import little_room
+from torch.nn import functional
 from toy_sky import write_toy
 
 from model import registry
 from model.dataset import Dataset
+from model.predictor import Predictor
 from model.training.augment import Augmentation
 from model.training.checkpoint import CheckpointError
 from model.training.facts import measure
-from model.training.loop import Engine, Training, head_parameters, learning_rate
+from model.training.loop import Engine, Training, head_parameters, learning_rate, renew
+from model.training.losses import ldam_margins
 from model.training.metrics import macro_f1
 from model.training.parts import divide
 from model.training.predict import predict
@@ -23,7 +26,7 @@ from model.training.progress import Progress
 from model.training.recipe import Ict, Recipe, RecipeError, Stage, load_recipe
 from model.training.shelf import Shelf
 from model.training.train import main, make_network, make_shelves
-from model.weights import load
+from model.weights import WeightsError, load
 
 CPU = torch.device("cpu")
 PLAINLY = Engine(CPU)
@@ -181,9 +184,9 @@ def test_half_precision_trains_alike(toy: Dataset, name: str):
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own, while it traces
 def test_a_compiled_step_is_the_same_step(toy: Dataset, monkeypatch: pytest.MonkeyPatch):
-    """Traced for compilation, with two views and a target network, two steps lead to the same weights."""
+    """Traced for compilation, two steps lead to the same weights."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # without generating code
-    trainings = [prepare(TWO_STAGES, toy, engine=Engine(CPU, compiled=compiled)) for compiled in (False, True)]
+    trainings = [prepare(PLAIN, toy, engine=Engine(CPU, compiled=compiled)) for compiled in (False, True)]
     for training in trainings:
         training.run(stop_after_steps=2)
     plain, compiled = trainings
@@ -214,11 +217,40 @@ def test_permuted_labels_teach_nothing(toy: Dataset):
     assert macro_f1(test.label_N.numpy(), chosen, 4) < 0.42
 
 
-def test_the_head_is_what_acts_after_the_features():
-    """Of ConvEntion that is its last layer."""
-    network = registry.build({"network": "convention", "size": 15, "width": 0.1, "frame_limit": 6})
+@pytest.mark.parametrize(
+    ("head", "expected"), [("linear", {"output.weight", "output.bias"}), ("cosine", {"output.weight"})]
+)
+def test_the_head_is_what_acts_after_the_features(head: str, expected: set[str]):
+    """Of ConvEntion that is its last layer, which can be drawn anew."""
+    network = registry.build({"network": "convention", "size": 15, "width": 0.1, "frame_limit": 6, "head": head})
+    before = {name: parameter.clone() for name, parameter in network.named_parameters()}
+    found = head_parameters(network)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    assert {names[id(p)] for p in head_parameters(network)} == {"output.weight", "output.bias"}
+    assert {names[id(p)] for p in found} == expected
+    renew(network, found)
+    assert {name for name, p in network.named_parameters() if not torch.equal(p, before[name])} == expected
+
+
+def test_margins_are_in_the_units_of_the_head(toy: Dataset):
+    """The recipe of LDAM takes thirty times its margins off the logits of a cosine head, and teaches classes."""
+    shipped = load_recipe("convention-ldam-drw")
+    recipe = dataclasses.replace(
+        PLAIN,
+        network={**PLAIN.network, "head": shipped.network["head"]},
+        stages=(Stage(epochs=6, learning_rate=3e-3, loss="ldam"),),
+    )
+    training = prepare(recipe, toy)
+    frames, label = training.shelves["train"].batch(torch.arange(8))
+    counts = torch.tensor([400.0, 100.0, 50.0, 10.0])
+    training.objective.eval()
+    with torch.no_grad():
+        expected = training.network(frames)
+        expected[torch.arange(8), label] -= 30 * ldam_margins(counts)[label]
+        loss = training.objective(frames, None, label, counts, recipe.stages[0], 0.0)["loss"]
+    torch.testing.assert_close(loss, functional.cross_entropy(expected, label))
+    history = training.run()
+    assert history[-1]["loss"] < history[0]["loss"] - 0.5
+    assert max(entry["validation_macro_f1"] for entry in history) > 0.3
 
 
 def test_the_learning_rate_rises_then_falls():
@@ -239,8 +271,12 @@ def test_the_command_writes_weights_that_can_be_read(toy: Dataset, tmp_path: Pat
     assert main(arguments) == 0
     network, card = load(out / "weights")
     assert card.trained
+    assert card.form == "compressed"
+    with pytest.raises(WeightsError, match="train with form 'series'"):
+        Predictor.load(out / "weights")
     assert card.provenance["recipe"]["name"] == "short"
     assert card.provenance["validation_scores"]["objects"] == 60
+    assert card.provenance["trained_on"] == 200  # no stage reads part "pretrain"
     assert network.config.width == 0.125
     assert (out / "history.jsonl").read_text().count("\n") == 1
     assert main([*arguments, "--resume"]) == 0

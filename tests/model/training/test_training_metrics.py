@@ -76,11 +76,22 @@ def test_the_temperature_undoes_a_sharpening():
 def test_the_unknown_score_is_centred_on_the_known():
     """Its zero and unit are the known objects' own, and weak answers score higher."""
     _, logits = answers(skill=5.0)
-    fitted = fit_unknown(logits, None)
+    fitted = fit_unknown(logits, None, np.ones(len(logits)))
     known = (energy(logits) - fitted.location) / fitted.scale
-    assert np.median(known) == pytest.approx(0)
+    assert np.median(known) == pytest.approx(0, abs=0.01)
     weak = (energy(0.2 * logits) - fitted.location) / fitted.scale
     assert unknown_scores(known, weak)["auroc"] > 0.8
+
+
+def test_every_object_counts_alike_for_the_unknown_score():
+    """Objects with many answers do not move its zero: weights make an object's answers one."""
+    _, logits = answers(skill=5.0)
+    once = fit_unknown(logits, None, np.ones(len(logits)))
+    strange = np.repeat(0.1 * logits[:20], 200, axis=0)  # twenty objects that are asked two hundred times each
+    told = np.concatenate([logits, strange])
+    weights = np.concatenate([np.ones(len(logits)), np.full(len(strange), 1 / 200)])
+    assert fit_unknown(told, None, weights).location == pytest.approx(once.location, abs=0.1)
+    assert fit_unknown(told, None, np.ones(len(told))).location > once.location + 0.3
 
 
 def test_a_class_that_is_answered_too_often_is_put_right():
