@@ -69,13 +69,12 @@ def _strangers(table: Mapping[str, Any]) -> str:
     if not by_night:
         return said + "; at the first alerts it was not measured."
     first = min(by_night, key=int)
-    return said + f", but of {by_night[first]:.2f} after the first night."
+    return said + f" and {by_night[first]:.2f} after the first night."
 
 
 def auroc_by_night(unknown: Mapping[str, Any]) -> dict[str, float]:
     """AUROC of the unknown score by nights since detection; empty where nobody measured it."""
-    by_night = unknown.get("by_night", unknown.get("auroc_by_night", {}))
-    return {str(night): found["auroc"] if isinstance(found, Mapping) else found for night, found in by_night.items()}
+    return {str(night): found["auroc"] for night, found in unknown.get("by_night", {}).items()}
 
 
 def _host(controls: Mapping[str, Any]) -> str:
