@@ -6,7 +6,7 @@ from typing import Any
 from model.weights import ModelCard
 
 MOST_UNEQUAL = 1.5  # between the largest and the smallest class of a set that counts as balanced
-NEVER_SEEN_REAL = "no real one of {survey} with a known class was ever classified: nobody knows how much lower they are"
+NEVER_SEEN_REAL = "no real one of {survey} with a known class was ever classified: how they hold on the sky is unknown"
 ON_THE_SKY = {
     "ztf": "on labelled real alerts, which the weights never met in training, they are lower (docs/results.md, "
     "python -m benchmarks.real_ztf)"
@@ -64,18 +64,17 @@ def _strangers(table: Mapping[str, Any]) -> str:
         return said + "how well an unknown score tells them was not measured."
     worst = min(unknown["auroc_by_class"], key=unknown["auroc_by_class"].get)
     said += f"the unknown score tells them from known ones with an AUROC of {unknown['auroc']:.2f} at the last alert "
-    said += f"({worst}: {unknown['auroc_by_class'][worst]:.2f})"
+    said += f"(worst {worst}: {unknown['auroc_by_class'][worst]:.2f})"
     by_night = auroc_by_night(unknown)
     if not by_night:
         return said + "; at the first alerts it was not measured."
     first = min(by_night, key=int)
-    return said + f", but of {by_night[first]:.2f} after the first night."
+    return said + f" and {by_night[first]:.2f} after the first night."
 
 
 def auroc_by_night(unknown: Mapping[str, Any]) -> dict[str, float]:
     """AUROC of the unknown score by nights since detection; empty where nobody measured it."""
-    by_night = unknown.get("by_night", unknown.get("auroc_by_night", {}))
-    return {str(night): found["auroc"] if isinstance(found, Mapping) else found for night, found in by_night.items()}
+    return {str(night): found["auroc"] for night, found in unknown.get("by_night", {}).items()}
 
 
 def _host(controls: Mapping[str, Any]) -> str:

@@ -133,7 +133,15 @@ def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: 
         found = macro_f1(kept["label"], kept["probability"].argmax(1), 4)
     assert found == pytest.approx(table["scores"]["macro_f1"])
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4 + 8
+    assert page.count("data:image/png;base64,") == 5 + 8
+    for words in (
+        "on 2 alerts in a row",
+        "as here: balanced",
+        "as the survey labelled",
+        "<td>Flare</td>",
+        "Before beli",
+    ):
+        assert words in page
     assert all(word not in page for word in ("<script", "<link", "https://", "http://"))
 
 
