@@ -85,10 +85,10 @@ def trees() -> str:
     """Boosted trees on the same objects, beside the shipped network."""
     rows = [["survey", "shipped network", "trees on photometry", "trees on number and times of observations"]]
     for survey in SURVEYS:
-        compared, scores = read(HERE / "trees" / survey / "table.json"), read(HERE / survey / "scores.json")
-        if compared is None or scores is None:
+        reached_by, scores = read(HERE / "trees" / survey / "table.json"), read(HERE / survey / "scores.json")
+        if reached_by is None or scores is None:
             continue
-        of = {line["system"]: line["macro_f1"] for line in compared["systems"]}
+        of = {line["system"]: line["macro_f1"] for line in reached_by["systems"]}
         reached = scores["scores"]["macro_f1"]
         rows.append([survey, *[f"{f1:.3f}" for f1 in (reached, of["photometry-trees"], of["metadata-trees"])]])
     return table(rows)
@@ -139,13 +139,18 @@ def controls() -> str:
     return "".join(found) or "Not run yet.\n"
 
 
+def compared(folder: str) -> str:
+    """The tables of a comparison."""
+    path = HERE / folder / "table.md"
+    return path.read_text("utf-8") if path.is_file() else "Not run yet.\n"
+
+
 def table(rows: list[list[str]]) -> str:
     rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
 def main() -> int:
-    compared = HERE / "table" / "table.md"
     page = (HERE / "page.md").read_text("utf-8")
     parts = {
         "SHIPPED": shipped_weights(),
@@ -155,7 +160,8 @@ def main() -> int:
         "REAL": real(),
         "BRIGHTEST": brightest(),
         "CONTROLS": controls(),
-        "COMPARISON": compared.read_text("utf-8") if compared.is_file() else "Not run yet.\n",
+        "COMPARISON": compared("table"),
+        "MIX": compared("mix"),
     }
     for name, text in parts.items():
         page = page.replace(f"@{name}@\n", text)

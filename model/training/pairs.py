@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from model.training.floors import FLOORS
-from model.training.recipe import Ict, Recipe, RecipeError, like_of, load_recipe, recipe_names, recipe_of
+from model.training.recipe import Ict, Recipe, like_of, load_recipe, recipe_names, recipe_of
 
 PLANNED = (  # at every size, in every number of stages
     ("ict-convention", "convention"),
@@ -46,13 +46,16 @@ def published(systems: Iterable[str]) -> dict[str, str]:
 
 
 def recipe_of_run(entry: Mapping[str, Any]) -> Recipe | None:
-    """The recipe of a run: the package's of that name, or the one that the run tells; None where neither is known."""
-    if entry["system"] in recipe_names():
-        return load_recipe(entry["system"])
-    try:
-        return recipe_of(entry["recipe"]) if "recipe" in entry else None
-    except RecipeError:  # of a version with other keys
-        return None
+    """The recipe that a run tells, else the package's of that name; None for what has none, and where it is unknown.
+
+    Raises
+    ------
+    RecipeError
+        When the run tells one that this version does not know.
+    """
+    if "recipe" in entry:
+        return recipe_of(entry["recipe"], f"the recipe of {entry['system']}")
+    return load_recipe(entry["system"]) if entry["system"] in recipe_names() else None
 
 
 def pairs_of(recipes: Mapping[str, Recipe | None]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Tables of many runs: pooled folds, intervals over seeds, rankings; the runs are written by hand."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -21,6 +22,7 @@ from model.training.pools import (
     mean_answers,
     pools_of,
 )
+from model.training.recipe import load_recipe as load_training_recipe
 from model.training.weighted import SCORES, weighted_scores
 
 CLASSES = ("a", "b", "c")
@@ -218,6 +220,14 @@ def test_an_ablation_is_paired_with_what_it_changes_in_one_thing():
         ("ict-dino-mini", "convention-mini"),
         ("ict-dino-mini", "ict-convention-mini"),
     }
+
+
+def test_a_recipe_that_a_run_tells_is_believed():
+    """Runs of a recipe of the user's own are paired by what that recipe changes."""
+    told = dataclasses.asdict(load_training_recipe("ict-dino-mini"))
+    ours = recipe_of_run({"system": "ours", "recipe": json.loads(json.dumps(told))})
+    pairs = pairs_of({"convention-mini": load_training_recipe("convention-mini"), "ours": ours, "majority": None})
+    assert pairs == [("ours", "convention-mini")]
 
 
 def test_systems_of_two_stages_have_their_pairs():
