@@ -1,10 +1,10 @@
 """What one more alert costs each network: ``python -m benchmarks.network``.
 
-An update embeds the newest group of frames and classifies the series, here of 20 frames of 32 x 32 pixels with as many
-channels as SDSS has (one). Multiply-adds are counted by torch on the way; times are those of one thread, batches of 64
-updates, median of repeats, calibration and copies included. Where epochs are told, packets tell of up to 30 without a
-stamp beside the frames. "ONNX" is onnxruntime on whole series of 20 frames, which keeps no embeddings; only our own
-networks are exported.
+An update embeds the newest group of frames and classifies the series, here of 20 frames of 32 x 32 pixels (24 x 24
+where it says "as shipped") with as many channels as the survey has: SDSS one, ZTF three. Multiply-adds are counted by
+torch on the way; times are those of one thread, batches of 64 updates, median of repeats, calibration and copies
+included. Where epochs are told, packets tell of up to so many without a stamp beside the frames. "ONNX" is onnxruntime
+on whole series of 20 frames, which keeps no embeddings, for the networks that are exported.
 """
 
 import statistics
@@ -29,25 +29,26 @@ FRAMES = 20
 BATCH = 64
 REPEATS = 5
 NETWORKS = {
-    "ConvEntion": ("convention", {}),
-    "ConvEntion, attention O(T²)": ("convention", {"attention": "quadratic"}),
-    "ConvEntion, quarter width": ("convention", {"width": 0.25}),
-    "Vigil": ("vigil", {}),
-    "Vigil, 30 epochs told": ("vigil", {"history_limit": 30}),
-    "Vigil, double width": ("vigil", {"filters": 32, "embedding_width": 128, "token_width": 128}),
-    "CNN+GRU": ("cnn_rnn", {"cell": "gru"}),
-    "CNN+LSTM": ("cnn_rnn", {"cell": "lstm"}),
-    "SITS-BERT": ("sits_bert", {}),
-    "SCONE": ("scone", {}),
-    "SuperNNova": ("supernnova", {}),
-    "SuperNNova, Bayesian": ("supernnova", {"bayesian": True}),
-    "LSTM": ("lstm", {}),
+    "ConvEntion": ("sdss", "convention", {}),
+    "ConvEntion, attention O(T²)": ("sdss", "convention", {"attention": "quadratic"}),
+    "ConvEntion, quarter width": ("sdss", "convention", {"width": 0.25}),
+    "Vigil": ("sdss", "vigil", {}),
+    "Vigil, 30 epochs told": ("sdss", "vigil", {"history_limit": 30}),
+    "Vigil as shipped for ZTF, 96 epochs told": ("ztf", "vigil", {"size": 24, "history_limit": 96}),
+    "Vigil, double width": ("sdss", "vigil", {"filters": 32, "embedding_width": 128, "token_width": 128}),
+    "CNN+GRU": ("sdss", "cnn_rnn", {"cell": "gru"}),
+    "CNN+LSTM": ("sdss", "cnn_rnn", {"cell": "lstm"}),
+    "SITS-BERT": ("sdss", "sits_bert", {}),
+    "SCONE": ("sdss", "scone", {}),
+    "SuperNNova": ("sdss", "supernnova", {}),
+    "SuperNNova, Bayesian": ("sdss", "supernnova", {"bayesian": True}),
+    "LSTM": ("sdss", "lstm", {}),
 }
 
 
-def multiply_adds(name: str, settings: dict) -> tuple[int, int, int]:
+def multiply_adds(survey: str, name: str, settings: dict) -> tuple[int, int, int]:
     """Parameters, and millions of multiply-adds of an update and of training on one series (forward pass only)."""
-    network, card = untrained("sdss", name, 1, **settings)
+    network, card = untrained(survey, name, 1, **settings)
     parameters = sum(p.numel() for p in network.parameters())
     series = [random_series(card, FRAMES, 1)]
     frames = collate(series, histories=random_histories(card, series))
@@ -67,9 +68,9 @@ def counted(call: Callable[[], object]) -> int:
     return counter.get_total_flops() // 2
 
 
-def update_seconds(name: str, settings: dict) -> tuple[float, float]:
+def update_seconds(survey: str, name: str, settings: dict) -> tuple[float, float]:
     """Seconds of embedding one group and of classifying one series, as the service does them."""
-    predictor = Predictor.untrained("sdss", name, **settings)
+    predictor = Predictor.untrained(survey, name, **settings)
     series = [random_series(predictor.card, FRAMES, seed) for seed in range(BATCH)]
     groups = [s.groups(predictor.card.group_size) for s in series]
     vectors = [predictor.embed(of_one) for of_one in groups]
@@ -80,11 +81,11 @@ def update_seconds(name: str, settings: dict) -> tuple[float, float]:
     return embed / BATCH, classify / BATCH
 
 
-def onnx_seconds(name: str, settings: dict) -> float | None:
+def onnx_seconds(survey: str, name: str, settings: dict) -> float | None:
     """Seconds of one whole series of ``FRAMES`` in onnxruntime with one thread."""
     if name not in EXPORTABLE or settings.get("attention") == "quadratic":
         return None
-    network, card = untrained("sdss", name, 1, **settings)
+    network, card = untrained(survey, name, 1, **settings)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     with tempfile.TemporaryDirectory() as folder:
@@ -125,10 +126,10 @@ def main() -> None:
         "ONNX ms / whole series",
     ):
         table.add_column(column, justify="left" if column == "network" else "right")
-    for title, (name, settings) in NETWORKS.items():
-        parameters, update, whole = multiply_adds(name, settings)
-        embed, classify = update_seconds(name, settings)
-        onnx = onnx_seconds(name, settings)
+    for title, (survey, name, settings) in NETWORKS.items():
+        parameters, update, whole = multiply_adds(survey, name, settings)
+        embed, classify = update_seconds(survey, name, settings)
+        onnx = onnx_seconds(survey, name, settings)
         table.add_row(
             title,
             f"{parameters:,}",

@@ -81,6 +81,44 @@ def unknown() -> str:
     return table([["survey", *kinds, "all, energy alone", "all, distance alone"], *rows])
 
 
+def unknown_by_night() -> str:
+    """The unknown score while series grow."""
+    found = {survey: of["unknown"]["by_night"] for survey in SURVEYS if (of := read(HERE / survey / "scores.json"))}
+    nights = list(next(iter(found.values()), {}))
+    rows = [["survey", *[f"night {night}" for night in nights]]]
+    rows += [
+        [survey, *[f"{told[night]['auroc']:.2f} ({told[night]['median_of_known']:+.2f})" for night in nights]]
+        for survey, told in found.items()
+    ]
+    return table(rows)
+
+
+def decisions() -> str:
+    """What follows from acting as soon as an answer is sure."""
+    rows = [["survey", "act on", "objects", "after, median d", "right then", "other class later", "last word another"]]
+    for survey in SURVEYS:
+        scores = read(HERE / survey / "scores.json")
+        for rule in scores["decisions"] if scores else []:
+            in_a_row = rule["alerts_in_a_row"]
+            rows.append(
+                [survey, "one alert" if in_a_row == 1 else f"{in_a_row} alerts in a row",
+                 f"{rule['decided_share']:.0%}", f"{rule['median_days']:.1f}", f"{rule['right_share']:.0%}",
+                 f"{rule['changed_share']:.0%}", f"{rule['revoked_share']:.0%}"]
+            )  # fmt: skip
+    return table(rows)
+
+
+def real_unknown() -> str:
+    found = (read(HERE / "real_ztf" / "scores.json") or {}).get("unknown")
+    if not found:
+        return "\n"
+    tidal = found.get("tidal_disruptions")
+    text = f"those of known kinds have a median of {found['median_of_known']:+.2f}"
+    if tidal:
+        text += f"; {tidal['unknown']} real tidal disruptions are told from them with an AUROC of {tidal['auroc']:.2f}"
+    return text + ".\n"
+
+
 def trees() -> str:
     """Boosted trees on the same objects, beside the shipped network."""
     rows = [["survey", "shipped network", "trees on photometry", "trees on number and times of observations"]]
@@ -156,6 +194,9 @@ def main() -> int:
         "SHIPPED": shipped_weights(),
         "EARLY": early(),
         "UNKNOWN": unknown(),
+        "UNKNOWN BY NIGHT": unknown_by_night(),
+        "DECISIONS": decisions(),
+        "REAL UNKNOWN": real_unknown(),
         "TREES": trees(),
         "REAL": real(),
         "BRIGHTEST": brightest(),

@@ -65,6 +65,7 @@ def summary(system: str, pools: Sequence[Pool], classes: Sequence[str]) -> dict[
     }
     for name in ("accuracy", "macro_f1", "balanced_accuracy", "auc", "log_loss", "ece", "worst_recall"):
         line[name] = float(np.mean([getattr(scores, name) for scores in reached]))
+    line["accuracy_with_prior"] = float(np.mean([accuracy_with_prior(pool, len(classes)) for pool in pools]))
     for name in ("authors_habit_macro_f1", "predict_ms_per_object"):
         values = [entry[name] for entry in entries if name in entry]
         line[name] = float(np.mean(values)) if values else None
@@ -78,6 +79,12 @@ def summary(system: str, pools: Sequence[Pool], classes: Sequence[str]) -> dict[
         for found in [intervals_over_seeds(pools, night, EARLY_RESAMPLES)]
     }
     return line
+
+
+def accuracy_with_prior(pool: Pool, classes: int) -> float:
+    """Accuracy when answers, which are for classes alike, are multiplied by how frequent each class is."""
+    prior_K = np.bincount(pool.label_N, minlength=classes) / len(pool.label_N)
+    return float(np.mean((pool.probability_NK * prior_K).argmax(1) == pool.label_N))
 
 
 def shared_nights(pools: Sequence[Pool]) -> list[int]:
