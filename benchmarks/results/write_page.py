@@ -203,6 +203,7 @@ def main() -> int:
         "CONTROLS": controls(),
         "COMPARISON": compared("table"),
         "MIX": compared("mix"),
+        "PHYSICAL": compared("physical"),
     }
     for name, text in parts.items():
         page = page.replace(f"@{name}@\n", text)

@@ -1,8 +1,8 @@
 """``ictc-calibrate``: trained weights and a data set in, the same network calibrated on that data set's objects out.
 
 Trains nothing: it fits offsets, temperature and the unknown score again, to the split ``validation`` (or a share of the
-training rows), and what training objects look like to the training rows. For a survey's own mix of classes, for other
-objects, or after the way to calibrate has changed.
+training rows), and what training objects look like to the training rows; all classes count alike. For objects of
+another survey's quality, or after the way to calibrate has changed.
 """
 
 import argparse
