@@ -23,7 +23,7 @@ from model import registry
 from model.export import random_series
 from model.network import Frames, collate
 from model.predictor import resolve_device, untrained
-from model.training.loop import PRECISIONS, Crew, Engine, decay_groups, wrapped
+from model.training.loop import PRECISIONS, Engine, decay_groups
 from model.training.objective import Objective
 from model.training.recipe import Recipe, load_recipe
 
@@ -44,7 +44,7 @@ class Step:
         self.stage = recipe.stages[-1]
         self.objective = Objective(registry.build(registry.describe(network)), recipe, 4)
         self.objective.to(engine.device).train()
-        self.runner = wrapped(self.objective, engine, Crew())
+        self.runner = torch.compile(self.objective) if engine.compiled else self.objective
         self.optimizer = torch.optim.AdamW(decay_groups(self.objective, recipe.weight_decay), amsgrad=recipe.amsgrad)
         self.frames: Frames = collate([random_series(card, FRAMES, seed) for seed in range(batch)]).to(engine.device)
         self.label_B = (torch.arange(batch) % 4).to(engine.device)
