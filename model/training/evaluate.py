@@ -24,14 +24,14 @@ from model.taxonomy import NATURAL_MIX
 from model.training import early
 from model.training.calibrate import unknown_scores
 from model.training.forms import OF_EACH_FRAME
-from model.training.histories import histories_of
+from model.training.histories import answers_of, histories_of
 from model.training.identity import is_simulated, name_of
 from model.training.intervals import bootstrap, macro_f1_interval, wilson
 from model.training.limits import is_balanced, limits
 from model.training.metrics import balanced_accuracy, reliability, score
 from model.training.parts import PartsError, divide
 from model.training.plain_table import plain_table
-from model.training.predict import predict_distance, predict_logits
+from model.training.predict import predict_logits
 from model.training.report import write_report
 from model.training.shelf import Shelf, shelf_for
 from model.weights import ModelCard, UnknownScore, WeightsError, energy
@@ -206,11 +206,11 @@ def strangeness(
         for k, name in enumerate(unknown.classes)
         if (unknown.labels == k).any()
     }
-    energies = [energy(predict_logits(network, side)) for side in (shelf, strange)]
-    parts = {"energy": unknown_scores(*energies)["auroc"]}
-    if network.familiar is not None:
-        distances = [predict_distance(network, side) for side in (shelf, strange)]
-        parts["distance"] = unknown_scores(*distances)["auroc"]
+    whole, of_others = (answers_of(network, side, prefixes=False) for side in (shelf, strange))
+    parts = {"energy": unknown_scores(energy(whole.logits_MK), energy(of_others.logits_MK))["auroc"]}
+    known_distance_N, strange_distance_M = whole.distances(network), of_others.distances(network)
+    if known_distance_N is not None and strange_distance_M is not None:
+        parts["distance"] = unknown_scores(known_distance_N, strange_distance_M)["auroc"]
     by_night = {}
     for night in early.NIGHTS:
         then = [early.unknown_at(side, early.frame_after_nights(side, night)) for side in (known, others)]

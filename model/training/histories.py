@@ -29,6 +29,14 @@ class Answers:
     label_M: NDArray[np.int64]
     weight_M: NDArray[np.float64]
 
+    @torch.inference_mode()
+    def distances(self, network: GroupedNetwork) -> NDArray[np.float64] | None:
+        """How far from the training objects each answer is, [M]; None where the network keeps no memory of them."""
+        if network.familiar is None or self.features_MF is None:
+            return None
+        features_MF = torch.from_numpy(self.features_MF).to(network.familiar.mean_KF.device)
+        return network.familiar(features_MF).double().cpu().numpy()
+
 
 @torch.inference_mode()
 def prefix_answers(network: GroupedNetwork, frames: Frames) -> tuple[Tensor, Tensor | None]:
@@ -138,7 +146,7 @@ def histories_of(
         answers = probabilities(logits_BTK.float().cpu().numpy())
         if probability_NTK is None:
             probability_NTK = np.full((count, longest, answers.shape[2]), np.nan)
-        strange_BT = None if unknown is None else strangeness(network, unknown, logits_BTK, features_BTF)
+        strange_BT = None if unknown is None else unknown_of(network, unknown, logits_BTK, features_BTF)
         curve = frames.curve.to("cpu")
         for row, n in enumerate(index.tolist()):
             length = int(curve.mask_BT[row].sum())
@@ -153,7 +161,7 @@ def histories_of(
 
 
 @torch.inference_mode()
-def strangeness(
+def unknown_of(
     network: GroupedNetwork, score: UnknownScore, logits_XK: Tensor, features_XF: Tensor | None
 ) -> NDArray[np.float64]:
     """The unknown score of answers of any shape [..., K] and [..., F]. Returns [...]."""

@@ -110,10 +110,15 @@ def differences_over_seeds(
     return found, {name: two_sided_p(drawn_R[1:]) for name, drawn_R in drawn.items()}
 
 
+def _objects(pools: Sequence[Pool]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and labels [N] of all objects that any seed was asked about."""
+    row_N, first = np.unique(np.concatenate([pool.row_N for pool in pools]), return_index=True)
+    return row_N, np.concatenate([pool.label_N for pool in pools])[first]
+
+
 def mean_answers(pools: Sequence[Pool]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """One answer an object: the label and the mean probability of the seeds that were asked, in order of rows."""
-    row_N, first = np.unique(np.concatenate([pool.row_N for pool in pools]), return_index=True)
-    label_N = np.concatenate([pool.label_N for pool in pools])[first]
+    row_N, label_N = _objects(pools)
     total_NK, asked_N = np.zeros((len(row_N), pools[0].probability_NK.shape[1])), np.zeros(len(row_N))
     for pool in pools:
         at = np.searchsorted(row_N, pool.row_N)
@@ -127,8 +132,7 @@ def _resampled(
 ) -> dict[str, NDArray[np.float64]]:
     """Scores, mean over seeds and less those of other pools: first of all objects and seeds, then of resamples."""
     rng = np.random.default_rng(seed)
-    row_N, first = np.unique(np.concatenate([pool.row_N for pool in pools]), return_index=True)
-    label_N = np.concatenate([pool.label_N for pool in pools])[first]
+    row_N, label_N = _objects(pools)
     drawn_RN = drawn_weights(label_N, rng, resamples)
     drawn_RS = rng.integers(len(pools), size=(resamples, len(pools)))
     weight_RN = np.concatenate([np.ones((1, len(label_N)), np.float32), drawn_RN])

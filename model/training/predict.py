@@ -1,4 +1,4 @@
-"""A network and a shelf in, logits, probabilities and features of every object out. It draws nothing at random."""
+"""A network and a shelf in, logits and probabilities of every object out. It draws nothing at random."""
 
 import numpy as np
 import torch
@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor, nn
 
-from model.grouped import GroupedNetwork
 from model.training.shelf import Shelf
 
 BATCH = 128
@@ -23,29 +22,6 @@ def predict_logits(network: nn.Module, shelf: Shelf, batch_size: int = BATCH) ->
 def predict(network: nn.Module, shelf: Shelf, batch_size: int = BATCH) -> NDArray[np.float64]:
     """Probabilities [N, K] of every object on the shelf, in its order."""
     return softmax(predict_logits(network, shelf, batch_size))
-
-
-@torch.inference_mode()
-def predict_features(network: GroupedNetwork, shelf: Shelf, batch_size: int = BATCH) -> NDArray[np.float32]:
-    """Penultimate features [N, F] of every object on the shelf, in its order."""
-    network.eval()
-    parts = [network.features(shelf.batch(index)[0]).float().cpu() for index in in_order(shelf, batch_size)]
-    return torch.cat(parts).numpy()
-
-
-@torch.inference_mode()
-def predict_distance(network: GroupedNetwork, shelf: Shelf, batch_size: int = BATCH) -> NDArray[np.float64]:
-    """How far from the training objects every object on the shelf is, [N], by the network's own memory of them.
-
-    Raises
-    ------
-    ValueError
-        When the network keeps none.
-    """
-    if network.familiar is None:
-        raise ValueError(f"{network.name} has no memory of its training objects: calibrate it first")
-    features_NF = torch.from_numpy(predict_features(network, shelf, batch_size))
-    return network.familiar(features_NF.to(network.familiar.mean_KF.device)).double().cpu().numpy()
 
 
 def in_order(shelf: Shelf, batch_size: int = BATCH) -> list[Tensor]:

@@ -11,16 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from model import weights
 from model.commands import command
 from model.dataset import Dataset, DatasetError
 from model.training.evaluate import check_fit
 from model.training.identity import identity_of
 from model.training.parts import PartsError, divide
-from model.training.shelf import shelf_for
-from model.training.train import calibrated, commit
+from model.training.train import calibrated, commit, validated
 from model.weights import WeightsError
 
 OF_OTHER_CALIBRATIONS = ("test_scores", "limits", "validation_scores")
@@ -43,18 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = Dataset.open(options.data, verify=True)
     check_fit(card, dataset)
     parts = divide(dataset)
-    training, validation = (
-        shelf_for(network, dataset, rows, torch.device("cpu"), card.form) for rows in (parts.train, parts.validation)
-    )
     provenance = {key: value for key, value in card.provenance.items() if key not in OF_OTHER_CALIBRATIONS}
     provenance["calibrated"] = {"commit": commit(), "data": identity_of(dataset), "on": len(parts.validation)}
     recipe = provenance.get("recipe")
     prefixes = isinstance(recipe, dict) and recipe.get("prefix") == "all"
-    card = calibrated(dataclasses.replace(card, provenance=provenance), network, training, validation, prefixes)
-    card = weights.save(options.out, network, card, half=options.half)
-    reached = card.provenance["validation_scores"]
-    print(f"{card.name} {card.version}: validation macro-F1 {reached['macro_f1']:.3f}, "
-          f"log loss {reached['log_loss']:.3f} in {options.out}.*")  # fmt: skip
+    card = calibrated(dataclasses.replace(card, provenance=provenance), network, dataset, parts, prefixes)
+    print(validated(weights.save(options.out, network, card, half=options.half), options.out))
     return 0
 
 

@@ -125,23 +125,21 @@ def make_card(
     )
 
 
-def calibrated(
-    card: ModelCard, network: GroupedNetwork, training: Shelf, validation: Shelf, prefixes: bool
-) -> ModelCard:
+def calibrated(card: ModelCard, network: GroupedNetwork, dataset: Dataset, parts: Parts, prefixes: bool) -> ModelCard:
     """The card with the calibration and the unknown score that the validation rows ask for, and their scores.
 
-    A network that answers in one pass gets a memory of what its training objects look like. One that was trained on
-    ``prefixes`` is calibrated on its answers after every frame and remembers objects as they were then; others on their
-    answers to whole series.
+    All is computed on the processor, where the service answers: ``network`` must be there. A network that answers in
+    one pass gets a memory of what its training objects look like. One that was trained on ``prefixes`` is calibrated on
+    its answers after every frame and remembers objects as they were then; others on their answers to whole series.
     """
+    training, validation = (
+        shelf_for(network, dataset, rows, torch.device("cpu"), card.form) for rows in (parts.train, parts.validation)
+    )
     held_out = answers_of(network, validation, prefixes)
-    distance_M = None
     if network.one_pass:
         seen = answers_of(network, training, prefixes)
         features_MF, label_M, weight_M = map(torch.from_numpy, (seen.features_MF, seen.label_M, seen.weight_M))
         network.familiar = Familiar.of(features_MF, label_M, len(card.classes), weight_M)
-        with torch.inference_mode():
-            distance_M = network.familiar(torch.from_numpy(held_out.features_MF)).double().numpy()
     offset, temperature = fit_bias_and_temperature(held_out.logits_MK, held_out.label_M, held_out.weight_M)
     probability_NK = softmax(predict_logits(network, validation) + np.array(offset), temperature)
     reached = dataclasses.asdict(score(validation.label_N.cpu().numpy(), probability_NK, card.classes))
@@ -149,8 +147,17 @@ def calibrated(
         card,
         temperature=temperature,
         logit_offset=offset,
-        unknown=fit_unknown(held_out.logits_MK, distance_M, held_out.weight_M),
+        unknown=fit_unknown(held_out.logits_MK, held_out.distances(network), held_out.weight_M),
         provenance={**card.provenance, "validation_scores": reached},
+    )
+
+
+def validated(card: ModelCard, path: Path) -> str:
+    """One line on weights that were calibrated just now."""
+    reached = card.provenance["validation_scores"]
+    return (
+        f"{card.name} {card.version}: validation macro-F1 {reached['macro_f1']:.3f}, "
+        f"log loss {reached['log_loss']:.3f} in {path}.*"
     )
 
 
@@ -251,12 +258,8 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         "trained_on": learned_objects(recipe, parts),
         "validated_on": len(parts.validation),
     }
-    training_rows, validation_rows = (
-        shelf_for(network, dataset, rows, torch.device("cpu"), recipe.form)  # where the service answers
-        for rows in (parts.train, parts.validation)
-    )
     card = make_card(dataset, facts, network, provenance, recipe.form)
-    card = calibrated(card, network.cpu(), training_rows, validation_rows, recipe.prefix == "all")
+    card = calibrated(card, network.cpu(), dataset, parts, recipe.prefix == "all")
     return weights.save(options.out / WEIGHTS, network, card, half=options.half)
 
 
@@ -278,9 +281,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
     card = run(options)
     if card is not None:
-        reached = card.provenance["validation_scores"]
-        print(f"{card.name} {card.version}: validation macro-F1 {reached['macro_f1']:.3f}, "
-              f"log loss {reached['log_loss']:.3f} in {options.out}/{WEIGHTS}.*")  # fmt: skip
+        print(validated(card, options.out / WEIGHTS))
     return 0
 
 

@@ -57,8 +57,7 @@ def some_weights(toy: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path
     """Weights that nothing trained, calibrated on the toy sky."""
     facts, network = tiny("vigil", toy)
     parts = divide(toy)
-    training, validation = (Shelf(toy, rows, network.frame_limit, CPU) for rows in (parts.train, parts.validation))
-    card = calibrated(make_card(toy, facts, network, {"recipe": "none"}), network, training, validation, True)
+    card = calibrated(make_card(toy, facts, network, {"recipe": "none"}), network, toy, parts, True)
     path = tmp_path_factory.mktemp("weights") / "weights"
     weights.save(path, network, card)
     return path
