@@ -29,6 +29,7 @@ from model import weights
 from model.dataset import Dataset
 from model.training.augment import one_frame
 from model.training.calibrate import unknown_scores
+from model.training.early import in_mix
 from model.training.intervals import bootstrap, drawn_weights, macro_f1_interval, range_of, wilson
 from model.training.metrics import balanced_accuracy, score
 from model.training.report import draw_history
@@ -99,8 +100,7 @@ def scored_in_mix(
 
     Recalls do not ask how common a class is, and stay what they are; what does is weighted, resamples too.
     """
-    count_K = np.bincount(label_N, minlength=len(classes))
-    weight_N = (mix_K / mix_K.sum() * len(label_N) / np.maximum(count_K, 1))[label_N]
+    weight_N = in_mix(label_N, mix_K)
     once_1N = np.ones((1, len(label_N)))
     weight_RN = np.concatenate([once_1N, drawn_weights(label_N, np.random.default_rng(seed))]) * weight_N
     kinds = [classes.index(name) for name in SUPERNOVAE]
