@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import setting
-from model.dataset import Dataset
-from model.simulation.datasets import write_dataset
-from model.simulation.night import write_night
-from model.simulation.recipes import Recipe, load_recipe, parse_recipe, plan
+from model.data.dataset import Dataset
+from model.simulation.alerts.night import write_night
+from model.simulation.datasets.draw import write_dataset
+from model.simulation.datasets.plan import Recipe, load_recipe, parse_recipe, plan
 
 SAMPLE_SHARE = 0.025  # of the recipe's objects
 WORKERS = 2

@@ -20,13 +20,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.setting import describe, shared_data
-from broker_filter.alert import read_alert, read_alerts, read_datums
-from broker_filter.archive import read_messages
-from broker_filter.history import light_curve
+from broker_filter.alerts.alert import read_alert, read_alerts, read_datums
+from broker_filter.alerts.packet_schema import Schemas, bundled_schema_file
+from broker_filter.alerts.past_photometry import light_curve
+from broker_filter.alerts.stamp import decode, observe
+from broker_filter.alerts.survey import SURVEYS
+from broker_filter.archive.read import read_messages
 from broker_filter.records import STAMP_KINDS, Alert, Message, Origin
-from broker_filter.schema import Schemas, bundled_schema_file
-from broker_filter.stamp import decode, observe
-from broker_filter.survey import SURVEYS
 from model.series import BANDS
 
 REPEATS = 5

@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.setting import describe
-from broker_filter.clients import LIBRARY_LOG
 from broker_filter.config import KafkaSettings
-from broker_filter.local_broker import QUICK_GROUP, free_port, local_broker
-from broker_filter.topics import Admin
-from model.simulation.night import write_night
+from broker_filter.kafka.admin import Admin
+from broker_filter.kafka.clients import LIBRARY_LOG
+from broker_filter.kafka.local_broker import QUICK_GROUP, free_port, local_broker
+from model.simulation.alerts.night import write_night
 
 OBJECTS, NIGHTS, SEED = 90, 30, 11
 PARTITIONS = 4
@@ -48,7 +48,7 @@ def service(brokers: str, name: str, port: int) -> Iterator[None]:
             f"--output.topic {name}-out --dead-letter.topic {name}-dead --model.weights ztf --allow-untrained "
             f"--store.path {folder}/store --http.port {port} --log.level warning"
         )
-        process = subprocess.Popen([sys.executable, "-m", "broker_filter.service", *flags.split()], stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", "broker_filter.service.main", *flags.split()], stderr=log)
         try:
             yield
         finally:

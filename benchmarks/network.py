@@ -20,10 +20,10 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.setting import describe
-from model.export import EXPORTABLE, FREE_LENGTH, arrays, export_network, random_histories, random_series
-from model.grouped import cut_groups, select_rows
-from model.network import collate
-from model.predictor import Predictor, untrained
+from model.networks.contract import collate
+from model.networks.grouped import cut_groups, select_rows
+from model.serving.export import EXPORTABLE, FREE_LENGTH, arrays, export_network, random_histories, random_series
+from model.serving.predictor import Predictor, untrained
 
 FRAMES = 20
 BATCH = 64

@@ -24,11 +24,11 @@ from rich.table import Table
 
 from benchmarks.servers import AbsentError, Prometheus, prometheus, redis_server
 from benchmarks.setting import REPO_ROOT, describe
-from broker_filter.clients import LIBRARY_LOG
 from broker_filter.config import KafkaSettings
-from broker_filter.local_broker import QUICK_GROUP, free_port, local_broker
-from broker_filter.topics import Admin
-from model.simulation.night import write_night
+from broker_filter.kafka.admin import Admin
+from broker_filter.kafka.clients import LIBRARY_LOG
+from broker_filter.kafka.local_broker import QUICK_GROUP, free_port, local_broker
+from model.simulation.alerts.night import write_night
 
 PARTITIONS, PROCESSES = 6, 3
 VISIT_S = 40.0  # ZTF's exposure and overhead
@@ -62,7 +62,7 @@ class Replicas:
         port = free_port()
         with (self._folder / f"service-{port}.log").open("wb") as log:
             self._running[port] = subprocess.Popen(
-                [sys.executable, "-m", "broker_filter.service", *self._flags, "--http.port", str(port)], stderr=log
+                [sys.executable, "-m", "broker_filter.service.main", *self._flags, "--http.port", str(port)], stderr=log
             )
         self._watch()
 

@@ -21,24 +21,24 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.setting import describe
-from broker_filter import assembly
-from broker_filter.books import Books
-from broker_filter.buffer import Change
-from broker_filter.buffer_lmdb import LmdbSeriesStore
-from broker_filter.classifier import load_classifiers, use_threads
+from broker_filter.classify.classifier import load_classifiers, use_threads
+from broker_filter.classify.outcome import BatchResult, Outcome, account
+from broker_filter.classify.pipeline import Pipeline, connect
 from broker_filter.config import RegistrySettings
 from broker_filter.errors import NotClassified, Rejection
-from broker_filter.health import Health
-from broker_filter.http import HttpServer
-from broker_filter.metrics import Metrics
-from broker_filter.outcome import BatchResult, Outcome, account
-from broker_filter.pipeline import Pipeline, connect
-from broker_filter.recent import Recent
+from broker_filter.monitoring.health import Health
+from broker_filter.monitoring.http import HttpServer
+from broker_filter.monitoring.ledger import Books
+from broker_filter.monitoring.metrics import Metrics
+from broker_filter.monitoring.recent import Recent
+from broker_filter.monitoring.status import StatusPage
 from broker_filter.records import Classification, Message, Observation, Origin, Rejected
-from broker_filter.service import routes_of
-from broker_filter.status import StatusPage
+from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.store import Change
+from broker_filter.service import assembly
+from broker_filter.service.main import routes_of
 from model.series import compact
-from model.simulation.night import write_night
+from model.simulation.alerts.night import write_night
 
 SERIES, PARTITIONS = 100_000, 64
 OBJECTS, NIGHTS, SEED = 30, 20, 7

@@ -25,16 +25,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.setting import REPO_ROOT, describe, shared_data
-from model import weights
-from model.dataset import Dataset
-from model.training.augment import one_frame
-from model.training.calibrate import unknown_scores
-from model.training.early import in_mix
-from model.training.intervals import bootstrap, drawn_weights, macro_f1_interval, range_of, wilson
-from model.training.metrics import balanced_accuracy, score
-from model.training.report import draw_history
-from model.training.shelf import shelf_for
-from model.training.weighted import weighted_auc, weighted_scores
+from model.data.dataset import Dataset
+from model.serving import weights
+from model.training.data.augment import one_frame
+from model.training.data.loader import shelf_for
+from model.training.evaluation.calibrate import unknown_scores
+from model.training.evaluation.early import in_mix
+from model.training.evaluation.intervals import bootstrap, drawn_weights, macro_f1_interval, range_of, wilson
+from model.training.evaluation.metrics import balanced_accuracy, score
+from model.training.evaluation.report import draw_history
+from model.training.evaluation.weighted import weighted_auc, weighted_scores
 
 LABELS = {"AGN": "AGN", "SNIa": "SNIa", "VS": "Variable", "SNother": "SNOther"}
 CONFIDENCES = ("spec", "catalog")
@@ -56,7 +56,16 @@ def labels_of(manifest: Path) -> dict[str, str]:
 
 def replay(folder: Path, name: str, out: Path) -> list[dict[str, Any]]:
     """Every classification that ``ictc-replay`` gives for the alerts of a folder."""
-    command = [sys.executable, "-m", "broker_filter.replay", str(folder), "--weights", name, "--output", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "broker_filter.archive.replay",
+        str(folder),
+        "--weights",
+        name,
+        "--output",
+        str(out),
+    ]
     subprocess.run([*command, "--summary", str(out) + ".summary"], check=True)
     return [json.loads(line) for line in out.read_text("utf-8").splitlines()]
 

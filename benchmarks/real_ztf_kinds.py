@@ -26,16 +26,16 @@ from scipy.stats import ks_2samp
 
 from benchmarks.real_ztf import CONFIDENCES, LABELS, answers, replay
 from benchmarks.setting import shared_data
-from broker_filter.alert import read_alerts
-from broker_filter.archive import read_messages
+from broker_filter.alerts.alert import read_alerts
+from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.alerts.stamp import observe
+from broker_filter.archive.read import read_messages
 from broker_filter.errors import NotClassifiedError
 from broker_filter.records import STAMP_KINDS, Alert, Message
-from broker_filter.schema import Schemas
-from broker_filter.stamp import observe
-from model import weights
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 from model.series import BANDS, MAD_TO_SIGMA
-from model.simulation.surveys import ab_mag
+from model.serving import weights
+from model.simulation.survey.surveys import ab_mag
 
 KINDS = {  # of the catalogues' abbreviations (GCVS, VSX, ASAS-SN, ZTF's own), the first prefix that fits
     "RR Lyrae, delta Scuti": ("RR", "SXPHE"),

@@ -30,18 +30,18 @@ from rich.table import Table
 
 from benchmarks.servers import AbsentError, redis_server
 from benchmarks.setting import describe
-from broker_filter.buffer import Change, FrameKey
-from broker_filter.buffer_redis import RedisSeriesStore
-from broker_filter.clients import LIBRARY_LOG
 from broker_filter.config import KafkaSettings
-from broker_filter.local_broker import QUICK_GROUP, free_port, local_broker
+from broker_filter.kafka.admin import Admin
+from broker_filter.kafka.clients import LIBRARY_LOG
+from broker_filter.kafka.local_broker import QUICK_GROUP, free_port, local_broker
 from broker_filter.records import Observation
-from broker_filter.topics import Admin
-from model.predictor import untrained
+from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.store import Change, FrameKey
 from model.series import compact
-from model.simulation import packets_lsst
-from model.simulation.night import write_night
-from model.weights import save
+from model.serving.predictor import untrained
+from model.serving.weights import save
+from model.simulation.alerts import lsst as packets_lsst
+from model.simulation.alerts.night import write_night
 
 PARTITIONS = 6
 LIMIT_S = 600.0
@@ -173,7 +173,7 @@ class Group:
         ports, running = [free_port() for _ in range(count)], []
         try:
             for port in ports:
-                command = [sys.executable, "-m", "broker_filter.service", *flags, "--http.port", str(port)]
+                command = [sys.executable, "-m", "broker_filter.service.main", *flags, "--http.port", str(port)]
                 with (folder / f"{self.name}-{port}.log").open("wb") as log:
                     running.append(subprocess.Popen(command, stderr=log))
             yield ports

@@ -20,7 +20,7 @@ import redis
 import yaml
 
 from benchmarks.setting import REPO_ROOT
-from broker_filter.local_broker import free_port
+from broker_filter.kafka.local_broker import free_port
 
 START_LIMIT_S = 20.0
 ANSWER_S = 30.0

@@ -14,10 +14,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-from model.simulation import products, profiles, psf, render_numpy, render_torch
-from model.simulation.cameras import CAMERAS
+from model.simulation.images import profiles, render_numpy, render_torch
+from model.simulation.images import render as products
 from model.simulation.records import Galaxy, Scene, Schedule, SimulatedObject, Star
-from model.simulation.surveys import SDSS
+from model.simulation.survey import psf
+from model.simulation.survey.cameras import CAMERAS
+from model.simulation.survey.surveys import SDSS
 
 VISITS, SIZE_PX, GOAL_S = 100, 64, 0.05
 GALSIM_IMAGES = 20

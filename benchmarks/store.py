@@ -22,11 +22,11 @@ from rich.table import Table
 
 from benchmarks.servers import AbsentError, redis_server
 from benchmarks.setting import describe
-from broker_filter.buffer import Change, Embedding, FrameKey, SeriesStore
-from broker_filter.buffer_lmdb import LmdbSeriesStore
-from broker_filter.buffer_redis import RedisSeriesStore
 from broker_filter.records import Observation
-from model.history import HISTORY_LIMIT, History
+from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.store import Change, Embedding, FrameKey, SeriesStore
+from model.past_photometry import HISTORY_LIMIT, History
 from model.series import compact
 
 OBJECTS = 256

@@ -19,13 +19,13 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.setting import describe
-from model import registry
-from model.export import random_series
-from model.network import Frames, collate
-from model.predictor import resolve_device, untrained
-from model.training.loop import PRECISIONS, Engine, decay_groups
-from model.training.objective import Objective
-from model.training.recipe import Recipe, load_recipe
+from model.networks import registry
+from model.networks.contract import Frames, collate
+from model.serving.export import random_series
+from model.serving.predictor import resolve_device, untrained
+from model.training.learning.objective import Objective
+from model.training.learning.recipe import Recipe, load_recipe
+from model.training.learning.trainer import PRECISIONS, Engine, decay_groups
 
 FRAMES = 36
 REPEATS = 5

@@ -25,13 +25,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from broker_filter.clients import LIBRARY_LOG, common_configuration
 from broker_filter.config import KafkaSettings
 from broker_filter.errors import FatalError, RetryableError
-from broker_filter.local_broker import BROKERS_VARIABLE, QUICK_GROUP, free_port, local_broker
-from broker_filter.topics import Admin
-from model.simulation.night import write_night
-from model.weights import WeightsError, find, load_card
+from broker_filter.kafka.admin import Admin
+from broker_filter.kafka.clients import LIBRARY_LOG, common_configuration
+from broker_filter.kafka.local_broker import BROKERS_VARIABLE, QUICK_GROUP, free_port, local_broker
+from model.serving.weights import WeightsError, find, load_card
+from model.simulation.alerts.night import write_night
 
 OBJECTS, NIGHTS, SEED = 30, 20, 7
 PARTITIONS = 4
@@ -128,7 +128,7 @@ class Demo:
         log_path = folder / "service.log"
         with log_path.open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "broker_filter.service", *flags.split()], stdout=log, stderr=log
+                [sys.executable, "-m", "broker_filter.service.main", *flags.split()], stdout=log, stderr=log
             )
         try:
             yield process

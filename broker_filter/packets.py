@@ -8,13 +8,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from broker_filter.classifier import Classifier, Predictor
+from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.classify.classifier import Classifier, Predictor
+from broker_filter.classify.pipeline import connect
 from broker_filter.errors import NotClassifiedError, RejectedAlertError
-from broker_filter.pipeline import connect
 from broker_filter.records import Message, Observation, Origin, Rejected
-from broker_filter.schema import Schemas
-from broker_filter.window import WindowRule, window_of
-from model.history import History, lacking
+from broker_filter.series.window import WindowRule, window_of
+from model.past_photometry import History, lacking
 from model.series import Series
 
 LOG = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def series_of(packets: Iterable[bytes], predictor: Predictor, schemas: Schemas |
         from pathlib import Path
 
         from broker_filter.packets import series_of
-        from model.predictor import Predictor
+        from model.serving.predictor import Predictor
 
         vigil = Predictor.load("ztf")  # or a path to weights
         packets = [path.read_bytes() for path in Path("alerts").glob("*.avro")]  # of one object, in any order

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter.errors import NotClassified, Rejection
-from model.history import NO_HISTORY, History
+from model.past_photometry import NO_HISTORY, History
 
 STAMP_KINDS = ("science", "template", "difference")
 

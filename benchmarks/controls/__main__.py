@@ -46,16 +46,16 @@ from benchmarks.controls.scores import (
     stays,
     together,
 )
-from model import weights
-from model.dataset import Dataset, DatasetError
-from model.grouped import GroupedNetwork
-from model.history import lacking
-from model.network import collate
-from model.simulation.datasets import Kitchen
-from model.simulation.recipes import SURVEY_MODE
-from model.simulation.surveys import survey_named
-from model.training.evaluate import check_fit
-from model.weights import ModelCard, WeightsError
+from model.data.dataset import Dataset, DatasetError
+from model.networks.contract import collate
+from model.networks.grouped import GroupedNetwork
+from model.past_photometry import lacking
+from model.serving import weights
+from model.serving.weights import ModelCard, WeightsError
+from model.simulation.datasets.draw import Kitchen
+from model.simulation.datasets.plan import SURVEY_MODE
+from model.simulation.survey.surveys import survey_named
+from model.training.evaluation.evaluate import check_fit
 
 BATCH = 32
 OTHER_NOISE = 1_007  # a stream of random numbers that no data set uses

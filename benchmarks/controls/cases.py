@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.dataset import Dataset
-from model.history import HISTORY_DAYS, History
+from model.data.dataset import Dataset
+from model.past_photometry import HISTORY_DAYS, History
 from model.series import BANDS, Series, compact
-from model.simulation import datasets, photometry, population, products, selection
-from model.simulation.datasets import NO_SOURCE, PIXEL_STREAM, Kitchen
-from model.simulation.recipes import SURVEYS, Order
+from model.serving.weights import ModelCard
+from model.simulation.datasets import draw as datasets
+from model.simulation.datasets.draw import NO_SOURCE, PIXEL_STREAM, Kitchen
+from model.simulation.datasets.plan import SURVEYS, Order
+from model.simulation.images import photometry
+from model.simulation.images import render as products
 from model.simulation.records import SimulatedObject
-from model.weights import ModelCard
+from model.simulation.sky import population
+from model.simulation.survey import selection
 
 FRESH_SEED = 2_026  # of objects that no data set of ours holds
 LEVEL = 4

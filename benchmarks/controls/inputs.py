@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.history import History
+from model.past_photometry import History
 from model.series import Series
 
 # Of the disc that holds a source and its photometry. The specification says 3 arcsec, two and a half times the width

@@ -12,8 +12,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.controls.cases import Case
 from benchmarks.controls.scores import ALL, Answers
-from model.dataset import Dataset
-from model.training.floors import floor_probabilities, metadata_features, spread
+from model.data.dataset import Dataset
+from model.training.comparison.baselines import floor_probabilities, metadata_features, spread
 
 SEED = 0
 COLUMNS = {"date only": ("first_mjd",), "position only": ("ra_deg", "dec_deg")}

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from model.training.intervals import Interval, bootstrap, compare_pair, macro_f1_interval, wilson
+from model.training.evaluation.intervals import Interval, bootstrap, compare_pair, macro_f1_interval, wilson
 
 ALL = "all"
 CHANCE_AUC = 0.55  # macro one-vs-rest AUC up to which answers count as chance

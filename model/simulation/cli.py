@@ -10,13 +10,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from model.dataset import DatasetError
+from model.data.dataset import DatasetError
 from model.picture_path import picture_path
-from model.simulation.alert_files import EARLIEST_MJD, LATEST_MJD, holds_alerts, read_alerts, write_alerts
+from model.simulation.alerts.alert_files import EARLIEST_MJD, LATEST_MJD, holds_alerts, read_alerts, write_alerts
+from model.simulation.datasets.plan import MODES, SURVEYS, RecipeError, UnseenError, load_recipe, shipped_recipes
+from model.simulation.datasets.recipe_schema import LARGEST_PX, MOST_OBJECTS, SMALLEST_PX
 from model.simulation.identity import simulator_hash
-from model.simulation.recipe_schema import LARGEST_PX, MOST_OBJECTS, SMALLEST_PX
-from model.simulation.recipes import MODES, SURVEYS, RecipeError, UnseenError, load_recipe, shipped_recipes
-from model.simulation.templates import TemplatesError, hash_of_templates
+from model.simulation.sources.templates import TemplatesError, hash_of_templates
 from model.taxonomy import Taxonomy, TaxonomyError, load_taxonomy
 
 MISUSE = 2
@@ -171,8 +171,8 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _dataset(options: argparse.Namespace) -> int:
-    from model.dataset import Dataset  # noqa: PLC0415 - the parser answers --help without loading pyarrow's readers
-    from model.simulation.datasets import write_dataset  # noqa: PLC0415
+    from model.data.dataset import Dataset  # noqa: PLC0415 - the parser answers --help without loading pyarrow's readers
+    from model.simulation.datasets.draw import write_dataset  # noqa: PLC0415
 
     taxonomy = _taxonomy(options)
     recipe = load_recipe(options.recipe, taxonomy)
@@ -200,8 +200,8 @@ def _dataset(options: argparse.Namespace) -> int:
 
 
 def _alerts(options: argparse.Namespace) -> int:
-    from model.simulation.night import MIX, mix_of, write_night  # noqa: PLC0415 - as above
-    from model.simulation.publish import Pace, PublishError, publish  # noqa: PLC0415
+    from model.simulation.alerts.night import MIX, mix_of, write_night  # noqa: PLC0415 - as above
+    from model.simulation.alerts.publish import Pace, PublishError, publish  # noqa: PLC0415
 
     if options.out is None and options.publish is None:
         print("ictc-simulate: say where the alerts go: --out DIR, --publish TOPIC, or both", file=sys.stderr)
@@ -243,8 +243,8 @@ def _alerts(options: argparse.Namespace) -> int:
 
 
 def _look(options: argparse.Namespace) -> int:
-    from model.dataset import Dataset  # noqa: PLC0415 - as above
-    from model.simulation.look import NoSuchObjectError, save_object  # noqa: PLC0415
+    from model.data.dataset import Dataset  # noqa: PLC0415 - as above
+    from model.simulation.datasets.look import NoSuchObjectError, save_object  # noqa: PLC0415
 
     try:
         save_object(Dataset.open(options.dataset, verify=True), options.object, options.png)
@@ -256,7 +256,7 @@ def _look(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from model.simulation.validate import default_real_data, validate  # noqa: PLC0415 - as above
+    from model.simulation.validation.validate import default_real_data, validate  # noqa: PLC0415 - as above
 
     real_data = options.real or default_real_data()
     if real_data is not None and not real_data.is_dir():

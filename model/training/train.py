@@ -13,28 +13,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model import registry, weights
-from model.commands import command, interrupts_noted
-from model.dataset import Dataset, DatasetError
-from model.familiar import Familiar
-from model.grouped import GroupedNetwork
-from model.predictor import DeviceUnavailableError, resolve_device
-from model.registry import NetworkError
+from model.cli import command, interrupts_noted
+from model.data.dataset import Dataset, DatasetError
+from model.networks import registry
+from model.networks.class_distance import Familiar
+from model.networks.grouped import GroupedNetwork
+from model.networks.registry import NetworkError
+from model.serving import weights
+from model.serving.predictor import DeviceUnavailableError, resolve_device
+from model.serving.weights import ModelCard, WeightsError
 from model.taxonomy import load_taxonomy
-from model.training.calibrate import fit_bias_and_temperature, fit_unknown
-from model.training.checkpoint import CheckpointError
-from model.training.crew import CrewError, launched
-from model.training.facts import Facts, measure
-from model.training.histories import answers_of
-from model.training.identity import identity_of
-from model.training.loop import CHECKPOINT, PRECISIONS, Engine, Training
-from model.training.metrics import score
-from model.training.parts import Parts, PartsError, divide
-from model.training.predict import predict_logits, softmax
-from model.training.progress import Progress
-from model.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
-from model.training.shelf import Shelf, shelf_for
-from model.weights import ModelCard, WeightsError
+from model.training.data.dataset_facts import Facts, measure
+from model.training.data.dataset_identity import identity_of
+from model.training.data.loader import Shelf, shelf_for
+from model.training.data.splits import Parts, PartsError, divide
+from model.training.evaluation.calibrate import fit_bias_and_temperature, fit_unknown
+from model.training.evaluation.metrics import score
+from model.training.evaluation.predict import predict_logits, softmax
+from model.training.evaluation.prefix_predictions import answers_of
+from model.training.learning.checkpoint import CheckpointError
+from model.training.learning.distributed import CrewError, launched
+from model.training.learning.progress import Progress
+from model.training.learning.recipe import Recipe, RecipeError, load_recipe, recipe_names
+from model.training.learning.trainer import CHECKPOINT, PRECISIONS, Engine, Training
 
 WEIGHTS = "weights"
 

@@ -6,12 +6,12 @@ import pytest
 from benchmarks.controls import __main__ as controls
 from benchmarks.controls import inputs, objects, scores
 from benchmarks.controls.cases import drawn, kitchen_of_card, noticed, photographed, recorded, seen_at
-from model.dataset import Dataset
-from model.history import History
+from model.data.dataset import Dataset
+from model.past_photometry import History
 from model.series import Series
-from model.simulation.datasets import write_dataset
-from model.simulation.recipes import load_recipe, parse_recipe
-from model.weights import load_card
+from model.serving.weights import load_card
+from model.simulation.datasets.draw import write_dataset
+from model.simulation.datasets.plan import load_recipe, parse_recipe
 
 CLASSES = ("AGN", "SNIa", "Variable", "SNOther")
 
@@ -129,7 +129,7 @@ def test_area_is_that_of_the_library():
     """The fast area under the curves equals the one of the scores."""
     rng = np.random.default_rng(2)
     label, probability = rng.integers(0, 4, 200), rng.dirichlet(np.ones(4), 200)
-    from model.training.metrics import score
+    from model.training.evaluation.metrics import score
 
     assert scores.area(label, probability) == pytest.approx(score(label, probability, CLASSES).auc)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.real_ztf import scored, scored_in_mix
-from model.training.intervals import bootstrap
-from model.training.metrics import macro_f1, score
+from model.training.evaluation.intervals import bootstrap
+from model.training.evaluation.metrics import macro_f1, score
 
 CLASSES = ("AGN", "SNIa", "Variable", "SNOther")
 TIMES_K = np.array([1, 3, 14, 2])

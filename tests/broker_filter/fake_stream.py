@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import orjson
 
-from broker_filter.classifier import Classifier
-from broker_filter.decode import Decoder
+from broker_filter.alerts.decode import Decoder
+from broker_filter.classify.classifier import Classifier
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
 from broker_filter.records import NO_STAMPS, Alert, Classification, Message, Observation, Origin
-from model.history import NO_HISTORY, History
-from model.predictor import Prediction
+from model.past_photometry import NO_HISTORY, History
 from model.series import BANDS, Series, compact
+from model.serving.predictor import Prediction
 
 SIZE_PX = 4
 

@@ -6,7 +6,7 @@ import pytest
 
 from broker_filter import demo
 from broker_filter.errors import ConfigurationError
-from broker_filter.local_broker import BROKERS_VARIABLE, find_binary
+from broker_filter.kafka.local_broker import BROKERS_VARIABLE, find_binary
 
 
 def test_the_demo_shows_the_whole_path(capsys):

@@ -21,11 +21,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from broker_filter.clients import LIBRARY_LOG, common_configuration, consumer_configuration, producer_configuration
 from broker_filter.config import MASK, KafkaSettings, Settings, load, masked
-from broker_filter.consumer import AlertConsumer
 from broker_filter.errors import ConfigurationError
-from broker_filter.service import main
+from broker_filter.kafka.clients import (
+    LIBRARY_LOG,
+    common_configuration,
+    consumer_configuration,
+    producer_configuration,
+)
+from broker_filter.kafka.consumer import AlertConsumer
+from broker_filter.service.main import main
 
 KEY_PASSWORD, CLIENT = "key-s3cret-1", "ictc-test-client"
 
@@ -239,7 +244,7 @@ def test_nothing_secret_is_shown_or_complained_of(secrets, capfd, flags, said):
 
 def test_nothing_secret_is_logged(secrets):
     """A service that finds neither registry nor broker nor store says so at every level without a secret."""
-    command = [sys.executable, "-m", "broker_filter.service", *secrets, "--store.kind", "redis"]
+    command = [sys.executable, "-m", "broker_filter.service.main", *secrets, "--store.kind", "redis"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as service:
         assert service.stdout is not None
         text = ""

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from broker_filter.metrics import METRICS
+from broker_filter.monitoring.metrics import METRICS
 
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 EXPOSED = {metric.name + suffix for metric in METRICS for suffix in SUFFIXES[metric.kind]}

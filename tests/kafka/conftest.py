@@ -11,10 +11,10 @@ from stages import PARTITIONS, Process, Stage
 from benchmarks.servers import AbsentError, RedisServer, redis_server
 from broker_filter.config import KafkaSettings
 from broker_filter.errors import ConfigurationError
-from broker_filter.local_broker import BROKERS_VARIABLE, local_broker
-from broker_filter.topics import Admin
-from model.predictor import untrained
-from model.weights import save
+from broker_filter.kafka.admin import Admin
+from broker_filter.kafka.local_broker import BROKERS_VARIABLE, local_broker
+from model.serving.predictor import untrained
+from model.serving.weights import save
 
 WIDE_PARTITIONS = 6
 

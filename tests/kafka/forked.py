@@ -8,7 +8,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["broker_filter.service"])
+CONTEXT.set_forkserver_preload(["broker_filter.service.main"])
 
 
 def start(flags: list[str], log: Path) -> ForkServerProcess:
@@ -24,6 +24,6 @@ def _be_the_service(flags: list[str], log: str) -> None:
     os.dup2(file, 2)
     faulthandler.enable(file)
     os.setpgrp()  # a Ctrl-C of the test run is not for us
-    from broker_filter.service import main
+    from broker_filter.service.main import main
 
     sys.exit(main(flags))

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from broker_filter.replay import main as replay
+from broker_filter.archive.replay import main as replay
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "broker_filter"))
 from packets import sky, ztf_packet, ztf_stamp

@@ -14,8 +14,8 @@ import forked
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 
-from broker_filter.clients import LIBRARY_LOG
-from broker_filter.local_broker import QUICK_GROUP
+from broker_filter.kafka.clients import LIBRARY_LOG
+from broker_filter.kafka.local_broker import QUICK_GROUP
 
 PARTITIONS = 3
 DONE_LIMIT_S = 60.0

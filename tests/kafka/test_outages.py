@@ -19,12 +19,12 @@ from nights import last_of_each, night
 from packets import ztf_schema
 from stages import Stage
 
-from broker_filter.check import findings_of
-from broker_filter.clients import LIBRARY_LOG
 from broker_filter.config import KafkaSettings, load
 from broker_filter.errors import ConfigurationError
-from broker_filter.local_broker import BROKERS_VARIABLE, QUICK_GROUP, free_port, local_broker
-from broker_filter.topics import Admin
+from broker_filter.kafka.admin import Admin
+from broker_filter.kafka.clients import LIBRARY_LOG
+from broker_filter.kafka.local_broker import BROKERS_VARIABLE, QUICK_GROUP, free_port, local_broker
+from broker_filter.service.check import findings_of
 
 OUTAGE_S = float(os.environ.get("ICTC_TEST_OUTAGE_S", "2.5"))  # longer than the session; 30 in the long version
 REGISTRY_SCHEMA_ID = 424_242

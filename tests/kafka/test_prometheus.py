@@ -18,9 +18,9 @@ from stages import Stage
 from test_replicas import BROKEN, newest_of_each, replica_flags, wait_until_classified
 
 from benchmarks.servers import RULES, AbsentError, Prometheus, RedisServer, prometheus
-from broker_filter.local_broker import free_port
-from model.predictor import untrained
-from model.weights import UnknownScore, save
+from broker_filter.kafka.local_broker import free_port
+from model.serving.predictor import untrained
+from model.serving.weights import UnknownScore, save
 
 DASHBOARDS = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
 DRAW = DASHBOARDS.parent / "draw.py"

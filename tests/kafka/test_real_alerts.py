@@ -3,11 +3,11 @@
 import orjson
 from nights import assert_equal, last_of_each
 
-from broker_filter.alert import read_alerts
-from broker_filter.archive import read_messages
+from broker_filter.alerts.alert import read_alerts
+from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.archive.read import read_messages
+from broker_filter.archive.replay import main as replay
 from broker_filter.records import Alert
-from broker_filter.replay import main as replay
-from broker_filter.schema import Schemas
 
 
 def test_real_ztf_alerts(stage, run, tmp_path, shared_data):

@@ -19,8 +19,8 @@ from mock_cluster import (
 from nights import last_of_each, night
 from stages import PARTITIONS, Stage
 
-from broker_filter.check import findings_of
 from broker_filter.config import load
+from broker_filter.service.check import findings_of
 
 JOIN_GROUP, HEARTBEAT = 11, 12  # Kafka's API keys
 API_VERSIONS, SASL_HANDSHAKE, SASL_AUTHENTICATE = 18, 17, 36

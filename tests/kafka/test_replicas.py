@@ -13,7 +13,7 @@ from nights import assert_equal, night, replayed
 from stages import Process, Stage
 
 from benchmarks.servers import RedisServer
-from broker_filter.clients import LIBRARY_LOG
+from broker_filter.kafka.clients import LIBRARY_LOG
 
 BATCH = 2
 BROKEN = (b"", b"Obj\x01", b"no alert", b"Obj\x01 that breaks off")

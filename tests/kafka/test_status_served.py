@@ -10,7 +10,7 @@ import orjson
 import pytest
 from nights import night
 
-from broker_filter.local_broker import free_port
+from broker_filter.kafka.local_broker import free_port
 
 CHROMIUM_FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),

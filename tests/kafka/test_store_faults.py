@@ -12,8 +12,8 @@ from stages import Process, Stage
 from test_replicas import newest_of_each, replica_flags, wait_until_classified
 
 from benchmarks.servers import RedisServer
-from broker_filter.check import findings_of
 from broker_filter.config import load
+from broker_filter.service.check import findings_of
 
 OUTAGE_S = float(os.environ.get("ICTC_TEST_OUTAGE_S", "1.5"))  # 30 in the long version
 MEBI = 2**20

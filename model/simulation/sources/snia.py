@@ -13,10 +13,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from model.simulation.ktable import load_ktable
 from model.simulation.sources import Circumstances
+from model.simulation.sources.ktable import load_ktable
 from model.simulation.sources.spectra import B_ANGSTROM, distance_modulus, dust
-from model.simulation.surveys import Survey, flux_njy
+from model.simulation.survey.surveys import Survey, flux_njy
 
 ALPHA, BETA = 0.15, 3.1
 PEAK_B_AB_MAG = -19.32  # fits the mean peaks of real SNe Ia at z = 0.07 to 0.23 after selection

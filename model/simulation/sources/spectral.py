@@ -8,13 +8,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from model.series import BANDS
-from model.simulation.ktable import load_ktable
 from model.simulation.sources import Circumstances
 from model.simulation.sources.corecollapse import draw_corecollapse
+from model.simulation.sources.ktable import load_ktable
 from model.simulation.sources.snia import draw_snia
 from model.simulation.sources.spectra import B_ANGSTROM, distance_modulus, dust
-from model.simulation.surveys import Survey, flux_njy
-from model.simulation.templates import STANDS_FOR, Spectra, Templates
+from model.simulation.sources.templates import STANDS_FOR, Spectra, Templates
+from model.simulation.survey.surveys import Survey, flux_njy
 
 SLOPE_DAYS = 10.0  # over which the fading of the last spectra is measured, to continue it
 SLOWEST_FADING, FASTEST_FADING = 0.0098, 0.05  # mag per day

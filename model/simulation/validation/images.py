@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation import photometry, products, profiles, psf, render_numpy
-from model.simulation.cameras import CAMERAS
+from model.simulation.images import photometry, profiles, render_numpy
+from model.simulation.images import render as products
 from model.simulation.records import Galaxy, Scene, Schedule, SimulatedObject
-from model.simulation.surveys import SURVEYS, Survey, flux_njy
+from model.simulation.survey import psf
+from model.simulation.survey.cameras import CAMERAS
+from model.simulation.survey.surveys import SURVEYS, Survey, flux_njy
 from model.simulation.validation import Check, skipped, within
 from model.simulation.validation.real_or_simulated import real_or_simulated
 from model.simulation.validation.ztf_stamps import ztf_stamps

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation import selection
-from model.simulation.population import draw_sample
 from model.simulation.records import SimulatedObject
+from model.simulation.sky.population import draw_sample
 from model.simulation.sources.snia import SNIa
-from model.simulation.surveys import SDSS, ab_mag
-from model.simulation.templates import read_salt3
+from model.simulation.sources.templates import read_salt3
+from model.simulation.survey import selection
+from model.simulation.survey.surveys import SDSS, ab_mag
 from model.simulation.validation import Check, skipped, within
 
 PEAK_R_MAG = {0.07: 18.2, 0.12: 19.6, 0.17: 20.3, 0.23: 20.8}  # redshift -> mean of 202 real supernovae, -3..+3 d

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation import photometry, products, selection
-from model.simulation.population import draw_object
-from model.simulation.surveys import ZTF, flux_njy
+from model.simulation.images import photometry
+from model.simulation.images import render as products
+from model.simulation.sky.population import draw_object
+from model.simulation.survey import selection
+from model.simulation.survey.surveys import ZTF, flux_njy
 from model.simulation.validation import Check, real_ztf, stamp_features, within
 
 # What alerts are of. Half of the real sample's are labelled: variable stars lead by far. Of the rest 59 are known

@@ -6,7 +6,7 @@ import pytest
 import torch
 from toy_sky import write_toy
 
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 
 
 @pytest.fixture(scope="session", autouse=True)

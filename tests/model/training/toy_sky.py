@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.dataset import Dataset, DatasetWriter
+from model.data.dataset import Dataset, DatasetWriter
 from model.series import Series, compact
 from model.taxonomy import load_taxonomy
 

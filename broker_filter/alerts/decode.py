@@ -1,0 +1,114 @@
+"""Messages in; alerts with their frame, alerts with the reason why not, and rejections out. Knows no store, no network.
+
+Alerts are decoded on a few threads: inflating stamps releases the interpreter's lock.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
+from broker_filter.records import Alert, Message, Observation, Rejected
+from broker_filter.series.store import LONGEST_KEY_BYTES
+from model.clock import unix_ms
+
+MOST_DIGITS_OF_MS = 15  # of a time in Unix milliseconds: enough for 30,000 years
+
+ReadAlerts = Callable[[Message], Iterable[Alert | RejectedAlertError]]
+Observe = Callable[[Alert], Observation]  # raises NotClassifiedError or RejectedAlertError
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An alert that was read: with an observation, or with the reason for which it gets no classification."""
+
+    survey: str
+    object_id: str
+    alert_id: int
+    time_mjd: float  # TAI
+    band: str
+    published_ms: int  # when the survey published or, where it does not say so, exposed; Unix milliseconds
+    message: Message
+    observation: Observation | None = None
+    reason: NotClassified | None = None
+    detail: str = ""
+
+    @property
+    def key(self) -> str:
+        """The object in the series store; surveys number their objects independently."""
+        return f"{self.survey}/{self.object_id}"
+
+
+class Decoder:
+    """The first half of the pipeline.
+
+    Parameters
+    ----------
+    read_alerts
+        The alert room's door, with its schemas bound.
+    observers
+        By survey: the stamp room's door, with the network's channels, size and bands bound.
+    threads
+        How many messages are decoded at a time.
+    """
+
+    def __init__(self, read_alerts: ReadAlerts, observers: Mapping[str, Observe], threads: int = 2) -> None:
+        self._read_alerts, self._observers = read_alerts, observers
+        self._pool = ThreadPoolExecutor(threads, "decode") if threads > 1 else None
+
+    def decode(self, messages: Sequence[Message | Rejected]) -> list[Arrival | Rejected]:
+        """Everything that the messages hold, in order, at least one result for each; rejections are passed on."""
+        each = self._pool.map(self._decode_whole, messages) if self._pool else map(self._decode_whole, messages)
+        return [result for results in each for result in results]
+
+    def _decode_whole(self, message: Message | Rejected) -> list[Arrival | Rejected]:
+        return [message] if isinstance(message, Rejected) else list(self._decode(message))
+
+    def _decode(self, message: Message) -> Iterator[Arrival | Rejected]:
+        empty = True
+        try:
+            for read in self._read_alerts(message):
+                empty = False
+                yield self._reject(message, read) if isinstance(read, RejectedAlertError) else self._see(message, read)
+        except RejectedAlertError as error:
+            empty = False
+            yield self._reject(message, error)
+        if empty:
+            yield Rejected(message, Rejection.EMPTY, "a sound container without records")
+
+    def _see(self, message: Message, alert: Alert) -> Arrival | Rejected:
+        published_ms = publication_time_ms(message, alert.time_mjd)
+        name = (alert.survey, alert.object_id, alert.alert_id, alert.time_mjd, alert.band, published_ms, message)
+        observe = self._observers.get(alert.survey)
+        try:
+            if observe is None:
+                raise RejectedAlertError(
+                    Rejection.FOREIGN_SURVEY,
+                    f"no classifier for survey {alert.survey!r}, only for {sorted(self._observers)}: give its weights",
+                )
+            if len(alert.object_id.encode()) + len(alert.survey) + 1 > LONGEST_KEY_BYTES:
+                raise RejectedAlertError(
+                    Rejection.BAD_VALUE, f"object id of {len(alert.object_id)} characters, at most {LONGEST_KEY_BYTES}"
+                )
+            return Arrival(*name, observe(alert))
+        except NotClassifiedError as error:
+            return Arrival(*name, None, error.reason, error.detail)
+        except RejectedAlertError as error:
+            return self._reject(message, error)
+
+    @staticmethod
+    def _reject(message: Message, error: RejectedAlertError) -> Rejected:
+        return Rejected(message, error.reason, error.detail)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        if self._pool:
+            self._pool.shutdown()
+
+
+def publication_time_ms(message: Message, time_mjd: float) -> int:
+    """When the survey published (LSST says so in a header) or exposed; Unix milliseconds."""
+    for name, value in message.headers:
+        if name == "producer_timestamp" and value.isdigit() and len(value) <= MOST_DIGITS_OF_MS:
+            return int(value)
+    return unix_ms(time_mjd)

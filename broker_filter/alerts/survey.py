@@ -1,0 +1,129 @@
+"""A parsed schema enters, the survey whose packet it describes leaves, with the facts we know of it.
+
+Facts only: what fields are called, what pixels mean. A survey is recognised by what its packets must have, not by its
+name, because brokers re-publish packets under names of their own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from broker_filter.avro.columns import Columns
+from broker_filter.avro.projection import Schema, Wanted
+from model.series import BANDS
+
+_FITS_RECORD: Wanted = {"stampData": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What differs from survey to survey."""
+
+    name: str
+    arcsec_per_pixel: float
+    stamp_fields: Mapping[str, str]  # kind of stamp -> field of the packet
+    stamps_are_records: bool  # the field is a record with the bytes in ``stampData``
+    pixels_are_gzipped: bool
+    pixels_are_njy: bool  # else DN, of which the packet gives the zero point
+    largest_side: int  # pixels; a stamp with a longer side is refused
+    side: int | None  # pixels of a whole stamp; less means that the edge of the detector cut it; None: sides vary
+    marks: tuple[tuple[str, ...], ...]  # paths of fields without which a schema is not this survey's
+    wanted: Wanted  # fields of an alert
+    history: Wanted  # lists of epochs that a network reads of the light curve that a packet carries
+    forced: Wanted  # further lists, for people
+
+
+_STAMP_FIELDS = {"science": "cutoutScience", "template": "cutoutTemplate", "difference": "cutoutDifference"}
+
+ZTF_BANDS = {1: BANDS.index("g"), 2: BANDS.index("r"), 3: BANDS.index("i")}  # by fid
+ZTF_NEGATIVE = {"t": 0, "T": 0, "1": 0, "f": 1, "F": 1, "0": 1}  # by isdiffpos
+
+ZTF = Survey(
+    name="ztf",
+    arcsec_per_pixel=1.01,
+    stamp_fields=_STAMP_FIELDS,
+    stamps_are_records=True,
+    pixels_are_gzipped=True,
+    pixels_are_njy=False,
+    largest_side=127,
+    side=63,
+    marks=(
+        ("candid",),
+        ("candidate", "jd"),
+        ("candidate", "fid"),
+        ("candidate", "magpsf"),
+        ("candidate", "isdiffpos"),
+        ("cutoutScience", "stampData"),
+        ("cutoutTemplate", "stampData"),
+        ("cutoutDifference", "stampData"),
+    ),
+    wanted={
+        "schemavsn": None,
+        "objectId": None,
+        "candid": None,
+        "candidate": dict.fromkeys(
+            (
+                *("jd", "fid", "ra", "dec", "magpsf", "sigmapsf", "isdiffpos"),
+                *("xpos", "ypos", "rb", "drb", "magzpsci", "ssdistnr"),
+            )
+        ),
+        **dict.fromkeys(_STAMP_FIELDS.values(), _FITS_RECORD),
+    },
+    history={
+        "prv_candidates": Columns(
+            ("jd", "magpsf", "sigmapsf", "diffmaglim"), {"fid": ZTF_BANDS, "isdiffpos": ZTF_NEGATIVE}
+        )
+    },
+    forced={"fp_hists": Columns(("jd", "forcediffimflux", "forcediffimfluxunc", "magzpsci"), {"fid": ZTF_BANDS})},
+)
+
+LSST = Survey(
+    name="lsst",
+    arcsec_per_pixel=0.2,
+    stamp_fields=_STAMP_FIELDS,
+    stamps_are_records=False,
+    pixels_are_gzipped=False,
+    pixels_are_njy=True,
+    largest_side=512,
+    side=None,  # 30 to 102
+    marks=(
+        ("diaSource", "diaSourceId"),
+        ("diaSource", "midpointMjdTai"),
+        ("diaSource", "band"),
+        ("diaSource", "psfFlux"),
+        ("diaObject", "diaObjectId"),
+        ("cutoutScience",),
+        ("cutoutTemplate",),
+        ("cutoutDifference",),
+    ),
+    wanted={
+        "lsst_schema_version": None,
+        "diaSource": dict.fromkeys(
+            (
+                *("diaSourceId", "diaObjectId", "ssObjectId", "midpointMjdTai", "band"),
+                *("ra", "dec", "psfFlux", "psfFluxErr", "reliability"),
+            )
+        ),
+        "diaObject": {"diaObjectId": None},
+        "ssSource": {"ssObjectId": None},
+        "ssObject": {"ssObjectId": None},
+        **dict.fromkeys(_STAMP_FIELDS.values()),
+    },
+    history=dict.fromkeys(
+        ("prvDiaSources", "prvDiaForcedSources"),
+        Columns(
+            ("midpointMjdTai", "psfFlux", "psfFluxErr", "timeWithdrawnMjdTai"),
+            {"band": {band: index for index, band in enumerate(BANDS)}},
+        ),
+    ),
+    forced={},
+)
+
+SURVEYS: Mapping[str, Survey] = {survey.name: survey for survey in (ZTF, LSST)}
+
+
+def recognise(schema: Schema) -> Survey | None:
+    """Return the survey whose marks the schema has, or None."""
+    for survey in SURVEYS.values():
+        if all(schema.field(*path) is not None for path in survey.marks):
+            return survey
+    return None

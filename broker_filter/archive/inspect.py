@@ -1,0 +1,240 @@
+"""Paths enter, what their alerts hold leaves for a person, as JSON lines, or as a picture; knows no network, no store.
+
+``ictc-inspect PATH... [--json] [--png FILE] [--schema FILE]``
+"""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from broker_filter.alerts.alert import read_alert, read_datums
+from broker_filter.alerts.packet_schema import PacketSchema, Schemas
+from broker_filter.alerts.past_photometry import light_curve
+from broker_filter.alerts.stamp import decode
+from broker_filter.alerts.survey import SURVEYS
+from broker_filter.archive.picture import draw
+from broker_filter.archive.read import nothing_below, read_messages
+from broker_filter.avro.envelope import Bare, split
+from broker_filter.errors import ConfigurationError, NotClassifiedError, RejectedAlertError
+from broker_filter.records import STAMP_KINDS, Alert, Message
+from model.picture_path import png_path
+
+SCHEMA_BESIDE = "schema.json"  # taken for the schema of the bare datums in the same folder
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """One record of a file: an alert with what its stamps hold, or the reason why it is none."""
+
+    file: str
+    index: int
+    alert: Alert | None = None
+    datum: bytes = b""
+    packet: PacketSchema | None = None
+    error: RejectedAlertError | None = None
+
+    def stamps(self) -> dict[str, NDArray[np.float32] | RejectedAlertError | NotClassifiedError | None]:
+        """Return the pixels as published, or why there are none, by kind."""
+        if self.alert is None:
+            return {}
+        return {kind: _pixels(self.alert, kind) for kind in STAMP_KINDS}
+
+
+def inspect(paths: Sequence[Path], schema: Path | None = None) -> Iterator[Inspected]:
+    """Look at every record at these paths.
+
+    Parameters
+    ----------
+    schema
+        Of bare datums; None: ``schema.json`` in their folder, if there is one.
+
+    Raises
+    ------
+    ConfigurationError
+        For a path that does not exist, or a schema that is none.
+    """
+    schemas = Schemas(bare_schema=schema)
+    beside: dict[Path, Schemas] = {}
+    for message in read_messages(paths):
+        if not isinstance(message, Message):
+            origin = message.message.origin
+            yield Inspected(origin.source, origin.offset, error=RejectedAlertError(message.reason, message.detail))
+            continue
+        folder = Path(message.origin.source).parent
+        fitting = schemas
+        if schema is None and (folder / SCHEMA_BESIDE).is_file() and _is_bare(message):
+            fitting = beside.setdefault(folder, Schemas(bare_schema=folder / SCHEMA_BESIDE))
+        yield from _inspect_message(message, fitting)
+
+
+def _is_bare(message: Message) -> bool:
+    try:
+        return isinstance(split(message.value), Bare)
+    except RejectedAlertError:
+        return False
+
+
+def _inspect_message(message: Message, schemas: Schemas) -> Iterator[Inspected]:
+    file, index = message.origin.source, message.origin.offset
+    try:
+        for packet, datum in read_datums(message, schemas):
+            try:
+                yield Inspected(file, index, read_alert(packet, datum), datum, packet)
+            except RejectedAlertError as error:
+                yield Inspected(file, index, error=error)
+            index += 1
+    except RejectedAlertError as error:
+        yield Inspected(file, index, error=error)
+
+
+def _pixels(alert: Alert, kind: str) -> NDArray[np.float32] | RejectedAlertError | NotClassifiedError | None:
+    content = alert.stamps[kind]
+    if content is None:
+        return None
+    try:
+        return decode(content, SURVEYS[alert.survey])
+    except (RejectedAlertError, NotClassifiedError) as error:
+        return error
+
+
+def describe(seen: Inspected) -> dict[str, Any]:
+    """Return what goes into a JSON line; SHA-256 is of the little-endian float32 pixels as published."""
+    if seen.alert is None:
+        error = seen.error
+        reason = {} if error is None else {"reason": str(error.reason), "detail": error.detail}
+        return {"file": seen.file, "record": seen.index, "status": "rejected", **reason}
+    alert = seen.alert
+    return {
+        "file": seen.file,
+        "record": seen.index,
+        "status": "alert",
+        "survey": alert.survey,
+        "schema": alert.schema,
+        "objectId": alert.object_id,
+        "alertId": alert.alert_id,
+        "mjd": alert.time_mjd,
+        "band": alert.band,
+        "ra": alert.ra_deg,
+        "dec": alert.dec_deg,
+        "fluxNjy": alert.flux_njy,
+        "fluxErrorNjy": alert.flux_error_njy,
+        "realBogus": alert.real_bogus,
+        "solarSystem": alert.solar_system,
+        "stamps": {kind: _describe_stamp(pixels) for kind, pixels in seen.stamps().items()},
+    }
+
+
+def _describe_stamp(
+    pixels_HW: NDArray[np.float32] | RejectedAlertError | NotClassifiedError | None,
+) -> dict[str, Any] | None:
+    if pixels_HW is None:
+        return None
+    if isinstance(pixels_HW, Exception):
+        return {"reason": str(pixels_HW.reason), "detail": pixels_HW.detail}
+    return {
+        "shape": list(pixels_HW.shape),
+        "nan": int(np.isnan(pixels_HW).sum()),
+        "sum": float(np.nansum(pixels_HW, dtype=np.float64)),
+        "sha256": hashlib.sha256(pixels_HW.astype("<f4").tobytes()).hexdigest(),
+    }
+
+
+def _show(console: Console, described: dict[str, Any]) -> None:
+    """Print one record for a person."""
+    if described["status"] == "rejected":
+        console.print(f"[bold red]rejected[/] {described['file']} record {described['record']}", highlight=False)
+        console.print(f"  {described.get('reason')}: {described.get('detail')}\n", highlight=False, markup=False)
+        return
+    console.print(f"[bold]{described['objectId']}[/]  {described['file']}", highlight=False)
+    score = "unknown" if described["realBogus"] is None else f"{described['realBogus']:.2f}"
+    console.print(
+        f"  {described['survey'].upper()} {described['schema']}  alert {described['alertId']}"
+        f"  MJD {described['mjd']:.5f}  band {described['band']}"
+        f"  RA {described['ra']:.5f}°  Dec {described['dec']:+.5f}°\n"
+        f"  flux {described['fluxNjy']:.0f} ± {described['fluxErrorNjy']:.0f} nJy  real {score}"
+        + ("  Solar-system object" if described["solarSystem"] else ""),
+        highlight=False,
+    )
+    table = Table("stamp", "shape", "NaN", "sum", "SHA-256", box=None, padding=(0, 2), header_style="dim")
+    for kind, stamp in described["stamps"].items():
+        if stamp is None or "reason" in stamp:
+            table.add_row(kind, "none" if stamp is None else stamp["reason"])
+        else:
+            shape = " x ".join(map(str, stamp["shape"]))
+            table.add_row(kind, shape, str(stamp["nan"]), f"{stamp['sum']:.6g}", stamp["sha256"][:16])
+    console.print(table, soft_wrap=False)
+    console.print()
+
+
+def _draw(path: Path, seen: Inspected) -> None:
+    if seen.alert is None or seen.packet is None:
+        return
+    stamps = {kind: None if isinstance(p, Exception) else p for kind, p in seen.stamps().items()}
+    scale = SURVEYS[seen.alert.survey].arcsec_per_pixel
+    try:
+        draw(path, seen.alert, stamps, scale, light_curve(seen.packet, seen.datum, seen.alert))
+    except OSError as error:
+        raise ConfigurationError(f"the picture {path} cannot be written: {error}") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns
+    -------
+    int
+        0 every record is an alert, 1 some are not, or there is none; 2 a wrong setting, 130 interrupted.
+    """
+    parser = argparse.ArgumentParser(prog="ictc-inspect", description="Show what is in alerts.")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file, folder, tar or tar.gz")
+    parser.add_argument("--json", action="store_true", help="one JSON line per record")
+    parser.add_argument(
+        "--png", type=png_path, metavar="FILE", help="picture of the first alert; FILE-ALERTID of others"
+    )
+    parser.add_argument("--schema", type=Path, metavar="FILE", help="schema of bare datums")
+    parser.add_argument("--limit", type=int, metavar="N", help="stop after N records")
+    arguments = parser.parse_args(argv)
+    console = Console(soft_wrap=True)
+    read = rejected = drawn = 0
+    try:
+        for count, seen in enumerate(inspect(arguments.paths, arguments.schema)):
+            if count == arguments.limit:
+                break
+            read += 1
+            rejected += seen.alert is None
+            described = describe(seen)
+            if arguments.json:
+                sys.stdout.buffer.write(orjson.dumps(described, option=orjson.OPT_APPEND_NEWLINE))
+            else:
+                _show(console, described)
+            if arguments.png is not None and seen.alert is not None:
+                name = arguments.png.stem if drawn == 0 else f"{arguments.png.stem}-{seen.alert.alert_id}"
+                _draw(arguments.png.with_name(name + arguments.png.suffix), seen)
+                drawn += 1
+    except ConfigurationError as error:
+        print(f"ictc-inspect: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our lines has seen enough
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print("ictc-inspect: interrupted", file=sys.stderr)
+        return 130
+    if not read and arguments.limit != 0:
+        print(f"ictc-inspect: {nothing_below(arguments.paths)}", file=sys.stderr)
+        return 1
+    return 1 if rejected else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""The command line of ``ictc-replay``: words in, options out. Knows nothing of what is done with them."""
+
+import argparse
+from pathlib import Path
+
+from broker_filter.archive.republish import Rate
+from broker_filter.output.files import FORMATS
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser("ictc-replay", description="Classify the alerts of an archive, or publish it to Kafka.")
+    p.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="file, folder, tar or tar.gz of alerts")
+    p.add_argument("--output", default="-", metavar="FILE", help="where classifications go; - is standard output")
+    p.add_argument("--format", choices=FORMATS, default="jsonl", help="of the output (default: %(default)s)")
+    p.add_argument("--rejects", metavar="FILE", help="tar archive of rejected messages, which this command reads again")
+    p.add_argument("--summary", metavar="FILE", help="where the accounts go as JSON; standard error without it")
+    p.add_argument("--order", choices=("time", "given"), default="time", help="of alerts (default: %(default)s)")
+    p.add_argument("--limit", type=_positive, metavar="N", help="stop reading after N messages")
+    p.add_argument(
+        "--weights", action="append", default=[], metavar="PATH|SURVEY", help="network to use; repeat for each survey"
+    )
+    p.add_argument("--allow-untrained", action="store_true", help="accept networks that were never trained")
+    p.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    p.add_argument("--deterministic", action="store_true", help="equal bytes whatever the batches, more slowly")
+    p.add_argument("--schema", type=Path, metavar="FILE", help="schema of alerts that carry neither id nor schema")
+    p.add_argument("--schemas", type=Path, metavar="FOLDER", help="schemas by id, for ids that the program lacks")
+    p.add_argument("--store", type=Path, metavar="FOLDER", help="keep the series there; a temporary folder without it")
+    p.add_argument("--broker-name", default="ICTC", help="ours, in the desc format (default: %(default)s)")
+    p.add_argument("--threads", type=_positive, default=2, help="that decode alerts (default: %(default)s)")
+    kafka = p.add_argument_group("Kafka", "read a topic as if it were an archive, or put an archive on a topic")
+    kafka.add_argument("--topic", metavar="TOPIC", help="read this topic to its end; no group, no commits")
+    kafka.add_argument("--publish", metavar="TOPIC", help="put the original bytes there instead of classifying them")
+    kafka.add_argument("--brokers", metavar="HOST:PORT,...", help="where the topics are")
+    kafka.add_argument("--rate", type=_rate, default="max", help="alerts per second, recorded, or max (default)")
+    kafka.add_argument("--burst", type=_positive, default=1, metavar="N", help="alerts sent together at a --rate")
+    kafka.add_argument("--speed", type=_positive_float, default=1.0, metavar="X", help="times faster than recorded")
+    kafka.add_argument(
+        "--kafka", action="append", default=[], type=_setting, metavar="KEY=VALUE", help="any key of librdkafka"
+    )
+    return p
+
+
+def _positive_float(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
+
+
+def _rate(text: str) -> Rate:
+    match text:
+        case "recorded":
+            return "recorded"
+        case "max":
+            return "max"
+    return _positive_float(text)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text} is not KEY=VALUE")
+    return key, value
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not positive")
+    return number

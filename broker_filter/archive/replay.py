@@ -1,0 +1,240 @@
+"""``ictc-replay``: archives in, classifications out, through the same rooms as the service; or onto a Kafka topic.
+
+In order of time (the default) the result is a function of the archive alone. Two passes: the first decodes everything
+and keeps it, compact, in a sorted temporary file; the second classifies. Memory does not grow with the archive. An
+alert that is in the archive twice is classified twice, identically.
+"""
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain, islice
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from broker_filter.alerts.decode import Arrival, Decoder
+from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.archive.options import parser
+from broker_filter.archive.read import nothing_below, read_messages
+from broker_filter.archive.republish import Pace, Publisher, as_given, in_order_of_time
+from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
+from broker_filter.classify.classifier import Classifier, load_classifiers
+from broker_filter.classify.pipeline import Pipeline, connect
+from broker_filter.errors import FatalError, RetryableError
+from broker_filter.kafka.read_topic import read_topic
+from broker_filter.output.files import ResultFile, open_output, open_results
+from broker_filter.records import Accounts, Classification, Message, Rejected
+from broker_filter.reject_file import RejectFile
+from broker_filter.series.lmdb_store import LmdbSeriesStore
+
+ALERTS_AT_ONCE = 256
+DECODE_BYTES_AT_ONCE = 32 << 20
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when every alert is accounted for, 1 also when there was none."""
+    options = parser().parse_args(arguments)
+    if (options.publish or options.topic) and not options.brokers:
+        parser().error("--publish and --topic need --brokers")
+    if not options.paths and not options.topic:
+        parser().error("nothing to read: give a PATH or --topic")
+    if options.topic is not None and options.topic == options.publish:
+        parser().error("--publish and --topic name the same topic: it would never end")
+    try:
+        accounts = publish(options) if options.publish else replay(options)
+        _tell(accounts, options)
+    except (FatalError, RetryableError) as error:
+        print(f"ictc-replay: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("ictc-replay: interrupted, the output is incomplete", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has seen enough
+        return EXIT_FAILED
+    return 0 if accounts.read else EXIT_FAILED
+
+
+def _tell(accounts: Accounts, options: argparse.Namespace) -> None:
+    """Say what no number of the summary says by itself: that there was nothing, or nothing good."""
+    if accounts.read == 0:
+        print(f"ictc-replay: {nothing_below(options.paths, options.topic)}", file=sys.stderr)
+    elif accounts.read == (rejected := sum(accounts.rejected.values())):
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(accounts.rejected.items()))
+        print(f"ictc-replay: all {rejected} messages were rejected: {reasons}", file=sys.stderr)
+
+
+def replay(options: argparse.Namespace) -> Accounts:
+    """Classify what is at the paths, and write results, rejects and summary."""
+    with ExitStack() as stack:
+        schemas = Schemas(folder=options.schemas, bare_schema=options.schema)
+        classifiers = load_classifiers(options.weights, options.device, options.deterministic, options.allow_untrained)
+        incoming = _incoming(options)
+        folder = options.store or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ictc-replay-")))
+        store = LmdbSeriesStore(folder, sync=options.store is not None)
+        stack.callback(store.close)
+        decoder = connect(schemas, classifiers, options.threads)
+        stack.callback(decoder.close)
+        run = _Run(
+            decoder,
+            Pipeline(decoder, classifiers, store),
+            open_results(options.output, options.format, _classes(classifiers), options.broker_name, stack),
+            _open_rejects(options.rejects, stack),
+        )
+        progress = stack.enter_context(_progress())
+        if options.order == "time":
+            run.in_order_of_time(incoming, stack, progress)
+        else:
+            run.as_given(incoming, progress)
+        if (evicted := store.stats().evicted_objects) > 0:
+            print(f"ictc-replay: the store was full: {evicted} objects lost their series", file=sys.stderr)
+    _summarise(run.accounts, options.summary)
+    return run.accounts
+
+
+def publish(options: argparse.Namespace) -> Accounts:
+    """Put what is at the paths on a topic; what cannot be read from the archive is accounted for as rejected."""
+    accounts = Accounts()
+
+    def readable() -> Iterator[Message]:
+        for item in _incoming(options):
+            accounts.read += 1
+            if isinstance(item, Message):
+                yield item
+            else:
+                accounts.rejected[str(item.reason)] = accounts.rejected.get(str(item.reason), 0) + 1
+
+    with ExitStack() as stack:
+        schemas = Schemas(folder=options.schemas, bare_schema=options.schema)
+        publisher = Publisher(options.publish, options.brokers, dict(options.kafka))
+        if options.order == "time":
+            order = TimeOrder()
+            stack.callback(order.close)
+            timed = in_order_of_time(readable(), schemas, order)
+        else:
+            timed = as_given(readable(), schemas)
+        progress = stack.enter_context(_progress())
+        task = progress.add_task("publish", total=None)
+        for sent in publisher.publish(timed, Pace(options.rate, options.burst, options.speed)):
+            progress.update(task, completed=sent)
+    summary = {"read": accounts.read, "published": publisher.acknowledged, "rejected": accounts.rejected}
+    _write_summary(summary, options.summary)
+    return accounts
+
+
+class _Run:
+    """One replay under way."""
+
+    def __init__(self, decoder: Decoder, pipeline: Pipeline, results: ResultFile, rejects: RejectFile | None) -> None:
+        self._decoder, self._pipeline, self._results, self._rejects = decoder, pipeline, results, rejects
+        self.accounts = Accounts()
+
+    def in_order_of_time(self, incoming: Iterable[Message | Rejected], stack: ExitStack, progress: Progress) -> None:
+        """Sort, then classify; rejections are accounted at once."""
+        ordered = TimeOrder()
+        stack.callback(ordered.close)
+        task = progress.add_task("read", total=None)
+        for chunk in _chunks(incoming):
+            rejected = []
+            for item in self._decoder.decode(chunk):
+                if isinstance(item, Rejected):
+                    rejected.append(item)
+                else:
+                    ordered.put(item.time_mjd, item.alert_id, pack_arrival(item))
+            self._classify(rejected)
+            progress.advance(task, len(chunk))
+        task = progress.add_task("classify", total=len(ordered))
+        arrivals = (unpack_arrival(record) for record in ordered)
+        while some := list(islice(arrivals, ALERTS_AT_ONCE)):
+            self._classify(some)
+            progress.advance(task, len(some))
+
+    def as_given(self, incoming: Iterable[Message | Rejected], progress: Progress) -> None:
+        """Classify alerts as they come, as the service would; late ones cause revisions."""
+        task = progress.add_task("classify", total=None)
+        for chunk in _chunks(incoming):
+            self._classify(self._decoder.decode(chunk))
+            progress.advance(task, len(chunk))
+
+    def _classify(self, decoded: Sequence[Arrival | Rejected]) -> None:
+        if not decoded:
+            return
+        done = self._pipeline.classify(decoded)
+        for outcome in done.outcomes:
+            if isinstance(outcome.result, Classification):
+                self._results.write(outcome.result)
+            elif self._rejects is not None:
+                self._rejects.write(outcome.result)
+        self._pipeline.settle(done)
+        self.accounts.add(done.accounts)
+
+
+def _incoming(options: argparse.Namespace) -> Iterator[Message | Rejected]:
+    """What is to be read, from paths first, then from a topic."""
+    sources: list[Iterable[Message | Rejected]] = [read_messages(options.paths)]
+    if options.topic:
+        sources.append(read_topic(options.topic, options.brokers, dict(options.kafka)))
+    return islice(chain.from_iterable(sources), options.limit)
+
+
+def _chunks(incoming: Iterable[Message | Rejected]) -> Iterator[list[Message | Rejected]]:
+    """Groups of messages, bounded in number and bytes."""
+    chunk: list[Message | Rejected] = []
+    size = 0
+    for item in incoming:
+        chunk.append(item)
+        size += len(item.value) if isinstance(item, Message) else 0
+        if len(chunk) >= ALERTS_AT_ONCE or size >= DECODE_BYTES_AT_ONCE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _classes(classifiers: dict[str, Classifier]) -> list[str]:
+    return [name for classifier in classifiers.values() for name in classifier.card.classes]
+
+
+def _open_rejects(path: str | None, stack: ExitStack) -> RejectFile | None:
+    if path is None:
+        return None
+    rejects = RejectFile(open_output(path, stack))
+    stack.callback(rejects.close)
+    return rejects
+
+
+def _progress() -> Progress:
+    """A bar on standard error, when that is a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def _summarise(accounts: Accounts, path: str | None) -> None:
+    """Read = classified + the sum of not_classified + the sum of rejected: read is the sum of all the rest."""
+    if not accounts.balanced:
+        raise FatalError(f"the accounts do not balance, please report it: {accounts}")
+    summary = dataclasses.asdict(accounts)
+    if revisions := summary.pop("revisions"):
+        sys.stderr.write(f"{revisions} classifications were published again, for an earlier alert came later\n")
+    _write_summary(summary, path)
+
+
+def _write_summary(summary: dict[str, object], path: str | None) -> None:
+    text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    if path is None:
+        sys.stderr.write(text.decode())
+        return
+    with ExitStack() as stack:
+        open_output(path, stack).write(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""An array of records and the names of some of its numbers enter, a reader of them as columns leaves; knows no survey.
+
+A packet carries hundreds of previous sources of which four numbers each are wanted. One match of a regular expression
+finds the numbers of many items; their bytes are put one behind the other and become an array at once, so that no value
+is ever an object of Python. What the expression does not match (``pattern`` says when) is read item by item. Of an
+array without end only the first ``MOST_ITEMS`` are read, so that a few megabytes are the most that it costs.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker_filter.avro.pattern import MOST_BRANCHES, VARINTS, code_of, joined, pattern_of
+
+MOST_ITEMS = 1 << 16  # that are read of an array; no survey visits a place so often in a year
+UNKNOWN = 255  # code of a value that the table does not have
+ITEMS_AT_ONCE = 8  # of an array, in one match: more are hardly faster, but long to compile
+_NUMBERS = {"float": Struct("<f"), "double": Struct("<d")}
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What is wanted of an array of records; a field that the schema does not have is unknown in every item."""
+
+    numbers: tuple[str, ...]  # read as float64, NaN for null
+    codes: Mapping[str, Mapping[Any, int]] = field(default_factory=dict)  # field -> text or integer -> 0 to 254
+
+
+class _Number:
+    """A column of numbers."""
+
+    def __init__(self, name: str, node: Any) -> None:
+        kinds = [kind for _, kind in _branches(node) if kind != "null"]
+        kind = kinds[0] if len(kinds) == 1 and isinstance(kinds[0], str) and kinds[0] in _NUMBERS else None
+        self.name = name
+        self._pack = _NUMBERS[kind or "double"].pack
+        self._null = self._pack(np.nan)
+        self._dtype = np.dtype(_NUMBERS[kind or "double"].format)
+        if kind is None:
+            self.pattern = None
+        elif isinstance(node, list):
+            value = b"(.{%d})" % len(self._null)
+            each = [re.escape(prefix) + (b"" if branch == "null" else value) for prefix, branch in _branches(node)]
+            self.pattern = b"(?>" + b"|".join(each) + b")"
+        else:
+            self.pattern = b"(.{%d})" % len(self._null)
+
+    def of_matches(self, found: Iterable[bytes | None]) -> bytes:
+        return b"".join([value or self._null for value in found])
+
+    def of_value(self, value: Any) -> bytes:
+        return self._pack(value) if type(value) in (int, float) else self._null
+
+    def column(self, content: bytearray) -> NDArray[np.float64]:
+        return np.frombuffer(content, self._dtype).astype(np.float64)
+
+
+class _Code:
+    """A column of texts or integers, each turned into its code."""
+
+    def __init__(self, name: str, node: Any, resolve: Callable[[Any], Any], codes: Mapping[Any, int]) -> None:
+        self.name = name
+        self._codes = codes
+        whole = pattern_of(node, resolve)
+        plain = all(isinstance(branch, str) for _, branch in _branches(node))  # an enum's text is not in the datum
+        self.pattern = b"(" + whole + b")" if plain and whole is not None else None
+        self._code_of_bytes: dict[bytes | None, int] = {
+            prefix + written: code
+            for prefix, kind in _branches(node)
+            for value, code in codes.items()
+            if (written := _written(value, kind)) is not None
+        }
+
+    def of_matches(self, found: Iterable[bytes | None]) -> bytes:
+        codes = self._code_of_bytes.get
+        return bytes([codes(written, UNKNOWN) for written in found])
+
+    def of_value(self, value: Any) -> bytes:
+        return bytes([self._codes.get(value, UNKNOWN) if type(value) in (int, str) else UNKNOWN])
+
+    def column(self, content: bytearray) -> NDArray[np.uint8]:
+        return np.frombuffer(content, np.uint8)
+
+
+class ColumnReader:
+    """Reads blocks of one type of item; made once, used by any number of threads.
+
+    Parameters
+    ----------
+    record
+        Type of the items.
+    resolve
+        Turns the name of a type into the type.
+    read_item
+        From a datum and a position to a dictionary of the wanted fields, and the position behind the item.
+    """
+
+    def __init__(
+        self,
+        record: Mapping[str, Any],
+        wanted: Columns,
+        resolve: Callable[[Any], Any],
+        read_item: Callable[[bytes, int], tuple[dict[str, Any], int]],
+    ) -> None:
+        self._wanted, self._read_item = wanted, read_item
+        self._columns: list[_Number | _Code] = []
+        patterns: list[bytes | None] = []
+        for name, written in record["by_name"].items():
+            node = _resolved(written, resolve)
+            if name in wanted.numbers:
+                self._columns.append(_Number(name, node))
+                patterns.append(self._columns[-1].pattern)
+            elif name in wanted.codes:
+                self._columns.append(_Code(name, node, resolve, wanted.codes[name]))
+                patterns.append(self._columns[-1].pattern)
+            else:
+                patterns.append(pattern_of(node, resolve))
+        self._match_many, self._match_one = _matchers(patterns)
+
+    def new(self) -> list[bytearray]:
+        """Nothing read yet; ``read`` adds to it."""
+        return [bytearray() for _ in self._columns]
+
+    def read(self, datum: bytes, at: int, count: int, into: list[bytearray]) -> int:
+        """Read ``count`` items; return the position behind them."""
+        found: list[bytes | None] = []  # values of items in a row that were matched, item by item
+        while count > 0:
+            if count >= ITEMS_AT_ONCE and (match := self._match_many(datum, at)) is not None:
+                found.extend(match.groups())
+                at = match.end()
+            else:
+                for _ in range(min(count, ITEMS_AT_ONCE)):
+                    at = self._read_one(datum, at, found, into)
+            count -= ITEMS_AT_ONCE
+        self._take(found, into)
+        return at
+
+    def _read_one(self, datum: bytes, at: int, found: list[bytes | None], into: list[bytearray]) -> int:
+        if (match := self._match_one(datum, at)) is not None:
+            found.extend(match.groups())
+            return match.end()
+        self._take(found, into)
+        item, at = self._read_item(datum, at)
+        for column, content in zip(self._columns, into, strict=True):
+            content.extend(column.of_value(item[column.name]))
+        return at
+
+    def _take(self, found: list[bytes | None], into: list[bytearray]) -> None:
+        for n, (column, content) in enumerate(zip(self._columns, into, strict=True)):
+            content.extend(column.of_matches(found[n :: len(self._columns)]))
+        found.clear()
+
+    def arrays(self, contents: list[bytearray], count: int) -> dict[str, NDArray]:
+        """All columns that are wanted, of ``count`` items."""
+        read: dict[str, NDArray] = {
+            column.name: column.column(content) for column, content in zip(self._columns, contents, strict=True)
+        }
+        for name in self._wanted.numbers:
+            if name not in read:
+                read[name] = np.full(count, np.nan)
+        for name in self._wanted.codes:
+            if name not in read:
+                read[name] = np.full(count, UNKNOWN, np.uint8)
+        return read
+
+
+_Match = Callable[[bytes, int], "re.Match[bytes] | None"]
+
+
+def _matchers(patterns: list[bytes | None]) -> tuple[_Match, _Match]:
+    """Match many items, or one; nothing when a field has no expression."""
+    item = joined(patterns)
+    if item is None:
+        return _no_match, _no_match
+    return re.compile(item * ITEMS_AT_ONCE, re.DOTALL).match, re.compile(item, re.DOTALL).match
+
+
+def _no_match(_: bytes, __: int) -> None:
+    return None
+
+
+def _resolved(node: Any, resolve: Callable[[Any], Any]) -> Any:
+    """A type whose own name, and whose branches' names, are resolved."""
+    node = resolve(node)
+    return [resolve(branch) for branch in node] if isinstance(node, list) else node
+
+
+def _branches(node: Any) -> list[tuple[bytes, Any]]:
+    """The types that a field may have, and what is written before a value of each; none of a union of too many."""
+    if not isinstance(node, list):
+        return [(b"", node)]
+    return [(code_of(index), branch) for index, branch in enumerate(node)] if len(node) <= MOST_BRANCHES else []
+
+
+def _written(value: Any, kind: Any) -> bytes | None:
+    """A value as Avro writes it, None when it is of another type."""
+    if isinstance(value, str) and kind == "string":
+        return code_of(len(value.encode())) + value.encode()
+    return code_of(value) if isinstance(value, int) and kind in VARINTS else None

@@ -1,0 +1,514 @@
+"""An Avro schema and the names of the fields we want enter, a reader of just those fields leaves; knows no survey.
+
+A packet of ZTF holds some 3,000 values and one of LSST up to 100,000, of which we use twenty. The schema is therefore
+compiled once into closures that decode the wanted fields and step over the rest. Stepping is arithmetic where sizes are
+fixed: a run of ``["null", "float"]`` fields is a run of table look-ups. A malicious datum can neither make it allocate
+nor loop: every length and count is compared with the bytes that are left, and recursion is refused. Every value but
+those of fixed size takes at least one byte, so that the work is bounded by the size of the datum.
+
+References
+----------
+Apache Avro 1.12 specification, "Data Serialization and Deserialization".
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from struct import Struct
+from struct import error as StructError  # noqa: N812 - the module calls it error, which says too little here
+from typing import Any
+
+from broker_filter.avro.columns import MOST_ITEMS, ColumnReader, Columns
+from broker_filter.avro.pattern import FIXED_SIZES, VARINTS, pattern_of
+from broker_filter.errors import RejectedAlertError, Rejection
+
+# field -> what is wanted inside it; None: all of it; Columns: of an array of records, as columns
+Wanted = Mapping[str, "Wanted | Columns | None"]
+Skip = Callable[[bytes, int], int]
+Read = Callable[[bytes, int], tuple[Any, int]]
+Node = str | list["Node"] | dict[str, Any]
+
+_VARINT_BITS = 64
+_FAR = 1 << 60  # added to a position by a union index that no branch has: the next look beyond the end refuses it
+_TABLE = 256
+_MAX_TABLED_BRANCHES = 64  # union indices that fit in one byte
+_ITEMS_AT_ONCE = 16  # of an array, in one match
+_PATTERN_BYTES = 1 << 18  # of all expressions of a schema, which its sender makes us compile; surveys' have 20 kB
+_DOUBLE, _FLOAT = Struct("<d"), Struct("<f")
+
+
+class CorruptDatumError(ValueError):
+    """The datum breaks off, or a length in it lies."""
+
+
+def read_long(datum: bytes, at: int) -> tuple[int, int]:
+    """Read a zigzag varint; return it and the position behind it."""
+    byte = datum[at]
+    at += 1
+    if byte < 128:
+        return (byte >> 1) ^ -(byte & 1), at
+    value, shift = byte & 127, 7
+    while byte > 127:
+        byte = datum[at]
+        at += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if shift > _VARINT_BITS + 6:
+            raise CorruptDatumError("an integer of more than ten bytes")
+    if value >> _VARINT_BITS:
+        raise CorruptDatumError("an integer of more than 64 bits")
+    return (value >> 1) ^ -(value & 1), at
+
+
+def read_bytes(datum: bytes, at: int) -> tuple[bytes, int]:
+    """Read a length and as many bytes, never more than there are."""
+    size, at = read_long(datum, at)
+    end = at + size
+    if size < 0 or end > len(datum):
+        raise CorruptDatumError(f"a length of {size} bytes where {len(datum) - at} are left")
+    return datum[at:end], end
+
+
+def _skip_varint(datum: bytes, at: int) -> int:
+    while datum[at] > 127:
+        at += 1
+    return at + 1
+
+
+def _skip_bytes(datum: bytes, at: int) -> int:
+    size, at = read_long(datum, at)
+    if size < 0 or size > len(datum) - at:
+        raise CorruptDatumError(f"a length of {size} bytes where {len(datum) - at} are left")
+    return at + size
+
+
+def _read_string(datum: bytes, at: int) -> tuple[str, int]:
+    raw, at = read_bytes(datum, at)
+    return raw.decode(), at
+
+
+def _read_double(datum: bytes, at: int) -> tuple[float, int]:
+    return _DOUBLE.unpack_from(datum, at)[0], at + 8
+
+
+def _read_float(datum: bytes, at: int) -> tuple[float, int]:
+    return _FLOAT.unpack_from(datum, at)[0], at + 4
+
+
+def _read_boolean(datum: bytes, at: int) -> tuple[bool, int]:
+    return datum[at] == 1, at + 1
+
+
+def _read_null(_: bytes, at: int) -> tuple[None, int]:
+    return None, at
+
+
+_READERS: dict[str, Read] = {
+    "null": _read_null,
+    "boolean": _read_boolean,
+    "int": read_long,
+    "long": read_long,
+    "float": _read_float,
+    "double": _read_double,
+    "string": _read_string,
+    "bytes": read_bytes,
+}
+
+
+def _block_count(datum: bytes, at: int) -> tuple[int, int, int]:
+    """Read the head of an array block: items, position behind it, and its end where the writer says it (else -1)."""
+    count, at = read_long(datum, at)
+    end = -1
+    if count < 0:
+        size, at = read_long(datum, at)
+        if size < 0 or size > len(datum) - at:
+            raise CorruptDatumError(f"a block of {size} bytes where {len(datum) - at} are left")
+        count, end = -count, at + size
+    if count > len(datum) - at:
+        raise CorruptDatumError(f"a block of {count} items where {len(datum) - at} bytes are left")
+    return count, at, end
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A parsed schema: its tree, in which named types are resolved by ``types``."""
+
+    root: Node
+    types: Mapping[str, dict[str, Any]]
+
+    def resolve(self, node: Node) -> Node:
+        """Follow a reference to a named type."""
+        return self.types.get(node, node) if isinstance(node, str) else node
+
+    def record(self, node: Node) -> dict[str, Any] | None:
+        """Return the record that a node is, or may be (the last record of a union), or None."""
+        node = self.resolve(node)
+        if isinstance(node, list):
+            records = [r for branch in node if (r := self.record(branch)) is not None]
+            return records[-1] if records else None
+        return node if isinstance(node, dict) and node["type"] == "record" else None
+
+    def field(self, *path: str) -> Node | None:
+        """Return the type of the field at a path of records from the root, or None."""
+        node: Node = self.root
+        for name in path:
+            record = self.record(node)
+            if record is None or name not in record["by_name"]:
+                return None
+            node = record["by_name"][name]
+        return self.resolve(node)
+
+
+def compile_reader(schema: Schema, wanted: Wanted) -> Callable[[bytes], Any]:
+    """Compile a reader of the wanted fields.
+
+    Parameters
+    ----------
+    wanted
+        Field names, nested. A field that the schema does not have is absent from what is read.
+
+    Returns
+    -------
+    read : from a datum to a dictionary of the wanted fields, bytes as bytes, arrays as lists. Where columns are wanted:
+        a dictionary of arrays of the first ``MOST_ITEMS`` items, or None for no items or another type.
+        It raises ``RejectedAlertError`` (``CORRUPT``) for a datum that breaks off, lies about a length, or goes on
+        behind its end.
+    """
+    compiler = _Compiler(schema)
+    read = compiler.reader(schema.root, wanted)
+
+    def read_datum(datum: bytes) -> Any:
+        value, end = _guarded(read, datum, 0)
+        if end != len(datum):
+            raise RejectedAlertError(Rejection.CORRUPT, f"datum ends at byte {end} of {len(datum)}")
+        return value
+
+    return read_datum
+
+
+def compile_skipper(schema: Schema) -> Callable[[bytes, int], int]:
+    """Compile a function from a datum's position to the position behind it; raises as ``compile_reader`` says."""
+    skip = _as_function(_Compiler(schema).skipper(schema.root))
+
+    def skip_datum(block: bytes, at: int) -> int:
+        return _guarded(lambda b, a: (None, skip(b, a)), block, at)[1]
+
+    return skip_datum
+
+
+def _guarded(read: Read, datum: bytes, at: int) -> tuple[Any, int]:
+    try:
+        value, end = read(datum, at)
+    except (CorruptDatumError, UnicodeDecodeError) as error:
+        raise RejectedAlertError(Rejection.CORRUPT, str(error)) from error
+    except (IndexError, StructError, OverflowError) as error:
+        raise RejectedAlertError(Rejection.CORRUPT, f"datum breaks off within its {len(datum)} bytes") from error
+    if end > len(datum):
+        raise RejectedAlertError(Rejection.CORRUPT, f"datum breaks off within its {len(datum)} bytes")
+    return value, end
+
+
+_Step = int | tuple[int, ...] | Skip  # a fixed size, a table from union index to size, or a function
+
+
+class _Compiler:
+    """Compiles nodes of one schema; named types are compiled once."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._named: dict[str, _Step] = {}
+        self._patterns: dict[int, bytes | None] = {}
+        self._pattern_bytes_left = _PATTERN_BYTES
+
+    def skipper(self, node: Node) -> _Step:  # noqa: PLR0911 - one for each kind of type
+        """Return how to step over a node."""
+        if isinstance(node, str):
+            if node in self._schema.types:
+                if node not in self._named:
+                    self._named[node] = self.skipper(self._schema.types[node])
+                return self._named[node]
+            if node in FIXED_SIZES:
+                return FIXED_SIZES[node]
+            return _skip_varint if node in VARINTS else _skip_bytes
+        if isinstance(node, list):
+            return self._union_skipper(node)
+        kind = node["type"]
+        if kind == "record":
+            return _sequence([self.skipper(field_type) for field_type in node["by_name"].values()])
+        if kind == "array":
+            return self._array_skipper(node["items"])
+        if kind == "map":
+            return self._array_skipper(node["entry"])
+        return node["size"] if kind == "fixed" else _skip_varint  # the other named type is the enum
+
+    def _union_skipper(self, branches: list[Node]) -> _Step:
+        steps = [self.skipper(branch) for branch in branches]
+        if all(isinstance(step, int) for step in steps) and len(steps) <= _MAX_TABLED_BRANCHES:
+            table = [_FAR] * _TABLE
+            for index, step in enumerate(steps):
+                table[2 * index] = 1 + step  # type: ignore[operator] # all of them are integers here
+            return tuple(table)
+        if len(branches) == 2 and 0 in steps:
+            return _optional(steps.index(0), steps[1 - steps.index(0)])
+        skips = [_as_function(step) for step in steps]
+
+        def skip(datum: bytes, at: int) -> int:
+            branch, at = read_long(datum, at)
+            if branch < 0:
+                raise CorruptDatumError(f"union index {branch}")
+            return skips[branch](datum, at)
+
+        return skip
+
+    def _array_skipper(self, items: Node) -> Skip:
+        step = self.skipper(items)
+        # Items that may have no bytes are never counted one by one: a count costs nothing to write.
+        size = step if isinstance(step, int) else None
+        pattern = None if size is not None else pattern_of(items, self._schema.resolve, self._patterns)
+        if pattern is not None and len(pattern) > self._pattern_bytes_left:
+            pattern = None
+        if size is not None:
+            skip_items: Callable[[bytes, int, int], int] = lambda _, at, count: at + count * size  # noqa: E731
+        elif pattern is not None:
+            self._pattern_bytes_left -= len(pattern)
+            skip_items = _matched(pattern, _as_function(step))
+        else:
+            skip_items = _one_by_one(_as_function(step))
+
+        def skip(datum: bytes, at: int) -> int:
+            while True:
+                count, at, end = _block_count(datum, at)
+                if count == 0:
+                    return at
+                at = end if end >= 0 else skip_items(datum, at, count)
+
+        return skip
+
+    def reader(self, node: Node, wanted: "Wanted | Columns | None") -> Read:  # noqa: PLR0911 - one for each kind
+        """Return how to read what is wanted of a node."""
+        node = self._schema.resolve(node)
+        if isinstance(wanted, Columns):
+            return self._columns_reader(node, wanted)
+        if isinstance(node, str):
+            return _READERS[node]
+        if isinstance(node, list):
+            return self._union_reader(node, wanted)
+        kind = node["type"]
+        if kind == "record":
+            return self._record_reader(node, wanted)
+        if kind == "array":
+            if self.skipper(node["items"]) == 0:
+                return lambda datum, at: ([], self._array_skipper(node["items"])(datum, at))
+            return _array_reader(self.reader(node["items"], wanted), list)
+        if kind == "map":
+            return _array_reader(self.reader(node["entry"], None), lambda items: {i["key"]: i["value"] for i in items})
+        if kind == "fixed":
+            return _fixed_reader(node["size"])
+        return _enum_reader(node["symbols"])
+
+    def _columns_reader(self, node: Node, wanted: Columns) -> Read:
+        if isinstance(node, list):
+            return self._union_reader(node, wanted)
+        items = self._schema.resolve(node["items"]) if isinstance(node, dict) and node["type"] == "array" else None
+        if not isinstance(items, dict) or items["type"] != "record" or self.skipper(items) == 0:
+            skip = _as_function(self.skipper(node))
+            return lambda datum, at: (None, skip(datum, at))
+        names: Wanted = dict.fromkeys((*wanted.numbers, *wanted.codes))
+        columns = ColumnReader(items, wanted, self._schema.resolve, self._record_reader(items, names))
+        skip_items = _one_by_one(_as_function(self.skipper(items)))
+
+        def read(datum: bytes, at: int) -> tuple[Any, int]:
+            contents, total = columns.new(), 0
+            while True:
+                count, at, _ = _block_count(datum, at)
+                if count == 0:
+                    return columns.arrays(contents, total) if total else None, at
+                few = min(count, MOST_ITEMS - total)
+                at = skip_items(datum, columns.read(datum, at, few, contents), count - few)
+                total += few
+
+        return read
+
+    def _union_reader(self, branches: list[Node], wanted: "Wanted | Columns | None") -> Read:
+        reads = [self.reader(branch, wanted) for branch in branches]
+
+        def read(datum: bytes, at: int) -> tuple[Any, int]:
+            branch, at = read_long(datum, at)
+            if branch < 0:
+                raise CorruptDatumError(f"union index {branch}")
+            return reads[branch](datum, at)
+
+        return read
+
+    def _record_reader(self, node: dict[str, Any], wanted: "Wanted | None") -> Read:
+        """Alternate stepping over what is not wanted with reading what is."""
+        plan: list[tuple[Skip | None, str, Read]] = []
+        pending: list[_Step] = []
+        for name, field_type in node["by_name"].items():
+            if wanted is None or name in wanted:
+                skip = _as_function(_sequence(pending)) if pending else None
+                plan.append((skip, name, self.reader(field_type, None if wanted is None else wanted[name])))
+                pending = []
+            else:
+                pending.append(self.skipper(field_type))
+        rest = _as_function(_sequence(pending)) if pending else None
+
+        def read(datum: bytes, at: int) -> tuple[dict[str, Any], int]:
+            record = {}
+            for skip, name, read_field in plan:
+                if skip is not None:
+                    at = skip(datum, at)
+                record[name], at = read_field(datum, at)
+            return record, at if rest is None else rest(datum, at)
+
+        return read
+
+
+def _sequence(steps: list[_Step]) -> _Step:
+    """Merge steps that follow one another: sizes add up, tables form runs."""
+    merged: list[_Step] = []
+    for step in steps:
+        if isinstance(step, int) and merged and isinstance(merged[-1], int):
+            merged[-1] += step
+        elif isinstance(step, int) and merged and isinstance(merged[-1], tuple):
+            merged[-1] = tuple(size + step for size in merged[-1])
+        elif step != 0:
+            merged.append(step)
+    if not merged:
+        return 0
+    if len(merged) == 1:
+        return merged[0]
+    functions: list[Skip] = []
+    run: list[tuple[int, ...]] = []
+    for step in merged:
+        if isinstance(step, tuple):
+            run.append(step)
+            continue
+        if run:
+            functions.append(_run_of_tables(run))
+            run = []
+        functions.append(_as_function(step))
+    if run:
+        functions.append(_run_of_tables(run))
+    if len(functions) == 1:
+        return functions[0]
+
+    def skip(datum: bytes, at: int) -> int:
+        for function in functions:
+            at = function(datum, at)
+        return at
+
+    return skip
+
+
+def _run_of_tables(tables: list[tuple[int, ...]]) -> Skip:
+    fixed_tables = tuple(tables)
+
+    def skip(datum: bytes, at: int) -> int:
+        for table in fixed_tables:
+            at += table[datum[at]]
+        return at
+
+    return skip
+
+
+def _as_function(step: _Step) -> Skip:
+    if isinstance(step, int):
+        size = step
+        return lambda _, at: at + size
+    if isinstance(step, tuple):
+        table = step
+        return lambda datum, at: at + table[datum[at]]
+    return step
+
+
+def _one_by_one(skip_item: Skip) -> Callable[[bytes, int, int], int]:
+    def skip(datum: bytes, at: int, count: int) -> int:
+        for _ in range(count):
+            at = skip_item(datum, at)
+        return at
+
+    return skip
+
+
+def _matched(pattern: bytes, skip_item: Skip) -> Callable[[bytes, int, int], int]:
+    """Step over items by matching them, many at once while that works; the function takes what does not match."""
+    match_some = re.compile(b"(?>%s){%d}+" % (pattern, _ITEMS_AT_ONCE), re.DOTALL).match
+    match_one = re.compile(pattern, re.DOTALL).match
+
+    def skip(datum: bytes, at: int, count: int) -> int:
+        while count >= _ITEMS_AT_ONCE and (some := match_some(datum, at)) is not None:
+            at = some.end()
+            count -= _ITEMS_AT_ONCE
+        for _ in range(count):
+            one = match_one(datum, at)
+            at = skip_item(datum, at) if one is None else one.end()
+        return at
+
+    return skip
+
+
+def _optional(null_branch: int, step: _Step) -> Skip:
+    """Step over a union of null and one thing without a fixed size, the most common kind in alerts."""
+    null_code = 2 * null_branch
+    other_code = 2 - null_code
+    if step is _skip_varint:
+
+        def skip_varint(datum: bytes, at: int) -> int:
+            code = datum[at]
+            at += 1
+            if code == null_code:
+                return at
+            if code != other_code:
+                raise CorruptDatumError(f"union code {code}")
+            while datum[at] > 127:
+                at += 1
+            return at + 1
+
+        return skip_varint
+    skip_other = _as_function(step)
+
+    def skip(datum: bytes, at: int) -> int:
+        code = datum[at]
+        if code == null_code:
+            return at + 1
+        if code != other_code:
+            raise CorruptDatumError(f"union code {code}")
+        return skip_other(datum, at + 1)
+
+    return skip
+
+
+def _array_reader(read_item: Read, collect: Callable[[list[Any]], Any]) -> Read:
+    def read(datum: bytes, at: int) -> tuple[Any, int]:
+        items: list[Any] = []
+        while True:
+            count, at, _ = _block_count(datum, at)
+            if count == 0:
+                return collect(items), at
+            if len(items) + count > len(datum):
+                raise CorruptDatumError(f"an array of {len(items) + count} items in {len(datum)} bytes")
+            for _ in range(count):
+                item, at = read_item(datum, at)
+                items.append(item)
+
+    return read
+
+
+def _fixed_reader(size: int) -> Read:
+    def read(datum: bytes, at: int) -> tuple[bytes, int]:
+        if size > len(datum) - at:
+            raise CorruptDatumError(f"a fixed of {size} bytes where {len(datum) - at} are left")
+        return datum[at : at + size], at + size
+
+    return read
+
+
+def _enum_reader(symbols: list[str]) -> Read:
+    def read(datum: bytes, at: int) -> tuple[str, int]:
+        index, at = read_long(datum, at)
+        if index < 0:
+            raise CorruptDatumError(f"enum index {index}")
+        return symbols[index], at
+
+    return read

@@ -1,0 +1,206 @@
+"""Groups of frames in, embeddings out; embedded series in, probabilities out. The only room that touches torch.
+
+A device out of memory splits the batch and goes on. That passes are bounded whatever is asked, and that a row's bits do
+not depend on its company in the deterministic mode, are the predictor's promises.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from broker_filter.alerts import survey
+from broker_filter.errors import ConfigurationError, RetryableError
+from model.past_photometry import NO_HISTORY, History
+from model.series import Series
+from model.serving import predictor
+from model.serving.weights import WeightsError
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+
+class Card(Protocol):
+    """What the stream reads of a model card."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def classes(self) -> Sequence[str]: ...
+    @property
+    def taxonomy_version(self) -> str: ...
+    @property
+    def survey(self) -> str: ...
+    @property
+    def channels(self) -> Sequence[str]: ...
+    @property
+    def size_px(self) -> int: ...
+    @property
+    def bands(self) -> str | Sequence[str]: ...
+    @property
+    def frame_limit(self) -> int: ...
+    @property
+    def group_size(self) -> int: ...
+    @property
+    def history_limit(self) -> int: ...
+    @property
+    def trained(self) -> bool: ...
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
+
+
+class Prediction(Protocol):
+    """What a predictor returns for B series."""
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]: ...  # [B, K], rows sum to 1
+    @property
+    def unknown(self) -> NDArray[np.float64] | None: ...  # [B]
+
+
+class Predictor(Protocol):
+    """What this room asks of model.serving.predictor.Predictor."""
+
+    @property
+    def card(self) -> Card: ...
+    def embed(self, groups: Sequence[Series]) -> NDArray[np.float32]: ...
+    def classify(
+        self,
+        embeddings: Sequence[NDArray[np.float32]],
+        curves: Sequence[Series],
+        histories: Sequence[History] | None = None,
+    ) -> Prediction: ...
+    def warm_up(self) -> None: ...
+
+
+class Verdict(NamedTuple):
+    """The classifier's answer for one series."""
+
+    probabilities: NDArray[np.float64]  # [K], sums to 1
+    unknown_score: float | None
+    history_count: int = 0  # epochs without stamp that were read
+
+
+class Classifier:
+    """A predictor behind bounded batches."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.card = predictor.card
+
+    def warm_up(self) -> None:
+        """Compute once at the largest shapes, so that the first alert does not wait for it."""
+        self._predictor.warm_up()
+
+    def embed(self, groups: Sequence[Series]) -> list[NDArray[np.float32]]:
+        """One embedding per group of up to ``card.group_size`` frames."""
+        return _split_on_memory(lambda rows: list(self._predictor.embed(rows)), groups)
+
+    def classify(
+        self,
+        embeddings: Sequence[NDArray[np.float32]],
+        curves: Sequence[Series],
+        histories: Sequence[History] | None = None,
+    ) -> list[Verdict]:
+        """Probabilities of series.
+
+        Parameters
+        ----------
+        embeddings
+            [G, D...] of each series.
+        curves
+            The same series; their pixels are not read and may be empty ([T, 0, 0, 0]).
+        histories
+            What else is known of each; None: the network reads none.
+        """
+        told = [NO_HISTORY] * len(curves) if histories is None else histories
+        return _split_on_memory(self._classify, list(zip(embeddings, curves, told, strict=True)))
+
+    def _classify(self, rows: Sequence[tuple[NDArray[np.float32], Series, History]]) -> list[Verdict]:
+        embeddings, curves, histories = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+        read = histories if self.card.history_limit > 0 else None
+        prediction = self._predictor.classify(embeddings, curves, read)
+        unknown = [None] * len(rows) if prediction.unknown is None else [float(u) for u in prediction.unknown]
+        counts = [len(history) for history in histories]
+        return [Verdict(*answer) for answer in zip(prediction.probabilities, unknown, counts, strict=True)]
+
+
+def load_classifiers(
+    weights: Sequence[Path | str] = (),
+    device: str = "cpu",
+    deterministic: bool = False,
+    allow_untrained: bool = False,
+) -> dict[str, Classifier]:
+    """Classifiers by survey.
+
+    Parameters
+    ----------
+    weights
+        Paths, or names of surveys whose weights the package ships; all that it ships when empty.
+    allow_untrained
+        Accept weights that nothing trained, and make some for surveys without any.
+
+    Raises
+    ------
+    ConfigurationError
+        When weights are missing, broken, for one survey twice or untrained, or the device is absent.
+    """
+    if deterministic:
+        use_threads(1)  # the last bits of a sum depend on how many threads share it
+    classifiers: dict[str, Classifier] = {}
+    missing = []
+    for name in weights or survey.SURVEYS:
+        try:
+            loaded = predictor.Predictor.load(name, device, deterministic)
+        except predictor.DeviceUnavailableError as error:
+            raise ConfigurationError(str(error)) from error
+        except WeightsError as error:
+            if weights and not (allow_untrained and name in survey.SURVEYS):
+                raise ConfigurationError(f"weights {name}: {error}") from error
+            missing.append(str(name))
+            continue
+        if not loaded.card.trained and not allow_untrained:
+            raise ConfigurationError(f"weights {name} are untrained: train them, or say --allow-untrained")
+        if loaded.card.survey in classifiers:
+            raise ConfigurationError(f"weights {name}: {loaded.card.survey} has others already, give one each")
+        classifiers[loaded.card.survey] = Classifier(loaded)
+    for name in missing if allow_untrained else ():
+        made = predictor.Predictor.untrained(name, device=device, deterministic=deterministic)
+        classifiers[name] = Classifier(made)
+    if not classifiers:
+        raise ConfigurationError(
+            f"no trained weights for {', '.join(missing)}: give some with --weights, or accept random ones "
+            "with --allow-untrained"
+        )
+    return classifiers
+
+
+def use_threads(count: int) -> None:
+    """Let the network use so many processor threads."""
+    torch.set_num_threads(count)
+
+
+def _split_on_memory(compute: Callable[[Sequence[Row]], list[Result]], rows: Sequence[Row]) -> list[Result]:
+    """Compute, halving the batch as often as the device runs out of memory.
+
+    Raises
+    ------
+    RetryableError
+        When a single row does not fit.
+    """
+    if not rows:
+        return []
+    try:
+        return compute(rows)
+    except torch.OutOfMemoryError as error:
+        if len(rows) == 1:
+            raise RetryableError(
+                f"the device has no memory for one series: {error}; free it or set classifier.device to cpu"
+            ) from error
+    half = len(rows) // 2
+    return _split_on_memory(compute, rows[:half]) + _split_on_memory(compute, rows[half:])

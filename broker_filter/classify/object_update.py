@@ -1,0 +1,83 @@
+"""What a batch of alerts asks of one object: its series as it stands now, and which classifications are wanted."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker_filter.alerts.decode import Arrival
+from broker_filter.series.store import FrameKey, HeldSeries
+from broker_filter.series.window import Target, Window, WindowRule, targets_of
+from model.past_photometry import History
+from model.series import Series
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Frames of one object that one embedding covers."""
+
+    key: str
+    start: int  # rank
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One object of a batch; ranks count its observations from the first ever, also those no longer held."""
+
+    key: str
+    survey: str
+    series: HeldSeries
+    rule: WindowRule
+    alert_ids: tuple[int, ...]  # that arrived with the batch
+    targets: tuple[Target, ...]
+
+    @staticmethod
+    def of(arrivals: Sequence[Arrival], series: HeldSeries, rule: WindowRule) -> "Job":
+        """The job that the arrivals of one object make."""
+        alert_ids = tuple(dict.fromkeys(arrival.alert_id for arrival in arrivals))
+        targets = tuple(targets_of(series, set(alert_ids), rule))
+        return Job(arrivals[0].key, arrivals[0].survey, series, rule, alert_ids, targets)
+
+    def groups(self, target: Target) -> list[Group]:
+        """The groups of frames of which a classification is made."""
+        return [Group(self.key, *ranks) for ranks in target.window.groups(self.rule.group_size)]
+
+    def full_groups(self) -> Iterator[Group]:
+        """Those that no later alert will change; a short one will be another with the next."""
+        size, first = self.rule.group_size, self.series.dropped
+        for rank in range(-(-first // size) * size, first + len(self.series.heads) - size + 1, size):
+            yield Group(self.key, rank, rank + size)
+
+    def ids(self, group: Group) -> NDArray[np.int64]:
+        """Of its alerts."""
+        return self.series.heads["alert_id"][self._held(group)]
+
+    def frame_keys(self, group: Group) -> list[FrameKey]:
+        """Under which the store keeps the pixels of a group."""
+        heads = self.series.heads[self._held(group)]
+        return [
+            FrameKey(self.key, time_mjd, alert_id)
+            for time_mjd, alert_id in zip(heads["time_mjd"].tolist(), heads["alert_id"].tolist(), strict=True)
+        ]
+
+    def curve(self, ranks: Group | Window) -> Series:
+        """Frames without their pixels."""
+        heads = self.series.heads[self._held(ranks)]
+        return Series(
+            pixels_TCHW=np.empty((len(heads), 0, 0, 0), np.float16),
+            scale_TC=np.empty((len(heads), 0), np.float32),
+            band_T=heads["band"],
+            time_T=heads["time_mjd"],
+            flux_T=heads["flux_njy"],
+            flux_error_T=heads["flux_error_njy"],
+        )
+
+    def told(self, window: Window) -> History:
+        """What the packets of a window's observations tell, in the order of the observations."""
+        held = self._held(window)
+        return self.series.told(held.start, held.stop)
+
+    def _held(self, ranks: Group | Window) -> slice:
+        return slice(ranks.start - self.series.dropped, ranks.stop - self.series.dropped)

@@ -1,0 +1,142 @@
+"""Verdicts in, outcomes in the order of the messages out, and their accounts. Knows no store and no network.
+
+Every message gets at least one outcome: a classification, the reason why there is none, or a rejection.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from broker_filter.alerts.decode import Arrival
+from broker_filter.classify.classifier import Classifier, Verdict
+from broker_filter.classify.object_update import Job
+from broker_filter.errors import NotClassified, Rejection
+from broker_filter.records import Accounts, Classification, Message, Rejected
+from broker_filter.series.store import Change
+from broker_filter.series.window import Target
+from model.clock import unix_ms
+from model.series import BANDS
+
+Result = Classification | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One thing to publish, and the message that asked for it."""
+
+    message: Message
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of a batch of messages."""
+
+    outcomes: tuple[Outcome, ...]  # in message order; revisions follow the alert that caused them
+    accounts: Accounts  # of this batch alone
+    durations_s: Mapping[str, float]  # by stage
+    changes: tuple[Change, ...]  # for Pipeline.settle
+
+
+class Reporter:
+    """Puts verdicts back in the order of what was decoded."""
+
+    def __init__(
+        self,
+        classifiers: Mapping[str, Classifier],
+        jobs: Mapping[str, Job],
+        verdicts: Mapping[tuple[str, int], Verdict],
+        times_ms: tuple[int, int],
+    ) -> None:
+        self._classifiers, self._jobs, self._verdicts, self._times_ms = classifiers, jobs, verdicts, times_ms
+        self._arrived = {
+            (job.key, int(job.series.heads["alert_id"][t.index])): t
+            for job in jobs.values()
+            for t in job.targets
+            if not t.revision
+        }
+        self._revisions = {job.key: [t for t in job.targets if t.revision] for job in jobs.values()}
+
+    def report(self, decoded: Sequence[Arrival | Rejected]) -> list[Outcome]:
+        """Call once."""
+        outcomes = []
+        for item in decoded:
+            if isinstance(item, Rejected):
+                outcomes.append(Outcome(item.message, item))
+                continue
+            outcomes.append(Outcome(item.message, self._of_arrival(item)))
+            if item.observation is not None:
+                outcomes += [self._of_revision(item, target) for target in self._revisions.pop(item.key, ())]
+        return outcomes
+
+    def _of_arrival(self, arrival: Arrival) -> Classification:
+        if arrival.observation is None:
+            return self._blank(arrival, arrival.reason)
+        target = self._arrived.get((arrival.key, arrival.alert_id))
+        if target is None:
+            return self._blank(arrival, NotClassified.TOO_LATE)
+        return self._classified(self._blank(arrival, None), arrival.key, target)
+
+    def _of_revision(self, cause: Arrival, target: Target) -> Outcome:
+        head = self._jobs[cause.key].series.heads[target.index]
+        later = replace(
+            self._blank(cause, None),
+            alert_id=int(head["alert_id"]),
+            time_mjd=float(head["time_mjd"]),
+            band=BANDS[head["band"]],
+            revision=True,
+            alert_time_ms=unix_ms(float(head["time_mjd"])),
+        )
+        return Outcome(cause.message, self._classified(later, cause.key, target))
+
+    def _classified(self, blank: Classification, key: str, target: Target) -> Classification:
+        verdict = self._verdicts[key, target.index]
+        classes = self._classifiers[blank.survey].card.classes
+        return replace(
+            blank,
+            observation_count=target.window.size,
+            known_count=target.window.stop,
+            probabilities=dict(zip(classes, verdict.probabilities.tolist(), strict=True)),
+            unknown_score=verdict.unknown_score,
+            history_count=verdict.history_count,
+        )
+
+    def _blank(self, arrival: Arrival, reason: NotClassified | None) -> Classification:
+        card = self._classifiers[arrival.survey].card
+        return Classification(
+            survey=arrival.survey,
+            object_id=arrival.object_id,
+            alert_id=arrival.alert_id,
+            time_mjd=arrival.time_mjd,
+            band=arrival.band,
+            observation_count=0,
+            probabilities={},
+            classifier=card.name,
+            classifier_version=card.version,
+            taxonomy_version=card.taxonomy_version,
+            reason=reason,
+            alert_time_ms=arrival.published_ms,
+            ingest_time_ms=self._times_ms[0],
+            publication_time_ms=self._times_ms[1],
+        )
+
+
+def account(outcomes: Sequence[Outcome]) -> Accounts:
+    """Count outcomes: one for each alert and each rejection; revisions apart."""
+    accounts = Accounts()
+    for outcome in outcomes:
+        result = outcome.result
+        if isinstance(result, Classification) and result.revision:
+            accounts.revisions += 1
+            continue
+        accounts.read += 1
+        if isinstance(result, Rejected):
+            _count(accounts.rejected, result.reason)
+        elif result.reason is not None:
+            _count(accounts.not_classified, result.reason)
+        else:
+            accounts.classified += 1
+    return accounts
+
+
+def _count(by_reason: dict[str, int], reason: Rejection | NotClassified) -> None:
+    by_reason[str(reason)] = by_reason.get(str(reason), 0) + 1

@@ -1,0 +1,215 @@
+"""Messages in, outcomes out, accounts exact: the rooms from bytes to classifications in one line. Knows no Kafka.
+
+``process`` decides and computes; ``settle``, called once the outcomes are delivered, makes the series lasting. Until
+then the same messages can be processed again with the same result.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker_filter.alerts import alert, stamp
+from broker_filter.alerts.decode import Arrival, Decoder
+from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.classify.classifier import Classifier, Verdict
+from broker_filter.classify.object_update import Group, Job
+from broker_filter.classify.outcome import BatchResult, Reporter, account
+from broker_filter.errors import FatalError, RetryableError
+from broker_filter.records import Message, Rejected
+from broker_filter.series.rows import group_tag
+from broker_filter.series.store import Change, Embedding, Pixels, SeriesStore
+from broker_filter.series.window import WindowRule
+from model.past_photometry import lacking
+from model.series import Series
+
+FRAMES_AT_ONCE = 4096  # pixels in memory at a time; 100 MB of three 63 x 63 channels
+
+
+def connect(schemas: Schemas, classifiers: Mapping[str, Classifier], threads: int = 2) -> Decoder:
+    """The real decoder: alert and stamp rooms, set to what each survey's network reads."""
+    observers = {
+        survey: partial(
+            stamp.observe,
+            channels=tuple(c.card.channels),
+            size=c.card.size_px,
+            bands=tuple(c.card.bands),
+        )
+        for survey, c in classifiers.items()
+    }
+    histories = {survey: "".join(c.card.bands) for survey, c in classifiers.items() if c.card.history_limit}
+    return Decoder(partial(alert.read_alerts, schemas=schemas, histories=histories), observers, threads)
+
+
+class Pipeline:
+    """The stream core.
+
+    Parameters
+    ----------
+    decoder
+        Messages to arrivals.
+    classifiers
+        By survey; each of the decoder's surveys has one.
+    store
+        Where series are kept.
+    frame_limit
+        Most observations that a classification reads; each network has its own limit too.
+    clock
+        Unix time, seconds.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        classifiers: Mapping[str, Classifier],
+        store: SeriesStore,
+        frame_limit: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._decoder, self._classifiers, self._store, self._clock = decoder, classifiers, store, clock
+        self._rules = {
+            survey: WindowRule.of(min(c.card.frame_limit, frame_limit or c.card.frame_limit), c.card.group_size)
+            for survey, c in classifiers.items()
+        }
+
+    def process(self, messages: Sequence[Message]) -> BatchResult:
+        """Decode and classify a batch.
+
+        Raises
+        ------
+        RetryableError
+            Try the same messages again.
+        FatalError
+            Stop, and commit nothing.
+        """
+        start = time.perf_counter()
+        decoded = self._decoder.decode(messages)
+        decode_s = time.perf_counter() - start
+        result = self.classify(decoded)
+        return replace(result, durations_s={"decode": decode_s, **result.durations_s})
+
+    def settle(self, result: BatchResult) -> None:
+        """Make the batch lasting, after its outcomes were delivered."""
+        self._store.settle(result.changes)
+
+    def classify(self, decoded: Sequence[Arrival | Rejected]) -> BatchResult:
+        """The second half of ``process``, for what was decoded elsewhere."""
+        stages = _Stopwatch()
+        ingest_ms = int(1000 * self._clock())
+        seen = [a for a in decoded if isinstance(a, Arrival) and a.observation is not None]
+        held = self._store.add([(a.key, a.observation) for a in seen if a.observation is not None])
+        stages.lap("store_read")
+        by_key: dict[str, list[Arrival]] = {}
+        for arrival in seen:
+            by_key.setdefault(arrival.key, []).append(arrival)
+        jobs = {key: Job.of(arrivals, held[key], self._rules[arrivals[0].survey]) for key, arrivals in by_key.items()}
+        embedded = self._embed(jobs, stages)
+        verdicts = self._verdicts(jobs, embedded)
+        stages.lap("classify")
+        publication_ms = int(1000 * self._clock())
+        outcomes = Reporter(self._classifiers, jobs, verdicts, (ingest_ms, publication_ms)).report(decoded)
+        changes = tuple(
+            Change(job.key, job.alert_ids, job.rule.hold_limit, job.rule.group_size, self._lasting(job, embedded))
+            for job in jobs.values()
+        )
+        stages.lap("report")
+        return BatchResult(tuple(outcomes), account(outcomes), stages.laps_s, changes)
+
+    def _embed(self, jobs: Mapping[str, Job], stages: "_Stopwatch") -> dict[Group, NDArray[np.float32]]:
+        """Embeddings of all groups that the targets read, from the store where it has them."""
+        embedded: dict[Group, NDArray[np.float32]] = {}
+        missing: dict[str, list[Group]] = {}
+        for job in jobs.values():
+            for group in dict.fromkeys(group for target in job.targets for group in job.groups(target)):
+                kept = job.series.embeddings.get(group.start)
+                if kept is not None and kept.tag == self._tag(job, group):
+                    embedded[group] = kept.values
+                else:
+                    missing.setdefault(job.survey, []).append(group)
+        for survey, groups in missing.items():
+            step = max(FRAMES_AT_ONCE // self._rules[survey].group_size, 1)
+            for start in range(0, len(groups), step):
+                some = groups[start : start + step]
+                series_of_groups = self._read_frames(jobs, some)
+                stages.lap("store_read")
+                embedded.update(zip(some, self._classifiers[survey].embed(series_of_groups), strict=True))
+                stages.lap("embed")
+        return embedded
+
+    def _tag(self, job: Job, group: Group) -> bytes:
+        card = self._classifiers[job.survey].card
+        return group_tag(f"{card.name} {card.version}", job.ids(group))
+
+    def _read_frames(self, jobs: Mapping[str, Job], groups: Sequence[Group]) -> list[Series]:
+        names = {group: jobs[group.key].frame_keys(group) for group in groups}
+        pixels = self._store.pixels(list(dict.fromkeys(name for of_group in names.values() for name in of_group)))
+        series = []
+        for group in groups:
+            if any(name not in pixels for name in names[group]):
+                raise RetryableError(f"frames of {group.key} left the store while a batch read them: try again")
+            job, frames = jobs[group.key], [pixels[name] for name in names[group]]
+            self._check_shape(job, frames)
+            series.append(
+                replace(
+                    job.curve(group),
+                    pixels_TCHW=np.stack([f.pixels for f in frames]),
+                    scale_TC=np.stack([f.scale_njy for f in frames]),
+                )
+            )
+        return series
+
+    def _check_shape(self, job: Job, frames: Sequence[Pixels]) -> None:
+        card = self._classifiers[job.survey].card
+        wanted = (len(card.channels), card.size_px, card.size_px)
+        for frame in frames:
+            if frame.pixels.shape != wanted:
+                raise FatalError(
+                    f"the store holds frames of {frame.pixels.shape} for {job.key}, but {card.name} {card.version} "
+                    f"reads {wanted}: give this network a store of its own, and fill it with ictc-replay --store"
+                )
+
+    def _verdicts(
+        self, jobs: Mapping[str, Job], embedded: Mapping[Group, NDArray[np.float32]]
+    ) -> dict[tuple[str, int], Verdict]:
+        """By key and index of the target."""
+        verdicts: dict[tuple[str, int], Verdict] = {}
+        for survey, classifier in self._classifiers.items():
+            asked = [(job, target) for job in jobs.values() if job.survey == survey for target in job.targets]
+            if not asked:
+                continue
+            embeddings = [np.stack([embedded[group] for group in job.groups(target)]) for job, target in asked]
+            curves = [job.curve(target.window) for job, target in asked]
+            histories = None
+            if (limit := classifier.card.history_limit) > 0:
+                histories = [
+                    lacking([job.told(target.window)], curve, limit)
+                    for (job, target), curve in zip(asked, curves, strict=True)
+                ]
+            answers = classifier.classify(embeddings, curves, histories)
+            verdicts |= {(job.key, t.index): answer for (job, t), answer in zip(asked, answers, strict=True)}
+        return verdicts
+
+    def _lasting(self, job: Job, embedded: Mapping[Group, NDArray[np.float32]]) -> dict[int, Embedding]:
+        """New embeddings of full groups."""
+        lasting = {}
+        for group in job.full_groups():
+            kept = job.series.embeddings.get(group.start)
+            if group in embedded and (kept is None or kept.values is not embedded[group]):
+                lasting[group.start] = Embedding(self._tag(job, group), embedded[group])
+        return lasting
+
+
+class _Stopwatch:
+    """Wall time by stage, seconds."""
+
+    def __init__(self) -> None:
+        self.laps_s: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.laps_s[stage] = self.laps_s.get(stage, 0.0) + now - self._last
+        self._last = now

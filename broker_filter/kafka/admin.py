@@ -1,0 +1,159 @@
+"""Settings in, the truth about topics out: which are there, and those to be made. Knows nothing of messages."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
+
+from broker_filter.config import KafkaSettings, Settings
+from broker_filter.errors import ConfigurationError
+from broker_filter.kafka.clients import (
+    HOPELESS,
+    LIBRARY_LOG,
+    common_configuration,
+    explained,
+    refused_configuration,
+    translated,
+)
+from broker_filter.logs import facts, logger
+
+ANSWER_S = 5.0  # longest wait for one answer of the broker
+log = logger("topics")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a broker told."""
+
+    brokers: int
+    partitions: dict[str, int]  # topic -> number of partitions
+    refused: dict[str, KafkaError] = field(default_factory=dict)  # topics that we may not see, and why
+
+    def matching(self, patterns: Iterable[str]) -> dict[str, int]:
+        """The topics that these names and regular expressions choose."""
+        chosen = {}
+        for pattern in patterns:
+            for topic, count in self.partitions.items():
+                if topic == pattern or (pattern.startswith("^") and re.match(pattern, topic)):
+                    chosen[topic] = count
+        return chosen
+
+
+class Admin:
+    """Asks the broker, and says why it does not answer."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._refusal: KafkaError | None = None
+        try:
+            self._client = AdminClient(
+                common_configuration(settings) | {"error_cb": self._remember}, logger=LIBRARY_LOG
+            )
+        except (KafkaException, TypeError, ValueError) as error:
+            raise refused_configuration(error, "client") from error
+        self._brokers = settings.brokers
+
+    def _remember(self, error: KafkaError) -> None:
+        if error.code() in HOPELESS or self._refusal is None:
+            self._refusal = error
+
+    def cluster(self) -> Cluster:
+        """Brokers and topics.
+
+        Raises
+        ------
+        RetryableError
+            Nobody answers.
+        FatalError
+            We are refused.
+        """
+        try:
+            told: ClusterMetadata = self._client.list_topics(timeout=ANSWER_S)
+        except KafkaException as error:
+            self._client.poll(0)
+            raise translated(self._refusal or error.args[0], f"no answer from Kafka at {self._brokers}") from error
+        return Cluster(
+            len(told.brokers),
+            {name: len(topic.partitions) for name, topic in told.topics.items() if topic.error is None},
+            {n: t.error for n, t in told.topics.items() if t.error is not None and t.error.code() in HOPELESS},
+        )
+
+    def create(self, topics: Iterable[str], partitions: int) -> None:
+        """Make topics, as often replicated as the broker likes.
+
+        Raises
+        ------
+        RetryableError, FatalError
+            As ``cluster``.
+        """
+        wanted = [NewTopic(topic, num_partitions=partitions) for topic in topics]
+        for topic, future in self._client.create_topics(wanted, operation_timeout=ANSWER_S).items():
+            try:
+                future.result(timeout=2 * ANSWER_S)
+                log.info("topic created", extra=facts(topic=topic, partitions=partitions))
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise translated(error.args[0], f"cannot create topic {topic}") from error
+
+    def delete(self, topics: Iterable[str]) -> None:
+        """Remove topics; one that is gone already is no failure."""
+        for topic, future in self._client.delete_topics(list(topics), operation_timeout=ANSWER_S).items():
+            try:
+                future.result(timeout=2 * ANSWER_S)
+            except KafkaException as error:
+                log.warning("cannot remove a topic", extra=facts(topic=topic, error=str(error)))
+
+
+def output_topics(settings: Settings) -> list[str]:
+    """The topics that we write to."""
+    return [settings.output.topic] + ([settings.dead_letter.topic] if settings.dead_letter.topic else [])
+
+
+def ensure_outputs(settings: Settings) -> Cluster:
+    """See that the topics that we write to are there, or make them if we may.
+
+    Raises
+    ------
+    ConfigurationError
+        An output topic is missing, or would be read again by ourselves.
+    RetryableError, FatalError
+        As ``Admin.cluster``.
+    """
+    refuse_loops(settings)
+    admin = Admin(settings.kafka)
+    cluster = admin.cluster()
+    missing = missing_outputs(settings, cluster)
+    if missing:
+        admin.create(missing, settings.output.partitions)
+    for topic in settings.kafka.topics:
+        if not cluster.matching([topic]):
+            log.warning("no topic to read yet", extra=facts(topic=topic))
+    return cluster
+
+
+def missing_outputs(settings: Settings, cluster: Cluster) -> list[str]:
+    """Topics that we write to and that are to be made.
+
+    Raises
+    ------
+    ConfigurationError
+        We may not see one of them, or may not make those that are missing.
+    """
+    for topic in (*output_topics(settings), *settings.kafka.topics):
+        if topic in cluster.refused:
+            raise ConfigurationError(f"Kafka refuses us topic {topic}: {explained(cluster.refused[topic])}")
+    missing = [topic for topic in output_topics(settings) if topic not in cluster.partitions]
+    if missing and not settings.output.create_topics:
+        raise ConfigurationError(
+            f"Kafka at {settings.kafka.brokers} has no topic {' and no '.join(missing)} that we may see: create it, "
+            "name another by output.topic (dead_letter.topic), or let the service do so by output.create_topics"
+        )
+    return missing
+
+
+def refuse_loops(settings: Settings) -> None:
+    """A topic that is both written and read would feed itself for ever."""
+    fed = Cluster(0, dict.fromkeys(output_topics(settings), 0)).matching(settings.kafka.topics)
+    if fed:
+        raise ConfigurationError(f"kafka.topics also reads {', '.join(fed)}, which we write to: name other topics")

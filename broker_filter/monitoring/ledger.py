@@ -1,0 +1,116 @@
+"""Results of batches in, accounts per partition and metrics out. Knows nothing of Kafka's client nor of the network."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from broker_filter.classify.outcome import BatchResult, Outcome, account
+from broker_filter.errors import NotClassified, Rejection
+from broker_filter.kafka.offsets import Partition, partition_of
+from broker_filter.monitoring.metrics import EARLY_OBSERVATIONS, EARLY_PROBABILITY, Metrics
+from broker_filter.records import Accounts, Classification
+
+OBJECTS_REMEMBERED = 200_000  # last class of each, to see who changes its mind; forgotten with the process
+
+
+class Books:
+    """The accounts of this process since it started. Written by the worker, read by anybody."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._of: dict[Partition, Accounts] = {}
+        self._last_class: OrderedDict[str, str] = OrderedDict()
+        self._expected: set[Partition] = set()
+
+    def expect_classes(self, classes: Iterable[str]) -> None:
+        """Counters of these begin at zero now: Prometheus cannot see the rise of one that appears with its first."""
+        for name in classes:
+            self._metrics.count("ictc_classifications", 0, **{"class": name})
+            self._metrics.count("ictc_early_classifications", 0, **{"class": name})
+
+    def expect_partitions(self, partitions: Iterable[Partition]) -> None:
+        """Counters of these begin at zero now, for every reason there is."""
+        for partition in set(partitions) - self._expected:
+            self._expected.add(partition)
+            number = str(partition.number)
+            self._metrics.count("ictc_alerts_read", 0, partition=number)
+            self._metrics.count("ictc_alerts_classified", 0, partition=number)
+            for name, reasons in (("not_classified", NotClassified), ("rejected", Rejection)):
+                for reason in reasons:
+                    self._metrics.count(f"ictc_alerts_{name}", 0, reason=str(reason), partition=number)
+
+    def enter(self, result: BatchResult) -> None:
+        """A batch was delivered and settled."""
+        by_partition: dict[Partition, list[Outcome]] = {}
+        for outcome in result.outcomes:
+            by_partition.setdefault(partition_of(outcome.message), []).append(outcome)
+        with self._metrics.together():
+            for partition, outcomes in by_partition.items():
+                self._add(partition, account(outcomes))
+            for outcome in result.outcomes:
+                if isinstance(outcome.result, Classification):
+                    self._measure(outcome.result)
+        for stage, seconds in result.durations_s.items():
+            self._metrics.observe("ictc_stage_duration_seconds", seconds, stage=stage)
+
+    def of_partitions(self) -> dict[Partition, Accounts]:
+        """A copy of the accounts."""
+        with self._lock:
+            return {partition: _sum([accounts]) for partition, accounts in self._of.items()}
+
+    def total(self) -> Accounts:
+        """All partitions together."""
+        with self._lock:
+            return _sum(self._of.values())
+
+    def _add(self, partition: Partition, new: Accounts) -> None:
+        with self._lock:
+            self._of.setdefault(partition, Accounts()).add(new)
+        number = str(partition.number)
+        self._metrics.count("ictc_alerts_read", new.read, partition=number)
+        self._metrics.count("ictc_alerts_classified", new.classified, partition=number)
+        for reason, count in new.not_classified.items():
+            self._metrics.count("ictc_alerts_not_classified", count, reason=str(reason), partition=number)
+        for reason, count in new.rejected.items():
+            self._metrics.count("ictc_alerts_rejected", count, reason=str(reason), partition=number)
+        self._metrics.count("ictc_revisions", new.revisions)
+
+    def _measure(self, result: Classification) -> None:
+        if result.alert_time_ms is not None and not result.revision:
+            age_s = max(result.publication_time_ms - result.alert_time_ms, 0) / 1000
+            self._metrics.observe("ictc_alert_age_seconds", age_s)
+        if not result.probabilities:
+            return
+        best, probability = max(result.probabilities.items(), key=lambda item: item[1])
+        self._metrics.count("ictc_classifications", 1, **{"class": best})
+        self._metrics.observe("ictc_confidence", probability)
+        if result.unknown_score is not None:
+            self._metrics.observe("ictc_unknown_score", result.unknown_score)
+        if result.observation_count <= EARLY_OBSERVATIONS and probability >= EARLY_PROBABILITY:
+            self._metrics.count("ictc_early_classifications", 1, **{"class": best})
+        key = f"{result.survey}/{result.object_id}"
+        if self._last_class.get(key, best) != best:
+            self._metrics.count("ictc_changed_mind")
+        self._last_class[key] = best
+        self._last_class.move_to_end(key)
+        if len(self._last_class) > OBJECTS_REMEMBERED:
+            self._last_class.popitem(last=False)
+
+
+def as_facts(accounts: Accounts) -> dict[str, object]:
+    """Accounts for a log line."""
+    return {
+        "read": accounts.read,
+        "classified": accounts.classified,
+        "not_classified": {str(reason): count for reason, count in accounts.not_classified.items()},
+        "rejected": {str(reason): count for reason, count in accounts.rejected.items()},
+        "revisions": accounts.revisions,
+    }
+
+
+def _sum(parts: Iterable[Accounts]) -> Accounts:
+    total = Accounts()
+    for part in parts:
+        total.add(part)
+    return total

@@ -1,0 +1,203 @@
+"""The service: start, run, drain, close. Alerts come from Kafka, classifications go to Kafka.
+
+Here the rooms are put together and told to end; what they do is theirs.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
+from types import FrameType
+from typing import TypeVar
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from broker_filter.classify.classifier import Card
+from broker_filter.config import Settings, load, masked
+from broker_filter.errors import ConfigurationError, FatalError, RetryableError
+from broker_filter.kafka import admin as topics
+from broker_filter.kafka.clients import producer_configuration
+from broker_filter.kafka.sink import Sink
+from broker_filter.logs import facts, logger, set_up
+from broker_filter.monitoring.health import Health, Verdict
+from broker_filter.monitoring.http import HttpServer, Page, Routes
+from broker_filter.monitoring.ledger import Books
+from broker_filter.monitoring.metrics import Metrics
+from broker_filter.monitoring.recent import Recent
+from broker_filter.monitoring.status import StatusPage
+from broker_filter.monitoring.traces import open_traces
+from broker_filter.service import assembly, check
+from broker_filter.service.poll_loop import PollLoop
+from broker_filter.service.worker import Finished, Worker
+
+EXIT_FATAL, EXIT_CONFIGURATION = 1, 2
+STOP_POLL_S = 0.1
+log = logger("service")
+T = TypeVar("T")
+
+
+class Stop:
+    """Whether to go on: the first signal asks for an orderly end, the second one ends the process."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        if self.asked:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.asked = True
+
+    @contextmanager
+    def on_signals(self) -> Iterator["Stop"]:
+        """Listen to SIGTERM and SIGINT, and leave them as they were."""
+        before = {number: signal.signal(number, self) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def serve(settings: Settings, stop: Stop) -> None:
+    """Put the rooms together, run, and close them in the opposite order.
+
+    Raises
+    ------
+    FatalError
+        With a message for the operator; nothing undelivered was committed.
+    """
+    if not settings.kafka.topics:
+        raise ConfigurationError("kafka.topics names no topic to read: give one, or ^regex$")
+    log.info("settings", extra=facts(**masked(settings)))
+    metrics, health = Metrics(), Health(settings.http.stuck_after_s, time.monotonic)
+    books, recent = Books(metrics), Recent()
+    status = StatusPage(_introduce_us(settings), metrics, health, books, recent)
+    with ExitStack() as stack:
+        if settings.http.port is not None:
+            routes = routes_of(metrics, health, status)
+            server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, routes))
+            log.info("pages", extra=facts(address=server.address))
+        traces = open_traces(settings.trace, stack)
+        store = _patiently(lambda: assembly.open_store(settings.store), settings, stop, health)
+        if store is None:
+            return  # told to stop before the store was there
+        stack.callback(store.close)
+        classifiers = assembly.open_classifiers(settings.model)
+        for classifier in classifiers.values():
+            classifier.warm_up()
+            _introduce(classifier.card, metrics)
+            books.expect_classes(classifier.card.classes)
+        metrics.set("ictc_device_info", 1, device=settings.model.device)
+        schemas = assembly.open_schemas(settings.registry)
+        pipeline = assembly.build_pipeline(settings, classifiers, schemas, store, stack)
+        status.introduce([classifier.card for classifier in classifiers.values()], schemas)
+        encode = _patiently(lambda: assembly.output_encoder(settings.output, settings.registry), settings, stop, health)
+        if encode is None or _patiently(lambda: topics.ensure_outputs(settings), settings, stop, health) is None:
+            return  # told to stop before Kafka was there
+        sink = Sink(
+            producer_configuration(settings.kafka, settings.output.delivery_timeout_s),
+            settings.output.topic,
+            encode,
+            settings.dead_letter.topic,
+            settings.output.delivery_timeout_s,
+        )
+        stack.callback(sink.close)
+        witnesses: list[Callable[[Finished], None]] = [lambda done: recent.enter(done.result)]
+        if traces is not None:
+            witnesses.append(traces)
+        worker = Worker(
+            pipeline,
+            sink,
+            books,
+            metrics,
+            health,
+            settings.life,
+            settings.batch.queue_limit,
+            stats=store.stats,
+            witnesses=witnesses,
+        )
+        loop = PollLoop(settings, worker, books, metrics, health)
+        worker.start()
+        health.unready("assignment", "no partition is assigned")
+        health.ready("starting")
+        loop.run(stop)
+
+
+def _patiently(step: Callable[[], T], settings: Settings, stop: Stop, health: Health) -> T | None:
+    """Try until it works, while the outside world is not there yet; None when told to stop."""
+    wait_s = settings.life.retry_first_s
+    while not stop.asked:
+        health.polled()
+        try:
+            return step()
+        except RetryableError as error:
+            log.warning("not there yet, next attempt in %.1f s", wait_s, extra=facts(error=str(error)))
+            health.unready("starting", str(error))
+        until_s = time.monotonic() + wait_s
+        while time.monotonic() < until_s and not stop.asked:
+            time.sleep(STOP_POLL_S)
+        wait_s = min(2 * wait_s, settings.life.retry_longest_s)
+    return None
+
+
+def _introduce(card: Card, metrics: Metrics) -> None:
+    log.info("model", extra=facts(classifier=card.name, version=card.version, survey=card.survey, trained=card.trained))
+    metrics.set(
+        "ictc_model_info",
+        1,
+        survey=card.survey,
+        classifier=card.name,
+        version=card.version,
+        taxonomy=card.taxonomy_version,
+        trained=str(card.trained).lower(),
+    )
+    accuracy = card.provenance.get("validation_scores", {}).get("accuracy")
+    if accuracy is not None:
+        metrics.set("ictc_model_validation_accuracy_ratio", accuracy, survey=card.survey)
+
+
+def _introduce_us(settings: Settings) -> list[tuple[str, str]]:
+    kafka = settings.kafka
+    lines = [("reads", ", ".join(kafka.topics)), ("as group", kafka.group), ("writes", settings.output.topic)]
+    return lines + ([("instance", kafka.instance_id)] if kafka.instance_id is not None else [])
+
+
+def routes_of(metrics: Metrics, health: Health, status: StatusPage) -> Routes:
+    """The page that people read, and those that machines read."""
+    return {
+        "/": lambda: Page(status.page(), "text/html; charset=utf-8"),
+        "/metrics": lambda: Page(generate_latest(metrics.registry), CONTENT_TYPE_LATEST),
+        "/healthz": lambda: _page_of(health.alive()),
+        "/readyz": lambda: _page_of(health.able()),
+    }
+
+
+def _page_of(verdict: Verdict) -> Page:
+    status = HTTPStatus.OK if verdict.good else HTTPStatus.SERVICE_UNAVAILABLE
+    return Page(f"{verdict.text}\n".encode(), status=status)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``ictc-broker``; the exit status is 0, 1 (cannot go on) or 2 (wrong settings)."""
+    try:
+        command = load(arguments)
+        set_up(command.settings.log.level, command.settings.log.format)
+        if command.check:
+            return check.run(command.settings)
+        with Stop().on_signals() as stop:
+            serve(command.settings, stop)
+    except ConfigurationError as error:
+        print(f"ictc-broker: {error}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    except FatalError as error:
+        log.error("the service stops", extra=facts(error=str(error)))
+        return EXIT_FATAL
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""Alerts out of the consumer, batches to the worker, finished tickets back. Knows nothing of what alerts hold.
+
+The loop decides (when a batch is closed, when to pause) and keeps account of positions; it never blocks, because a
+consumer that does not poll is put out of its group. Nothing is committed that is not delivered and settled.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Protocol
+
+from broker_filter.config import Settings
+from broker_filter.kafka.batches import Batcher
+from broker_filter.kafka.clients import consumer_configuration
+from broker_filter.kafka.consumer import AlertConsumer
+from broker_filter.kafka.offsets import Partition
+from broker_filter.logs import facts, logger
+from broker_filter.monitoring.health import Health
+from broker_filter.monitoring.ledger import Books, as_facts
+from broker_filter.monitoring.metrics import Metrics
+from broker_filter.service.worker import Batch, Worker
+
+POLL_S = 0.05  # longest wait for alerts, and so the longest wait of a finished batch for its commit
+DRAIN_POLL_S = 0.1
+MEASURE_EVERY_S = 1.0
+log = logger("loop")
+
+
+class Stops(Protocol):
+    """Whether the end was asked for."""
+
+    asked: bool
+
+
+class PollLoop:
+    """Over a worker that has begun; ``run`` returns when everything taken is finished or given up."""
+
+    def __init__(self, settings: Settings, worker: Worker, books: Books, metrics: Metrics, health: Health) -> None:
+        self._settings, self._worker, self._books = settings, worker, books
+        self._metrics, self._health = metrics, health
+        batch = settings.batch
+        self._batcher = Batcher(batch.alert_limit, batch.byte_limit, batch.wait_s)
+        self._consumer = AlertConsumer(
+            consumer_configuration(settings.kafka), settings.kafka.topics, self._drain_partitions
+        )
+        self._paused = False
+        self._measured_s = self._told_s = self._busy_s = time.monotonic()
+        self._lag_partitions: set[str] = set()
+        metrics.set("ictc_last_progress_timestamp_seconds", time.time())
+
+    def run(self, stop: Stops) -> None:
+        """Read until told to stop, then drain: finish what was taken, commit it, and leave the group.
+
+        Raises
+        ------
+        FatalError
+            What only the operator can help; nothing undelivered is committed.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(self._consumer)
+            try:
+                while not stop.asked and not self._idle_too_long():
+                    self._turn()
+            except BaseException:
+                self._worker.stop(0.0)
+                raise
+            self._drain_all()
+
+    def _turn(self) -> None:
+        """Once round: read, close batches, commit what is finished, measure."""
+        now_s = time.monotonic()
+        self._health.polled()
+        self._commit_finished(0.0)
+        self._worker.raise_failure()
+        self._set_flow()
+        arrived = self._consumer.read(POLL_S)
+        if arrived:
+            self._batcher.add(arrived, time.monotonic())
+        self._submit_due(time.monotonic())
+        if now_s - self._measured_s >= MEASURE_EVERY_S:
+            self._measured_s = now_s
+            self._measure()
+        if now_s - self._told_s >= self._settings.log.accounts_every_s:
+            self._told_s = now_s
+            log.info("accounts", extra=facts(**as_facts(self._books.total())))
+
+    def _submit_due(self, now_s: float) -> None:
+        while self._batcher.due(now_s) and not self._worker.full:
+            self._submit_one()
+
+    def _submit_one(self) -> None:
+        opened_s, messages = self._batcher.take()
+        self._worker.submit(Batch(messages, self._consumer.take(messages), opened_s))
+
+    def _set_flow(self) -> None:
+        """Pause while the worker is behind, instead of waiting: the poll loop keeps us in the group."""
+        if self._worker.full and not self._paused:
+            self._paused = True
+            self._consumer.pause()
+        elif self._paused and not self._worker.full:
+            self._paused = False
+            self._consumer.resume()
+        self._metrics.set("ictc_paused", int(self._paused))
+
+    def _commit_finished(self, timeout_s: float) -> None:
+        for ticket in self._worker.finished(timeout_s):
+            self._consumer.finish(ticket)
+
+    def _drain_partitions(self, leaving: Sequence[Partition]) -> bool:
+        """Partitions leave: forget what was not begun, wait for what was, commit it."""
+        gone = set(leaving)
+        self._batcher.keep(lambda m: Partition(m.origin.source, m.origin.partition) not in gone)
+        deadline_s = time.monotonic() + self._settings.life.drain_s
+        # Of a worker that has failed the loop hears next; what is not finished is not committed.
+        while self._consumer.in_flight_of(leaving) > 0 and time.monotonic() < deadline_s and not self._worker.failed:
+            self._health.polled()
+            self._commit_finished(DRAIN_POLL_S)
+        return self._consumer.in_flight_of(leaving) == 0
+
+    def _drain_all(self) -> None:
+        begun_s = time.monotonic()
+        log.info("drain", extra=facts(in_flight=self._consumer.in_flight, held=len(self._batcher)))
+        while len(self._batcher) > 0:
+            self._submit_one()
+        drained = self._worker.stop(self._settings.life.drain_s)
+        self._commit_finished(0.0)
+        accounts = self._books.total()
+        log.info(
+            "accounts",
+            extra=facts(**as_facts(accounts), balanced=accounts.balanced, drained=drained),
+        )
+        if not drained:
+            log.warning(
+                "stopped before all alerts in flight were delivered; they will be read again",
+                extra=facts(in_flight=self._consumer.in_flight, waited_s=time.monotonic() - begun_s),
+            )
+        self._worker.raise_failure()
+
+    def _idle_too_long(self) -> bool:
+        limit_s = self._settings.life.idle_exit_s
+        now_s = time.monotonic()
+        if not self._consumer.assigned or self._consumer.in_flight > 0 or len(self._batcher) > 0:
+            self._busy_s = now_s
+        return limit_s is not None and now_s - self._busy_s >= limit_s
+
+    def _measure(self) -> None:
+        self._books.expect_partitions(self._consumer.assigned)
+        lag: dict[str, int] = {}
+        for partition, alerts in self._consumer.lag().items():
+            lag[str(partition.number)] = lag.get(str(partition.number), 0) + alerts
+        for number, alerts in lag.items():
+            self._metrics.set("ictc_consumer_lag_alerts", alerts, partition=number)
+        for number in self._lag_partitions - lag.keys():
+            self._metrics.forget("ictc_consumer_lag_alerts", partition=number)
+        self._lag_partitions = set(lag)
+        self._health.waiting(max(sum(lag.values()), self._consumer.in_flight + len(self._batcher)))
+        if self._consumer.assigned:
+            self._health.ready("assignment")
+        else:
+            self._health.unready("assignment", "no partition is assigned")

@@ -1,0 +1,246 @@
+"""Batches of messages in, finished tickets out: process, deliver, settle, in a thread of its own. Knows no consumer.
+
+A failure that may pass is met by trying the same step again, with growing waits; any other ends the service.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from broker_filter.classify.outcome import BatchResult, Outcome
+from broker_filter.config import LifeSettings
+from broker_filter.errors import FatalError, RetryableError
+from broker_filter.kafka.offsets import Ticket
+from broker_filter.logs import facts, logger
+from broker_filter.monitoring.health import Health
+from broker_filter.monitoring.ledger import Books
+from broker_filter.monitoring.metrics import Metrics
+from broker_filter.records import Message, Rejected
+from broker_filter.series.store import StoreStats
+
+STATS_EVERY_S = 5.0
+STEP_LIMIT_S = 5.0  # how long a step under way may take to end before the store is closed under it
+log = logger("worker")
+T = TypeVar("T")
+
+
+class Works(Protocol):
+    """What is asked of the pipeline."""
+
+    def process(self, messages: Sequence[Message]) -> BatchResult: ...
+    def settle(self, result: BatchResult) -> None: ...
+
+
+class Delivers(Protocol):
+    """What is asked of the sink."""
+
+    def deliver(self, outcomes: Sequence[Outcome]) -> None: ...
+    def give_up(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages that are worked on together."""
+
+    messages: tuple[Message, ...]
+    ticket: Ticket
+    opened_s: float  # monotonic time at which its first message came
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A batch that was delivered and settled, for whoever looks on."""
+
+    batch: Batch
+    result: BatchResult
+    stages_s: Mapping[str, float]  # wall time by stage, in the order in which the batch went through them
+    waited_s: float  # in the queue, from its first message on
+    total_s: float
+
+
+class _AbandonedError(Exception):
+    """The service ends, and does not wait for another attempt."""
+
+
+class Worker:
+    """One thread that works on batches in their order.
+
+    Parameters
+    ----------
+    queue_limit
+        Batches that may wait.
+    stats
+        How full the store is.
+    witnesses
+        Called with each finished batch, after its accounts are entered; they are quick and do not fail.
+    """
+
+    def __init__(
+        self,
+        pipeline: Works,
+        sink: Delivers,
+        books: Books,
+        metrics: Metrics,
+        health: Health,
+        life: LifeSettings,
+        queue_limit: int,
+        stats: Callable[[], StoreStats] | None = None,
+        witnesses: Sequence[Callable[[Finished], None]] = (),
+    ) -> None:
+        self._pipeline, self._sink, self._books, self._metrics, self._health = pipeline, sink, books, metrics, health
+        self._life, self._stats, self._witnesses = life, stats, tuple(witnesses)
+        self._waiting: queue.Queue[Batch | None] = queue.Queue()
+        self._queue_limit = queue_limit
+        self._finished: queue.SimpleQueue[Ticket] = queue.SimpleQueue()
+        self._abandon = threading.Event()
+        self._error: FatalError | None = None
+        self._stats_due_s, self._evicted = 0.0, 0
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    @property
+    def full(self) -> bool:
+        """True while as many batches wait as may."""
+        return self._waiting.qsize() >= self._queue_limit
+
+    def submit(self, batch: Batch) -> None:
+        """Put a batch in the queue; it is never refused."""
+        self._waiting.put(batch)
+
+    def finished(self, timeout_s: float = 0.0) -> list[Ticket]:
+        """Tickets of batches that are delivered and settled, waiting for the first at most ``timeout_s``."""
+        tickets: list[Ticket] = []
+        try:
+            tickets.append(self._finished.get(timeout=timeout_s) if timeout_s > 0 else self._finished.get_nowait())
+            while True:
+                tickets.append(self._finished.get_nowait())
+        except queue.Empty:
+            pass
+        return tickets
+
+    @property
+    def failed(self) -> bool:
+        """True when something ended the worker that no waiting mends."""
+        return self._error is not None
+
+    def raise_failure(self) -> None:
+        """Raise what ended the worker, if anything did.
+
+        Raises
+        ------
+        FatalError
+        """
+        if self._error is not None:
+            raise self._error
+
+    def stop(self, timeout_s: float) -> bool:
+        """Finish what waits, but for at most ``timeout_s``, then give up; True when all was finished."""
+        self._waiting.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        ended = not self._thread.is_alive()
+        self._abandon.set()
+        if not ended:
+            self._sink.give_up()
+            self._thread.join(STEP_LIMIT_S)
+        return ended and not self.failed
+
+    def _run(self) -> None:
+        try:
+            while not self._abandon.is_set() and (batch := self._waiting.get()) is not None:
+                self._work(batch)
+        except _AbandonedError:
+            return
+        except FatalError as error:
+            self._error = error
+        except Exception as error:  # the service's own loop: whatever it is, nothing more is committed
+            log.error("unforeseen failure", exc_info=error)
+            self._error = FatalError(f"unforeseen failure, please report it: {type(error).__name__}: {error}")
+
+    def _work(self, batch: Batch) -> None:
+        waited_s = time.monotonic() - batch.opened_s
+        result = self._until_it_works(lambda: self._pipeline.process(batch.messages), "process")
+        begun_s = time.monotonic()
+        self._until_it_works(lambda: self._sink.deliver(result.outcomes), "deliver")
+        delivered_s = time.monotonic()
+        self._until_it_works(lambda: self._pipeline.settle(result), "settle")
+        settled_s = time.monotonic()
+        self._finished.put(batch.ticket)
+        self._health.progressed()
+        self._books.enter(result)
+        metrics, after_s = self._metrics, {"deliver": delivered_s - begun_s, "settle": settled_s - delivered_s}
+        for stage, seconds in after_s.items():
+            metrics.observe("ictc_stage_duration_seconds", seconds, stage=stage)
+        metrics.observe("ictc_batch_alerts", len(batch.messages))
+        metrics.observe("ictc_batch_wait_seconds", waited_s)
+        metrics.set("ictc_last_progress_timestamp_seconds", time.time())
+        done = Finished(batch, result, {**result.durations_s, **after_s}, waited_s, settled_s - batch.opened_s)
+        self._tell(done)
+        for witness in self._witnesses:
+            witness(done)
+        if self._stats is not None and settled_s >= self._stats_due_s:
+            self._stats_due_s = settled_s + STATS_EVERY_S
+            self._measure_store(self._stats)
+
+    def _until_it_works(self, step: Callable[[], T], name: str) -> T:
+        wait_s, attempt = self._life.retry_first_s, 0
+        while True:
+            try:
+                return step()
+            except RetryableError as error:
+                attempt += 1
+                if self._life.retry_limit is not None and attempt > self._life.retry_limit:
+                    raise FatalError(f"gave up after {attempt} attempts to {name} a batch: {error}") from error
+                self._health.in_trouble(str(error))
+                self._metrics.count("ictc_batch_retries")
+                log.warning(
+                    "%s failed, next attempt in %.1f s", name, wait_s, extra=facts(error=str(error), attempt=attempt)
+                )
+                if self._abandon.wait(wait_s):
+                    raise _AbandonedError from error
+                wait_s = min(2 * wait_s, self._life.retry_longest_s)
+
+    def _tell(self, done: Finished) -> None:
+        accounts = done.result.accounts
+        log.info(
+            "batch",
+            extra=facts(
+                alerts=len(done.batch.messages),
+                classified=accounts.classified,
+                not_classified=sum(accounts.not_classified.values()),
+                rejected=sum(accounts.rejected.values()),
+                revisions=accounts.revisions,
+                waited_s=round(done.waited_s, 4),
+                total_s=round(done.total_s, 4),
+            ),
+        )
+        for outcome in done.result.outcomes:
+            if isinstance(outcome.result, Rejected):
+                origin = outcome.message.origin
+                log.warning(
+                    "rejected",
+                    extra=facts(
+                        reason=str(outcome.result.reason),
+                        detail=outcome.result.detail,
+                        topic=origin.source,
+                        partition=origin.partition,
+                        offset=origin.offset,
+                    ),
+                )
+
+    def _measure_store(self, ask: Callable[[], StoreStats]) -> None:
+        try:
+            stats = ask()
+        except RetryableError as error:  # the batch is settled: what a store holds can be asked next time
+            log.warning("the store does not say how full it is", extra=facts(error=str(error)))
+            return
+        self._metrics.set("ictc_series_held", stats.objects)
+        self._metrics.set("ictc_series_bytes", stats.bytes)
+        self._metrics.count("ictc_series_evicted", max(stats.evicted_objects - self._evicted, 0))
+        self._evicted = max(stats.evicted_objects, self._evicted)

@@ -1,0 +1,117 @@
+"""What the commands have in common: wrong input, a disk that fails and ctrl-C become one line and an exit status.
+
+It knows commands by their names only and imports nothing heavy, so that a ctrl-C while the modules of a command are
+still being imported is told like any other. Programming errors keep their tracebacks.
+"""
+
+import functools
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from types import FrameType
+
+MISUSE, INTERRUPTED = 2, 130  # exit statuses; the second is what shells give a command that ctrl-C ended
+
+Main = Callable[..., int]  # of the command's arguments, which are those of the process where there are none
+
+
+def command(name: str, *wrong: type[Exception], interrupted: str = "interrupted") -> Callable[[Main], Main]:
+    """Decorate the ``main`` of a command.
+
+    Parameters
+    ----------
+    name
+        Begins every line on stderr.
+    wrong
+        The exceptions whose message tells a user what to change; ``OSError`` is always among them.
+    interrupted
+        What is said after ctrl-C, for instance how to go on.
+    """
+
+    def guard(main: Main) -> Main:
+        @functools.wraps(main)
+        def guarded(argv: Sequence[str] | None = None) -> int:
+            try:
+                return main(argv)
+            except KeyboardInterrupt:
+                _say(name, interrupted)
+                return INTERRUPTED
+            except wrong as error:
+                _say(name, str(error))
+            except OSError as error:
+                _say(name, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            return MISUSE
+
+        return guarded
+
+    return guard
+
+
+@contextmanager
+def interrupts_noted() -> Iterator[Callable[[], bool]]:
+    """Inside, a first ctrl-C is only noted, so that work can stop where it leaves nothing half done.
+
+    Yields whether one came. A second one interrupts at once; one that the work took no notice of does so at the end.
+    In any thread but the main one, which alone gets signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    noted = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        noted.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if noted.is_set():
+        raise KeyboardInterrupt
+
+
+def simulate() -> int:
+    return _started("ictc-simulate", "model.simulation.cli")
+
+
+def fetch_sdss() -> int:
+    return _started("ictc-fetch-sdss", "model.simulation.sdss.fetch")
+
+
+def train() -> int:
+    return _started("ictc-train", "model.training.train")
+
+
+def calibrate() -> int:
+    return _started("ictc-calibrate", "model.training.evaluation.recalibrate")
+
+
+def evaluate() -> int:
+    return _started("ictc-evaluate", "model.training.evaluation.evaluate")
+
+
+def compare() -> int:
+    return _started("ictc-compare", "model.training.comparison.compare")
+
+
+def export() -> int:
+    return _started("ictc-export", "model.serving.export")
+
+
+def _started(name: str, module: str) -> int:
+    """Import a command's module and run its ``main``, which tells of everything but a ctrl-C before it began."""
+    try:
+        return int(import_module(module).main())
+    except KeyboardInterrupt:
+        _say(name, "interrupted")
+        return INTERRUPTED
+
+
+def _say(name: str, what: str) -> None:
+    print(f"{name}: {' '.join(what.split())}", file=sys.stderr)

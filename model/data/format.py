@@ -1,0 +1,77 @@
+"""The columns and file names of a data set on disk, and what is wrong with one; knows neither reader nor writer.
+
+Legend: ``T`` frames of one object, ``P`` epochs without stamp, ``C`` image channels, ``H W`` pixels.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+FORMAT = "ictc-dataset-1"
+MANIFEST = "manifest.json"
+TRUTH = "truth.parquet"
+FRAME_COLUMNS = {"band": "band_T", "time": "time_T", "flux": "flux_T", "flux_error": "flux_error_T"}
+HISTORY_COLUMNS = {
+    "history_band": "band_P",
+    "history_time": "time_P",
+    "history_flux": "flux_P",
+    "history_flux_error": "flux_error_P",
+}
+
+SCHEMA = pa.schema(
+    [
+        pa.field("object_id", pa.int64(), nullable=False),
+        pa.field("label", pa.int16(), nullable=False),  # index in the manifest's classes
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("fold", pa.int8(), nullable=False),  # -1: in no fold
+        pa.field("band", pa.large_list(pa.int8()), nullable=False),  # [T] index in model.series.BANDS
+        pa.field("time", pa.large_list(pa.float64()), nullable=False),  # [T] days since the first frame
+        pa.field("flux", pa.large_list(pa.float32()), nullable=False),  # [T] nJy
+        pa.field("flux_error", pa.large_list(pa.float32()), nullable=False),  # [T] nJy
+        pa.field("scale", pa.large_list(pa.float32()), nullable=False),  # [T*C] nJy per pixel
+        pa.field("pixels", pa.large_list(pa.float16()), nullable=False),  # [T*C*H*W] in units of scale
+    ]
+)
+# Of alert streams: what packets tell of visits without a stamp (model.past_photometry).
+# Times count from the first frame too.
+SCHEMA_WITH_HISTORY = pa.schema(
+    [
+        *SCHEMA,
+        pa.field("history_band", pa.large_list(pa.int8()), nullable=False),  # [P]
+        pa.field("history_time", pa.large_list(pa.float64()), nullable=False),  # [P] days
+        pa.field("history_flux", pa.large_list(pa.float32()), nullable=False),  # [P] nJy
+        pa.field("history_flux_error", pa.large_list(pa.float32()), nullable=False),  # [P] nJy
+    ]
+)
+
+
+class DatasetError(Exception):
+    """A folder is no whole data set, or cannot become one; the message says which, where and what to do."""
+
+
+def read_json(path: Path, fault: str) -> Any:
+    """What a file of JSON holds.
+
+    Raises
+    ------
+    DatasetError
+        When it cannot be read, or is none: then with these words for it.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as exc:
+        raise DatasetError(f"{path} cannot be read: {exc.strerror}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise DatasetError(f"{path} {fault}: {exc}") from exc
+
+
+def shard_name(index: int) -> str:
+    return f"series-{index:05d}.arrow"
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

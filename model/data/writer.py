@@ -1,0 +1,351 @@
+"""Labelled series in, a data set's folder out: whole or not at all, resumable, bounded in memory.
+
+Knows nothing of where the series come from. Everything goes to ``<folder>.partial``; a shard counts once it and its
+truth are renamed into place there; ``close`` writes the manifest and gives the folder its name.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model.data.format import (
+    FORMAT,
+    FRAME_COLUMNS,
+    HISTORY_COLUMNS,
+    MANIFEST,
+    SCHEMA,
+    SCHEMA_WITH_HISTORY,
+    TRUTH,
+    DatasetError,
+    sha256_of,
+    shard_name,
+)
+from model.past_photometry import History
+from model.series import BANDS, Series
+
+BATCH_BYTES = 4 << 20  # pixels per record batch: what one random read may have to map
+SHARD_BYTES = 64 << 20  # pixels per file: what an interrupted run loses at most, and the writer's memory
+IDENTITY = "identity.json"
+
+Row = dict[str, Any]
+
+
+class DatasetWriter:
+    """Writes a data set object by object.
+
+    Use as a context manager: leaving it normally calls :meth:`close`; leaving it by an exception keeps the finished
+    shards, and a writer with the same arguments goes on from there. ``len(writer)`` is the number of objects that it
+    holds already, so a caller skips that many.
+
+    Parameters
+    ----------
+    folder
+        Must not exist, or be empty.
+    recipe
+        What was asked for, kept in the manifest; anything JSON can hold.
+    with_history
+        Every object comes with what packets tell beside its frames.
+    simulator
+        Hash of the sources that draw the objects, where some do: half a data set is not finished by others.
+
+    Raises
+    ------
+    DatasetError
+        When the folder holds something else, another writer is at work, or the disk is full.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        survey: str,
+        channels: Sequence[str],
+        size_px: int,
+        classes: Sequence[str],
+        recipe: Mapping[str, Any] | str,
+        seed: int,
+        version: str,
+        with_history: bool = False,
+        simulator: str | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self._partial = self.folder.with_name(self.folder.name + ".partial")
+        self._shape_CHW = (len(channels), size_px, size_px)
+        self._identity: dict[str, Any] = {
+            "format": FORMAT,
+            "version": version,
+            "survey": survey,
+            "channels": list(channels),
+            "size_px": size_px,
+            "classes": list(classes),
+            "recipe": recipe if isinstance(recipe, str) else dict(recipe),
+            "seed": seed,
+        }
+        self._schema = SCHEMA_WITH_HISTORY if with_history else SCHEMA
+        self._identity |= {"with_history": True} if with_history else {}
+        self._identity |= {} if simulator is None else {"simulator": simulator}
+        self._classes = {name: index for index, name in enumerate(classes)}
+        self._rows: list[Row] = []
+        self._truths: list[Mapping[str, Any]] = []
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._objects = self._frames = self._shard_bytes = 0
+        self._shards: list[str] = []
+        self.object_ids: list[int] = []  # in the order in which they were appended
+        self._closed = False
+        self._lock = self._claim_folder()
+        try:
+            self._take_over()
+            self._resume()
+        except DatasetError:
+            self._lock.close()
+            raise
+
+    def _claim_folder(self) -> TextIO:
+        """Lock the unfinished data set of this name, or a new one."""
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            what = "a whole data set" if (self.folder / MANIFEST).exists() else "something else"
+            raise DatasetError(f"{self.folder} holds {what} already: choose another folder, or remove it")
+        identity = self._partial / IDENTITY
+        with disk_errors(self.folder):
+            if self._partial.is_dir() and any(self._partial.iterdir()) and not identity.is_file():
+                raise DatasetError(f"{self._partial} is not ours: remove it, or move it away")
+            self._partial.mkdir(parents=True, exist_ok=True)
+            lock = identity.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            lock.close()
+            raise DatasetError(f"{self._partial} is being written by another process") from exc
+        return lock
+
+    def _take_over(self) -> None:
+        """Make the unfinished data set ours: it is, or it holds no object yet."""
+        wanted = json.dumps(self._identity, indent=1)
+        with disk_errors(self.folder):
+            self._lock.seek(0)
+            found = self._lock.read()
+            if found == wanted:
+                return
+            if (self._partial / shard_name(0)).exists():
+                raise DatasetError(
+                    f"{self._partial} is the beginning of another data set ({_difference(found, self._identity)}): "
+                    "remove it, or move it away"
+                )
+            for path in self._partial.iterdir():  # what a run left that failed before its first shard
+                if path.name.endswith((".unfinished", ".parquet")):
+                    path.unlink()
+            self._lock.truncate(0)
+            self._lock.write(wanted)
+            self._lock.flush()
+
+    def _resume(self) -> None:
+        while (self._partial / shard_name(len(self._shards))).exists():
+            name = shard_name(len(self._shards))
+            try:
+                with pa.memory_map(str(self._partial / name)) as file:
+                    table = pa.ipc.open_file(file).read_all().select(["object_id", "label", "split", "band"])
+                    labels, splits = table["label"].to_pylist(), table["split"].to_pylist()
+                    self.object_ids += table["object_id"].to_pylist()
+                    frames = sum(len(chunk.values) for chunk in table["band"].chunks)
+            except (pa.ArrowException, OSError) as exc:
+                raise DatasetError(f"{self._partial / name} is damaged: remove {self._partial}: {exc}") from exc
+            classes = list(self._classes)
+            self._counts.update((split, classes[label]) for label, split in zip(labels, splits, strict=True))
+            self._objects += len(labels)
+            self._frames += frames
+            self._shards.append(name)
+
+    def __len__(self) -> int:
+        return self._objects
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            self._lock.close()
+
+    def append(
+        self,
+        object_id: int,
+        label: str,
+        split: str,
+        fold: int | None,
+        series: Series,
+        truth: Mapping[str, Any],
+        history: History | None = None,
+    ) -> None:
+        """Add one object; ``truth`` may hold numbers, strings and flat lists of numbers.
+
+        Raises
+        ------
+        ValueError
+            When the series does not fit this data set.
+        """
+        shape = (len(series), *self._shape_CHW)
+        if label not in self._classes:
+            raise ValueError(f"object {object_id}: class {label!r} is none of {', '.join(self._classes)}")
+        if len(series) == 0 or series.pixels_TCHW.shape != shape or series.scale_TC.shape != shape[:2]:
+            raise ValueError(f"object {object_id}: pixels {series.pixels_TCHW.shape}, this data set has {shape}")
+        if np.any(np.diff(series.time_T) < 0):
+            raise ValueError(f"object {object_id}: frames are not in time order")
+        if series.band_T.min() < 0 or series.band_T.max() >= len(BANDS):
+            raise ValueError(f"object {object_id}: a band outside {BANDS!r}")
+        if (history is None) == (self._schema is SCHEMA_WITH_HISTORY):
+            raise ValueError(f"object {object_id}: all objects of a data set have a history, or none has")
+        row: Row = {"object_id": object_id, "label": self._classes[label], "split": split}
+        row["fold"] = -1 if fold is None else fold
+        row |= {column: np.asarray(getattr(series, field)) for column, field in FRAME_COLUMNS.items()}
+        if history is not None:
+            row |= {column: np.asarray(getattr(history, field)) for column, field in HISTORY_COLUMNS.items()}
+            row["history_time"] = row["history_time"] - row["time"][0]
+        row["time"] = row["time"] - row["time"][0]  # a network must not learn from the date
+        row["scale"] = series.scale_TC.ravel()
+        row["pixels"] = np.ascontiguousarray(series.pixels_TCHW, np.float16).ravel()
+        self._rows.append(row)
+        self._truths.append({"object_id": object_id, "label": label, "split": split, **truth})
+        self._counts[split, label] += 1
+        self._objects += 1
+        self.object_ids.append(object_id)
+        self._frames += len(series)
+        self._shard_bytes += row["pixels"].nbytes
+        if self._shard_bytes >= SHARD_BYTES:
+            self._finish_shard()
+
+    def _finish_shard(self) -> None:
+        if not self._rows:
+            return
+        index = len(self._shards)
+        with disk_errors(self.folder):
+            truth = self._partial / f"truth-{index:05d}.parquet"
+            pq.write_table(_as_table(self._truths), truth)
+            unfinished = self._partial / (shard_name(index) + ".unfinished")
+            with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, self._schema) as writer:
+                for rows in _record_batches(self._rows):
+                    writer.write_batch(_as_record_batch(rows, self._schema))
+            unfinished.rename(self._partial / shard_name(index))
+        self._shards.append(shard_name(index))
+        self._rows, self._truths, self._shard_bytes = [], [], 0
+
+    def close(self) -> None:
+        """Finish the last shard, write the manifest and give the folder its name. May be called twice."""
+        if self._closed:
+            return
+        self._finish_shard()
+        with disk_errors(self.folder):
+            truths = [self._partial / f"truth-{index:05d}.parquet" for index in range(len(self._shards))]
+            _join_truths(truths, self._partial / TRUTH)
+            files = {}
+            for name in [*self._shards, TRUTH]:
+                path = self._partial / name
+                files[name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+            counts: dict[str, dict[str, int]] = {}
+            for split, label in sorted(self._counts):
+                counts.setdefault(split, {})[label] = self._counts[split, label]
+            totals = {"objects": self._objects, "frames": self._frames, "counts": counts, "files": files}
+            (self._partial / MANIFEST).write_text(json.dumps(self._identity | totals, indent=1) + "\n", "utf-8")
+            for path in [*truths, self._partial / IDENTITY]:
+                path.unlink()
+            self._partial.rename(self.folder)
+        self._closed = True
+        self._lock.close()
+
+
+def _record_batches(rows: list[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    held = 0
+    for row in rows:
+        batch.append(row)
+        held += row["pixels"].nbytes
+        if held >= BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _as_record_batch(rows: list[Row], schema: pa.Schema) -> pa.RecordBatch:
+    columns = []
+    for field in schema:
+        values = [row[field.name] for row in rows]
+        if pa.types.is_large_list(field.type):
+            offsets = np.cumsum([0, *(len(v) for v in values)], dtype=np.int64)
+            flat = pa.array(np.concatenate(values), field.type.value_type, from_pandas=False)
+            columns.append(pa.LargeListArray.from_arrays(pa.array(offsets), flat, type=field.type))
+        else:
+            columns.append(pa.array(values, field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _as_table(truths: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Every key that any object has becomes a column; objects without it get null."""
+    names = dict.fromkeys(name for truth in truths for name in truth)
+    return pa.table({name: pa.array([_plain(truth.get(name)) for truth in truths]) for name in names})
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _join_truths(parts: list[Path], whole: Path) -> None:
+    """One Parquet file out of the shards' own, whose columns may differ by the classes that they hold."""
+    if not parts:
+        pq.write_table(pa.table({"object_id": pa.array([], pa.int64())}), whole)
+        return
+    schema = pa.unify_schemas([pq.read_schema(part) for part in parts], promote_options="permissive")
+    schema = pa.schema([schema.field("object_id"), *(f for f in sorted(schema, key=_name) if f.name != "object_id")])
+    with pq.ParquetWriter(whole, schema) as writer:
+        for part in parts:
+            table = pq.read_table(part)
+            columns = [
+                table[f.name].cast(f.type) if f.name in table.column_names else pa.nulls(len(table), f.type)
+                for f in schema
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def _name(field: pa.Field) -> str:
+    return field.name
+
+
+def _difference(found: str, wanted: Mapping[str, Any]) -> str:
+    """Which keys of two identities differ."""
+    try:
+        other = json.loads(found)
+    except ValueError:
+        other = None
+    if not isinstance(other, dict):
+        return "it does not say which"
+    plain = json.loads(json.dumps(wanted))  # tuples and the like as they come back
+    names = [name for name in plain.keys() | other.keys() if plain.get(name) != other.get(name)]
+    return "another " + ", ".join(sorted(names))
+
+
+@contextlib.contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Make errors of the disk a ``DatasetError`` that says what to do: on a full one how much room is left."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise DatasetError(f"cannot write {folder}: {exc}: choose another folder, or mend it") from exc
+        free = shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free
+        raise DatasetError(
+            f"cannot write {folder} ({free >> 20} MiB free): {exc}; free some space and run the same command again to "
+            "go on"
+        ) from exc

@@ -1,0 +1,232 @@
+"""A survey, a number of objects and of nights in, their alert packets in time order out, the truth beside each.
+
+Knows neither the fields of a packet nor how an object is made.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.clock import SECONDS_PER_DAY
+from model.series import BANDS
+from model.simulation.alerts import lsst as packets_lsst
+from model.simulation.alerts.alert_files import EARLIEST_MJD, LATEST_MJD
+from model.simulation.alerts.lsst import LsstObject
+from model.simulation.alerts.observe import Observed, observe
+from model.simulation.alerts.ztf import ZtfObject
+from model.simulation.datasets.plan import KNOWN, SURVEYS
+from model.simulation.parallel import in_order
+from model.simulation.records import SimulatedObject
+from model.simulation.sky import labels, population
+from model.simulation.sources.templates import load_templates
+from model.simulation.survey import selection
+from model.simulation.survey.surveys import survey_named
+from model.taxonomy import Taxonomy, TaxonomyError
+
+STREAMS = ("ztf", "lsst")  # the surveys that send alerts
+MIX: Mapping[str, float] = MappingProxyType(
+    {"Variable": 0.38, "AGN": 0.20, "SNIa": 0.16, "SNOther": 0.10, "Asteroid": 0.09, "Bogus": 0.07}
+)  # of objects; richer in supernovae than the sky, so that a short stream shows some of everything
+START_MJD: Mapping[str, float] = MappingProxyType({"ztf": 60_500.0, "lsst": 61_100.0})
+EXPOSURE_CADENCE_S: Mapping[str, float] = MappingProxyType({"ztf": 40.0, "lsst": 38.0})
+SHARE_OF_OTHERS = 0.1  # of the objects, for each class of a taxonomy that MIX does not name
+ATTEMPTS = 50
+ID_STRIDE = 1_000_000_000
+ALERT_STREAM = 23  # sets the random numbers of a stream apart from those of data sets
+
+Truth = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sky:
+    """What all objects of one stream share."""
+
+    survey: str
+    nights: int
+    seed: int
+    start_mjd: float
+    mode: str
+    level: int
+    mix: Mapping[str, float]
+    templates: Path | None = None  # folder of spectra that supernovae are drawn from
+    taxonomy: Taxonomy | None = None  # whose codes the truth gives; None: the package's
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One packet, where it stands in time, and what is true of it."""
+
+    time_mjd: float
+    alert_id: int
+    packet: bytes
+    truth: Truth
+
+
+def write_night(
+    survey: str,
+    objects: int,
+    nights: int = 1,
+    seed: int = 0,
+    *,
+    start_mjd: float | None = None,
+    mode: str = "physical",
+    level: int = 4,
+    mix: Mapping[str, float] = MIX,
+    templates: Path | None = None,
+    taxonomy: Taxonomy | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[tuple[bytes, Truth]]:
+    """Make the alerts that a survey would send.
+
+    Each object is in the middle of its life when the stream begins: its history reaches back before the first night.
+
+    Parameters
+    ----------
+    survey
+        "ztf" or "lsst".
+    objects
+        How many things alert at least once, asteroids and artefacts included.
+    nights
+        Length of the stream.
+    start_mjd
+        First night, MJD (TAI); a date on which the survey observed when None.
+    mix
+        Class -> share of the objects.
+    templates
+        Folder of spectral templates to draw supernovae from.
+    taxonomy
+        Whose codes the truth gives; ``mix_of`` gives the mix of its classes.
+
+    Yields
+    ------
+    packet : bytes as the survey sends them (ZTF: Avro object container; LSST: Confluent frame).
+    truth : alert_id, object_id (as in the packet), label, subtype, time, true flux and more.
+
+    Raises
+    ------
+    ValueError
+        When the survey sends no alerts, a number is not positive, or (``TemplatesError``) the folder of templates lacks
+        a part.
+    """
+    if survey not in STREAMS:
+        raise ValueError(f"{survey!r} sends no alerts: choose one of {', '.join(STREAMS)}")
+    if objects < 1 or nights < 1:
+        raise ValueError(f"{objects} objects in {nights} nights: both must be at least 1")
+    if start_mjd is not None and not EARLIEST_MJD <= start_mjd <= LATEST_MJD:
+        raise ValueError(f"the first night is MJD {start_mjd}: choose one of {EARLIEST_MJD} to {LATEST_MJD}")
+    start = START_MJD[survey] if start_mjd is None else float(np.floor(start_mjd))
+    sky = Sky(survey, nights, seed, start, mode, level, dict(mix), templates, taxonomy)
+    if templates is not None:
+        load_templates(templates)  # once, before workers start
+    index: list[tuple[float, int, int, int, Truth]] = []
+    with tempfile.TemporaryFile() as spool:
+        made = in_order(partial(alerts_of_object, sky), range(objects), workers)
+        for done, alerts in enumerate(made, start=1):
+            for alert in alerts:
+                index.append((alert.time_mjd, alert.alert_id, spool.tell(), len(alert.packet), alert.truth))
+                spool.write(alert.packet)
+            progress(done, objects)
+        for _, _, offset, length, truth in sorted(index, key=lambda entry: entry[:2]):
+            spool.seek(offset)
+            yield spool.read(length), truth
+
+
+def mix_of(taxonomy: Taxonomy) -> dict[str, float]:
+    """Shares of a taxonomy's classes, beside asteroids and artefacts, which every stream holds.
+
+    Raises
+    ------
+    TaxonomyError
+        When a class is none that can be drawn.
+    """
+    if unknown := [name for name in taxonomy.classes if name not in KNOWN]:
+        raise TaxonomyError(f"taxonomy {taxonomy.version}: {', '.join(unknown)} is none of {', '.join(KNOWN)}")
+    return {name: MIX.get(name, SHARE_OF_OTHERS) for name in (*taxonomy.classes, "Asteroid", "Bogus")}
+
+
+def alerts_of_object(sky: Sky, number: int) -> list[Alert]:
+    """Every alert that object ``number`` raises during the nights of the stream."""
+    rng = np.random.default_rng([sky.seed, number, ALERT_STREAM])
+    names = list(sky.mix)
+    label = str(rng.choice(names, p=np.array([sky.mix[name] for name in names]) / sum(sky.mix.values())))
+    for attempt in range(ATTEMPTS):
+        object_id = number + attempt * ID_STRIDE
+        obj = population.draw_object(  # a stream holds what nobody will take a spectrum of, too
+            sky.seed,
+            sky.survey,
+            label,
+            object_id,
+            sky.mode,
+            sky.level,
+            sample="photo",
+            labelled_as=label,
+            templates=sky.templates,
+        )
+        if obj is None or not selection.detections(obj).any():
+            continue
+        observed = _observe_in_window(obj, label, sky, rng)
+        if len(observed.visits_N):
+            return _packets(observed, label, sky.taxonomy)
+    return []
+
+
+def _observe_in_window(obj: SimulatedObject, label: str, sky: Sky, rng: np.random.Generator) -> Observed:
+    obj = _move_in_time(obj, sky, rng)
+    time_T = obj.schedule.time_T
+    in_window_T = (time_T >= sky.start_mjd) & (time_T < sky.start_mjd + sky.nights)
+    visits_N = np.flatnonzero(in_window_T & selection.detections(obj))
+    size_px = packets_lsst.stamp_size(rng) if sky.survey == "lsst" else survey_named(sky.survey).stamp_pixels
+    kind = {"Asteroid": "asteroid", "Bogus": "bogus"}.get(label, "object")
+    seed = (sky.seed, SURVEYS.index(sky.survey), obj.object_id, ALERT_STREAM)
+    ra_deg, dec_deg = float(obj.truth["ra_deg"]), float(obj.truth["dec_deg"])
+    return observe(obj, visits_N, ra_deg, dec_deg, size_px, seed, kind)
+
+
+def _move_in_time(obj: SimulatedObject, sky: Sky, rng: np.random.Generator) -> SimulatedObject:
+    """Shift an object by whole days so that one of its detections, drawn at random, falls into the window."""
+    schedule = obj.schedule
+    anchor = rng.choice(np.flatnonzero(selection.detections(obj)))
+    days = sky.start_mjd + int(rng.integers(sky.nights)) - float(np.floor(schedule.time_T[anchor]))
+    cadence = EXPOSURE_CADENCE_S[sky.survey] / SECONDS_PER_DAY
+    # Exposures follow one another: alerts of one exposure share its time.
+    time_T: NDArray[np.float64] = np.round((schedule.time_T + days) / cadence) * cadence
+    moved = {"origin_mjd": float(obj.truth["origin_mjd"]) + days}
+    return replace(
+        obj,
+        schedule=replace(schedule, time_T=time_T, night_T=np.floor(time_T)),
+        truth={**obj.truth, **moved},
+    )
+
+
+def _packets(observed: Observed, label: str, taxonomy: Taxonomy | None) -> list[Alert]:
+    obj, schedule = observed.obj, observed.obj.schedule
+    writer = ZtfObject(observed) if obj.survey == "ztf" else LsstObject(observed)
+    ids = writer.candid_T if isinstance(writer, ZtfObject) else writer.source_id_T
+    plain = {name: value for name, value in obj.truth.items() if not name.startswith("artefact_day")}
+    if taxonomy is not None:
+        plain["elasticc_code"] = labels.code_in(taxonomy, str(plain["subtype"]), str(plain["drawn_class"]))
+    alerts = []
+    for n, t in enumerate(observed.visits_N):
+        truth = {
+            "alert_id": int(ids[t]),
+            "object_id": str(writer.object_id),
+            "label": label,
+            "time_mjd": float(schedule.time_T[t]),
+            "band": BANDS[int(schedule.band_T[t])],
+            "true_flux_njy": float(obj.difference_flux_T[t]),
+            "flux_njy": float(observed.flux_T[t]),
+            "flux_error_njy": float(observed.flux_error_T[t]),
+            "alerts_before": n,
+            "simulated_id": obj.object_id,
+            **plain,
+        }
+        alerts.append(Alert(float(schedule.time_T[t]), int(ids[t]), writer.packet(n), truth))
+    return alerts

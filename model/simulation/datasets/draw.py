@@ -1,0 +1,276 @@
+"""A recipe in, a data set on disk out: draws the objects of the plan in parallel and hands them to the writer in order.
+
+Knows neither how an object is made nor how a data set is stored. The result does not depend on the number of workers.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.dataset import DatasetWriter
+from model.past_photometry import HISTORY_DAYS, LIMIT_SIGMA, History
+from model.series import BANDS, Series, compact
+from model.simulation.datasets.plan import SURVEYS, Order, Recipe, RecipeError, UnseenError, plan
+from model.simulation.datasets.recipe_schema import LARGEST_PX, SMALLEST_PX
+from model.simulation.identity import simulator_hash
+from model.simulation.images import photometry
+from model.simulation.images import render as products
+from model.simulation.parallel import in_order
+from model.simulation.records import SimulatedObject
+from model.simulation.sky import labels, population
+from model.simulation.sources.templates import hash_of_templates
+from model.simulation.survey import selection
+from model.simulation.survey.surveys import flux_njy
+from model.taxonomy import Taxonomy
+
+ATTEMPTS = 50  # drawings of one object until the survey sees it
+ID_STRIDE = 1_000_000_000  # between the object ids of such attempts
+NO_SOURCE = ("Bogus", "Residual", "Asteroid")  # whose frames are those that the selection found, whatever they hold
+LEAST_SIGMA = 3.0  # of the true change: less does not make an alert, or hardly ever
+SPARE_FRAMES = 3  # halves of the wanted number that are drawn, so that enough alert
+PIXEL_STREAM = 7  # sets the random numbers of pixels apart from those of the object
+
+
+@dataclass(frozen=True, slots=True)
+class Kitchen:
+    """What all objects of one data set share."""
+
+    survey: str
+    channels: tuple[str, ...]
+    size_px: int
+    bands: str
+    frames_at_most: int
+    level: int
+    seed: int
+    templates: Path | None = None  # folder of spectra that supernovae are drawn from
+    taxonomy: Taxonomy | None = None  # whose codes the truth gives; None: the package's
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One object, ready to be written."""
+
+    order: Order
+    series: Series
+    history: History | None  # of an alert stream: what packets tell of visits without a stamp
+    truth: dict[str, Any]
+
+
+def kitchen_of(
+    recipe: Recipe,
+    survey: str,
+    seed: int,
+    size_px: int | None = None,
+    level: int | None = None,
+    *,
+    templates: Path | None = None,
+    taxonomy: Taxonomy | None = None,
+) -> Kitchen:
+    """Settle what a recipe leaves to the survey.
+
+    Raises
+    ------
+    RecipeError
+        When the size is none that can be drawn.
+    """
+    if size_px is not None and not SMALLEST_PX <= size_px <= LARGEST_PX:
+        raise RecipeError(f"stamps of {size_px} pixels: ask for {SMALLEST_PX} to {LARGEST_PX}")
+    return Kitchen(
+        survey=survey,
+        channels=recipe.channels[survey],
+        size_px=recipe.size_px[survey] if size_px is None else size_px,
+        bands=recipe.bands.get(survey, BANDS),
+        frames_at_most=recipe.frames_at_most,
+        level=recipe.level if level is None else level,
+        seed=seed,
+        templates=templates,
+        taxonomy=taxonomy,
+    )
+
+
+def draw(order: Order, kitchen: Kitchen) -> Drawn:
+    """Draw one object: its physics, the frames that the survey would give, their photometry.
+
+    Raises
+    ------
+    UnseenError
+        When no attempt has a frame.
+    """
+    for attempt in range(ATTEMPTS):
+        object_id = order.object_id + attempt * ID_STRIDE
+        obj = population.draw_object(
+            kitchen.seed,
+            kitchen.survey,
+            order.true_class,
+            object_id,
+            order.mode,
+            kitchen.level,
+            sample="photo" if order.photometric else "spec",
+            labelled_as=order.label if order.photometric else None,
+            templates=kitchen.templates,
+        )
+        if obj is None:
+            continue
+        visits = frames_of(obj, kitchen)
+        if len(visits) == 0:
+            continue
+        rng = np.random.default_rng([kitchen.seed, SURVEYS.index(kitchen.survey), object_id, PIXEL_STREAM])
+        frames = products.render_frames(obj, kitchen.size_px, kitchen.channels, visits, kitchen.level, rng)
+        flux_N, flux_error_N = photometry.of_frames(frames, kitchen.channels, kitchen.survey)
+        kept = np.arange(len(visits))
+        if kitchen.survey != "sdss" and obj.truth["kind"] not in NO_SOURCE:  # an alert is what its pixels show
+            kept = np.flatnonzero(np.abs(flux_N) >= selection.DETECTION_SIGMA * flux_error_N)
+        kept = kept[: kitchen.frames_at_most]
+        if len(kept):
+            break
+    else:
+        raise UnseenError(
+            f"{kitchen.survey} did not see object {order.object_id} ({order.true_class}, {order.mode}) in the bands "
+            f"{kitchen.bands} in {ATTEMPTS} attempts: ask for more bands, or another class"
+        )
+    visits, flux_N, flux_error_N = visits[kept], flux_N[kept], flux_error_N[kept]
+    compacted = [compact(pixels_CHW) for pixels_CHW in frames.pixels_NCHW[kept]]
+    schedule = obj.schedule
+    series = Series(
+        pixels_TCHW=np.stack([pixels for pixels, _ in compacted]),
+        scale_TC=np.stack([scale for _, scale in compacted]),
+        band_T=schedule.band_T[visits].astype(np.int8),
+        time_T=schedule.time_T[visits],
+        flux_T=flux_N.astype(np.float32),
+        flux_error_T=flux_error_N.astype(np.float32),
+    )
+    truth = {
+        **{name: value for name, value in obj.truth.items() if name not in ("object_id", "label", "split")},
+        "drawn_id": object_id,
+        "true_class": order.true_class,
+        "label_mode": order.mode,
+        "first_mjd": float(schedule.time_T[visits[0]]),
+        "true_flux_T": (obj.flux_T if kitchen.survey == "sdss" else obj.difference_flux_T)[visits],
+        "visit_T": visits,
+    }
+    if kitchen.taxonomy is not None:
+        truth["elasticc_code"] = labels.code_in(kitchen.taxonomy, str(truth["subtype"]), order.true_class)
+    history = told_beside(obj, visits, kitchen) if kitchen.survey in HISTORY_DAYS else None
+    return Drawn(order, series, history, truth)
+
+
+def told_beside(obj: SimulatedObject, visits: NDArray[np.int64], kitchen: Kitchen) -> History:
+    """What the packets of some alerts tell of the visits that raised none: limits (ZTF), forced photometry (LSST)."""
+    schedule = obj.schedule
+    told_T = np.isin(schedule.band_T, [BANDS.index(band) for band in kitchen.bands])
+    told_T[visits] = False
+    next_alert_T = np.searchsorted(schedule.time_T[visits], schedule.time_T)
+    told_T &= next_alert_T < len(visits)
+    until_alert_T = schedule.time_T[visits][next_alert_T.clip(max=len(visits) - 1)] - schedule.time_T
+    told = np.flatnonzero(told_T & (until_alert_T <= HISTORY_DAYS[kitchen.survey]))
+    if kitchen.survey == "ztf":
+        flux_T, error_T = np.zeros(len(told_T)), flux_njy(schedule.depth_T) / LIMIT_SIGMA
+    else:
+        flux_T, error_T = selection.measured_flux(obj)
+    return History(
+        schedule.time_T[told],
+        schedule.band_T[told].astype(np.int8),
+        flux_T[told].astype(np.float32),
+        error_T[told].astype(np.float32),
+    )
+
+
+def frames_of(obj: SimulatedObject, kitchen: Kitchen) -> NDArray[np.int64]:
+    """Which visits may become frames: SDSS gives all of them, an alert stream those where there is something to see."""
+    schedule = obj.schedule
+    wanted_T = np.isin(schedule.band_T, [BANDS.index(band) for band in kitchen.bands])
+    if kitchen.survey == "sdss":
+        return np.flatnonzero(wanted_T)[: kitchen.frames_at_most]
+    if obj.truth["kind"] in NO_SOURCE:
+        return np.flatnonzero(wanted_T & selection.detections(obj))[: kitchen.frames_at_most]
+    _, error_T = selection.measured_flux(obj)
+    seen_T = np.abs(obj.difference_flux_T) >= LEAST_SIGMA * error_T
+    return np.flatnonzero(wanted_T & seen_T)[: kitchen.frames_at_most * SPARE_FRAMES // 2]
+
+
+def digest(item: tuple[Order, Kitchen]) -> str:
+    """SHA-256 of everything that a network could see of one object."""
+    drawn = draw(*item)
+    hashed = hashlib.sha256()
+    for part in (drawn.series, drawn.history):
+        for name in () if part is None else part.__slots__:
+            hashed.update(getattr(part, name).tobytes())
+    return hashed.hexdigest()
+
+
+def write_dataset(
+    recipe: Recipe,
+    survey: str,
+    seed: int,
+    folder: Path,
+    *,
+    mode: str | None = None,
+    level: int | None = None,
+    size_px: int | None = None,
+    templates: Path | None = None,
+    taxonomy: Taxonomy | None = None,
+    only: int | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Make a data set, or go on with an interrupted one.
+
+    Parameters
+    ----------
+    templates
+        Folder of spectral templates to draw supernovae from; a hash of it goes into the manifest.
+    taxonomy
+        Whose classes the recipe was read with; None for the package's own.
+    only
+        Remake this object of the plan alone: it gets the bytes that it has in the whole data set.
+
+    Raises
+    ------
+    DatasetError
+        When the folder holds something else or cannot be written.
+    RecipeError
+        When the recipe does not know the survey, or has fewer objects than ``only``.
+    TemplatesError
+        When the folder of templates lacks a part.
+    UnseenError
+        When the survey never sees an object that was asked for.
+    """
+    orders = plan(recipe, survey, seed, mode, level)
+    kitchen = kitchen_of(recipe, survey, seed, size_px, level, templates=templates, taxonomy=taxonomy)
+    asked = {**recipe.source, "stamps": recipe.source["stamps"][survey], "size_px": kitchen.size_px}
+    asked |= {"level": kitchen.level, "mode": mode}
+    if templates is not None:
+        asked["templates"] = hash_of_templates(templates)
+    if taxonomy is not None:
+        asked["taxonomy"] = {"version": taxonomy.version, "codes": taxonomy.codes}
+    if only is not None:
+        if only >= len(orders):
+            raise RecipeError(f"recipe {recipe.name} has {len(orders)} objects: ask for one of 0 to {len(orders) - 1}")
+        asked["only"], orders = only, [orders[only]]
+    writer = DatasetWriter(
+        folder,
+        survey,
+        kitchen.channels,
+        kitchen.size_px,
+        recipe.classes,
+        asked,
+        seed,
+        version("ictc"),
+        with_history=survey in HISTORY_DAYS,
+        simulator=simulator_hash(),
+    )
+    with writer:
+        progress(len(writer), len(orders))
+        for drawn in in_order(partial(draw, kitchen=kitchen), orders[len(writer) :], workers):
+            order = drawn.order
+            writer.append(
+                order.object_id, order.label, order.split, order.fold, drawn.series, drawn.truth, drawn.history
+            )
+            progress(len(writer), len(orders))

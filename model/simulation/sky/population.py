@@ -1,0 +1,273 @@
+"""The door of the physics: a seed, a survey, a class and a number in, one ``SimulatedObject`` out. Knows no pixels.
+
+Every object can be remade alone, from five streams of random numbers. *Entry* (seed, object) holds its catalogue entry,
+*physics* (seed, object, attempt) what it is; neither knows the survey, so that the same object can be put under
+another one. *Observing* (seed, survey, object) holds the schedule, which cannot depend on the class: when a survey
+would not have noticed an object, its physics is drawn again, never its schedule. *Scene* holds its surroundings, *sky*
+its position.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from model.simulation.records import Scene, Schedule, SimulatedObject
+from model.simulation.sky import labels
+from model.simulation.sky.physics import EXPLOSIONS, Drawn, draw_physics
+from model.simulation.sky.positions import draw_position
+from model.simulation.sky.scenes import place
+from model.simulation.sources import TEMPLATE_DAYS
+from model.simulation.sources.spurious import Bogus
+from model.simulation.sources.templates import load_templates
+from model.simulation.survey import selection
+from model.simulation.survey.schedule import draw_schedule
+from model.simulation.survey.surveys import Survey, ab_mag, flux_njy, survey_named
+
+ENTRY, PHYSICS, OBSERVING, SCENE, SKY = 11, 13, 17, 19, 23  # streams; never 0, which a seed sequence would not see
+ATTEMPTS = 240
+MISSES_BEFORE_GIVING_UP = 50
+ATTEMPTS_PER_ENTRY = 60  # after which the catalogue entry, too, is drawn again
+FIRST_SEASON_MJD = (53_614.0, 53_979.0, 54_344.0)  # 1 September 2005, 2006, 2007
+SURVEY_START_MJD: Mapping[str, tuple[float, float]] = {"ztf": (58_300.0, 60_500.0), "lsst": (61_000.0, 63_500.0)}
+REDDENING_MEDIAN_MAG, REDDENING_LN_BELOW, REDDENING_LN_ABOVE = 0.041, 0.38, 0.65
+DECONFOUNDED_PEAK_MAG: Mapping[str, tuple[float, float]] = {
+    "sdss": (18.0, 20.8),
+    "ztf": (16.5, 19.2),
+    "lsst": (19.0, 22.8),
+}
+STATIC_OVER_PEAK = (1.3, 3.0)  # static light under a deconfounded source, in units of its largest change
+STATIC_COLOUR_SCATTER_MAG = 0.15
+# Of transients whose reference images were taken while they shone: a choice, of which 2 to 5 % alert all the same.
+TEMPLATE_HOLDS_TRANSIENT = 0.06
+TEMPLATE_NIGHTS, TEMPLATE_SPAN_DAYS = 15, 60.0
+LEAST_LIT = 0.02  # of its brightest: when a transient counts as shining
+
+
+def draw_object(
+    seed: int,
+    survey: str,
+    label: str,
+    object_id: int,
+    mode: str = "physical",
+    level: int = 4,
+    *,
+    sample: str = "spec",
+    labelled_as: str | None = None,
+    population: str | None = None,
+    select: bool = True,
+    attempt: int | None = None,
+    templates: Path | None = None,
+) -> SimulatedObject | None:
+    """Draw one object of the simulated sky.
+
+    Parameters
+    ----------
+    label
+        A class of the taxonomy, or one of its subtypes and extensions (``labels.EXTENSIONS``).
+    mode
+        "physical", "sdss_label" (what the labels of SDSS really hold) or "deconfounded" (host, brightness and offset
+        do not depend on the class).
+    level
+        Realism: 0 noise only, 1 + seeing and depth, 2 + hosts and neighbours, 3 + artefacts and gaps, 4 + wrong labels.
+    sample
+        "spec", or "photo" for the fainter sample with photometric labels, some of them wrong at level 4 unless
+        ``labelled_as`` is given.
+    labelled_as
+        Take ``label`` for the true class and this one for the label that it got.
+    population
+        Survey whose flux limit shapes the population; ``survey`` when None. Give the same to two surveys to pair them.
+    select
+        Whether the object must trigger the survey.
+    attempt
+        Draw exactly this attempt of the physics (``truth["attempt"]`` of an earlier object) and ask no trigger.
+    templates
+        Folder of spectral templates (``templates.py`` says what it holds) to draw supernovae from; None for none.
+
+    Returns
+    -------
+    SimulatedObject, or None when no attempt would have been noticed.
+
+    Raises
+    ------
+    ValueError
+        When a name is unknown, the level is not 0 to 4, or (``TemplatesError``) the folder of templates lacks a part.
+    """
+    labels.check_request(label, mode, sample)
+    facts = survey_named(survey)
+    of = facts if population is None else survey_named(population)
+    if not 0 <= level <= 4:
+        raise ValueError(f"level is {level}: choose 0 to 4")
+    spectra = None if templates is None else load_templates(templates)
+    published = label if labelled_as is None else labelled_as
+    observing = np.random.default_rng([seed, facts.index, object_id, OBSERVING])
+    origin_mjd = _origin_mjd(observing, facts, published, mode)
+    schedule = draw_schedule(facts, observing, origin_mjd, level)
+    for turn in range(ATTEMPTS) if attempt is None else (attempt,):
+        entry_rng = np.random.default_rng([seed, object_id, turn // ATTEMPTS_PER_ENTRY, ENTRY])
+        physics_rng = np.random.default_rng([seed, object_id, turn, PHYSICS])
+        composition = labels.compose(entry_rng, published, mode, sample, level >= 4)
+        if labelled_as is not None:
+            composition = replace(composition, true_class=label)
+        drawn = draw_physics(entry_rng, physics_rng, composition, of, mode, facts.window_days, spectra)
+        scene_rng = np.random.default_rng([seed, object_id, turn, SCENE])
+        obj = _observe(drawn, facts, schedule, origin_mjd, mode, scene_rng)
+        truth = dict(obj.truth) | {"attempt": turn, "sample": sample, "population_survey": of.name}
+        obj = replace(obj, object_id=object_id, seed=seed, label=published, level=level, truth=truth)
+        if attempt is None and select and not _selected(obj):
+            continue
+        sky_rng = np.random.default_rng([seed, facts.index, object_id, turn, SKY])
+        position = draw_position(sky_rng, drawn, facts, mode)
+        scene, centre = place(scene_rng, drawn, facts, position.latitude_deg)
+        truth |= {"ra_deg": position.ra_deg, "dec_deg": position.dec_deg}
+        truth["first_detection"] = selection.first_detection(obj)
+        return replace(obj, scene=scene if level >= 2 else Scene(), centre_arcsec=centre, truth=truth)
+    return None
+
+
+def draw_sample(
+    seed: int,
+    survey: str,
+    counts: Mapping[str, int],
+    *,
+    first_id: int = 0,
+    mode: str = "physical",
+    level: int = 4,
+    sample: str = "spec",
+) -> Iterator[SimulatedObject]:
+    """Yield objects class by class until every count is met; ids that a survey never notices are passed over.
+
+    Raises
+    ------
+    ValueError
+        When the survey never notices any object of a class.
+    """
+    object_id = first_id
+    for label, count in counts.items():
+        found = missed = 0
+        while found < count:
+            obj = draw_object(seed, survey, label, object_id, mode, level, sample=sample)
+            object_id += 1
+            if obj is not None:
+                found, missed = found + 1, 0
+                yield obj
+            elif (missed := missed + 1) >= MISSES_BEFORE_GIVING_UP:
+                raise ValueError(f"{survey} did not notice {missed} objects of {label} in a row: ask for another class")
+
+
+def redraw(obj: SimulatedObject, survey: str, templates: Path | None = None) -> SimulatedObject:
+    """Put the same object under another survey: same physics, other schedule and noise.
+
+    An object that was drawn from ``templates`` needs them again.
+    """
+    truth = obj.truth
+    twin = draw_object(
+        obj.seed,
+        survey,
+        str(truth["drawn_class"]),
+        obj.object_id,
+        str(truth["mode"]),
+        obj.level,
+        sample=str(truth["sample"]),
+        labelled_as=obj.label,
+        population=str(truth["population_survey"]),
+        attempt=int(truth["attempt"]),
+        templates=templates,
+    )
+    assert twin is not None  # an attempt that is named is always returned
+    return twin
+
+
+def _selected(obj: SimulatedObject) -> bool:
+    """Whether it became a candidate and, for a supernova of the spectroscopic sample, whether a spectrum was taken."""
+    truth = obj.truth
+    typed = truth["sample"] == "spec" and truth["kind"] == "SN" and truth["mode"] != "deconfounded"
+    return selection.triggered(obj) and (not typed or selection.followed_up(obj))
+
+
+def _origin_mjd(rng: Generator, survey: Survey, label: str, mode: str) -> float:
+    if survey.name == "sdss":
+        return FIRST_SEASON_MJD[labels.season(rng, label, mode)]
+    return float(np.floor(rng.uniform(*SURVEY_START_MJD[survey.name])))
+
+
+def _observe(
+    drawn: Drawn, survey: Survey, schedule: Schedule, origin_mjd: float, mode: str, rng: Generator
+) -> SimulatedObject:
+    """Give the source its fluxes at the survey's visits, behind the dust of the Milky Way."""
+    band_T = schedule.band_T.astype(np.int64)
+    flux_T = drawn.source.flux(schedule.time_T - origin_mjd, band_T, survey)
+    reference_B = np.zeros(6)
+    if drawn.kind in ("AGN", "Star"):
+        bands = survey.band_indices
+        days = np.tile(TEMPLATE_DAYS, len(bands))
+        template = drawn.source.flux(days, np.repeat(bands, len(TEMPLATE_DAYS)), survey)
+        reference_B[bands] = template.reshape(len(bands), -1).mean(axis=1)
+    ebv = _reddening(rng)
+    if drawn.kind not in ("AGN", "Star"):  # whose magnitudes are those observed
+        flux_T = flux_T * (10 ** (-0.4 * ebv * survey.dust_B))[band_T]
+        explodes = drawn.true_class in EXPLOSIONS
+        if explodes and survey.name != "sdss" and rng.random() < TEMPLATE_HOLDS_TRANSIENT:
+            reference_B = _in_template(rng, drawn, survey) * 10 ** (-0.4 * ebv * np.nan_to_num(survey.dust_B))
+    if mode == "deconfounded" and drawn.kind not in ("Bogus", "Asteroid"):
+        flux_T, reference_B = _deconfound(rng, survey, flux_T - reference_B[band_T], band_T)
+    truth: dict[str, float | int | str] = {
+        "drawn_class": drawn.true_class,
+        "kind": drawn.kind,
+        "subtype": drawn.source.subtype,
+        "elasticc_code": labels.elasticc_code(drawn.source.subtype),
+        "redshift": drawn.redshift,
+        "mode": mode,
+        "origin_mjd": origin_mjd,
+        "ebv_mag": ebv,
+        "largest_change_mag": float(ab_mag(np.abs(flux_T - reference_B[band_T]).max(initial=0.0))),
+        "host_matched": int(drawn.entry.matched),
+        "host_offset_arcsec": drawn.entry.offset_arcsec if drawn.entry.matched else float("nan"),
+        **drawn.source.truth,
+    }
+    for band, mag in zip("ugriz", drawn.entry.mag_B, strict=False):
+        truth[f"host_{band}_mag"] = float(mag) if drawn.entry.matched else float("nan")
+    if isinstance(drawn.source, Bogus):
+        truth |= {f"artefact_day_{i:02d}": day for i, day in enumerate(drawn.source.days)}
+    return SimulatedObject(
+        object_id=0,
+        seed=0,
+        survey=survey.name,
+        label=drawn.true_class,
+        schedule=schedule,
+        flux_T=flux_T.astype(np.float32),
+        reference_flux_B=reference_B.astype(np.float32),
+        scene=Scene(),
+        truth=truth,
+    )
+
+
+def _in_template(rng: Generator, drawn: Drawn, survey: Survey) -> NDArray[np.float64]:
+    """Mean flux of a transient over the nights of a template that began while it shone."""
+    reference_B, bands = np.zeros(6), survey.band_indices
+    day_N = np.arange(-TEMPLATE_SPAN_DAYS, survey.window_days)
+    r_N = drawn.source.flux(day_N, np.full(len(day_N), 2), survey)
+    lit_N = day_N[r_N >= LEAST_LIT * r_N.max()]
+    days = np.tile(rng.choice(lit_N) + rng.uniform(0, TEMPLATE_SPAN_DAYS, TEMPLATE_NIGHTS), len(bands))
+    flux = drawn.source.flux(days, np.repeat(bands, TEMPLATE_NIGHTS), survey)
+    reference_B[bands] = flux.reshape(len(bands), -1).mean(axis=1)
+    return reference_B
+
+
+def _reddening(rng: Generator) -> float:
+    """E(B-V) of the Milky Way along Stripe 82."""
+    x = rng.standard_normal()
+    return float(REDDENING_MEDIAN_MAG * np.exp(x * (REDDENING_LN_ABOVE if x > 0 else REDDENING_LN_BELOW)))
+
+
+def _deconfound(rng: Generator, survey: Survey, change_T: NDArray, band_T: NDArray) -> tuple[NDArray, NDArray]:
+    """Scale the largest change in r to a magnitude that does not depend on the class, over static light of one pool."""
+    largest = np.abs(change_T[band_T == 2]).max(initial=0.0)
+    peak = float(flux_njy(rng.uniform(*DECONFOUNDED_PEAK_MAG[survey.name])))
+    static_B = peak * rng.uniform(*STATIC_OVER_PEAK) * 10 ** (0.4 * STATIC_COLOUR_SCATTER_MAG * rng.standard_normal(6))
+    if largest > 0:
+        change_T = change_T * (peak / largest)
+    return np.maximum(static_B[band_T] + change_T, 0.0), static_B

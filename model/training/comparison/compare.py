@@ -1,0 +1,371 @@
+"""``ictc-compare``: a data set's folder in; every system trained and scored on it, and their table, out.
+
+Each (system, fold, seed) is a file of its own, written when it is done: what exists is not done again, an interrupted
+training goes on from its checkpoint, and several of these commands may share one folder.
+"""
+
+import argparse
+import dataclasses
+import fcntl
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from model.cli import command, interrupts_noted
+from model.data.dataset import Dataset, DatasetError
+from model.files import replacing
+from model.networks.contract import LightCurve
+from model.networks.grouped import GroupedNetwork
+from model.networks.registry import NetworkError
+from model.serving.predictor import DeviceUnavailableError
+from model.training.comparison.baselines import FLOORS, Answers, floor_answers
+from model.training.comparison.pooling import kept_by_night
+from model.training.comparison.tables import NoRunsError, write_tables
+from model.training.data.dataset_facts import measure
+from model.training.data.dataset_identity import differences, identity_of
+from model.training.data.input_form import less_faint_level
+from model.training.data.loader import Shelf, shelf_for
+from model.training.data.splits import Parts, PartsError, divide
+from model.training.evaluation import early
+from model.training.evaluation.calibrate import fit_temperature
+from model.training.evaluation.evaluate import label_modes
+from model.training.evaluation.metrics import macro_f1, score
+from model.training.evaluation.predict import in_order, predict, predict_logits, softmax
+from model.training.evaluation.prefix_predictions import detected_frames, first_frames
+from model.training.learning.checkpoint import CheckpointError
+from model.training.learning.distributed import CrewError
+from model.training.learning.progress import Progress
+from model.training.learning.recipe import Recipe, RecipeError, load_recipe, recipe_names, recipe_of
+from model.training.learning.trainer import Engine, Training
+from model.training.train import (
+    add_engine_options,
+    commit,
+    engine_of,
+    learned_objects,
+    make_network,
+    make_shelves,
+    rows_of,
+    seed,
+)
+
+SYSTEMS = (
+    *FLOORS,
+    "host-only-mini",
+    "mean-stack-mini",
+    "lstm",
+    "supernnova",
+    "supernnova-bayesian-mini",
+    "scone",
+    "sits-bert",
+    "cnn-lstm-mini",
+    "cnn-gru-mini",
+    "convention-mini",
+    "ict-convention-mini",
+    "vigil-mini",
+)
+WITHOUT_CURVE = ("scone",)  # networks of which each prefix would cost a Gaussian process per object
+
+
+class RunError(ValueError):
+    """A folder holds runs that cannot stand in one table with what is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One cell of the comparison."""
+
+    system: str
+    fold: int | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.system}-{'split' if self.fold is None else f'fold{self.fold}'}-seed{self.seed}"
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether this process has the work of this name to itself; a process that ends gives it back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def answers_by_night(
+    network: GroupedNetwork, dataset: Dataset, shelf: Shelf, form: str, temperature: float
+) -> NDArray[np.float64]:
+    """Probabilities [V, N, K] when every series ends with each of ``early.NIGHTS`` since its first detection.
+
+    Fluxes above the faintest are taken above the faintest *so far*: nothing later may show.
+    """
+    detected_N = detected_frames(dataset, shelf.rows, shelf.length_N.cpu().numpy())
+    logits_VNK = np.empty((len(early.NIGHTS), len(shelf), len(dataset.classes)), np.float32)
+    network.eval()
+    for index in in_order(shelf):
+        frames, _ = shelf.batch(index)
+        time_BT = torch.where(frames.curve.mask_BT, frames.curve.time_BT, torch.nan).cpu().double().numpy()
+        for v, until_B in enumerate(early.frames_by_night(time_BT, detected_N[index])):
+            with torch.inference_mode():
+                cut = first_frames(frames, torch.from_numpy(until_B + 1)[:, None].to(shelf.device))
+                if form == "above_faintest":
+                    cut = replace(cut, curve=zeroed(cut.curve))
+                logits_VNK[v, index] = network(cut).float().cpu().numpy()
+    return np.stack([softmax(logits_NK, temperature) for logits_NK in logits_VNK])
+
+
+def zeroed(curve: LightCurve) -> LightCurve:
+    """Take the faint level of the frames that are there off their fluxes."""
+    known_BT = (curve.mask_BT & (curve.flux_error_BT > 0)).cpu().numpy()
+    rows = zip(curve.flux_BT.cpu().numpy(), curve.band_BT.cpu().numpy(), known_BT, strict=True)
+    flux_BT = np.stack([less_faint_level(*row) for row in rows])
+    return replace(curve, flux_BT=torch.from_numpy(flux_BT).to(curve.flux_BT.device))
+
+
+def kept_answers(
+    dataset: Dataset, rows: NDArray[np.int64], probability_NK: NDArray, early_VNK: NDArray | None
+) -> dict[str, NDArray]:
+    """What tables need of a run to pool it with others: objects, their labels and modes, last and early answers."""
+    kept: dict[str, NDArray] = {
+        "row": rows,
+        "label": dataset.labels[rows],
+        "probability": probability_NK.astype(np.float32),
+    }
+    if early_VNK is not None:
+        kept |= kept_by_night(early_VNK, early.NIGHTS)
+    modes = label_modes(dataset, rows)
+    return kept | {"mode": np.select(list(modes.values()), list(modes), "")} if modes else kept
+
+
+def train_one(
+    run: Run, recipe: Recipe, dataset: Dataset, parts: Parts, engine: Engine, work: Path
+) -> tuple[dict[str, Any], Answers]:
+    """Train a network as its recipe says; what it tells of itself, and its answers to the test rows."""
+    facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
+    network = make_network(recipe, facts, run.seed).to(engine.device)
+    shelves = make_shelves(dataset, parts, recipe, network, engine.device)
+    test = shelf_for(network, dataset, parts.test, engine.device, recipe.form)
+    label_N, classes = dataset.labels[parts.test], len(dataset.classes)
+
+    def watch(handed_out: nn.Module) -> dict[str, float]:
+        return {"test_macro_f1": macro_f1(label_N, predict(handed_out, test).argmax(1), classes)}
+
+    work.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with interrupts_noted() as interrupted, Progress(work) as progress:
+        training = Training(
+            recipe, network, shelves, classes, run.seed, engine, progress, work, watch=watch, checkpoint_every_s=60,
+            origin={"data set": identity_of(dataset), "fold": run.fold}, interrupted=interrupted,
+        )  # fmt: skip
+        history = training.run(resume=True)
+    seconds = sum(entry["seconds"] for entry in history)
+    validation = shelves["validation"]
+    temperature = fit_temperature(predict_logits(network, validation), validation.label_N.cpu().numpy())
+    began = time.monotonic()
+    probability_NK = softmax(predict_logits(network, test), temperature)
+    told: dict[str, Any] = {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "epochs": len(history),
+        "train_seconds": seconds,
+        "this_process_seconds": time.monotonic() - started,
+        "predict_ms_per_object": 1000 * (time.monotonic() - began) / len(test),
+        "temperature": temperature,
+        "authors_habit_macro_f1": max(entry["test_macro_f1"] for entry in history),
+    }
+    if recipe.network["network"] in WITHOUT_CURVE or recipe.form.endswith("_stack"):
+        return told, (probability_NK, None)
+    return told, (probability_NK, answers_by_night(network, dataset, test, recipe.form, temperature))
+
+
+def systems_of(names: Sequence[str]) -> dict[str, Recipe | None]:
+    """Systems by the name that their runs get: floors without a recipe, recipes by name, or by their files' names.
+
+    Raises
+    ------
+    RecipeError
+        When there is no such recipe, or two systems would share a name.
+    """
+    systems: dict[str, Recipe | None] = {}
+    taken = {**dict.fromkeys((*FLOORS, *recipe_names()), "one that the package has")}
+    for name in dict.fromkeys(names):
+        recipe = None if name in FLOORS else load_recipe(name)
+        told = name if recipe is None else recipe.name
+        if told != name and told in taken:
+            raise RecipeError(f"{name} would share its runs' name {told!r} with {taken[told]}: rename the file")
+        taken[told] = name
+        systems[told] = recipe
+    return systems
+
+
+def check_runs(out: Path, identity: Mapping[str, Any], systems: Mapping[str, Recipe | None]) -> None:
+    """Refuse a folder that holds runs on another data set, or of two recipes of the same name.
+
+    What old runs do not tell of their data set and of their recipe is not compared.
+
+    Raises
+    ------
+    RunError
+        Naming the run, and what differs.
+    """
+    recipes = {name: recipe for name, recipe in systems.items() if recipe is not None}
+    for path in sorted((out / "runs").glob("*.json")):
+        try:
+            entry = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise RunError(f"{path} is not JSON: {error}; remove it to do that run again") from error
+        if not isinstance(entry, dict) or not isinstance(entry.get("data"), dict):
+            raise RunError(f"{path} says nothing of its data set: remove it to do that run again")
+        known = {fact: value for fact, value in identity.items() if fact in entry["data"]}
+        if differing := differences(entry["data"], known):
+            raise RunError(
+                f"{path} is of another data set, with {', '.join(differing)}: choose another --out for this one"
+            )
+        if "recipe" not in entry:
+            continue
+        followed = recipe_of(entry["recipe"], f"the recipe in {path}")
+        asked = recipes.setdefault(entry.get("system", ""), followed)
+        if differing := differences(table_of(followed), table_of(replace(asked, note=followed.note))):
+            raise RunError(
+                f"{path} is of another recipe of that name, with {', '.join(differing)}: rename the one that is "
+                "new, choose another --out, or remove the run to do it again"
+            )
+
+
+def table_of(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON gives it back."""
+    return dict(json.loads(json.dumps(dataclasses.asdict(recipe))))
+
+
+def check_parts(dataset: Dataset, fold: int | None, systems: Mapping[str, Recipe | None]) -> None:
+    """Refuse before the first training what the last one would need and the data set lacks.
+
+    Raises
+    ------
+    PartsError
+        When there is no such fold, or no rows of a part that a recipe trains on.
+    """
+    parts = divide(dataset, fold)
+    for recipe in systems.values():
+        if recipe is not None:
+            rows_of(recipe, parts)
+
+
+def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine, out: Path) -> None:
+    """Do one run, unless it is done or another process is at it."""
+    result, work = out / "runs" / f"{run.name}.json", out / "work" / run.name
+    if result.exists():
+        return
+    with claimed(out / "work" / f"{run.name}.lock") as mine:
+        if not mine or result.exists():
+            return
+        parts = divide(dataset, run.fold, run.seed)
+        if recipe is None:
+            told: dict[str, Any] = {}
+            answers = floor_answers(run.system, dataset, parts.train, parts.test, run.seed)
+        else:
+            told, answers = train_one(run, recipe, dataset, parts, engine, work)
+        probability_NK, early_VNK = answers
+        label_N = dataset.labels[parts.test]
+        entry = {
+            **dataclasses.asdict(run),
+            "data": identity_of(dataset),
+            "train_objects": len(parts.train) if recipe is None else learned_objects(recipe, parts),
+            "device": str(engine.device),
+            "precision": engine.precision,
+            "compiled": engine.compiled,
+            "commit": commit(),
+            **({} if recipe is None else {"recipe": table_of(recipe)}),
+            **told,
+            "scores": dataclasses.asdict(score(label_N, probability_NK, dataset.classes)),
+            "by_label_mode": {
+                mode: dataclasses.asdict(score(label_N[at], probability_NK[at], dataset.classes))
+                for mode, at in label_modes(dataset, parts.test).items()
+            },
+        }
+        result.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(result.with_suffix(".npz")) as partial, partial.open("wb") as file:
+            np.savez_compressed(
+                file, allow_pickle=False, **kept_answers(dataset, parts.test, probability_NK, early_VNK)
+            )
+        with replacing(result) as partial:  # whose being there means that the run is done
+            partial.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ictc-compare", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs and tables")
+    parser.add_argument(
+        "--systems", default=",".join(SYSTEMS), help="recipes, their files and floors, separated by commas"
+    )
+    parser.add_argument("--folds", type=_numbers, help="numbers separated by commas (default: the split 'test')")
+    parser.add_argument("--seeds", type=_seeds, default=[0, 1, 2], help="numbers separated by commas (0,1,2)")
+    add_engine_options(parser)
+    parser.add_argument("--tables-only", action="store_true", help="train nothing; write tables of what is done")
+    return parser.parse_args(argv)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: give numbers separated by commas") from error
+
+
+def _seeds(text: str) -> list[int]:
+    return [seed(number) for number in text.split(",")]
+
+
+@command(
+    "ictc-compare",
+    RunError,
+    RecipeError,
+    PartsError,
+    DatasetError,
+    CheckpointError,
+    CrewError,
+    DeviceUnavailableError,
+    NetworkError,
+    NoRunsError,
+    interrupted="interrupted: the same command goes on from here",
+)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = arguments(argv)
+    engine = engine_of(options)
+    dataset = Dataset.open(options.data, verify=True)
+    identity = identity_of(dataset)
+    folds = options.folds or [None]
+    systems = systems_of(options.systems.split(","))
+    check_runs(options.out, identity, systems)
+    if not options.tables_only:
+        for fold in folds:
+            check_parts(dataset, fold, systems)
+        for number in options.seeds:
+            for fold in folds:
+                for system, recipe in systems.items():
+                    carry_out(Run(system, fold, number), recipe, dataset, engine, options.out)
+        check_runs(options.out, identity, systems)  # others may share the folder
+    write_tables(options.out, dataset.classes)
+    print((options.out / "table.md").read_text("utf-8"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""The results of many runs in, tables of systems out: scores, intervals, paired tests, ranking. It trains nothing.
+
+Answers to the test split and answers out of fold are never mixed: each protocol has tables of its own.
+"""
+
+import dataclasses
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from model.training.comparison.markdown import CURVE_NIGHTS, markdown
+from model.training.comparison.pairs import PUBLISHED, pairs_of, published, recipe_of_run
+from model.training.comparison.pooling import (
+    FOLDS,
+    SPLIT,
+    Pool,
+    differences_over_seeds,
+    intervals_over_seeds,
+    mean_answers,
+    pools_of,
+    protocol_of,
+)
+from model.training.evaluation.intervals import holm, mcnemar, nadeau_bengio
+from model.training.evaluation.metrics import macro_f1, score
+
+EARLY_RESAMPLES = 500
+BY_NIGHT = ("macro_f1", "balanced_accuracy", "auc", "log_loss", "ece")
+
+Runs = dict[str, list[tuple[dict[str, Any], dict[str, NDArray]]]]
+
+
+def read_runs(folder: Path) -> Runs:
+    """Every run that is done, by system: what it scored and what it answered."""
+    runs: Runs = defaultdict(list)
+    for path in sorted((folder / "runs").glob("*.json")):
+        entry = json.loads(path.read_text("utf-8"))
+        with np.load(path.with_suffix(".npz")) as kept:
+            runs[entry["system"]].append((entry, {name: kept[name] for name in kept.files}))
+    return dict(runs)
+
+
+def summary(system: str, pools: Sequence[Pool], classes: Sequence[str]) -> dict[str, Any]:
+    """One line of the table: means over seeds of the scores of all answers of a seed together."""
+    entries = [entry for pool in pools for entry in pool.entries]
+    reached = [score(pool.label_N, pool.probability_NK.astype(float), tuple(classes)) for pool in pools]
+    f1_S = [scores.macro_f1 for scores in reached]
+    intervals = intervals_over_seeds(pools)
+    line: dict[str, Any] = {
+        "system": system,
+        "protocol": pools[0].protocol,
+        "runs": len(entries),
+        "seeds": len(pools),
+        "parameters": entries[0].get("parameters"),
+        "macro_f1_sd_over_seeds": float(np.std(f1_S, ddof=1)) if len(pools) > 1 else None,
+        **{f"{name}_interval": dataclasses.asdict(interval) for name, interval in intervals.items()},
+        "recall": {name: float(np.mean([scores.recall[name] for scores in reached])) for name in classes},
+        "by_label_mode": by_label_mode(pools, len(classes)),
+        "train_minutes": float(np.mean([entry.get("train_seconds", 0.0) for entry in entries])) / 60,
+    }
+    for name in ("accuracy", "macro_f1", "balanced_accuracy", "auc", "log_loss", "ece", "worst_recall"):
+        line[name] = float(np.mean([getattr(scores, name) for scores in reached]))
+    line["accuracy_with_prior"] = float(np.mean([accuracy_with_prior(pool, len(classes)) for pool in pools]))
+    for name in ("authors_habit_macro_f1", "predict_ms_per_object"):
+        values = [entry[name] for entry in entries if name in entry]
+        line[name] = float(np.mean(values)) if values else None
+    curves = [night_scores(pool, tuple(classes)) for pool in pools]
+    for name in BY_NIGHT:
+        nights = [night for night in curves[0][name] if all(night in curve[name] for curve in curves)]
+        line[f"{name}_by_night"] = {n: float(np.mean([curve[name][n] for curve in curves])) for n in nights} or None
+    line["intervals_by_night"] = {
+        str(night): {name: dataclasses.asdict(interval) for name, interval in found.items()}
+        for night in shared_nights(pools)
+        for found in [intervals_over_seeds(pools, night, EARLY_RESAMPLES)]
+    }
+    return line
+
+
+def accuracy_with_prior(pool: Pool, classes: int) -> float:
+    """Accuracy when answers, which are for classes alike, are multiplied by how frequent each class is."""
+    prior_K = np.bincount(pool.label_N, minlength=classes) / len(pool.label_N)
+    return float(np.mean((pool.probability_NK * prior_K).argmax(1) == pool.label_N))
+
+
+def shared_nights(pools: Sequence[Pool]) -> list[int]:
+    """Those of ``CURVE_NIGHTS`` after which every pool kept its answers."""
+    return [night for night in map(int, CURVE_NIGHTS) if all(night in pool.at_night for pool in pools)]
+
+
+def night_scores(pool: Pool, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Each score of ``BY_NIGHT`` after so many nights: of the answers kept, else what the runs told of themselves."""
+    found: dict[str, dict[str, float]] = {name: {} for name in BY_NIGHT}
+    for night, probability_NK in pool.at_night.items():
+        reached = score(pool.label_N, probability_NK, classes)
+        for name in BY_NIGHT:
+            found[name][str(night)] = getattr(reached, name)
+    if not pool.at_night:
+        for name in BY_NIGHT:
+            told = [entry.get(f"{name}_by_night", {}) for entry in pool.entries]
+            nights = [night for night in told[0] if all(night in curve for curve in told)]
+            found[name] = {night: float(np.mean([curve[night] for curve in told])) for night in nights}
+    return found
+
+
+def by_label_mode(pools: Sequence[Pool], classes: int) -> dict[str, float]:
+    """Macro-F1 of each label mode: of a seed's answers together where these say their mode, else the runs' mean."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for pool in pools:
+        modes = sorted({mode for entry in pool.entries for mode in entry["by_label_mode"]})
+        for mode in modes:
+            if pool.mode_N is not None:
+                at = pool.mode_N == mode
+                found[mode].append(macro_f1(pool.label_N[at], pool.probability_NK[at].argmax(1), classes))
+            else:
+                told = [entry["by_label_mode"][mode]["macro_f1"] for entry in pool.entries]
+                found[mode].append(float(np.mean(told)))
+    return {mode: float(np.mean(values)) for mode, values in found.items()}
+
+
+def paired(first: str, second: str, protocol: str, runs: Runs) -> dict[str, Any] | None:
+    """What one system has over another in the runs that both have: same fold, same seed, same objects."""
+    mine, theirs = (
+        {(e["fold"], e["seed"]): (e, a) for e, a in runs[name] if protocol_of(e) == protocol}
+        for name in (first, second)
+    )
+    shared = sorted(mine.keys() & theirs.keys(), key=str)
+    if not shared:
+        return None
+    ours, others = (pools_of([side[key] for key in shared]) for side in (mine, theirs))
+    difference, p = differences_over_seeds(ours, others)
+    by_seed = [differences_over_seeds([a], [b])[1]["macro_f1"] for a, b in zip(ours, others, strict=True)]
+    (label_N, first_NK), (_, second_NK) = mean_answers(ours), mean_answers(others)
+    only_first, only_second, p_mcnemar = mcnemar(first_NK.argmax(1) == label_N, second_NK.argmax(1) == label_N)
+    by_run = [mine[key][0]["scores"]["macro_f1"] - theirs[key][0]["scores"]["macro_f1"] for key in shared]
+    train_count, test_count = mine[shared[0]][0]["train_objects"], len(mine[shared[0]][1]["label"])
+    return {
+        "first": first,
+        "second": second,
+        "protocol": protocol,
+        "runs": len(shared),
+        "macro_f1_difference": difference["macro_f1"].value,
+        "difference_by_run": by_run,
+        "difference_interval": dataclasses.asdict(difference["macro_f1"]),
+        "p_bootstrap": p["macro_f1"],
+        "p_bootstrap_by_seed": by_seed,
+        "mcnemar_of_mean_answers": {"p": p_mcnemar, "only_first": only_first, "only_second": only_second},
+        # the corrected t-test is one over draws of the training set, which seeds of one split are not
+        "p_nadeau_bengio": nadeau_bengio(by_run, train_count, test_count) if protocol == FOLDS else None,
+        "differences_by_night": {
+            str(night): {name: dataclasses.asdict(interval) for name, interval in found.items()}
+            for night in shared_nights([*ours, *others])
+            for found in [differences_over_seeds(ours, others, night, EARLY_RESAMPLES)[0]]
+        },
+    }
+
+
+def rank_agreement(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Kendall's tau between the systems' macro-F1 here and in the published table; None for fewer than three."""
+    reached = {line["system"]: line["macro_f1"] for line in lines}
+    found = published(reached)
+    if len(found) < 3:
+        return None
+    tau = stats.kendalltau([reached[system] for system in found.values()], [PUBLISHED[name] for name in found])
+    return {"tau": float(tau.statistic), "p": float(tau.pvalue), "systems": sorted(found.values())}
+
+
+class NoRunsError(ValueError):
+    """Nothing was trained and scored yet."""
+
+
+def write_tables(folder: Path, classes: Sequence[str]) -> None:
+    """Write table.json and table.md of the runs in a folder.
+
+    Raises
+    ------
+    NoRunsError
+        When there are none.
+    """
+    runs = read_runs(folder)
+    if not runs:
+        raise NoRunsError(f"{folder} holds no finished runs yet")
+    wanted = pairs_of({name: recipe_of_run(found[0][0]) for name, found in runs.items()})
+    lines, tests, agreement = [], [], {}
+    for protocol in (SPLIT, FOLDS):
+        pools = {name: [pool for pool in pools_of(found) if pool.protocol == protocol] for name, found in runs.items()}
+        here = [summary(name, found, classes) for name, found in pools.items() if found]
+        if not here:
+            continue
+        lines += sorted(here, key=lambda line: line["macro_f1"])
+        agreement[protocol] = rank_agreement(here)
+        pairs = (paired(*pair, protocol, runs) for pair in wanted)
+        of_protocol = [test for test in pairs if test is not None]
+        for test, adjusted in zip(of_protocol, holm([test["p_bootstrap"] for test in of_protocol]), strict=True):
+            test["p_holm"] = adjusted
+        tests += of_protocol
+    table = {
+        "data": next(iter(runs.values()))[0][0]["data"],
+        "systems": lines,
+        "pairs": tests,
+        "agreement_with_published_ranking": agreement,
+    }
+    (folder / "table.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+    (folder / "table.md").write_text(markdown(table), "utf-8")

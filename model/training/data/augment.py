@@ -1,0 +1,200 @@
+"""Augmentation on torch: frames in, frames of the same objects in, disturbed as the sky might. It knows no labels.
+
+Legend: ``B`` objects, ``T`` frames, ``C`` channels, ``H W`` pixels. Every random draw comes from the generator given,
+which lives on the processor whatever the device, so that runs can be repeated elsewhere.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.networks.contract import Frames, LightCurve, in_order_of_time
+from model.past_photometry import HISTORY_LIMIT
+
+TEMPLATE_CHANNEL = 1  # of (science, template, difference): the noise of one visit is not in its template
+FEWEST_FRAMES = 1
+MISSED_ARE_TOLD = 0.5  # share of the objects of which later packets tell the missed alerts
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How strongly to disturb; zeros change nothing."""
+
+    dihedral: bool = True  # flips and quarter turns, one draw per object
+    rotation_deg: float = 0.0  # largest turn either way, bilinear
+    rotation_probability: float = 0.5
+    drop_frames: float = 0.0  # largest fraction of frames to forget; the fraction is uniform below it
+    truncate_probability: float = 0.0  # of keeping only a prefix, of uniform length
+    late_probability: float = 0.0  # of forgetting everything before a random frame, as a stream joined late would
+    without_history: float = 0.15  # share of the objects whose packets tell of nothing, where the others' do
+    short_history: float = 0.5  # share of the objects whose packets tell of a part of the days only
+    noise_probability: float = 0.0  # of adding noise to an object
+    noise_factor: float = 1.0  # largest factor by which an object's noise grows
+    noisy_photometry: bool = True  # add the noise to point-source fluxes as well as to pixels
+
+
+def dihedral(frames: Frames, generator: torch.Generator) -> Frames:
+    """Turn and flip each object by one of the eight symmetries of the square."""
+    turns_B = torch.randint(8, (len(frames.scale_BTC),), generator=generator)
+    pixels, mask = frames.pixels_BTCHW.clone(), frames.pixel_mask_BTCHW.clone()
+    for turn in range(1, 8):
+        rows = torch.nonzero(turns_B == turn)[:, 0].to(pixels.device)
+        if len(rows) == 0:
+            continue
+        for tensor in (pixels, mask):
+            moved = torch.rot90(tensor[rows], turn % 4, (-2, -1))
+            tensor[rows] = moved.flip(-1) if turn >= 4 else moved
+    return Frames(pixels, mask, frames.scale_BTC, frames.curve)
+
+
+def rotate(frames: Frames, largest_deg: float, probability: float, generator: torch.Generator) -> Frames:
+    """Turn each object by one angle within ``largest_deg``, bilinear; what turns in from outside is masked."""
+    pixels = frames.pixels_BTCHW
+    batch, length, channels, height, width = pixels.shape
+    angle_B = (torch.rand(batch, generator=generator) * 2 - 1) * math.radians(largest_deg)
+    angle_B = torch.where(torch.rand(batch, generator=generator) < probability, angle_B, 0.0).to(pixels.device)
+    cos, sin, none = torch.cos(angle_B), torch.sin(angle_B), torch.zeros_like(angle_B)
+    turn_B23 = torch.stack([torch.stack([cos, -sin, none], 1), torch.stack([sin, cos, none], 1)], 1)
+    planes = (batch, length * channels, height, width)
+    grid = functional.affine_grid(turn_B23, list(planes), align_corners=False).to(pixels.dtype)
+    turned = functional.grid_sample(pixels.reshape(planes), grid, align_corners=False).reshape(pixels.shape)
+    seen = frames.pixel_mask_BTCHW.to(pixels.dtype).reshape(planes)
+    covered = functional.grid_sample(seen, grid, align_corners=False).reshape(pixels.shape)
+    mask = covered > 0.5
+    return Frames(torch.where(mask, turned / covered.clamp(min=0.5), 0.0), mask, frames.scale_BTC, frames.curve)
+
+
+def keep_frames(frames: Frames, keep_BT: Tensor, told_BT: Tensor | None = None) -> Frames:
+    """Forget the frames that are False in ``keep_BT``: the rest move together and time starts at the first of them.
+
+    Parameters
+    ----------
+    told_BT
+        Of the others, those that a later packet tells of: where series have a history they join it. In any case
+        nothing later than the last frame stays in it.
+    """
+    curve, keep_BT = frames.curve, keep_BT.to(frames.curve.mask_BT.device) & frames.curve.mask_BT
+    kept, order_BT = compacted(curve, keep_BT, FEWEST_FRAMES)
+    first_B1, last_B1 = kept.time_BT[:, :1], kept.time_BT.amax(1, keepdim=True)
+    history = curve.history
+    if history is not None:
+        told_BT = torch.zeros_like(keep_BT) if told_BT is None else told_BT.to(keep_BT.device) & ~keep_BT
+        history, _ = in_order_of_time(history, replace(curve, mask_BT=told_BT & curve.mask_BT))
+        past_BP = history.mask_BT & (history.time_BT <= last_B1)
+        newest_BP = past_BP.flip(1).cumsum(1).flip(1) <= HISTORY_LIMIT
+        history = since(compacted(history, past_BP & newest_BP)[0], first_B1)
+    row_B1 = torch.arange(len(order_BT), device=order_BT.device)[:, None]
+    pixel_BT = kept.mask_BT[..., None, None, None]
+    return Frames(
+        frames.pixels_BTCHW[row_B1, order_BT] * pixel_BT,
+        frames.pixel_mask_BTCHW[row_B1, order_BT] & pixel_BT,
+        torch.where(kept.mask_BT[..., None], frames.scale_BTC[row_B1, order_BT], 1.0),
+        replace(since(kept, first_B1), history=history),
+    )
+
+
+def one_frame(frames: Frames, chosen_B: Tensor, history_days: float) -> Frames:
+    """What is known of each object when one of its alerts came, and its packet tells of the days before."""
+    curve = frames.curve
+    reach_B1 = curve.time_BT.gather(1, chosen_B[:, None]) - history_days
+    frames = replace(frames, curve=curve.keep_epochs(lambda history: history.time_BT >= reach_B1))
+    keep_BT = torch.arange(curve.mask_BT.shape[1], device=chosen_B.device) == chosen_B[:, None]
+    return keep_frames(frames, keep_BT, curve.time_BT >= reach_B1)
+
+
+def compacted(curve: LightCurve, keep_BT: Tensor, fewest: int = 0) -> tuple[LightCurve, Tensor]:
+    """Some frames of a light curve moved together, padding at the end, and the index of each where it was."""
+    length = max(int(keep_BT.sum(1).max()), fewest)
+    order_BT = torch.argsort((~keep_BT).to(torch.int8), dim=1, stable=True)[:, :length]
+    mask_BT = keep_BT.gather(1, order_BT)
+    moved = curve.map(lambda values: values.gather(1, order_BT) * mask_BT)
+    return replace(moved, mask_BT=mask_BT, history=None), order_BT
+
+
+def since(curve: LightCurve, first_B1: Tensor) -> LightCurve:
+    """The light curve with its times since another zero."""
+    return replace(curve, time_BT=(curve.time_BT - first_B1) * curve.mask_BT)
+
+
+def drop(frames: Frames, how: Augmentation, generator: torch.Generator, history_days: float = math.inf) -> Frames:
+    """Forget random frames and, for some objects, all before or all after a random one; at least one frame stays.
+
+    Where series have a history, packets tell of it: of ``history_days``, or a part of them, before a stream was joined
+    late, of half of the objects the frames that were missed, of some objects nothing. Epochs are forgotten as often as
+    frames.
+    """
+    curve, mask_BT = frames.curve, frames.curve.mask_BT.cpu()
+    batch, length = mask_BT.shape
+    fraction_B1 = torch.rand(batch, 1, generator=generator) * how.drop_frames
+    caught_BT = torch.rand(batch, length, generator=generator) >= fraction_B1
+    real_B1 = mask_BT.sum(1, keepdim=True)
+    cut_B1 = (torch.rand(batch, 1, generator=generator) * real_B1).floor().long() + 1  # 1..real
+    cut = torch.rand(batch, 1, generator=generator) < how.truncate_probability
+    start_B1 = (torch.rand(batch, 1, generator=generator) * torch.where(cut, cut_B1, real_B1)).floor().long()
+    late = torch.rand(batch, 1, generator=generator) < how.late_probability
+    before_end_BT = torch.where(cut, torch.arange(length)[None, :] < cut_B1, True)
+    joined_BT = torch.where(late, torch.arange(length)[None, :] >= start_B1, True)
+    keep_BT = caught_BT & before_end_BT & joined_BT
+    keep_BT[:, 0] |= ~(keep_BT & mask_BT).any(1)
+    if curve.history is None:
+        return keep_frames(frames, keep_BT)
+    known_B1 = torch.rand(batch, 1, generator=generator) >= how.without_history
+    missed_are_told_B1 = torch.rand(batch, 1, generator=generator) < MISSED_ARE_TOLD
+    told_BP = torch.rand(curve.history.mask_BT.shape, generator=generator) >= fraction_B1
+    time_BT, first_B1 = curve.time_BT.cpu(), (keep_BT & mask_BT).int().argmax(1, keepdim=True)
+    part_B1 = (torch.rand(batch, 1, generator=generator) / max(how.short_history, 1e-6)).clamp(max=1)
+    reach_B1 = time_BT.gather(1, first_B1) - part_B1 * history_days
+    told_BT = torch.where(joined_BT, missed_are_told_B1, caught_BT) & known_B1 & (time_BT >= reach_B1)
+    told_BP &= known_B1 & (curve.history.time_BT.cpu() >= reach_B1)
+    told = curve.keep_epochs(lambda history: told_BP.to(history.mask_BT.device))
+    return keep_frames(replace(frames, curve=told), keep_BT, told_BT)
+
+
+def add_noise(
+    frames: Frames, probability: float, largest_factor: float, photometry: bool, generator: torch.Generator
+) -> Frames:
+    """Make some objects noisier, by up to ``largest_factor``: the same white noise in science and difference."""
+    pixels, curve = frames.pixels_BTCHW, frames.curve
+    batch, length, channels, height, width = pixels.shape
+    factor_B = 1 + (largest_factor - 1) * torch.rand(batch, generator=generator)
+    factor_B = torch.where(torch.rand(batch, generator=generator) < probability, factor_B, 1.0)
+    added_B = torch.sqrt(factor_B**2 - 1).to(pixels.device)  # in units of the noise that is there
+    rows = torch.nonzero(factor_B > 1)[:, 0]
+    white = torch.randn(len(rows), length, 1, height, width, generator=generator).to(pixels.device)
+    rows = rows.to(pixels.device)
+    touched_C = torch.ones(channels, device=pixels.device)
+    if channels > TEMPLATE_CHANNEL:
+        touched_C[TEMPLATE_CHANNEL] = 0
+    last_BT = frames.scale_BTC[:, :, -1]  # of the difference, or of the only channel
+    sigma_BT = added_B[:, None] * last_BT
+    noise = white * sigma_BT[rows][..., None, None, None] * touched_C[:, None, None]
+    pixels = pixels.index_add(0, rows, torch.where(frames.pixel_mask_BTCHW[rows], noise, 0.0))
+    scale_BTC = torch.sqrt(frames.scale_BTC**2 + (sigma_BT[..., None] * touched_C) ** 2)
+    scale_BTC = torch.where(curve.mask_BT[..., None], scale_BTC, frames.scale_BTC)
+    if photometry:
+        deviate_BT = torch.randn(batch, length, generator=generator).to(pixels.device)
+        error_BT = added_B[:, None] * curve.flux_error_BT
+        noisier_BT = torch.sqrt(curve.flux_error_BT**2 + error_BT**2)
+        curve = replace(curve, flux_BT=curve.flux_BT + deviate_BT * error_BT, flux_error_BT=noisier_BT)
+    return Frames(pixels, frames.pixel_mask_BTCHW, scale_BTC, curve)
+
+
+def change_epochs(
+    frames: Frames, how: Augmentation, generator: torch.Generator, history_days: float = math.inf
+) -> Frames:
+    """What two views of one object share: which frames there are, and how noisy they are."""
+    if how.drop_frames > 0 or how.truncate_probability > 0 or how.late_probability > 0:
+        frames = drop(frames, how, generator, history_days)
+    if how.noise_probability > 0 and how.noise_factor > 1:
+        frames = add_noise(frames, how.noise_probability, how.noise_factor, how.noisy_photometry, generator)
+    return frames
+
+
+def change_view(frames: Frames, how: Augmentation, generator: torch.Generator) -> Frames:
+    """In what two views of one object differ: how the sky is turned."""
+    if how.rotation_deg > 0:
+        frames = rotate(frames, how.rotation_deg, how.rotation_probability, generator)
+    return dihedral(frames, generator) if how.dihedral else frames

@@ -1,0 +1,69 @@
+"""A data set and a fold in, the row numbers to pretrain, train, validate and test on out; no row is in two of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+
+from model.data.dataset import Dataset
+
+VALIDATION_FRACTION = 0.15  # of the training rows, where the data set has no validation split of its own
+
+
+class PartsError(Exception):
+    """The data set cannot be divided as asked: the message says which splits or folds it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Row numbers of a data set, disjoint."""
+
+    pretrain: NDArray[np.int64]  # photometric labels; may be empty
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def divide(dataset: Dataset, fold: int | None = None, seed: int = 0) -> Parts:
+    """Divide by the data set's own splits, or by one of its folds.
+
+    Parameters
+    ----------
+    fold
+        Test on this fold and train on the others; None: test on the split ``test``.
+    seed
+        Of the inner validation cut, where the data set has no split ``validation``.
+
+    Raises
+    ------
+    PartsError
+        When there is no such fold, no rows to train or test on, or too few to cut some for validation.
+    """
+    splits = dataset.splits
+    none = np.empty(0, np.int64)
+    pretrain = splits.get("pretrain", none)
+    if fold is None:
+        train = np.concatenate([splits.get("train", none), splits.get("finetune", none)])
+        test = splits.get("test", none)
+    else:
+        if dataset.folds is None or fold < 0 or fold not in dataset.folds:
+            have = [] if dataset.folds is None else sorted(set(dataset.folds[dataset.folds >= 0].tolist()))
+            raise PartsError(f"the data set has no fold {fold}; it has {have}")
+        test = np.flatnonzero(dataset.folds == fold)
+        train = np.flatnonzero((dataset.folds >= 0) & (dataset.folds != fold))
+        pretrain = np.setdiff1d(pretrain, np.flatnonzero(dataset.folds >= 0))
+    validation = np.setdiff1d(splits.get("validation", none), test)
+    train = np.setdiff1d(train, validation)
+    if len(train) == 0 or len(test) == 0:
+        raise PartsError(f"nothing to train or to test on: the data set has splits {', '.join(splits)}")
+    if len(validation) == 0:
+        try:
+            train, validation = train_test_split(
+                train, test_size=VALIDATION_FRACTION, random_state=seed, stratify=dataset.labels[train]
+            )
+        except ValueError as error:
+            raise PartsError(
+                f"{dataset.folder} has no split 'validation', and too few training objects to cut one: {error}"
+            ) from error
+    return Parts(np.sort(pretrain), np.sort(train), np.sort(validation), np.sort(test))

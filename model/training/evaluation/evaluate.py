@@ -1,0 +1,320 @@
+"""``ictc-evaluate``: weights and a data set's folder in; scores as JSON and tables, and an HTML report, out."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.cli import command
+from model.data.dataset import Dataset, DatasetError
+from model.data.format import read_json
+from model.files import replacing
+from model.networks.grouped import GroupedNetwork
+from model.serving import weights
+from model.serving.predictor import DeviceUnavailableError, resolve_device
+from model.serving.weights import ModelCard, UnknownScore, WeightsError, energy
+from model.taxonomy import NATURAL_MIX
+from model.training.data.dataset_identity import is_simulated, name_of
+from model.training.data.input_form import OF_EACH_FRAME
+from model.training.data.loader import Shelf, shelf_for
+from model.training.data.splits import PartsError, divide
+from model.training.evaluation import early
+from model.training.evaluation.calibrate import unknown_scores
+from model.training.evaluation.card_limits import is_balanced, limits
+from model.training.evaluation.intervals import bootstrap, macro_f1_interval, wilson
+from model.training.evaluation.metrics import balanced_accuracy, reliability, score
+from model.training.evaluation.plain_table import plain_table
+from model.training.evaluation.predict import predict_logits
+from model.training.evaluation.prefix_predictions import answers_of, histories_of
+from model.training.evaluation.report import write_report
+
+SUPERNOVAE = ("SNIa", "SNOther")
+ALERTS_IN_A_ROW = (1, 2)  # after which somebody may act
+RESULT = "scores.json"
+PREDICTIONS = "predictions.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that was measured of one set of weights on one set of objects."""
+
+    card: ModelCard
+    label_N: NDArray[np.int64]
+    probability_NK: NDArray[np.float64]
+    histories: early.Histories
+    table: dict[str, Any]  # what scores.json holds
+
+
+def check_fit(card: ModelCard, dataset: Dataset) -> None:
+    """Refuse a data set that the weights cannot read.
+
+    Raises
+    ------
+    WeightsError
+        Naming what differs.
+    """
+    check_pixels(card, dataset)
+    if card.form not in OF_EACH_FRAME:
+        raise WeightsError(f"the weights were trained on series in the form {card.form!r}, in which early frames show "
+                           "what came later: score that recipe by ictc-compare")  # fmt: skip
+    if card.classes != dataset.classes:
+        raise WeightsError(f"{dataset.folder} has the classes {', '.join(dataset.classes)}, the weights know "
+                           f"{', '.join(card.classes)}: give a data set of those, in this order")  # fmt: skip
+
+
+def check_pixels(card: ModelCard, dataset: Dataset) -> None:
+    """Refuse a data set whose stamps the network cannot read.
+
+    Raises
+    ------
+    WeightsError
+        Naming what differs.
+    """
+    if card.survey != dataset.survey:
+        raise WeightsError(f"{dataset.folder} is of survey {dataset.survey}, the weights are for {card.survey}: "
+                           f"give a data set of {card.survey}, or weights for {dataset.survey}")  # fmt: skip
+    if card.channels != dataset.channels:
+        raise WeightsError(f"{dataset.folder} has the channels {', '.join(dataset.channels)}, the weights read "
+                           f"{', '.join(card.channels)}: make a data set with those")  # fmt: skip
+    if dataset.size_px < (size := int(card.network.get("size", 0))):
+        raise WeightsError(f"{dataset.folder} has stamps of {dataset.size_px} pixels, the network reads {size}: "
+                           f"make a data set with --size {size}")  # fmt: skip
+
+
+def check_strange(card: ModelCard, unknown: Dataset) -> None:
+    """Refuse to measure the unknown score on a data set that is empty, unreadable, or of classes that are known.
+
+    Raises
+    ------
+    WeightsError
+        Naming what is wrong.
+    """
+    check_pixels(card, unknown)
+    if len(unknown) == 0:
+        raise WeightsError(f"{unknown.folder} holds no objects: --unknown needs some")
+    if known := [
+        name for k, name in enumerate(unknown.classes) if name in card.classes and (unknown.labels == k).any()
+    ]:
+        raise WeightsError(f"{unknown.folder} holds objects of {', '.join(known)}, which the weights know: "
+                           "--unknown needs classes that they do not")  # fmt: skip
+
+
+def evaluate(
+    network: GroupedNetwork,
+    card: ModelCard,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    device: torch.device,
+    unknown: Dataset | None = None,
+) -> Evaluation:
+    """Score weights on some rows of a data set; the calibration is the card's own.
+
+    Parameters
+    ----------
+    unknown
+        Objects of classes that the weights were not trained on, if their score is to be measured.
+    """
+    network = network.to(device)
+    shelf = shelf_for(network, dataset, rows, device, card.form)
+    logits_NK = predict_logits(network, shelf)
+    probability_NK = card.probabilities(logits_NK)
+    label_N = shelf.label_N.cpu().numpy()
+    histories = histories_of(network, dataset, shelf, card.probabilities, card.unknown or UnknownScore())
+    chosen_N, count = probability_NK.argmax(1), len(card.classes)
+    reached = score(label_N, probability_NK, card.classes)
+    hits = np.diagonal(np.array(reached.confusion))
+    objects = {name: int((label_N == k).sum()) for k, name in enumerate(card.classes)}
+    table: dict[str, Any] = {
+        "weights": {"name": card.name, "version": card.version, "survey": card.survey},
+        "data": {
+            "folder": dataset.folder.name,
+            "recipe": name_of(dataset),
+            "seed": dataset.manifest.get("seed"),
+            "simulated": is_simulated(dataset),
+        },
+        "classes": {"objects": objects, "balanced": is_balanced(objects)},
+        "scores": dataclasses.asdict(reached),
+        "intervals": {
+            "macro_f1": dataclasses.asdict(macro_f1_interval(label_N, chosen_N, count)),
+            "balanced_accuracy": dataclasses.asdict(
+                bootstrap(label_N, lambda rows: balanced_accuracy(label_N[rows], chosen_N[rows], count))
+            ),
+            "recall": {
+                name: dataclasses.asdict(wilson(int(hits[k]), objects[name])) for k, name in enumerate(card.classes)
+            },
+        },
+        "reliability": reliability(probability_NK.max(1), chosen_N == label_N).tolist(),
+        "early": early.curves(histories),
+        "confidence": early.confidence(histories),
+        "decisions": [early.decisions(histories, kept=kept) for kept in ALERTS_IN_A_ROW],
+        **follow_up(histories, card.classes),
+        "natural_mix": in_natural_mix(histories, card),
+    }
+    if modes := label_modes(dataset, rows):
+        table["by_label_mode"] = {
+            mode: dataclasses.asdict(score(label_N[at], probability_NK[at], card.classes)) for mode, at in modes.items()
+        }
+    if unknown is not None:
+        strange = shelf_for(network, unknown, np.arange(len(unknown)), device, card.form)
+        table["unknown"] = strangeness(network, card, histories, shelf, strange, unknown)
+    return Evaluation(card, label_N, probability_NK, histories, table)
+
+
+def follow_up(
+    histories: early.Histories, classes: Sequence[str], weight_N: NDArray[np.float64] | None = None
+) -> dict[str, float | None]:
+    """What awaits somebody who follows up supernovae; it depends on the mix of classes, which weights can change."""
+    kinds = tuple(classes.index(name) for name in SUPERNOVAE if name in classes)
+    quiet = tuple(k for k in range(len(classes)) if k not in kinds)
+    purity = None
+    if "SNIa" in classes:
+        purity = early.before_peak_purity(histories, classes.index("SNIa"), weight_N=weight_N)
+    return {
+        "before_peak_purity_snia": purity,
+        "false_alarms_per_1000": early.false_alarms(histories, kinds, quiet, weight_N),
+    }
+
+
+def in_natural_mix(histories: early.Histories, card: ModelCard) -> dict[str, Any] | None:
+    """The same in the mix of classes that a survey gave labels to; None where nobody counted it."""
+    mix = NATURAL_MIX.get(card.survey)
+    if mix is None or not set(card.classes) <= set(mix):
+        return None
+    weight_N = early.in_mix(histories.label_N, [mix[name] for name in card.classes])
+    return {"objects": dict(mix), **follow_up(histories, card.classes, weight_N)}
+
+
+def strangeness(
+    network: GroupedNetwork, card: ModelCard, known: early.Histories, shelf: Shelf, strange: Shelf, unknown: Dataset
+) -> dict[str, Any]:
+    """How well the unknown score tells a data set from known objects: of whole series, and as they grow.
+
+    Each part of the score is asked of whole series too.
+    """
+    others = histories_of(network, unknown, strange, card.probabilities, card.unknown or UnknownScore())
+    known_N, strange_M = (early.unknown_at(side, side.last_frame) for side in (known, others))
+    by_class = {
+        name: unknown_scores(known_N, strange_M[unknown.labels == k])["auroc"]
+        for k, name in enumerate(unknown.classes)
+        if (unknown.labels == k).any()
+    }
+    whole, of_others = (answers_of(network, side, prefixes=False) for side in (shelf, strange))
+    parts = {"energy": unknown_scores(energy(whole.logits_MK), energy(of_others.logits_MK))["auroc"]}
+    known_distance_N, strange_distance_M = whole.distances(network), of_others.distances(network)
+    if known_distance_N is not None and strange_distance_M is not None:
+        parts["distance"] = unknown_scores(known_distance_N, strange_distance_M)["auroc"]
+    by_night = {}
+    for night in early.NIGHTS:
+        then = [early.unknown_at(side, early.frame_after_nights(side, night)) for side in (known, others)]
+        told = unknown_scores(*then)
+        by_night[night] = {"auroc": told["auroc"], "median_of_known": float(np.median(then[0]))}
+    return {
+        **unknown_scores(known_N, strange_M),
+        "auroc_by_class": by_class,
+        "auroc_of_parts": parts,
+        "by_night": by_night,
+    }
+
+
+def label_modes(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Which rows have the survey's own labels and which are deconfounded, where the truth tells."""
+    truth = dataset.truth()
+    if "label_mode" not in truth.column_names:
+        return {}
+    mode_N = np.asarray(truth["label_mode"].to_numpy(zero_copy_only=False)).astype(str)[rows]
+    return {str(mode): mode_N == mode for mode in np.unique(mode_N)}
+
+
+def write(evaluation: Evaluation, dataset: Dataset, rows: NDArray[np.int64], folder: Path) -> None:
+    """Write scores.json, scores.txt, predictions.npz and report.html."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / PREDICTIONS) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            row=rows,
+            object_id=dataset.object_ids[rows],
+            label=evaluation.label_N,
+            probability=evaluation.probability_NK.astype(np.float32),
+        )
+    with replacing(folder / "report.html") as partial:
+        write_report(evaluation.card, evaluation.table, evaluation.histories, dataset, rows, partial)
+    with replacing(folder / "scores.txt") as partial:
+        partial.write_text(plain_table(evaluation.table), "utf-8")
+    with replacing(folder / RESULT) as partial:
+        partial.write_text(json.dumps(evaluation.table, indent=1) + "\n", "utf-8")
+
+
+def with_scores(card: ModelCard, table: dict[str, Any], controls: dict[str, Any] | None = None) -> ModelCard:
+    """The card with what an evaluation found, and its limits; ``controls`` as :func:`limits` takes them."""
+    kept = ("objects", "accuracy", "macro_f1", "balanced_accuracy", "auc", "log_loss", "ece", "recall")
+    scores = {name: table["scores"][name] for name in kept}
+    found = {**scores, "macro_f1_interval": table["intervals"]["macro_f1"], "data": table["data"]}
+    found["macro_f1_by_night"] = {night: entry["macro_f1"] for night, entry in table["early"]["by_night"].items()}
+    unknown = card.unknown
+    if unknown is not None and "unknown" in table:
+        unknown = dataclasses.replace(unknown, auroc=table["unknown"]["auroc"])
+        found["unknown_auroc_by_class"] = table["unknown"]["auroc_by_class"]
+    provenance = {**card.provenance, "test_scores": found, "limits": limits(card, table, controls)}
+    return dataclasses.replace(card, unknown=unknown, provenance=provenance)
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ictc-evaluate", description=__doc__)
+    parser.add_argument("weights", help="path of weights, or a shipped survey: sdss, ztf, lsst")
+    parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
+    parser.add_argument("--out", type=Path, required=True, help="folder for scores and report")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--split", default="test", help="which split to score (default: test)")
+    parser.add_argument("--fold", type=int, help="score this fold instead of a split")
+    parser.add_argument("--unknown", type=Path, help="data set of classes unknown to the weights, for that score")
+    parser.add_argument("--copy-to", type=Path, help="write the weights there, these scores in their card")
+    parser.add_argument("--controls", type=Path, help="JSON of benchmarks.controls: what the copy's card says of hosts")
+    parser.add_argument("--half", action="store_true", help="of the copy: matrices as float16")
+    return parser.parse_args(argv)
+
+
+@command("ictc-evaluate", WeightsError, DatasetError, PartsError, DeviceUnavailableError)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = arguments(argv)
+    device = resolve_device(options.device)
+    network, card = weights.load(options.weights)
+    dataset = Dataset.open(options.data, verify=True)
+    check_fit(card, dataset)
+    rows = divide(dataset, options.fold).test if options.fold is not None else split_rows(dataset, options.split)
+    strange = None if options.unknown is None else Dataset.open(options.unknown, verify=True)
+    if strange is not None:
+        check_strange(card, strange)
+    controls = None if options.controls is None else read_json(options.controls, "is not the JSON of controls")
+    options.out.mkdir(parents=True, exist_ok=True)  # what cannot be written to is told before the work, not after
+    evaluation = evaluate(network, card, dataset, rows, device, strange)
+    write(evaluation, dataset, rows, options.out)
+    if options.copy_to is not None:
+        weights.save(options.copy_to, network.cpu(), with_scores(card, evaluation.table, controls), half=options.half)
+    print(plain_table(evaluation.table), end="")
+    return 0
+
+
+def split_rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
+    """Rows of a split by its name.
+
+    Raises
+    ------
+    PartsError
+        When there is none.
+    """
+    if split not in dataset.splits:
+        raise PartsError(f"the data set has no split {split!r}; it has {', '.join(dataset.splits)}")
+    return dataset.splits[split]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""Two views of some objects and their labels in, the loss out: of classes, ICT's pull, prefixes, restored nights.
+
+The objective holds the networks; it knows no data set, no optimiser and no schedule.
+
+Legend: ``B`` objects, ``T`` frames, ``K`` classes, ``F`` penultimate features, ``D`` width of a projection.
+
+References
+----------
+ICT-ConvEntion as reconstructed in docs/results.md; Grill et al. 2020, "Bootstrap your own latent".
+"""
+
+import copy
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from model.networks.contract import Frames
+from model.networks.grouped import GroupedNetwork
+from model.training.learning import losses
+from model.training.learning.denoising import ReadsNights, Restorer
+from model.training.learning.recipe import Recipe, RecipeError, Stage
+
+
+class Target(nn.Module):
+    """The network that is followed, not trained: frames in, projections [B, D] out."""
+
+    def __init__(self, network: GroupedNetwork, projector: nn.Linear) -> None:
+        super().__init__()
+        self.network = network
+        self.projector = projector
+
+    def forward(self, frames: Frames) -> Tensor:
+        return self.projector(self.network.features(frames))
+
+
+class Objective(nn.Module):
+    """The online network, the target network that follows it, and what compares their views.
+
+    Parameters
+    ----------
+    network
+        Where the recipe's ``prefix`` is "all" it must also offer ``prefix_logits(frames)`` [B, T, K].
+
+    Raises
+    ------
+    RecipeError
+        When a stage restores nights and the network cannot read them.
+    """
+
+    def __init__(self, network: GroupedNetwork, recipe: Recipe, classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self.ict = ict = recipe.ict
+        self.prefix = recipe.prefix
+        self.divergence_weight = recipe.divergence_weight
+        self.restorer: Restorer | None = None
+        self.projector: nn.Linear | None = None
+        self.predictor: nn.Module | None = None
+        self.target: Target | None = None
+        self.centre_D: Tensor
+        if any(stage.restores for stage in recipe.stages):
+            if not isinstance(network, ReadsNights):
+                raise RecipeError(f"recipe {recipe.name} has a stage that restores nights, which {network.name} cannot")
+            self.restorer = Restorer(network)
+        if ict.pull == "none":
+            return
+        width = ict.projection_width
+        self.projector = nn.Linear(network.feature_width, width)
+        if ict.predictor and ict.pull in ("cosine", "dino"):
+            self.predictor = nn.Sequential(
+                nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width)
+            )
+        if ict.momentum is not None and ict.pull in ("cosine", "dino"):
+            self.target = Target(copy.deepcopy(network), copy.deepcopy(self.projector))
+            self.target.requires_grad_(False)
+        if ict.pull == "dino":
+            self.register_buffer("centre_D", torch.zeros(width))
+        if ict.pull == "balanced_contrastive":
+            self.prototype_KD = nn.Parameter(torch.randn(classes, width))
+
+    def forward(
+        self, first: Frames, second: Frames | None, label_B: Tensor, counts_K: Tensor, stage: Stage, beta: float
+    ) -> dict[str, Tensor]:
+        """The loss of one batch and its parts, each a scalar; ``loss`` is what to descend.
+
+        Parameters
+        ----------
+        second
+            Another view of the same objects, or of others of the same classes; None where nothing is pulled.
+        beta
+            Of the deferred weights of ``ldam``; 0 before they begin.
+        """
+        if stage.restores:
+            return self._restoring(first, stage)
+        if self.prefix == "all":
+            return self._over_prefixes(first, label_B, counts_K, stage, beta)
+        feature_BF = self.network.features(first)
+        parts = {"class": self._class_loss(self.network.head(feature_BF), label_B, counts_K, stage, beta).mean()}
+        if second is not None and self.projector is not None:
+            other_BF = self.network.features(second)
+            other = self._class_loss(self.network.head(other_BF), label_B, counts_K, stage, beta).mean()
+            parts["class"] = parts["class"] + other
+            parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
+        parts["loss"] = parts["class"] + self.ict.weight * parts.get("pull", torch.zeros_like(parts["class"]))
+        extra = getattr(self.network, "extra_loss", lambda: None)()
+        if extra is not None:  # a Bayesian network's divergence from its prior, shared out over the objects
+            parts["loss"] = parts["loss"] + self.divergence_weight * extra / counts_K.sum()
+        return parts
+
+    def _class_loss(self, logits_BK: Tensor, label_B: Tensor, counts_K: Tensor, stage: Stage, beta: float) -> Tensor:
+        """What each object costs [B], or all together [1]."""
+        options = dict(stage.loss_options)
+        if stage.loss == "ldam":
+            options |= {"beta": beta, "scale": self.network.logit_scale}
+        return losses.CLASS_LOSSES[stage.loss](logits_BK.float(), label_B, counts_K, **options)
+
+    def _restoring(self, frames: Frames, stage: Stage) -> dict[str, Tensor]:
+        assert self.restorer is not None
+        network = cast(ReadsNights, self.network)
+        return {"loss": self.restorer(network, frames.curve, **stage.loss_options)}
+
+    def _over_prefixes(
+        self, frames: Frames, label_B: Tensor, counts_K: Tensor, stage: Stage, beta: float
+    ) -> dict[str, Tensor]:
+        """Every prefix of a series is an example, and the whole of it counts as much as all the others together.
+
+        Each object weighs the same, however long.
+        """
+        prefix_logits = cast(Callable[[Frames], Tensor], self.network.prefix_logits)
+        logits_BTK = prefix_logits(frames)
+        mask_BT = frames.curve.mask_BT
+        label = label_B[:, None].expand(mask_BT.shape).flatten()
+        loss_BT = self._class_loss(logits_BTK.flatten(0, 1), label, counts_K, stage, beta).reshape(mask_BT.shape)
+        length_B = mask_BT.sum(1)
+        prefixes = (torch.where(mask_BT, loss_BT, 0.0).sum(1) / length_B).mean()
+        whole = loss_BT.gather(1, length_B[:, None] - 1).mean()
+        return {"prefixes": prefixes, "whole": whole, "loss": (prefixes + whole) / 2}
+
+    def _pull(self, first: Frames, second: Frames, feature_BF: Tensor, other_BF: Tensor, label_B: Tensor) -> Tensor:
+        assert self.projector is not None
+        ours = self.projector(feature_BF).float(), self.projector(other_BF).float()
+        if self.ict.pull == "supervised_contrastive":
+            return losses.supervised_contrastive(torch.cat(ours), label_B.repeat(2)).mean()
+        if self.ict.pull == "balanced_contrastive":
+            return losses.balanced_contrastive(torch.cat(ours), label_B.repeat(2), self.prototype_KD).mean()
+        theirs = self._targets(first, second, ours)
+        if self.predictor is not None:
+            ours = self.predictor(ours[0]).float(), self.predictor(ours[1]).float()
+        if self.ict.pull == "dino":
+            pull = losses.dino(ours[0], theirs[1], self.centre_D) + losses.dino(ours[1], theirs[0], self.centre_D)
+            if self.training:
+                momentum = losses.DINO_CENTRE_MOMENTUM
+                self.centre_D.mul_(momentum).add_(torch.cat(theirs).mean(0), alpha=1 - momentum)
+            return pull.mean()
+        return (losses.cosine_distance(ours[0], theirs[1]) + losses.cosine_distance(ours[1], theirs[0])).mean()
+
+    @torch.no_grad()
+    def _targets(self, first: Frames, second: Frames, ours: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """What the target network makes of both views; without one, the online projections held fast."""
+        if self.target is None:
+            return ours[0].detach(), ours[1].detach()
+        return self.target(first).float(), self.target(second).float()
+
+    @torch.no_grad()
+    def follow(self, at_once: bool = False) -> None:
+        """Move the target a step towards the online network, or all the way; call after each optimiser's step."""
+        if self.target is None or self.projector is None or self.ict.momentum is None:
+            return
+        momentum = 0.0 if at_once else self.ict.momentum
+        follow(self.target.network, self.network, momentum)
+        follow(self.target.projector, self.projector, momentum)
+
+
+@torch.no_grad()
+def follow(follower: nn.Module, leader: nn.Module, momentum: float) -> None:
+    """Parameters become momentum * follower + (1 - momentum) * leader; buffers are copied."""
+    pairs = list(zip(follower.parameters(), leader.parameters(), strict=True))
+    torch._foreach_lerp_([f for f, _ in pairs], [p.detach() for _, p in pairs], 1 - momentum)
+    for mine, its in zip(follower.buffers(), leader.buffers(), strict=True):
+        mine.copy_(its)
+
+
+def of_same_class(label_B: Tensor, generator: torch.Generator) -> Tensor:
+    """For each object another one of its class in the batch, or itself when it is alone. Returns index [B]."""
+    label = label_B.cpu()
+    other = torch.arange(len(label))
+    for value in label.unique():
+        members = torch.nonzero(label == value)[:, 0]
+        if len(members) > 1:
+            shuffled = members[torch.randperm(len(members), generator=generator)]
+            other[shuffled] = shuffled.roll(1)
+    return other

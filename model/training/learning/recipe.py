@@ -1,0 +1,234 @@
+"""A training recipe as one frozen object, read from a named JSON file; knows nothing of how it is carried out."""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from model.training.data.augment import Augmentation
+from model.training.data.input_form import FORMS
+from model.training.learning.losses import CLASS_LOSSES
+
+PARTS = ("pretrain", "train")
+PULLS = ("none", "cosine", "dino", "supervised_contrastive", "balanced_contrastive")
+PREFIXES = ("none", "all")
+KEEPS = ("last", "best_f1", "best_loss")
+SAMPLERS = ("shuffle", "weighted")
+SCHEDULES = ("constant", "cosine")
+RESTORE = "restore"  # the loss that needs no labels: see restore.Restorer
+
+
+class RecipeError(Exception):
+    """A recipe cannot be carried out: the message names the key, its value and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One pass of training over one part of a data set, with that part's own class prior."""
+
+    part: str = "train"  # "pretrain": photometric labels; "train": spectroscopic labels
+    epochs: int = 30
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    warm_up: float = 0.05  # fraction of the stage's steps
+    sampler: str = "shuffle"  # "weighted": with replacement, every class as often
+    loss: str = "cross_entropy"  # key of losses.CLASS_LOSSES, or "restore"
+    loss_options: Mapping[str, float] = field(default_factory=dict)
+    freeze_backbone: bool = False
+    renew_head: bool = False
+
+    @property
+    def restores(self) -> bool:
+        """Whether it learns no classes, but what disturbed nights were."""
+        return self.loss == RESTORE
+
+
+@dataclass(frozen=True, slots=True)
+class Ict:
+    """The second branch: two views of an object, and how their projections are pulled together."""
+
+    pull: str = "none"
+    weight: float = 1.0  # of the pull against the class loss
+    predictor: bool = True
+    momentum: float | None = 0.99  # of the target network; None: the online network is its own target (SimSiam)
+    class_positive: bool = False  # the second view is of another object of the same class
+    projection_width: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides a training but the data, the seed and the device."""
+
+    name: str
+    network: Mapping[str, Any]  # what model.networks.registry.build takes
+    stages: tuple[Stage, ...]
+    ict: Ict = Ict()
+    augmentation: Augmentation = Augmentation()  # noqa: RUF009  frozen
+    divergence_weight: float = 1.0  # of a Bayesian network's divergence from its prior, which is shared among objects
+    prefix: str = "none"  # "all": the loss is averaged over every prefix of a series
+    form: str = "series"  # in which objects are shown: see forms.FORMS
+    batch_size: int = 64
+    like_lengths: bool = False  # batches of series of like length: less padding to compute
+    weight_decay: float = 0.05
+    amsgrad: bool = False
+    clip_norm: float | None = 1.0
+    average_momentum: float | None = None  # keep a running mean of the weights, and hand that out
+    keep: str = "last"
+    note: str = ""
+
+
+def _build(kind: type, table: Any, where: str) -> Any:
+    """Make dataclass ``kind`` of a JSON table, refusing unknown keys and wrong types."""
+    if not isinstance(table, Mapping):
+        raise RecipeError(f"{where} is {table!r}: it must be a table of {kind.__name__}")
+    hints = typing.get_type_hints(kind)
+    if unknown := sorted(set(table) - set(hints)):
+        raise RecipeError(f"{where} has unknown keys {', '.join(unknown)}; known: {', '.join(hints)}")
+    values = {key: _value(hints[key], value, f"{where}.{key}") for key, value in table.items()}
+    try:
+        return kind(**values)
+    except TypeError as exc:
+        raise RecipeError(f"{where}: {exc}") from exc
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, where)
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        if not isinstance(value, list) or not value:
+            raise RecipeError(f"{where} is {value!r}: it must be a list with at least one entry")
+        inner = typing.get_args(hint)[0]
+        return tuple(_value(inner, entry, f"{where}[{i}]") for i, entry in enumerate(value))
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _value(typing.get_args(hint)[0], value, where)
+    if origin is not None:  # Mapping[...]
+        if not isinstance(value, Mapping):
+            raise RecipeError(f"{where} is {value!r}: it must be a table")
+        return dict(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise RecipeError(f"{where} is {value!r}: it must be of type {hint.__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RecipeError(f"{where} is {value!r}: it must be a finite number")
+    return value
+
+
+def _check(recipe: Recipe) -> Recipe:
+    choices: list[tuple[str, str, tuple[str, ...]]] = [
+        ("ict.pull", recipe.ict.pull, PULLS),
+        ("prefix", recipe.prefix, PREFIXES),
+        ("keep", recipe.keep, KEEPS),
+        ("form", recipe.form, tuple(FORMS)),
+    ]
+    for i, stage in enumerate(recipe.stages):
+        choices += [
+            (f"stages[{i}].part", stage.part, PARTS),
+            (f"stages[{i}].sampler", stage.sampler, SAMPLERS),
+            (f"stages[{i}].schedule", stage.schedule, SCHEDULES),
+            (f"stages[{i}].loss", stage.loss, (*CLASS_LOSSES, RESTORE)),
+        ]
+        if stage.sampler == "weighted" and stage.loss in ("logit_adjusted", "balanced_softmax"):
+            raise RecipeError(
+                f"stages[{i}] corrects the class prior twice: sampler 'weighted' makes it uniform already, "
+                f"so use loss 'cross_entropy', or sampler 'shuffle'"
+            )
+        if stage.epochs < 1:
+            raise RecipeError(f"stages[{i}].epochs is {stage.epochs}: it must be at least 1")
+    if recipe.stages[-1].restores:
+        raise RecipeError(f"the last stage has loss {RESTORE!r}: it must have one that learns classes")
+    for where, value, allowed in choices:
+        if value not in allowed:
+            raise RecipeError(f"{where} is {value!r}: it must be one of {', '.join(allowed)}")
+    if recipe.batch_size < 2:
+        raise RecipeError(f"batch_size is {recipe.batch_size}: batch normalisation needs at least 2")
+    return recipe
+
+
+def recipe_of(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """Make a recipe of what its JSON file holds.
+
+    Raises
+    ------
+    RecipeError
+        For unknown keys, wrong types and impossible values.
+    """
+    return _check(_build(Recipe, table, where))
+
+
+def recipe_names() -> list[str]:
+    """The recipes that the package ships."""
+    folder = resources.files("model.training").joinpath("recipes")
+    return sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Read a recipe: the name of one that the package ships, or the path of a JSON file.
+
+    A recipe may say ``"like": NAME``: it then holds only what differs from that recipe.
+
+    Raises
+    ------
+    RecipeError
+        When there is none of that name, or it cannot be carried out.
+    """
+    return recipe_of({**_read(str(name)), "name": Path(name).stem}, str(name))
+
+
+def like_of(name: str) -> str | None:
+    """The recipe that a recipe says it is like: what it must be compared with to learn what its changes are worth.
+
+    Raises
+    ------
+    RecipeError
+        When there is none of that name, or it cannot be read.
+    """
+    like = _table(name).get("like")
+    if like is not None and not isinstance(like, str):
+        raise RecipeError(f"recipe {name} is like {like!r}: it must be the name of a recipe")
+    return like
+
+
+def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The table of a recipe, with what it takes from another; ``above`` are those that took it from this one."""
+    if name in above:
+        raise RecipeError(f"recipe {name} is like itself, by way of {', '.join(above)}")
+    like = like_of(name)
+    table = {key: value for key, value in _table(name).items() if key != "like"}
+    return table if like is None else _merged(_read(like, (*above, name)), table)
+
+
+def _table(name: str) -> dict[str, Any]:
+    """What the file of a recipe holds."""
+    if name.endswith(".json"):
+        path = Path(name)
+        if not path.is_file():
+            raise RecipeError(f"there is no recipe file {path}")
+        text = path.read_bytes()
+    else:
+        if name not in recipe_names():
+            raise RecipeError(f"there is no recipe {name!r}; there are {', '.join(recipe_names())}")
+        text = resources.files("model.training").joinpath("recipes", f"{name}.json").read_bytes()
+    try:
+        table = json.loads(text)
+    except ValueError as exc:  # of the text, or of its encoding
+        raise RecipeError(f"recipe {name} is not JSON: {exc}") from exc
+    if not isinstance(table, dict):
+        raise RecipeError(f"recipe {name} must be a table")
+    return table
+
+
+def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Tables are merged key by key, anything else is replaced."""
+    merged = dict(base)
+    for key, value in change.items():
+        both_tables = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merged(base[key], value) if both_tables else value
+    return merged

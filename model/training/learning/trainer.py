@@ -1,0 +1,402 @@
+"""The training loop: a recipe, shelves of series and a network in; the trained network and its history out.
+
+It reads from top to bottom: run, stage, epoch, step. Every step seeds its own random generators with (seed, stage,
+epoch, step, rank), so a training that was killed goes on to the same weights without any generator's state being kept.
+Several processes take the same steps as one, each on its share of every batch (``crew``).
+"""
+
+import copy
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.networks.contract import Frames
+from model.networks.grouped import GroupedNetwork
+from model.training.data.augment import change_epochs, change_view
+from model.training.data.dataset_identity import differences
+from model.training.data.loader import Shelf, batch_order
+from model.training.evaluation import metrics
+from model.training.evaluation.predict import predict
+from model.training.learning.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+    with_prefix,
+    without_prefix,
+)
+from model.training.learning.distributed import Crew
+from model.training.learning.objective import Objective, follow, of_same_class
+from model.training.learning.progress import Progress
+from model.training.learning.recipe import Recipe, Stage
+
+CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT_EVERY_S = 120.0  # what a kill may cost
+PRECISIONS = ("float32", "bfloat16")
+DEFERRED_FROM = 0.8  # of a stage: where LDAM's deferred re-weighting begins
+DEFERRED_BETA = 0.9999
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Where and how a step is computed: faster or slower, and alike but for rounding."""
+
+    device: torch.device
+    precision: str = "float32"  # or "bfloat16": products under autocast, weights and sums in float32
+    compiled: bool = False
+
+    @classmethod
+    def of(cls, device: torch.device, precision: str | None = None, compiled: bool | None = None) -> "Engine":
+        """What suits a device, where nothing else is asked for: a GPU has units for bfloat16, and a compiler."""
+        on_gpu = device.type == "cuda"
+        asked = precision or ("bfloat16" if on_gpu else "float32")
+        return cls(device, asked, on_gpu if compiled is None else compiled)
+
+    @property
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a training stands, and the best that it has seen."""
+
+    stage: int = 0
+    epoch: int = 0
+    step: int = 0  # of this epoch
+    best: float = -math.inf
+    loss_sum: float = 0.0  # over the steps of this epoch that are done
+    finished: bool = False
+
+
+@dataclass(slots=True)
+class Training:
+    """One training from its first step to its last, or from its checkpoint on.
+
+    Parameters
+    ----------
+    network
+        Trained in place. When ``run`` returns it holds the weights to hand out.
+    shelves
+        By name: the parts that the recipe's stages ask for, and "validation".
+    folder
+        For the checkpoint; None: keep none.
+    watch
+        Asked after every epoch with the network as it would be handed out; its numbers go to the history, and
+        decide nothing.
+    origin
+        Where the rows come from, data set and fold: a checkpoint is of one origin, and JSON can hold it.
+    crew
+        Which of several processes this is: all of them train alike, and the first keeps the checkpoint.
+    interrupted
+        Asked after every step whether to stop there, with a checkpoint.
+
+    Raises
+    ------
+    CrewError
+        When a stage's batches are too small to be shared by that many processes, or for one.
+    """
+
+    recipe: Recipe
+    network: GroupedNetwork
+    shelves: Mapping[str, Shelf]
+    classes: int
+    seed: int
+    engine: Engine
+    progress: Progress
+    folder: Path | None = None
+    crew: Crew = field(default_factory=Crew)
+    watch: Callable[[nn.Module], dict[str, float]] | None = None
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    interrupted: Callable[[], bool] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    place: Place = field(default_factory=Place)
+    objective: Objective = field(init=False)
+    runner: nn.Module = field(init=False)
+    average: GroupedNetwork | None = field(init=False, default=None)
+    optimizer: torch.optim.Optimizer = field(init=False)
+    best: dict[str, Tensor] = field(init=False, default_factory=dict)
+    _saved_at_s: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        torch.manual_seed(seed_of(self.seed))
+        recipe = self.recipe
+        for stage in recipe.stages:
+            self.crew.check_batch(min(recipe.batch_size, len(self.shelves[stage.part])))
+        self.objective = Objective(self.network, recipe, self.classes)
+        self.objective.to(self.engine.device)
+        if self.recipe.average_momentum is not None:
+            self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.runner = self.objective
+        if self.engine.compiled:
+            self.runner = torch.compile(self.objective)  # type: ignore[assignment]
+
+    @property
+    def handed_out(self) -> GroupedNetwork:
+        """The network that a reader of the results would get now."""
+        return self.network if self.average is None else self.average
+
+    def run(self, resume: bool = False, stop_after_steps: int | None = None) -> list[dict[str, Any]]:
+        """Train to the end, and return what each epoch reached.
+
+        Parameters
+        ----------
+        resume
+            Go on from the checkpoint in the folder, if there is one.
+        stop_after_steps
+            Stop there with a checkpoint, as a kill would.
+
+        Raises
+        ------
+        CheckpointError
+            When the checkpoint is damaged, of another recipe, seed, data set or fold, or cannot be written.
+        CrewError
+            When the processes have not read the same checkpoint.
+        KeyboardInterrupt
+            When ``interrupted`` says so in any process; the checkpoint is of that step.
+        """
+        memory = self._load() if resume else {}
+        self.crew.check_agreed([self.place.stage, self.place.epoch, self.place.step], self.engine.device)
+        self.progress.start(self.history)
+        self._saved_at_s = time.monotonic()
+        budget = math.inf if stop_after_steps is None else stop_after_steps
+        while not self.place.finished:
+            stage = self.recipe.stages[self.place.stage]
+            self._begin(stage, memory)
+            memory = {}
+            while self.place.epoch < stage.epochs:
+                budget -= self._epoch(stage, budget)
+                if budget <= 0:
+                    self._save()
+                    return self.history
+            self._end(stage)
+        self.network.load_state_dict(self.best)
+        self._save()
+        return self.history
+
+    def _begin(self, stage: Stage, memory: dict[str, Tensor]) -> None:
+        """Set the networks and the optimiser up for a stage, or for the rest of one."""
+        head = head_parameters(self.network)
+        if self.place.epoch == self.place.step == 0:
+            torch.manual_seed(seed_of(self.seed, self.place.stage))
+            if stage.renew_head:
+                renew(self.network, head)
+            if self.average is not None:
+                self.average.load_state_dict(self.network.state_dict())
+            self.objective.follow(at_once=True)
+        self.objective.zero_grad(set_to_none=True)  # a frozen parameter's old gradient would count in the norm
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(not stage.freeze_backbone or any(parameter is mine for mine in head))
+        self.optimizer = torch.optim.AdamW(
+            decay_groups(self.objective, self.recipe.weight_decay), lr=stage.learning_rate, amsgrad=self.recipe.amsgrad
+        )
+        restore_optimizer(self.optimizer, memory)
+
+    def _epoch(self, stage: Stage, budget: float) -> int:
+        """Go through a stage's shelf once, or through the rest of it; return the steps done."""
+        started, done = time.monotonic(), 0
+        shelf = self.shelves[stage.part]
+        counts_K = sampled_counts(shelf, stage, self.classes).to(self.engine.device)
+        generator = torch.Generator().manual_seed(seed_of(self.seed, self.place.stage, self.place.epoch))
+        length_N = shelf.length_N if self.recipe.like_lengths else None
+        order = batch_order(shelf.label_N, self.recipe.batch_size, stage.sampler == "weighted", generator, length_N)
+        self.objective.train()
+        if stage.freeze_backbone:
+            self.network.eval()  # its running statistics are part of what is frozen
+        while self.place.step < len(order):
+            if done >= budget:
+                return done
+            self._step(stage, shelf, order, counts_K)
+            done += 1
+            self.progress.step(self.place.step, len(order))
+            asked = self.interrupted is not None and self.interrupted()
+            if any(self.crew.largest([asked], self.engine.device)):
+                self._save()
+                raise KeyboardInterrupt
+            if time.monotonic() - self._saved_at_s > self.checkpoint_every_s:
+                self._save()
+        self._judge(stage, len(order), time.monotonic() - started)
+        return done
+
+    def _step(self, stage: Stage, shelf: Shelf, order: list[Tensor], counts_K: Tensor) -> None:
+        """One batch, or our share of it: two views, the loss, the gradient, the optimiser; then the followers."""
+        place = self.place
+        seed = seed_of(self.seed, place.stage, place.epoch, place.step, self.crew.rank)
+        torch.manual_seed(seed)
+        so_far = place.epoch * len(order) + place.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(stage, so_far, stage.epochs * len(order))
+        beta = DEFERRED_BETA if place.epoch >= DEFERRED_FROM * stage.epochs else 0.0
+        share_B = self.crew.share(order[place.step])
+        first, second, label_B = views(self.recipe, shelf, share_B, seed)
+        with self.engine.autocast:
+            parts = self.runner(first, second, label_B, counts_K, stage, beta)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts["loss"].backward()
+        loss = parts["loss"].detach()
+        self.crew.average(self.objective, loss, len(share_B) / len(order[place.step]))
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.clip_norm)
+        self.optimizer.step()
+        self.objective.follow()
+        if self.average is not None and self.recipe.average_momentum is not None:
+            follow(self.average, self.network, min(self.recipe.average_momentum, (1 + so_far) / (10 + so_far)))
+        place.loss_sum += float(loss)
+        place.step += 1
+
+    def _judge(self, stage: Stage, steps: int, seconds: float) -> None:
+        """Score the epoch of so many steps on the validation shelf, and keep its weights if they are to be kept."""
+        place = self.place
+        macro_f1, log_loss = validation_scores(self.handed_out, self.shelves["validation"], self.classes)
+        entry: dict[str, Any] = {
+            "stage": place.stage,
+            "epoch": place.epoch,
+            "loss": place.loss_sum / steps,
+            "learning_rate": learning_rate(stage, (place.epoch + 1) * steps - 1, stage.epochs * steps),
+            "validation_macro_f1": macro_f1,
+            "validation_log_loss": log_loss,
+            "seconds": seconds,
+            **(self.watch(self.handed_out) if self.watch is not None else {}),
+        }
+        self.history.append(entry)
+        merit = {"best_f1": macro_f1, "best_loss": -log_loss}.get(self.recipe.keep, math.inf)
+        if place.stage == len(self.recipe.stages) - 1 and (self.recipe.keep == "last" or merit > place.best):
+            place.best = merit
+            self.best = {name: tensor.detach().clone() for name, tensor in self.handed_out.state_dict().items()}
+        place.epoch, place.step, place.loss_sum = place.epoch + 1, 0, 0.0
+        if self.crew.rank == 0:
+            self.progress.epoch(entry, len(self.history))
+
+    def _end(self, stage: Stage) -> None:
+        """What a stage hands to the next one: the averaged weights, where they are kept."""
+        self.place.stage, self.place.epoch = self.place.stage + 1, 0
+        self.place.finished = self.place.stage == len(self.recipe.stages)
+        if not self.place.finished and self.average is not None:
+            self.network.load_state_dict(self.average.state_dict())
+
+    def _identity(self) -> dict[str, Any]:
+        told = {"recipe": asdict(self.recipe), "seed": self.seed, "network": asdict(self.network.config)}
+        return json.loads(json.dumps({**told, "precision": self.engine.precision, **self.origin}))
+
+    def _save(self) -> None:
+        self._saved_at_s = time.monotonic()
+        if self.folder is None or self.crew.rank > 0:
+            return
+        tensors = with_prefix("objective", self.objective.state_dict()) | optimizer_tensors(self.optimizer)
+        tensors |= with_prefix("best", self.best)
+        tensors |= {} if self.average is None else with_prefix("average", self.average.state_dict())
+        state = {"identity": self._identity(), "place": asdict(self.place), "history": self.history}
+        save_checkpoint(self.folder / CHECKPOINT, tensors, state)
+
+    def _load(self) -> dict[str, Tensor]:
+        if self.folder is None or not (self.folder / CHECKPOINT).exists():
+            return {}
+        path = self.folder / CHECKPOINT
+        tensors, state = load_checkpoint(path)
+        if differing := differences(state["identity"], self._identity()):
+            raise CheckpointError(
+                f"{path} is of another training, with {', '.join(differing)}: go on with what began it, "
+                "or choose another folder"
+            )
+        self.place, self.history = Place(**state["place"]), state["history"]
+        self.objective.load_state_dict(without_prefix("objective", tensors))
+        if self.average is not None:
+            self.average.load_state_dict(without_prefix("average", tensors))
+        self.best = {name: tensor.to(self.engine.device) for name, tensor in without_prefix("best", tensors).items()}
+        if self.place.finished:
+            self.optimizer = torch.optim.AdamW(self.objective.parameters())
+        return tensors
+
+
+def seed_of(*parts: int) -> int:
+    """A 63-bit seed from whole numbers, the same on every machine."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def learning_rate(stage: Stage, step: int, steps: int) -> float:
+    """The rate at a step of a stage: a linear rise, then constant or half a cosine."""
+    warm = max(1, round(stage.warm_up * steps))
+    if step < warm:
+        return stage.learning_rate * (step + 1) / warm
+    if stage.schedule == "constant":
+        return stage.learning_rate
+    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def views(recipe: Recipe, shelf: Shelf, index: Tensor, seed: int) -> tuple[Frames, Frames | None, Tensor]:
+    """One disturbed view of the objects with these numbers on the shelf, or two where the recipe compares them."""
+    generator = torch.Generator().manual_seed(seed)
+    frames, label_B = shelf.batch(index)
+    how = recipe.augmentation
+    shared = change_epochs(frames, how, generator, shelf.history_days)
+    first = change_view(shared, how, generator)
+    if recipe.ict.pull == "none":
+        return first, None, label_B
+    if recipe.ict.class_positive:
+        frames, _ = shelf.batch(index[of_same_class(label_B, generator)])
+        shared = change_epochs(frames, how, generator, shelf.history_days)
+    return first, change_view(shared, how, generator), label_B
+
+
+def sampled_counts(shelf: Shelf, stage: Stage, classes: int) -> Tensor:
+    """The class counts that the losses of a stage must reckon with: those of its sampler. Returns [K]."""
+    counts_K = shelf.counts(classes)
+    if stage.sampler == "weighted":
+        present_K = counts_K > 0
+        return torch.where(present_K, counts_K.sum() / present_K.sum(), 0.0)
+    return counts_K
+
+
+def head_parameters(network: GroupedNetwork) -> list[nn.Parameter]:
+    """The parameters that act after the penultimate features: those that ``head`` has a gradient for."""
+    learned = list(network.parameters())
+    wanted = [parameter.requires_grad for parameter in learned]
+    was_training = network.training
+    network.eval().requires_grad_(True)
+    with torch.enable_grad():
+        features = torch.zeros(2, network.feature_width, device=learned[0].device)
+        found = torch.autograd.grad(network.head(features).sum(), learned, allow_unused=True)
+    for parameter, want in zip(learned, wanted, strict=True):
+        parameter.requires_grad_(want)
+    network.train(was_training)
+    return [parameter for parameter, gradient in zip(learned, found, strict=True) if gradient is not None]
+
+
+def renew(network: GroupedNetwork, parameters: list[nn.Parameter]) -> None:
+    """Draw anew the modules that own these parameters."""
+    for module in network.modules():
+        own = list(module.parameters(recurse=False))
+        reset = getattr(module, "reset_parameters", None)
+        if own and callable(reset) and all(any(p is mine for mine in parameters) for p in own):
+            reset()
+
+
+def decay_groups(objective: Objective, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices and kernels decay, biases and gains do not."""
+    learned = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in learned if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def validation_scores(network: nn.Module, shelf: Shelf, classes: int) -> tuple[float, float]:
+    """Macro-F1, and log loss with every class weighing the same."""
+    probability_NK = predict(network, shelf)
+    label_N = shelf.label_N.cpu().numpy()
+    return (
+        metrics.macro_f1(label_N, np.argmax(probability_NK, 1), classes),
+        metrics.log_loss(label_N, probability_NK, balanced=True),
+    )

@@ -1,0 +1,334 @@
+"""``ictc-replay`` as a user runs it: on folders, archives and broken files, in any order, to every format."""
+
+import io
+import random
+import subprocess
+import sys
+import tarfile
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fake_stream as fake
+import fastavro
+import numpy as np
+import orjson
+import packets
+import pyarrow.parquet as pq
+import pytest
+
+from broker_filter.alerts.decode import Arrival
+from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.archive.replay import main
+from broker_filter.archive.republish import Pace, Publisher, in_order_of_time
+from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
+from broker_filter.errors import ConfigurationError, NotClassified
+from broker_filter.kafka.local_broker import find_binary, local_broker
+from broker_filter.kafka.read_topic import read_topic
+from broker_filter.records import Message, Observation, Origin
+from model.past_photometry import HISTORY_LIMIT
+from model.serving.predictor import untrained
+from model.serving.weights import save
+
+JD = 2_459_433.5
+
+
+def summary_of(*arguments: str | Path, folder: Path) -> dict[str, Any]:
+    """Run the command, which must succeed, and read its accounts."""
+    accounts = folder / "summary.json"
+    assert main([*map(str, arguments), "--allow-untrained", "--summary", str(accounts)]) == 0
+    return orjson.loads(accounts.read_bytes())
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def last_words(path: Path) -> dict[int, tuple[int, list[float]]]:
+    """Of each alert: observations known and probabilities, in the line that knew most."""
+    said: dict[int, tuple[int, list[float]]] = {}
+    for line in lines_of(path):
+        words = (line["nKnown"], list(line["probabilities"].values()))
+        if line["alertId"] not in said or said[line["alertId"]][0] < words[0]:
+            said[line["alertId"]] = words
+    return said
+
+
+def packet(number: int, day: float, name: str) -> bytes:
+    stamps = packets.ztf_stamps(number)
+    return packets.ztf_packet(object_id=name, candid=number, jd=JD + day, previous=7, stamps=stamps)
+
+
+@pytest.fixture(scope="module", params=["shipped", "history"])
+def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
+    """Options for the shipped network, and for one of which we know that it reads epochs without stamps."""
+    if request.param == "shipped":
+        return []
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save(path, *untrained("ztf", "vigil", 1, history_limit=16))
+    return ["--weights", path]
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of twelve alerts of three objects, whose names do not sort by time, and one broken file."""
+    folder = tmp_path_factory.mktemp("night")
+    for number in range(1, 13):
+        name = f"ZTF21aaaaaa{'abc'[number % 3]}"
+        (folder / f"{(number * 7) % 13:02d}.avro").write_bytes(packet(number, number / 10, name))
+    (folder / "broken.avro").write_bytes(b"Obj\x01 and no more")
+    return folder
+
+
+def test_accounts_and_lines(night: Path, tmp_path: Path) -> None:
+    """Everything read is accounted for; lines come in order of time with the promised fields."""
+    output = tmp_path / "out.jsonl"
+    accounts = summary_of(night, "--output", output, folder=tmp_path)
+    assert accounts["read"] == 13
+    assert accounts["classified"] == 12
+    assert sum(accounts["rejected"].values()) == 1
+    assert accounts.keys() == {"read", "classified", "not_classified", "rejected"}
+    lines = lines_of(output)
+    assert [line["alertId"] for line in lines] == list(range(1, 13))
+    assert [line["nObservations"] for line in lines] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    assert all(sum(line["probabilities"].values()) == pytest.approx(1) for line in lines)
+    assert all(line["classifierVersion"].startswith(("ztf-", "untrained-ztf-")) for line in lines)
+
+
+def test_rejects_can_be_replayed(night: Path, tmp_path: Path) -> None:
+    """The archive of rejects holds the original bytes and the reason, and the command reads it again."""
+    rejects = tmp_path / "rejects.tar"
+    summary_of(night, "--output", tmp_path / "out", "--rejects", rejects, folder=tmp_path)
+    with tarfile.open(rejects) as archive:
+        (member,) = archive.getmembers()
+        file = archive.extractfile(member)
+        assert file is not None
+        assert file.read() == (night / "broken.avro").read_bytes()
+        assert member.pax_headers["ICTC.source"].endswith("broken.avro")
+        reason = member.pax_headers["ICTC.reason"]
+    again = summary_of(rejects, "--output", tmp_path / "out", folder=tmp_path)
+    assert again["rejected"] == {reason: 1}
+
+
+def test_what_packets_tell_is_read(night: Path, tmp_path: Path, weights: list[str | Path]) -> None:
+    """A network that reads epochs without stamps is given those of the packets, and the lines say how many."""
+    output = tmp_path / "out.jsonl"
+    summary_of(night, *weights, "--output", output, folder=tmp_path)
+    counts = [line["nHistory"] for line in lines_of(output)]
+    if weights:
+        assert counts[:3] == [7, 7, 7]  # the first alerts of three objects
+        assert counts[3:6] == [14, 14, 14]  # the second ones, whose packets tell of other visits
+        assert set(counts[6:]) == {16}
+    else:
+        assert all(0 <= count <= HISTORY_LIMIT for count in counts)
+
+
+def test_shuffled_and_duplicated_archives_give_the_same(night: Path, tmp_path: Path, weights: list[str | Path]) -> None:
+    """The same alerts shuffled, duplicated and packed otherwise are classified alike; byte for byte when asked."""
+    straight, shuffled = tmp_path / "straight.jsonl", tmp_path / "shuffled.jsonl"
+    accounts = summary_of(night, *weights, "--output", straight, "--deterministic", folder=tmp_path)
+    files = [file for file in sorted(night.iterdir()) if file.name != "broken.avro"] * 2
+    random.Random(3).shuffle(files)
+    with tarfile.open(tmp_path / "night.tar.gz", "w:gz") as archive:
+        for i, file in enumerate(files):
+            archive.add(file, f"{i}.avro")
+    options = ("--output", shuffled, "--deterministic", "--threads", "1")
+    doubled = summary_of(tmp_path / "night.tar.gz", *weights, *options, folder=tmp_path)
+    assert doubled["classified"] == 2 * accounts["classified"]
+
+    def timeless(path: Path) -> list[bytes]:
+        return [orjson.dumps(line | {"ingestTimestamp": 0, "publicationTimestamp": 0}) for line in lines_of(path)]
+
+    assert Counter(timeless(shuffled)) == Counter(timeless(straight) * 2)
+
+
+def test_order_as_given_ends_in_the_same_state(night: Path, tmp_path: Path, weights: list[str | Path]) -> None:
+    """In the archive's own order late alerts cause revisions, and the last words are those of the order of time."""
+    by_time, given = tmp_path / "time.jsonl", tmp_path / "given.jsonl"
+    summary_of(night, *weights, "--output", by_time, folder=tmp_path)
+    accounts = summary_of(night, *weights, "--output", given, "--order", "given", folder=tmp_path)
+    assert accounts["read"] == 13
+    expected, said = last_words(by_time), last_words(given)
+    assert expected.keys() == said.keys()
+    for alert, (count, probabilities) in expected.items():
+        assert said[alert][0] == count
+        assert said[alert][1] == pytest.approx(probabilities, abs=1e-5)
+
+
+def test_formats_say_the_same(night: Path, tmp_path: Path) -> None:
+    """Avro, Parquet and DESC's Avro hold one record for each JSON line."""
+    for form in ("jsonl", "avro", "parquet", "desc"):
+        summary_of(night, "--output", tmp_path / form, "--format", form, "--limit", "5", folder=tmp_path)
+    lines = lines_of(tmp_path / "jsonl")
+    assert len(lines) == 5
+    lean = list(fastavro.reader(io.BytesIO((tmp_path / "avro").read_bytes())))
+    desc = list(fastavro.reader(io.BytesIO((tmp_path / "desc").read_bytes())))
+    table = pq.read_table(tmp_path / "parquet").to_pylist()
+    for line, avro, broker, row in zip(lines, lean, desc, table, strict=True):
+        assert avro["probabilities"] == line["probabilities"]
+        assert broker["alertId"] == row["alertId"] == line["alertId"]
+        assert row["p_AGN"] == line["probabilities"]["AGN"]
+        assert sum(c["probability"] for c in broker["classifications"]) == pytest.approx(1, abs=1e-6)
+
+
+def test_kept_store_continues_the_series(night: Path, tmp_path: Path) -> None:
+    """With --store, a later replay continues the series of an earlier one."""
+    files = sorted(night.glob("[0-9]*.avro"))
+    summary_of(*files[:11], "--output", tmp_path / "first", "--store", tmp_path / "store", folder=tmp_path)
+    summary_of(files[11], "--output", tmp_path / "second", "--store", tmp_path / "store", folder=tmp_path)
+    (line,) = [line for line in lines_of(tmp_path / "second") if not line["revision"]]
+    summary_of(night, "--output", tmp_path / "whole", folder=tmp_path)
+    (whole,) = [w for w in lines_of(tmp_path / "whole") if w["alertId"] == line["alertId"]]
+    assert line["nObservations"] == whole["nObservations"]
+
+
+def test_wrong_paths_and_untrained_networks_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A path that does not exist ends the command with what is wrong, not with a traceback."""
+    assert main([str(tmp_path / "absent"), "--allow-untrained"]) == 1
+    assert "absent" in capsys.readouterr().err
+    assert main([str(tmp_path), "--allow-untrained", "--output", str(tmp_path / "no" / "folder")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_an_archive_without_alerts_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing read is status 1 and a line; everything rejected is accounted for, status 0, and a line too."""
+    assert main([str(tmp_path), "--allow-untrained"]) == 1
+    assert f"nothing that looks like alerts below {tmp_path}" in capsys.readouterr().err
+    (tmp_path / "broken.avro").write_bytes(b"Obj\x01 and no more")
+    assert main([str(tmp_path), "--allow-untrained"]) == 0
+    assert "all 1 messages were rejected: " in capsys.readouterr().err
+
+
+def test_a_store_that_cannot_be_made_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that no process can make is one line, not a traceback."""
+    (tmp_path / "file").write_text("")
+    assert main([str(tmp_path), "--allow-untrained", "--store", str(tmp_path / "file" / "store")]) == 1
+    assert "cannot be opened" in capsys.readouterr().err
+
+
+def test_output_is_clean_on_standard_output(night: Path) -> None:
+    """Standard output carries JSON lines and nothing else; the accounts go to standard error."""
+    command = [sys.executable, "-m", "broker_filter.archive.replay", str(night), "--allow-untrained", "--limit", "3"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert len([orjson.loads(line) for line in done.stdout.splitlines()]) == 3
+    assert orjson.loads(done.stderr)["read"] == 3
+
+
+def test_sorting_takes_fixed_memory() -> None:
+    """Sorting 50 MB of frames takes a few, whatever their number, and leaves nothing behind."""
+    pixels, scale = np.ones((3, 32, 32), np.float16), np.ones(3, np.float32)
+    message = Message(b"x", Origin("archive", 0, 7))
+    count = 8_000
+    order = TimeOrder()
+    tracemalloc.start()
+    for i in range(count):
+        time_mjd = 60_000.0 + (i * 4_001) % count
+        frame = Observation(i, time_mjd, 1, 2.0, 3.0, pixels, scale)
+        order.put(time_mjd, i, pack_arrival(Arrival("ztf", "a", i, time_mjd, "g", 0, message, frame)))
+    times = [unpack_arrival(record).time_mjd for record in order]
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    folder = order._folder
+    order.close()
+    assert times == sorted(times)
+    assert len(times) == count
+    assert peak_bytes < 8 << 20
+    assert not folder.exists()
+
+
+def test_arrivals_survive_the_sorted_file() -> None:
+    """An arrival comes back with its names, its reason and its frame."""
+    message = Message(b"bytes", Origin("a.tar::b.avro", 2, 7))
+    without = Arrival("lsst", "7", 2**60, 61_000.5, "y", 5, message, None, NotClassified.NO_STAMPS, "null")
+    back = unpack_arrival(pack_arrival(without))
+    assert (back.alert_id, back.reason, back.detail, back.message.origin) == (
+        2**60,
+        NotClassified.NO_STAMPS,
+        "null",
+        message.origin,
+    )
+    frame = fake.observation(1, history=fake.history(60_000.0))
+    again = unpack_arrival(pack_arrival(Arrival("ztf", "a", 1, 60_000.0, "g", 0, message, frame))).observation
+    assert again is not None
+    np.testing.assert_array_equal(again.pixels, frame.pixels)
+    np.testing.assert_array_equal(again.history.flux_P, frame.history.flux_P)
+
+
+def test_pace_of_bursts() -> None:
+    """A rate sends a burst at a time; the recorded pace keeps the archive's gaps."""
+    assert [Pace(10.0, burst=5).due_s(i, 0.0) for i in (0, 4, 5, 10)] == [0.0, 0.0, 0.5, 1.0]
+    assert Pace("recorded", speed=2.0).due_s(3, 37.0) == 18.5
+    assert Pace().due_s(10**6, 10**6) == 0.0
+
+
+def test_publishing_order_keeps_broken_messages() -> None:
+    """Messages go out in order of time; one that cannot be read stays behind the one that it followed."""
+    late, early = packet(2, 5.0, "ZTF21aaaaaaa"), packet(1, 1.0, "ZTF21aaaaaaa")
+    messages = [Message(value, Origin("x", 0, i)) for i, value in enumerate((late, b"broken", early))]
+    order = TimeOrder()
+    values = [value for _, value in in_order_of_time(messages, Schemas(), order)]
+    order.close()
+    assert values[0] == early
+    assert sorted(values[1:]) == sorted([late, b"broken"])
+
+
+@pytest.fixture
+def broker() -> Iterator[str]:
+    """The address of a broker on loopback."""
+    try:
+        find_binary()
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    with local_broker() as running:
+        yield running.address
+
+
+def test_archive_is_published_byte_for_byte_and_read_back(night: Path, tmp_path: Path, broker: str) -> None:
+    """Every message of the archive arrives on the topic as it was; the topic is then classified like the archive."""
+    accounts, output = tmp_path / "accounts", tmp_path / "out.jsonl"
+    arguments = ["--publish", "night", "--brokers", broker, "--rate", "100", "--burst", "4"]
+    assert main([str(night), *arguments, "--summary", str(accounts)]) == 0
+    assert orjson.loads(accounts.read_bytes()) == {"read": 13, "published": 13, "rejected": {}}
+    found = list(read_topic("night", broker, {}))
+    assert Counter(m.value for m in found) == Counter(file.read_bytes() for file in night.iterdir())
+    assert all(dict(m.headers)["producer_timestamp"].isdigit() for m in found)
+    from_topic = summary_of("--topic", "night", "--brokers", broker, "--output", output, folder=tmp_path)
+    assert from_topic["classified"] == 12
+    assert [line["alertId"] for line in lines_of(output)] == list(range(1, 13))
+
+
+def test_topic_that_is_not_there_is_named(broker: str) -> None:
+    """Reading a topic that does not exist says which and where."""
+    with pytest.raises(ConfigurationError, match="no-such-topic"):
+        list(read_topic("no-such-topic", broker, {"allow.auto.create.topics": "false"}))
+
+
+def test_wrong_kafka_settings_are_refused() -> None:
+    """A setting that librdkafka does not know is an error of configuration."""
+    with pytest.raises(ConfigurationError, match="setting"):
+        Publisher("topic", "127.0.0.1:9", {"no.such.key": "1"})
+
+
+def test_every_real_ztf_alert_is_accounted_for(shared_data: Path, tmp_path: Path) -> None:
+    """All real ZTF alerts are classified, but for those of moving objects."""
+    folder = shared_data / "alerts" / "ztf"
+    accounts = summary_of(folder, "--output", tmp_path / "out", folder=tmp_path)
+    assert accounts["read"] == len(list(folder.rglob("*.avro"))) == 817
+    assert accounts["rejected"] == {}
+    assert set(accounts["not_classified"]) <= {"solar_system"}
+    assert accounts["read"] == accounts["classified"] + sum(accounts["not_classified"].values())
+
+
+@pytest.mark.parametrize("name", ["lsst", "lsst_wire_minimal", "malformed", "edge", "other_surveys"])
+def test_real_oddities_are_accounted_for(shared_data: Path, tmp_path: Path, name: str) -> None:
+    """Whatever else is in the archive has an outcome with a reason; nothing crashes and nothing is silent."""
+    folder = shared_data / "alerts" / name
+    accounts = summary_of(folder, "--output", tmp_path / "out", folder=tmp_path)
+    assert accounts["read"] >= len(list(folder.rglob("*.avro")))
+    assert accounts["read"] == accounts["classified"] + sum(
+        sum(accounts[kind].values()) for kind in ("not_classified", "rejected")
+    )
+    if name == "lsst":
+        assert accounts["classified"] > 80

@@ -1,0 +1,95 @@
+"""The classifier's room: bounded batches, a device without memory, and which weights are refused."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import fake_stream as fake
+import numpy as np
+import pytest
+import torch
+
+from broker_filter.classify.classifier import Classifier, load_classifiers
+from broker_filter.errors import ConfigurationError, RetryableError
+from model.past_photometry import History
+from model.series import Series
+from model.serving.predictor import Prediction
+
+
+def groups(count: int) -> list[Series]:
+    frames = [fake.observation(i) for i in range(count)]
+    return [
+        Series(
+            f.pixels[None],
+            f.scale_njy[None],
+            np.array([f.band], np.int8),
+            np.array([f.time_mjd]),
+            np.ones(1, np.float32),
+            np.ones(1, np.float32),
+        )
+        for f in frames
+    ]
+
+
+class SmallDevice(fake.FakePredictor):
+    """A predictor on a device that holds a few rows at a time."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self.capacity, self.largest = capacity, 0
+
+    def _fit(self, rows: int) -> None:
+        if rows > self.capacity:
+            raise torch.OutOfMemoryError(f"{rows} rows, {self.capacity} fit")
+        self.largest = max(self.largest, rows)
+
+    def embed(self, groups: Sequence[Series]) -> np.ndarray:
+        self._fit(len(groups))
+        return super().embed(groups)
+
+    def classify(
+        self,
+        embeddings: Sequence[np.ndarray],
+        curves: Sequence[Series],
+        histories: Sequence[History] | None = None,
+    ) -> Prediction:
+        self._fit(len(curves))
+        return super().classify(embeddings, curves, histories)
+
+
+def test_device_without_memory_gets_smaller_batches() -> None:
+    """A batch that does not fit the device is halved until it does, with the same results in the same order."""
+    asked = groups(11)
+    expected = Classifier(fake.FakePredictor()).embed(asked)
+    np.testing.assert_array_equal(Classifier(SmallDevice(3)).embed(asked), expected)
+    verdicts = Classifier(SmallDevice(2)).classify([e[None] for e in expected], asked)
+    assert len(verdicts) == 11
+    assert verdicts[0].probabilities.sum() == pytest.approx(1)
+
+
+def test_device_without_room_for_one_series_is_retryable() -> None:
+    """When not even one row fits, the batch is to be tried again, and the message says what helps."""
+    with pytest.raises(RetryableError, match="device"):
+        Classifier(SmallDevice(0)).embed(groups(2))
+
+
+def test_nothing_asked_is_nothing_computed() -> None:
+    """A batch without groups never reaches the device."""
+    device = SmallDevice(0)
+    assert Classifier(device).embed([]) == []
+    assert Classifier(device).classify([], []) == []
+
+
+def test_untrained_weights_need_consent(tmp_path: Path) -> None:
+    """Random networks are refused unless they are asked for, and then say that they are untrained."""
+    with pytest.raises(ConfigurationError):
+        load_classifiers([tmp_path / "absent.safetensors"])
+    loaded = load_classifiers(["ztf", "lsst"], allow_untrained=True)
+    assert set(loaded) == {"ztf", "lsst"}
+
+
+def test_absent_device_is_refused() -> None:
+    """A device that the machine lacks is an error of configuration, never another device."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ConfigurationError, match="cuda"):
+        load_classifiers(["ztf"], device="cuda", allow_untrained=True)

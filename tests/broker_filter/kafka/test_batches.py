@@ -1,0 +1,62 @@
+"""When a micro-batch is closed."""
+
+import pytest
+
+from broker_filter.kafka.batches import Batcher
+from broker_filter.records import Message, Origin
+
+
+def messages(count: int, size: int = 10, start: int = 0) -> list[Message]:
+    return [Message(b"x" * size, Origin("t", 0, start + i)) for i in range(count)]
+
+
+def offsets(batch: tuple[Message, ...]) -> list[int]:
+    return [message.origin.offset for message in batch]
+
+
+def test_closed_by_number():
+    """A batch is due as soon as it is full, and what is over waits for the next."""
+    batcher = Batcher(3, 1000, 5.0)
+    batcher.add(messages(2), 0.0)
+    assert not batcher.due(0.0)
+    batcher.add(messages(2, start=2), 1.0)
+    assert batcher.due(1.0)
+    opened_s, batch = batcher.take()
+    assert (opened_s, offsets(batch)) == (0.0, [0, 1, 2])
+    assert len(batcher) == 1
+    assert not batcher.due(1.0)
+
+
+def test_closed_by_age_of_the_oldest():
+    """One alert does not wait longer than it should, counted from its own arrival."""
+    batcher = Batcher(3, 1000, 5.0)
+    batcher.add(messages(1), 10.0)
+    assert not batcher.due(14.9)
+    assert batcher.due(15.0)
+    assert batcher.take()[0] == 10.0
+
+
+def test_closed_by_bytes():
+    """Large packets make small batches; a packet over the limit is a batch of its own."""
+    batcher = Batcher(100, 25, 5.0)
+    batcher.add(messages(3), 0.0)
+    batcher.add(messages(1, size=70, start=3), 0.0)
+    batcher.add(messages(1, start=4), 0.0)
+    assert [offsets(batcher.take()[1]) for _ in range(4)] == [[0, 1], [2], [3], [4]]
+
+
+def test_nothing_is_not_due():
+    """Without alerts there is no batch, however late."""
+    batcher = Batcher(1, 1, 0.0)
+    assert not batcher.due(1e9)
+    with pytest.raises(IndexError):
+        batcher.take()
+
+
+def test_unwanted_messages_go():
+    """What left with its partition is in no batch, and no longer counts."""
+    batcher = Batcher(2, 1000, 5.0)
+    batcher.add(messages(4), 0.0)
+    batcher.keep(lambda message: message.origin.offset == 2)
+    assert not batcher.due(0.0)
+    assert offsets(batcher.take()[1]) == [2]

@@ -1,0 +1,299 @@
+"""The data-set container: what is written comes back, whole or not at all."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import model.data.writer
+from model.data.dataset import Dataset, DatasetError, DatasetWriter
+from model.past_photometry import History
+from model.series import Series, compact
+
+CLASSES = ("AGN", "SNIa")
+
+
+def draw_series(seed: int, frames: int, channels: int = 2, size: int = 5) -> Series:
+    rng = np.random.default_rng(seed)
+    drawn = [compact(rng.normal(0, 100, (channels, size, size)).astype(np.float32)) for _ in range(frames)]
+    pixels = np.stack([p for p, _ in drawn])
+    pixels[0, 0, 0, 0] = np.nan
+    return Series(
+        pixels,
+        np.stack([s for _, s in drawn]),
+        rng.integers(0, 6, frames).astype(np.int8),
+        53600.0 + np.sort(rng.uniform(0, 90, frames)),
+        rng.normal(0, 100, frames).astype(np.float32),
+        np.full(frames, 30, np.float32),
+    )
+
+
+def writer_at(folder: Path, **changes: object) -> DatasetWriter:
+    settings: dict = {
+        "survey": "sdss",
+        "channels": ("science", "difference"),
+        "size_px": 5,
+        "classes": CLASSES,
+        "recipe": {"name": "test"},
+        "seed": 1,
+        "version": "0",
+    }
+    return DatasetWriter(folder, **(settings | changes))
+
+
+def fill(writer: DatasetWriter, count: int, start: int = 0) -> None:
+    for i in range(start, count):
+        split = "test" if i % 4 == 3 else "train"
+        fold = None if split == "test" else i % 3
+        truth = {"redshift": 0.1 * i, "flux_T": [1.0] * (i + 1)} | ({"period_d": 0.5} if i % 2 else {})
+        writer.append(i, CLASSES[i % 2], split, fold, draw_series(i, 1 + i), truth)
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model.data.writer, "BATCH_BYTES", 500)
+    monkeypatch.setattr(model.data.writer, "SHARD_BYTES", 1500)
+
+
+def test_series_labels_and_truth_come_back(tmp_path: Path, small_shards: None) -> None:
+    """What was appended is read back bit for bit, across record batches and shards."""
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 12)
+    dataset = Dataset.open(tmp_path / "set")
+    assert len(dataset) == 12 and dataset.classes == CLASSES and dataset.channels == ("science", "difference")
+    assert len(list((tmp_path / "set").glob("*.arrow"))) > 2
+    for i in range(12):
+        wanted, found = draw_series(i, 1 + i), dataset.series(i)
+        np.testing.assert_array_equal(found.pixels_TCHW, wanted.pixels_TCHW)
+        np.testing.assert_array_equal(found.scale_TC, wanted.scale_TC)
+        np.testing.assert_array_equal(found.band_T, wanted.band_T)
+        np.testing.assert_allclose(found.time_T, wanted.time_T - wanted.time_T[0])
+        np.testing.assert_array_equal(found.flux_T, wanted.flux_T)
+    assert dataset.labels.tolist() == [0, 1] * 6 and dataset.labels.dtype == np.int64
+    assert dataset.splits["test"].tolist() == [3, 7, 11]
+    assert dataset.folds is not None and dataset.folds[3] == -1 and dataset.folds[4] == 1
+    truth = dataset.truth()
+    assert truth["object_id"].to_pylist() == list(range(12))
+    assert truth["period_d"].to_pylist()[:2] == [None, 0.5]
+    dataset.verify()
+
+
+def test_dates_do_not_reach_a_network(tmp_path: Path) -> None:
+    """Times are kept as days since the first frame, whatever the calendar said."""
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 3)
+    assert all(Dataset.open(tmp_path / "set").series(i).time_T[0] == 0 for i in range(3))
+
+
+def test_series_are_views_of_the_mapped_file(tmp_path: Path) -> None:
+    """Pixels are not copied when a series is asked for."""
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 3)
+    pixels = Dataset.open(tmp_path / "set").series(1).pixels_TCHW
+    assert not pixels.flags.owndata and not pixels.flags.writeable
+
+
+def test_a_loader_worker_can_receive_it(tmp_path: Path) -> None:
+    """A data set sent to another process opens its files there."""
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 3)
+    dataset = pickle.loads(pickle.dumps(Dataset.open(tmp_path / "set")))
+    assert len(dataset.series(2)) == 3
+
+
+def test_same_objects_give_the_same_bytes(tmp_path: Path) -> None:
+    """Two runs of one recipe have equal manifests, checksums included."""
+    for name in ("one", "two"):
+        with writer_at(tmp_path / name) as writer:
+            fill(writer, 5)
+    assert (tmp_path / "one/manifest.json").read_bytes() == (tmp_path / "two/manifest.json").read_bytes()
+
+
+def test_an_interrupted_run_goes_on(tmp_path: Path, small_shards: None) -> None:
+    """After an interruption the finished shards are kept and the result is the same as that of one run."""
+    with writer_at(tmp_path / "whole") as writer:
+        fill(writer, 12)
+    with pytest.raises(KeyboardInterrupt), writer_at(tmp_path / "set") as writer:
+        fill(writer, 9)
+        raise KeyboardInterrupt
+    with pytest.raises(DatasetError, match="interrupted"):
+        Dataset.open(tmp_path / "set")
+    with writer_at(tmp_path / "set") as writer:
+        assert 0 < len(writer) <= 9
+        fill(writer, 12, start=len(writer))
+    assert (tmp_path / "set/manifest.json").read_bytes() == (tmp_path / "whole/manifest.json").read_bytes()
+    assert not (tmp_path / "set.partial").exists()
+
+
+def test_another_data_set_is_not_overwritten(tmp_path: Path, small_shards: None) -> None:
+    """A folder that holds anything, or the beginning of another data set, is refused."""
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 1)
+    with pytest.raises(DatasetError, match="whole data set"):
+        writer_at(tmp_path / "set")
+    with pytest.raises(KeyboardInterrupt), writer_at(tmp_path / "other") as writer:
+        fill(writer, 9)
+        raise KeyboardInterrupt
+    with pytest.raises(DatasetError, match=r"beginning of another data set \(another seed\)"):
+        writer_at(tmp_path / "other", seed=2)
+    with pytest.raises(DatasetError, match="another simulator"):
+        writer_at(tmp_path / "other", simulator="abc")
+    (tmp_path / "third.partial").mkdir()
+    (tmp_path / "third.partial/mine.txt").write_text("precious")
+    with pytest.raises(DatasetError, match="not ours"):
+        writer_at(tmp_path / "third")
+
+
+def test_a_beginning_without_objects_is_taken_over(tmp_path: Path) -> None:
+    """What a run left that failed before its first shard does not stand in the way of a corrected one."""
+    with pytest.raises(KeyboardInterrupt), writer_at(tmp_path / "set") as writer:
+        fill(writer, 1)
+        raise KeyboardInterrupt
+    (tmp_path / "set.partial/truth-00000.parquet").write_bytes(b"half")
+    with writer_at(tmp_path / "set", seed=2) as writer:
+        fill(writer, 1)
+    dataset = Dataset.open(tmp_path / "set")
+    assert dataset.manifest["seed"] == 2 and len(dataset) == 1
+    assert {path.name for path in dataset.folder.iterdir()} == {"manifest.json", *dataset.manifest["files"]}
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """Only a full disk is told with the room that is left."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatasetError, match="Not a directory") as told:
+        writer_at(tmp_path / "file" / "set")
+    assert "MiB" not in str(told.value)
+
+
+def test_two_writers_do_not_share_a_folder(tmp_path: Path) -> None:
+    """A second writer of the same data set is refused while the first is at work."""
+    with writer_at(tmp_path / "set") as writer:
+        with pytest.raises(DatasetError, match="another process"):
+            writer_at(tmp_path / "set")
+        fill(writer, 1)
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk is full the error says so and the folder is not taken for whole."""
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(DatasetError, match="free some space"), writer_at(tmp_path / "set") as writer:
+        fill(writer, 2)
+        monkeypatch.setattr(model.data.writer.pa.ipc, "new_file", full)
+    assert not (tmp_path / "set").exists()
+
+
+def test_changed_bytes_are_found(tmp_path: Path) -> None:
+    """A truncated file is refused at opening, a flipped byte at verifying."""
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 4)
+    shard = tmp_path / "set/series-00000.arrow"
+    whole = bytearray(shard.read_bytes())
+    shard.write_bytes(whole[:-8])
+    with pytest.raises(DatasetError, match="bytes"):
+        Dataset.open(tmp_path / "set")
+    whole[len(whole) // 2] ^= 1
+    shard.write_bytes(whole)
+    with pytest.raises(DatasetError, match="SHA-256"):
+        Dataset.open(tmp_path / "set").verify()
+    with pytest.raises(DatasetError, match="is damaged: its SHA-256"):
+        Dataset.open(tmp_path / "set", verify=True)
+
+
+@pytest.mark.parametrize("at", [-12, -40, -200])
+def test_a_damaged_footer_is_told(tmp_path: Path, at: int) -> None:
+    """Arrow's own complaint becomes an error that names the file."""
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 4)
+    shard = tmp_path / "set/series-00000.arrow"
+    broken = bytearray(shard.read_bytes())
+    broken[at : at + 8] = b"\xff" * 8
+    shard.write_bytes(broken)
+    with pytest.raises(DatasetError, match="set"):
+        Dataset.open(tmp_path / "set")
+
+
+def test_a_damaged_truth_is_told(tmp_path: Path) -> None:
+    """A truth file that is no Parquet is an error that names it."""
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 4)
+    path = tmp_path / "set/truth.parquet"
+    path.write_bytes(b"x" * path.stat().st_size)
+    with pytest.raises(DatasetError, match=r"truth.parquet is damaged"):
+        Dataset.open(tmp_path / "set").truth()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.pop("classes"), "classes: Field required"),
+        (lambda m: m.update(objects="4"), "objects: Input should be a valid integer"),
+        (lambda m: m.update(files=[]), "files: Input should be a valid dictionary"),
+        (lambda m: m.update(classes=["AGN"]), "none of its 1 classes"),
+        (lambda m: m["files"].update({"../other": {"bytes": 1, "sha256": "0" * 64}}), "should match pattern"),
+        (lambda m: m.update(format="x"), "format"),
+        (lambda m: m.update(objects=3), "holds 4 objects"),
+        (lambda m: m["files"].update({"series-00009.arrow": {"bytes": 1, "sha256": "0" * 64}}), "missing"),
+    ],
+)
+def test_a_wrong_manifest_is_refused(tmp_path: Path, change: object, message: str) -> None:
+    """A manifest that does not describe the folder is an error that names the difference."""
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 4)
+    path = tmp_path / "set/manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)  # type: ignore[operator]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(DatasetError, match=message):
+        Dataset.open(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("label", "series", "message"),
+    [
+        ("Quasar", draw_series(0, 2), "none of"),
+        ("AGN", draw_series(0, 2, size=4), "pixels"),
+        ("AGN", draw_series(0, 3)[::-1], "time order"),
+    ],
+)
+def test_series_that_do_not_fit_are_refused(tmp_path: Path, label: str, series: Series, message: str) -> None:
+    """An unknown class, another stamp size or unordered frames are errors at once."""
+    with pytest.raises(ValueError, match=message), writer_at(tmp_path / "set") as writer:
+        writer.append(1, label, "train", None, series, {})
+
+
+def test_an_empty_data_set_opens(tmp_path: Path) -> None:
+    """A data set without objects is whole."""
+    with writer_at(tmp_path / "set"):
+        pass
+    assert len(Dataset.open(tmp_path / "set")) == 0
+
+
+def test_histories_come_back_on_the_clock_of_the_frames(tmp_path: Path) -> None:
+    """A history is read back with times since the first frame; a set without histories has empty ones."""
+    told = History(
+        np.array([53590.0, 53600.5]),
+        np.array([1, 2], np.int8),
+        np.array([0.0, 70.0], np.float32),
+        np.array([20.0, 30.0], np.float32),
+    )
+    series = draw_series(1, 3)
+    with writer_at(tmp_path / "set", with_history=True) as writer:
+        writer.append(1, "AGN", "train", None, series, {}, told)
+        with pytest.raises(ValueError, match="have a history, or none"):
+            writer.append(2, "AGN", "train", None, series, {})
+    dataset = Dataset.open(tmp_path / "set")
+    assert dataset.has_history
+    found = dataset.history(0)
+    np.testing.assert_allclose(found.time_P, told.time_P - series.time_T[0])
+    np.testing.assert_array_equal(found.flux_P, told.flux_P)
+    np.testing.assert_array_equal(found.band_P, told.band_P)
+    with writer_at(tmp_path / "bare") as writer:
+        fill(writer, 2)
+    bare = Dataset.open(tmp_path / "bare")
+    assert not bare.has_history
+    assert len(bare.history(1)) == 0

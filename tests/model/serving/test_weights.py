@@ -1,0 +1,249 @@
+"""Weights on disk: a pair of files that fit each other, or an error that says why not."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from full_disk import little_room
+from safetensors.torch import load_file
+
+from model.networks.class_distance import Familiar
+from model.serving import weights
+from model.serving.predictor import untrained
+from model.serving.weights import ModelCard, UnknownScore, WeightsError
+
+SETTINGS = {"filters": 4, "size": 21, "frame_limit": 12}
+
+
+@pytest.fixture
+def pair():
+    return untrained("lsst", "vigil", 1, **SETTINGS)
+
+
+def test_round_trip(pair, tmp_path):
+    """Every tensor and every word of the card come back as they were written."""
+    network, card = pair
+    card = dataclasses.replace(
+        card,
+        trained=True,
+        temperature=1.5,
+        unknown=UnknownScore(scale=2.0),
+        provenance={"scores": {"f1": 1}},
+    )
+    written = weights.save(tmp_path / "deep" / "w.safetensors", network, card)
+    again, read = weights.load(tmp_path / "deep" / "w.json")
+    assert read == written == ModelCard.from_json(json.dumps(written.to_json()))
+    assert read.unknown == card.unknown
+    assert not again.training
+    assert len({(tmp_path / "deep" / name).stat().st_mode for name in ("w.json", "w.safetensors")}) == 1
+    for name, value in network.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+
+
+def test_the_memory_of_training_objects_comes_back(pair, tmp_path):
+    """Weights that remember their training objects measure strangeness alike when read again, and not without them."""
+    network, card = pair
+    torch.manual_seed(0)
+    features_NF, label_N = torch.randn(60, network.feature_width), torch.arange(60) % 4
+    network.familiar = Familiar.of(features_NF, label_N, 4)
+    card = dataclasses.replace(card, trained=True, unknown=UnknownScore("energy_and_distance"))
+    weights.save(tmp_path / "w", network, card)
+    again, _ = weights.load(tmp_path / "w")
+    assert again.familiar is not None
+    assert torch.equal(again.familiar(features_NF), network.familiar(features_NF))
+    network.familiar = None
+    weights.save(tmp_path / "w", network, card)
+    with pytest.raises(WeightsError, match="lacks"):
+        weights.load(tmp_path / "w")
+
+
+def test_half_precision_halves_the_file(pair, tmp_path):
+    """Stored as float16 the file is little more than half, and tensors differ by float16's rounding only."""
+    network, card = pair
+    weights.save(tmp_path / "full", network, card)
+    weights.save(tmp_path / "half", network, card, half=True)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("full", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    again, _ = weights.load(tmp_path / "half")
+    for name, value in network.state_dict().items():
+        assert again.state_dict()[name].dtype == value.dtype
+        assert torch.allclose(again.state_dict()[name], value, atol=1e-3, rtol=1e-3)
+
+
+def test_version_follows_what_changes_answers(pair, tmp_path):
+    """Tensors and calibration make the version, that of the unknown score too; what evaluation adds does not."""
+    network, card = pair
+    card = dataclasses.replace(card, unknown=UnknownScore())
+    one = weights.save(tmp_path / "a", network, card)
+    for change in ({"provenance": {"x": 1}}, {"unknown": UnknownScore(auroc=0.9)}):
+        assert one.version == weights.save(tmp_path / "b", network, dataclasses.replace(card, **change)).version
+    for change in ({"temperature": 2.0}, {"unknown": UnknownScore(scale=2.0)}):
+        assert one.version != weights.save(tmp_path / "c", network, dataclasses.replace(card, **change)).version
+    with torch.no_grad():
+        network.output.bias.add_(1)
+    assert one.version != weights.save(tmp_path / "d", network, card).version
+
+
+def test_tampered_tensors_are_refused(pair, tmp_path):
+    """Tensors that are not those of the card are refused by their hash."""
+    network, card = pair
+    weights.save(tmp_path / "a", network, card)
+    with torch.no_grad():
+        network.output.bias.add_(1)
+    weights.save(tmp_path / "b", network, card)
+    (tmp_path / "b.safetensors").replace(tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match="SHA-256"):
+        weights.load(tmp_path / "a")
+
+
+def rewrite(path, change):
+    """Change the card beside some tensors, and nothing else."""
+    card = path.with_suffix(".json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ["SNOther", "Variable", "SNIa", "AGN"]},
+        {"logit_offset": [5.0, 0.0, 0.0, 0.0]},
+        {"temperature": 2.0},
+        {"survey": "ztf"},
+        {"bands": "gr"},
+        {"trained": True},
+        {"version": "lsst-0123456789"},
+        {"network": {"network": "vigil", "class_count": 4, "filters": 8}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_card_changed_by_hand_is_refused(pair, tmp_path, change):
+    """What changes an answer cannot be edited behind the version's back; notes on provenance can."""
+    weights.save(tmp_path / "a", *pair)
+    rewrite(tmp_path / "a", {"provenance": {"note": "seen"}})
+    assert weights.load(tmp_path / "a")[1].provenance == {"note": "seen"}
+    rewrite(tmp_path / "a", change)
+    with pytest.raises(WeightsError, match="changed after it was written"):
+        weights.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ["AGN", "SNIa"]}, "2 classes"),
+        ({"classes": ["AGN", "SNIa", "Variable", "AGN"]}, "each once"),
+        ({"classes": [1, 2, 3, 4]}, r"classes\.0: .*string"),
+        ({"colour": "red"}, "colour: Unexpected"),
+        ({"temperature": 0}, "positive"),
+        ({"temperature": float("inf")}, "temperature: .*finite"),
+        ({"temperature": "warm"}, "temperature: .*number"),
+        ({"logit_offset": [1.0]}, "1 logit offsets"),
+        ({"logit_offset": [float("nan"), 0, 0, 0]}, "logit_offset.0: .*finite"),
+        ({"survey": "2mass"}, "survey is '2mass'"),
+        ({"survey": 7}, "survey: .*string"),
+        ({"bands": "xyz"}, "bands are"),
+        ({"channels": []}, "channels are"),
+        ({"size_px": 10**9}, "size_px is 1000000000"),
+        ({"frame_limit": -1}, "frame_limit is -1"),
+        ({"trained": "yes"}, "trained: .*boolean"),
+        ({"network": None}, "network: "),
+        ({"unknown": {"kind": "smell"}}, "kind 'smell'"),
+        ({"unknown": {"scale": 0.0}}, "positive scales"),
+    ],
+)
+def test_an_impossible_card_is_refused(pair, tmp_path, change, message):
+    """A card that contradicts itself, or holds what no network can use, is refused with the key and its value."""
+    weights.save(tmp_path / "a", *pair)
+    rewrite(tmp_path / "a", change)
+    with pytest.raises(WeightsError, match=message) as caught:
+        weights.load(tmp_path / "a")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"filters": 8}, "does not fit"),
+        ({"filterz": 8}, "no setting filterz"),
+        ({"filters": -8}, "filters is -8"),
+        ({"filters": 10**12}, "filters is 1000000000000"),
+        ({"filters": "many"}, "filters: .*integer"),
+        ({"heads": 0}, "'heads': 0"),
+        ({"size": 0}, "size is 0"),
+        ({"network": "vigilante"}, "choose one of"),
+        ({"network": ["vigil"]}, "choose one of"),
+        ({"frame_limit": 13}, "says vigil of 12 frames"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused(pair, tmp_path, network, message):
+    """Also where the version was made anew for the change, a network of impossible settings is not built."""
+    card = weights.save(tmp_path / "a", *pair)
+    card = dataclasses.replace(card, network={**card.network, **network})
+    card = weights.stamped(card, load_file(tmp_path / "a.safetensors"))
+    (tmp_path / "a.json").write_text(json.dumps(card.to_json()))
+    with pytest.raises(WeightsError, match=message) as caught:
+        weights.load(tmp_path / "a")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"null", b"7", b'"card"', b"\xff\xfe{", b"[" * 100_000, b"{"])
+def test_what_is_no_card_is_refused(pair, tmp_path, text):
+    """Text that is no table, no JSON or no UTF-8 is an error that names the file."""
+    weights.save(tmp_path / "a", *pair)
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(WeightsError, match=r"a\.json"):
+        weights.load(tmp_path / "a")
+
+
+def test_a_full_disk_leaves_the_weights_that_were_there(pair, tmp_path):
+    """Where there is no room for new weights, the old ones stay whole and nothing else is left."""
+    network, card = pair
+    before = weights.save(tmp_path / "a", network, card)
+    with little_room(10_000), pytest.raises(WeightsError, match="cannot write"):
+        weights.save(tmp_path / "a", network, dataclasses.replace(card, temperature=2.0))
+    assert weights.load(tmp_path / "a")[1] == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.safetensors"]
+
+
+def test_weights_are_not_written_below_a_file(pair, tmp_path):
+    """A folder that is a file is an error of one line."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WeightsError, match="cannot write"):
+        weights.save(tmp_path / "file" / "w", *pair)
+
+
+def test_incomplete_or_broken_files_are_refused(pair, tmp_path):
+    """A card without its survey, a cut tensor file and text that is no JSON are errors that name the file."""
+    network, card = pair
+    weights.save(tmp_path / "a", network, card)
+    values = card.to_json()
+    del values["survey"]
+    with pytest.raises(WeightsError, match="survey: "):
+        ModelCard.from_json(json.dumps(values))
+    tensors = tmp_path / "a.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match=r"a\.safetensors"):
+        weights.load(tmp_path / "a")
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(WeightsError, match=r"a\.json"):
+        weights.load(tmp_path / "a")
+
+
+def test_shipped_weights_are_named_by_survey(monkeypatch, tmp_path, pair):
+    """A survey's name means the shipped weights; where none ship, the error says how to get some."""
+    monkeypatch.setattr(weights, "SHIPPED_FOLDER", tmp_path)
+    with pytest.raises(WeightsError, match="ictc-train"):
+        weights.load("lsst")
+    network, card = pair
+    weights.save(tmp_path / "lsst", network, card)
+    assert weights.load("lsst")[1].survey == "lsst"
+
+
+@pytest.mark.parametrize("survey", weights.SHIPPED_SURVEYS)
+def test_shipped_weights_load(survey):
+    """What the package ships was trained, for the survey it is named after, and fits its card."""
+    if not (weights.SHIPPED_FOLDER / f"{survey}.json").is_file():
+        pytest.skip(f"no weights ship for {survey} yet")
+    _, card = weights.load(survey)
+    assert card.trained
+    assert card.survey == survey

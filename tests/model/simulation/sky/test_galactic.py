@@ -1,0 +1,78 @@
+"""Variable stars of a survey that looks through the Milky Way."""
+
+import numpy as np
+import pytest
+
+from model.simulation.sky.labels import elasticc_code
+from model.simulation.sky.population import draw_object, redraw
+from model.simulation.sources import TEMPLATE_DAYS
+from model.simulation.sources.galactic import DRAW, KINDS, SHARE, draw_galactic
+from model.simulation.sources.irregular import Irregular, wander
+from model.simulation.survey.surveys import LSST, ZTF, ab_mag
+from model.taxonomy import load_taxonomy
+
+R = 2
+
+
+@pytest.mark.parametrize("subtype", sorted(DRAW))
+def test_every_kind_shines_at_all_times(subtype):
+    """Fluxes are finite and positive, also in the template's years, and change by less than eight magnitudes."""
+    days = np.r_[TEMPLATE_DAYS, np.linspace(0, 365, 300)]
+    for seed in range(20):
+        star = DRAW[subtype](np.random.default_rng(seed), np.full(6, 17.0), 365.0)
+        flux_T = star.flux(days, np.full(len(days), R), ZTF)
+        assert np.isfinite(flux_T).all() and (flux_T > 0).all()
+        assert 0 < np.ptp(ab_mag(flux_T)) < 8
+
+
+def test_contact_binaries_lead_and_what_is_held_out_is_not_drawn():
+    """The mix is the catalogue's; flares and dwarf novae are no part of it."""
+    assert sum(SHARE) == pytest.approx(1)
+    assert max(KINDS, key=lambda name: KINDS[name].count) == "EW"
+    drawn = {draw_object(5, "ztf", "Variable", i).truth["subtype"] for i in range(25)}
+    assert {"EB", "LPV"} <= drawn
+    assert not drawn & {"Flare", "DwarfNova", "uLens"}
+
+
+def test_kinds_without_a_name_in_the_taxonomy_are_recurring_variables():
+    """Rotators, young, Be and symbiotic stars carry the code of the class."""
+    for subtype in ("Rotator", "YSO", "Be", "Symbiotic"):
+        assert elasticc_code(subtype) == load_taxonomy().codes["Variable"]
+
+
+def test_lsst_sees_fainter_ones():
+    """The same random numbers give the same kinds, three magnitudes fainter."""
+    near, far = (draw_galactic(np.random.default_rng(1), 365.0, survey) for survey in ("ztf", "lsst"))
+    assert near.subtype == far.subtype
+    np.testing.assert_allclose(far.mag_B - near.mag_B, 3.0)
+
+
+def test_a_walk_has_unit_variance_and_a_longer_window_only_adds_to_it():
+    """Whatever the memory; and the generator goes on alike."""
+    rngs = np.random.default_rng(2), np.random.default_rng(2)
+    short, long = (wander(rng, 10.0, days, 2.0) for rng, days in zip(rngs, (90.0, 730.0), strict=True))
+    np.testing.assert_allclose(short, long[: len(short)])
+    assert rngs[0].random() == rngs[1].random()
+    many = np.concatenate([wander(rngs[0], 10.0, 365.0, 2.0) for _ in range(50)])
+    assert many.std() == pytest.approx(1, abs=0.05)
+
+
+def test_a_dipping_star_fades_farther_than_it_brightens():
+    """A positive skew makes faint excursions the larger ones."""
+    star = Irregular(
+        "YSO", np.full(6, 16.0), np.full(6, 0.2), 0.8, (), 1.0, wander(np.random.default_rng(3), 5, 365, 1), 1
+    )
+    mag_T = ab_mag(star.flux(np.arange(0.0, 365.0), np.full(365, R), LSST))
+    assert mag_T.max() - np.median(mag_T) > 1.5 * (np.median(mag_T) - mag_T.min())
+
+
+def test_a_star_of_ztf_is_the_same_under_lsst():
+    """Redrawn under a survey with a longer window, an irregular star keeps its light curve."""
+    obj = next(
+        o
+        for i in range(60)
+        if (o := draw_object(6, "ztf", "Variable", i)).truth["subtype"] in ("Rotator", "YSO", "LPV")
+    )
+    twin = redraw(obj, "lsst")
+    for name in ("subtype", "period_days", "amplitude_g_mag"):
+        assert twin.truth[name] == obj.truth[name]

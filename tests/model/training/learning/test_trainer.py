@@ -1,0 +1,348 @@
+"""Training: it lowers the loss, goes on exactly after a kill, and its control on permuted labels stays at chance."""
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from full_disk import little_room
+from torch.nn import functional
+from toy_sky import write_toy
+
+from model.data.dataset import Dataset
+from model.networks import registry
+from model.serving.predictor import Predictor
+from model.serving.weights import WeightsError, load
+from model.training.data.augment import Augmentation
+from model.training.data.dataset_facts import measure
+from model.training.data.loader import Shelf
+from model.training.data.splits import divide
+from model.training.evaluation.metrics import macro_f1
+from model.training.evaluation.predict import predict
+from model.training.learning.checkpoint import CheckpointError
+from model.training.learning.losses import ldam_margins
+from model.training.learning.progress import Progress
+from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, load_recipe
+from model.training.learning.trainer import Engine, Training, head_parameters, learning_rate, renew
+from model.training.train import main, make_network, make_shelves
+
+CPU = torch.device("cpu")
+PLAINLY = Engine(CPU)
+PLAIN = Recipe(
+    name="plain",
+    network={"network": "convention", "width": 0.125, "dropout": 0.1},
+    stages=(Stage(epochs=6, learning_rate=3e-3),),
+    augmentation=Augmentation(drop_frames=0.2, rotation_deg=15.0, noise_probability=0.5, noise_factor=1.5),
+    batch_size=40,
+)
+TWO_STAGES = dataclasses.replace(
+    PLAIN,
+    name="two-stages",
+    stages=(
+        Stage("pretrain", epochs=2),
+        Stage("train", epochs=2, sampler="weighted", freeze_backbone=True, renew_head=True),
+    ),
+    ict=Ict(pull="cosine", projection_width=16),
+    average_momentum=0.9,
+)
+
+
+def prepare(
+    recipe: Recipe, data: Dataset, folder: Path | None = None, seed: int = 3, engine: Engine = PLAINLY
+) -> Training:
+    parts = divide(data)
+    network = make_network(recipe, measure(data, parts.train), seed)
+    shelves = make_shelves(data, parts, recipe, network, CPU)
+    return Training(recipe, network, shelves, len(data.classes), seed, engine, Progress(None, quiet=True), folder)
+
+
+def test_training_on_two_hundred_objects_lowers_the_loss(toy: Dataset):
+    """Six epochs bring the loss well down, and the validation set above chance."""
+    history = prepare(PLAIN, toy).run()
+    assert len(history) == 6
+    assert history[-1]["loss"] < 0.85 * history[0]["loss"]
+    assert max(entry["validation_macro_f1"] for entry in history) > 0.3
+
+
+@pytest.mark.parametrize("recipe", [PLAIN, TWO_STAGES], ids=lambda recipe: recipe.name)
+def test_a_killed_training_goes_on_to_the_same_weights(toy: Dataset, tmp_path: Path, recipe: Recipe):
+    """Stopped in the middle of an epoch and resumed by another process's objects, it ends in the same bits."""
+    recipe = dataclasses.replace(recipe, stages=tuple(dataclasses.replace(s, epochs=2) for s in recipe.stages))
+    whole = prepare(recipe, toy)
+    expected = whole.run()
+    prepare(recipe, toy, tmp_path).run(stop_after_steps=4)
+    again = prepare(recipe, toy, tmp_path)
+    torch.manual_seed(999)
+    history = again.run(resume=True)
+    without_times = [{k: v for k, v in entry.items() if k != "seconds"} for entry in history]
+    assert without_times == [{k: v for k, v in entry.items() if k != "seconds"} for entry in expected]
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name]), name
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(toy: Dataset, tmp_path: Path):
+    """Asked to stop, it saves a checkpoint of that very step; gone on with, it ends in the same bits."""
+    recipe = dataclasses.replace(PLAIN, stages=(Stage(epochs=2),))
+    whole = prepare(recipe, toy)
+    whole.run()
+    asked = iter([False, False, True])
+    stopped = prepare(recipe, toy, tmp_path)
+    stopped.interrupted = lambda: next(asked)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    assert stopped.place.step == 3
+    again = prepare(recipe, toy, tmp_path)
+    again.run(resume=True)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name]), name
+
+
+def test_a_full_disk_keeps_the_checkpoint_that_was_there(toy: Dataset, tmp_path: Path):
+    """A checkpoint that cannot be written is an error; the one before it stays, and nothing half-written."""
+    prepare(PLAIN, toy, tmp_path).run(stop_after_steps=1)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with little_room(10_000), pytest.raises(CheckpointError, match="make room"):
+        prepare(PLAIN, toy, tmp_path).run(resume=True, stop_after_steps=1)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+
+
+def test_a_finished_training_resumes_to_what_it_was(toy: Dataset, tmp_path: Path):
+    """Resuming after the end changes nothing."""
+    recipe = dataclasses.replace(PLAIN, stages=(Stage(epochs=1),))
+    first = prepare(recipe, toy, tmp_path)
+    first.run()
+    second = prepare(recipe, toy, tmp_path)
+    second.run(resume=True)
+    for name, tensor in first.network.state_dict().items():
+        assert torch.equal(tensor, second.network.state_dict()[name]), name
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(toy: Dataset, tmp_path: Path):
+    """Changing the recipe between two runs into one folder is an error that says so."""
+    prepare(PLAIN, toy, tmp_path).run(stop_after_steps=1)
+    with pytest.raises(CheckpointError, match="batch_size 40, not 20"):
+        prepare(dataclasses.replace(PLAIN, batch_size=20), toy, tmp_path).run(resume=True)
+
+
+def test_a_checkpoint_of_another_data_set_is_refused(toy: Dataset, tmp_path: Path):
+    """A checkpoint of other data, or of another fold of the same, is not gone on from, and the error says which."""
+    begun = prepare(PLAIN, toy, tmp_path)
+    begun.origin = {"data set": {"seed": 1, "sha256": "a"}, "fold": None}
+    begun.run(stop_after_steps=1)
+    for origin, words in (
+        ({"data set": {"seed": 2, "sha256": "b"}, "fold": None}, "data set .seed 1, not 2, sha256 'a', not 'b'."),
+        ({"data set": {"seed": 1, "sha256": "a"}, "fold": 3}, "fold None, not 3"),
+    ):
+        other = prepare(PLAIN, toy, tmp_path)
+        other.origin = origin
+        with pytest.raises(CheckpointError, match=words):
+            other.run(resume=True)
+
+
+@pytest.mark.parametrize(
+    "ict",
+    [
+        Ict("cosine", predictor=False),
+        Ict("cosine", momentum=None, class_positive=True),
+        Ict("dino"),
+        Ict("supervised_contrastive"),
+        Ict("balanced_contrastive"),
+    ],
+    ids=["no-predictor", "no-momentum", "dino", "supervised", "balanced"],
+)
+def test_every_way_to_pull_views_together_trains(toy: Dataset, ict: Ict):
+    """One epoch of each gives a finite loss and leaves the target network without gradients."""
+    recipe = dataclasses.replace(PLAIN, stages=(Stage("pretrain", epochs=1),), ict=ict, batch_size=20)
+    training = prepare(recipe, toy)
+    history = training.run()
+    assert np.isfinite(history[0]["loss"])
+    if training.objective.target is not None:
+        assert all(parameter.grad is None for parameter in training.objective.target.parameters())
+
+
+@pytest.mark.parametrize("name", ["ict-convention", "cnn-gru", "sits-bert", "supernnova-bayesian", "scone", "vigil"])
+def test_half_precision_trains_alike(toy: Dataset, name: str):
+    """A step with products in bfloat16 has the loss of one in float32 to 2 %, and moves the weights as far."""
+    recipe = load_recipe(name)
+    narrow = {"width": 0.125} if recipe.network["network"] in ("convention", "cnn_rnn") else {}
+    recipe = dataclasses.replace(recipe, network={**recipe.network, **narrow}, batch_size=20)
+    losses, moves = [], []
+    for precision in ("float32", "bfloat16"):
+        training = prepare(recipe, toy, engine=Engine(CPU, precision))
+        before = [parameter.detach().clone() for parameter in training.network.parameters()]
+        training.run(stop_after_steps=1)
+        after = [parameter.detach() for parameter in training.network.parameters()]
+        losses.append(training.place.loss_sum)
+        moves.append(sum(float((b - a).abs().sum()) for b, a in zip(before, after, strict=True)))
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses[1] != losses[0]
+    assert moves[1] == pytest.approx(moves[0], rel=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own, while it traces
+def test_a_compiled_step_is_the_same_step(toy: Dataset, monkeypatch: pytest.MonkeyPatch):
+    """Traced for compilation, two steps lead to the same weights."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # without generating code
+    trainings = [prepare(PLAIN, toy, engine=Engine(CPU, compiled=compiled)) for compiled in (False, True)]
+    for training in trainings:
+        training.run(stop_after_steps=2)
+    plain, compiled = trainings
+    assert compiled.runner is not compiled.objective
+    for name, tensor in plain.network.state_dict().items():
+        assert torch.allclose(tensor, compiled.network.state_dict()[name], atol=1e-5), name
+
+
+def test_a_frozen_backbone_does_not_move(toy: Dataset):
+    """With the backbone frozen only the head's parameters change, running statistics included."""
+    recipe = dataclasses.replace(PLAIN, stages=(Stage("pretrain", epochs=1, freeze_backbone=True),), batch_size=20)
+    training = prepare(recipe, toy)
+    before = {name: tensor.clone() for name, tensor in training.network.state_dict().items()}
+    training.run()
+    moved = {name for name, tensor in training.network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == {"output.weight", "output.bias"}
+
+
+def test_permuted_labels_teach_nothing(toy: Dataset):
+    """Trained on shuffled labels, the network stays near chance on the test split: no object leaks."""
+    parts = divide(toy)
+    training = prepare(PLAIN, toy)
+    shelf = training.shelves["train"]
+    shelf.label_N = shelf.label_N[torch.randperm(len(shelf), generator=torch.Generator().manual_seed(1))]
+    training.run()
+    test = Shelf(toy, parts.test, training.network.frame_limit, CPU)
+    chosen = predict(training.network, test).argmax(1)
+    assert macro_f1(test.label_N.numpy(), chosen, 4) < 0.42
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"), [("linear", {"output.weight", "output.bias"}), ("cosine", {"output.weight"})]
+)
+def test_the_head_is_what_acts_after_the_features(head: str, expected: set[str]):
+    """Of ConvEntion that is its last layer, which can be drawn anew."""
+    network = registry.build({"network": "convention", "size": 15, "width": 0.1, "frame_limit": 6, "head": head})
+    before = {name: parameter.clone() for name, parameter in network.named_parameters()}
+    found = head_parameters(network)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    assert {names[id(p)] for p in found} == expected
+    renew(network, found)
+    assert {name for name, p in network.named_parameters() if not torch.equal(p, before[name])} == expected
+
+
+def test_margins_are_in_the_units_of_the_head(toy: Dataset):
+    """The recipe of LDAM takes thirty times its margins off the logits of a cosine head, and teaches classes."""
+    shipped = load_recipe("convention-ldam-drw")
+    recipe = dataclasses.replace(
+        PLAIN,
+        network={**PLAIN.network, "head": shipped.network["head"]},
+        stages=(Stage(epochs=6, learning_rate=3e-3, loss="ldam"),),
+    )
+    training = prepare(recipe, toy)
+    frames, label = training.shelves["train"].batch(torch.arange(8))
+    counts = torch.tensor([400.0, 100.0, 50.0, 10.0])
+    training.objective.eval()
+    with torch.no_grad():
+        expected = training.network(frames)
+        expected[torch.arange(8), label] -= 30 * ldam_margins(counts)[label]
+        loss = training.objective(frames, None, label, counts, recipe.stages[0], 0.0)["loss"]
+    torch.testing.assert_close(loss, functional.cross_entropy(expected, label))
+    history = training.run()
+    assert history[-1]["loss"] < history[0]["loss"] - 0.5
+    assert max(entry["validation_macro_f1"] for entry in history) > 0.3
+
+
+def test_the_learning_rate_rises_then_falls():
+    """It climbs linearly over the warm-up, and half a cosine takes it to nearly nothing."""
+    stage = Stage(learning_rate=1.0, warm_up=0.1)
+    rates = [learning_rate(stage, step, 100) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert rates[10] == 1.0
+    assert 0 < rates[-1] < 0.01
+
+
+def test_the_command_writes_weights_that_can_be_read(toy: Dataset, tmp_path: Path):
+    """``ictc-train`` ends with status 0 and weights whose card says what trained them."""
+    recipe = tmp_path / "short.json"
+    recipe.write_text('{"like": "convention-mini", "stages": [{"epochs": 1}], "network": {"width": 0.125, "size": 15}}')
+    out = tmp_path / "out"
+    arguments = [str(recipe), "--data", str(toy.folder), "--out", str(out), "--quiet", "--half"]
+    assert main(arguments) == 0
+    network, card = load(out / "weights")
+    assert card.trained
+    assert card.form == "compressed"
+    with pytest.raises(WeightsError, match="train with form 'series'"):
+        Predictor.load(out / "weights")
+    assert card.provenance["recipe"]["name"] == "short"
+    assert card.provenance["validation_scores"]["objects"] == 60
+    assert card.provenance["trained_on"] == 200  # no stage reads part "pretrain"
+    assert network.config.width == 0.125
+    assert (out / "history.jsonl").read_text().count("\n") == 1
+    assert main([*arguments, "--resume"]) == 0
+
+
+def test_the_command_goes_on_only_with_what_it_began(toy: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A folder that holds a training is left alone without --resume, and with it for other data, folds or seeds."""
+    recipe = tmp_path / "short.json"
+    recipe.write_text('{"like": "lstm", "stages": [{"epochs": 1}]}')
+    out = tmp_path / "out"
+    other = write_toy(tmp_path / "other", {"train": 40, "validation": 20, "test": 20}, seed=2)
+    arguments = [str(recipe), "--out", str(out), "--quiet", "--data"]
+    assert main([*arguments, str(toy.folder)]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    for more, words in (
+        ([str(toy.folder)], "holds a training already (checkpoint.safetensors, weights.safetensors, weights.json)"),
+        ([str(other.folder), "--resume"], "seed 1, not 2"),
+        ([str(toy.folder), "--resume", "--fold", "1"], "fold None, not 1"),
+        ([str(toy.folder), "--resume", "--seed", "1"], "seed 0, not 1"),
+    ):
+        assert main([*arguments, *more]) == 2
+        told = capsys.readouterr().err
+        assert words in told
+        assert told.count("\n") == 1
+        assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    (out / "checkpoint.safetensors").unlink()
+    assert main([*arguments, str(toy.folder), "--resume"]) == 2
+    assert "no checkpoint to resume" in capsys.readouterr().err
+
+
+def test_too_few_objects_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A class without training objects, and a set too small to cut validation rows from, end with status 2."""
+    for splits, words in (
+        ({"train": 3, "validation": 8, "test": 8}, "no training objects of class SNOther"),
+        ({"train": 5, "test": 8}, "too few training objects"),
+    ):
+        folder = write_toy(tmp_path / words, splits).folder
+        assert main(["lstm", "--data", str(folder), "--out", str(tmp_path / "out"), "--quiet"]) == 2
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b'{"like": "\xff"}', "not JSON"),
+        (b"[]", "must be a table"),
+        (b'{"like": 5}', "is like 5"),
+        (b'{"like": "SELF"}', "like itself"),
+        (b'{"like": "lstm", "weight_decay": NaN}', "finite number"),
+    ],
+)
+def test_broken_recipes_are_refused(tmp_path: Path, text: bytes, words: str):
+    """A recipe that is no text, no table, like nothing or like itself says so."""
+    path = tmp_path / "r.json"
+    path.write_bytes(text.replace(b"SELF", str(path).encode()))
+    with pytest.raises(RecipeError, match=words):
+        load_recipe(path)
+
+
+def test_the_command_explains_what_is_wrong(toy: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """An unknown recipe, a missing data set and a missing fold end with status 2 and one line each."""
+    for arguments, words in (
+        (["nonsense", "--data", str(toy.folder)], "no recipe 'nonsense'"),
+        (["convention-mini", "--data", str(tmp_path / "none")], "no data set"),
+        (["convention-mini", "--data", str(toy.folder), "--fold", "9"], "no fold 9"),
+        (["convention-mini", "--data", str(toy.folder), "--fold", "-1"], "no fold -1"),
+    ):
+        assert main([*arguments, "--out", str(tmp_path / "o"), "--quiet"]) == 2
+        assert words in capsys.readouterr().err
