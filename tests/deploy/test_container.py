@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,10 +46,12 @@ def test_image_ends_unprivileged_and_watched(deploy: Path) -> None:
     assert re.findall(r"^FROM base AS (\w+)$", base, re.MULTILINE) == ["cuda", "cpu"]
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_install_steps_pass_shellcheck(deploy: Path) -> None:
-    """The install script has no fault that shellcheck knows."""
-    subprocess.run(["shellcheck", deploy / "container" / "install.sh"], check=True)
+def test_scripts_pass_shellcheck(repo_root: Path, deploy: Path) -> None:
+    """The install script and what CI runs have no fault that shellcheck knows."""
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    scripts = [deploy / "container" / "install.sh", repo_root / ".ci" / "run"]
+    report = subprocess.run([shellcheck, *scripts], capture_output=True, text=True, check=False)
+    assert report.returncode == 0, report.stdout
 
 
 @pytest.mark.skipif("ICTC_TEST_INSTALL" not in os.environ, reason="downloads every package: set ICTC_TEST_INSTALL=1")
