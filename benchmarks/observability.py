@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.setting import describe
-from broker_filter.classify.classifier import load_classifiers, use_threads
+from broker_filter.alerts.decode import connect
+from broker_filter.classify.classifier import cards_of, load_classifiers, use_threads
 from broker_filter.classify.outcome import BatchResult, Outcome, account
-from broker_filter.classify.pipeline import Pipeline, connect
+from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import RegistrySettings
 from broker_filter.errors import NotClassified, Rejection
 from broker_filter.monitoring.health import Health
@@ -71,7 +72,7 @@ class Service:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self.store = LmdbSeriesStore(folder, max_bytes=8 << 30, sync=False)
         stack.callback(self.store.close)
-        decoder = connect(schemas, self.classifiers)
+        decoder = connect(schemas, cards_of(self.classifiers))
         stack.callback(decoder.close)
         self.pipeline = Pipeline(decoder, self.classifiers, self.store)
         self.page.introduce([classifier.card for classifier in self.classifiers.values()], schemas)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.setting import REPO_ROOT, describe, shared_data
 from model.data.dataset import Dataset
 from model.serving import weights
+from model.serving.card import load_card
 from model.training.data.augment import one_frame
 from model.training.data.loader import shelf_for
 from model.training.evaluation.calibrate import unknown_scores
@@ -187,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if data is None:
         print("no real alerts here: set ICTC_SHARED_DATA to their folder; nothing was measured")
         return 0
-    card = weights.load_card(options.weights)
+    card = load_card(options.weights)
     truth = labels_of(data / "alerts" / "manifest_ztf.csv")
     with tempfile.TemporaryDirectory() as folder:
         records = replay(data / "alerts" / "ztf", options.weights, Path(folder) / "out.jsonl")

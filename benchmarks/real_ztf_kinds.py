@@ -34,7 +34,7 @@ from broker_filter.errors import NotClassifiedError
 from broker_filter.records import STAMP_KINDS, Alert, Message
 from model.data.dataset import Dataset
 from model.series import BANDS, MAD_TO_SIGMA
-from model.serving import weights
+from model.serving.card import load_card
 from model.simulation.survey.surveys import ab_mag
 
 KINDS = {  # of the catalogues' abbreviations (GCVS, VSX, ASAS-SN, ZTF's own), the first prefix that fits
@@ -210,7 +210,7 @@ def _skies(real: Sequence[Row], simulated: Sequence[Row]) -> dict[str, Any]:
 
 def _confusions(data: Path, name: str, rows_of_object: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, int]]:
     """Real kind -> class that its last alert is taken for -> objects."""
-    card = weights.load_card(name)
+    card = load_card(name)
     with tempfile.TemporaryDirectory() as folder:
         found = answers(replay(data / "alerts" / "ztf", name, Path(folder) / "out.jsonl"), card.classes)
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)

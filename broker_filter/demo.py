@@ -30,7 +30,7 @@ from broker_filter.errors import FatalError, RetryableError
 from broker_filter.kafka.admin import Admin
 from broker_filter.kafka.clients import LIBRARY_LOG, common_configuration
 from broker_filter.kafka.local_broker import BROKERS_VARIABLE, QUICK_GROUP, free_port, local_broker
-from model.serving.weights import WeightsError, find, load_card
+from model.serving.card import WeightsError, find, load_card
 from model.simulation.alerts.night import write_night
 
 OBJECTS, NIGHTS, SEED = 30, 20, 7

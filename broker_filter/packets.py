@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from broker_filter.alerts.decode import connect
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.classify.classifier import Classifier, Predictor
-from broker_filter.classify.pipeline import connect
+from broker_filter.classify.classifier import Predictor
 from broker_filter.errors import NotClassifiedError, RejectedAlertError
 from broker_filter.records import Message, Observation, Origin, Rejected
 from broker_filter.series.window import WindowRule, window_of
@@ -63,7 +63,7 @@ def series_of(packets: Iterable[bytes], predictor: Predictor, schemas: Schemas |
         When there are no packets, or they are of several objects.
     """
     card = predictor.card
-    decoder = connect(schemas or Schemas(), {card.survey: Classifier(predictor)}, threads=1)
+    decoder = connect(schemas or Schemas(), {card.survey: card}, threads=1)
     messages = [Message(packet, Origin("packets", 0, number)) for number, packet in enumerate(packets)]
     object_ids: set[str] = set()
     seen: dict[int, Observation] = {}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from broker_filter.errors import NotClassified, Rejection
 from model.past_photometry import NO_HISTORY, History
 
+LONGEST_KEY_BYTES = 200  # an object's key; LMDB allows 511 bytes for key, order and rank together
 STAMP_KINDS = ("science", "template", "difference")
 
 

@@ -4,6 +4,7 @@ It knows commands by their names only and imports nothing heavy, so that a ctrl-
 still being imported is told like any other. Programming errors keep their tracebacks.
 """
 
+import argparse
 import functools
 import signal
 import sys
@@ -11,9 +12,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 
 MISUSE, INTERRUPTED = 2, 130  # exit statuses; the second is what shells give a command that ctrl-C ended
+PICTURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp")
 
 Main = Callable[..., int]  # of the command's arguments, which are those of the process where there are none
 
@@ -74,6 +77,30 @@ def interrupts_noted() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
     if noted.is_set():
         raise KeyboardInterrupt
+
+
+def picture_path(text: str, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> Path:
+    """Check where a picture is to go; for ``argparse``.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        When its folder is not there, or its kind is none that can be drawn.
+    """
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder: give the name of a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}: make it first")
+    if path.suffix.lower() not in suffixes:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(suffixes)}")
+    return path
+
+
+def png_path(text: str) -> Path:
+    """The same for pictures that are always PNG; the suffix may be left out."""
+    path = Path(text)
+    return picture_path(text if path.suffix else f"{text}.png", (".png",))
 
 
 def simulate() -> int:

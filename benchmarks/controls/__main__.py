@@ -51,7 +51,7 @@ from model.networks.contract import collate
 from model.networks.grouped import GroupedNetwork
 from model.past_photometry import lacking
 from model.serving import weights
-from model.serving.weights import ModelCard, WeightsError
+from model.serving.card import ModelCard, WeightsError
 from model.simulation.datasets.draw import Kitchen
 from model.simulation.datasets.plan import SURVEY_MODE
 from model.simulation.survey.surveys import survey_named

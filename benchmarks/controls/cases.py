@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.data.dataset import Dataset
 from model.past_photometry import HISTORY_DAYS, History
 from model.series import BANDS, Series, compact
-from model.serving.weights import ModelCard
+from model.serving.card import ModelCard
 from model.simulation.datasets import draw as datasets
 from model.simulation.datasets.draw import NO_SOURCE, PIXEL_STREAM, Kitchen
 from model.simulation.datasets.plan import SURVEYS, Order

@@ -6,11 +6,14 @@ Alerts are decoded on a few threads: inflating stamps releases the interpreter's
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
+from broker_filter.alerts import alert, stamp
+from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
-from broker_filter.records import Alert, Message, Observation, Rejected
-from broker_filter.series.store import LONGEST_KEY_BYTES
+from broker_filter.records import LONGEST_KEY_BYTES, Alert, Message, Observation, Rejected
 from model.clock import unix_ms
+from model.serving.card import ModelCard
 
 MOST_DIGITS_OF_MS = 15  # of a time in Unix milliseconds: enough for 30,000 years
 
@@ -112,3 +115,13 @@ def publication_time_ms(message: Message, time_mjd: float) -> int:
         if name == "producer_timestamp" and value.isdigit() and len(value) <= MOST_DIGITS_OF_MS:
             return int(value)
     return unix_ms(time_mjd)
+
+
+def connect(schemas: Schemas, cards: Mapping[str, ModelCard], threads: int = 2) -> Decoder:
+    """The decoder of real packets, set to what the network of each survey's card reads."""
+    observers = {
+        survey: partial(stamp.observe, channels=card.channels, size=card.size_px, bands=tuple(card.bands))
+        for survey, card in cards.items()
+    }
+    histories = {survey: card.bands for survey, card in cards.items() if card.history_limit}
+    return Decoder(partial(alert.read_alerts, schemas=schemas, histories=histories), observers, threads)

@@ -27,7 +27,7 @@ from broker_filter.archive.read import nothing_below, read_messages
 from broker_filter.avro.envelope import Bare, split
 from broker_filter.errors import ConfigurationError, NotClassifiedError, RejectedAlertError
 from broker_filter.records import STAMP_KINDS, Alert, Message
-from model.picture_path import png_path
+from model.cli import png_path
 
 SCHEMA_BESIDE = "schema.json"  # taken for the schema of the bare datums in the same folder
 

@@ -18,14 +18,14 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from broker_filter.alerts.decode import Arrival, Decoder
+from broker_filter.alerts.decode import Arrival, Decoder, connect
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.options import parser
 from broker_filter.archive.read import nothing_below, read_messages
 from broker_filter.archive.republish import Pace, Publisher, as_given, in_order_of_time
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
-from broker_filter.classify.classifier import Classifier, load_classifiers
-from broker_filter.classify.pipeline import Pipeline, connect
+from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
+from broker_filter.classify.pipeline import Pipeline
 from broker_filter.errors import FatalError, RetryableError
 from broker_filter.kafka.read_topic import read_topic
 from broker_filter.output.files import ResultFile, open_output, open_results
@@ -80,7 +80,7 @@ def replay(options: argparse.Namespace) -> Accounts:
         folder = options.store or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ictc-replay-")))
         store = LmdbSeriesStore(folder, sync=options.store is not None)
         stack.callback(store.close)
-        decoder = connect(schemas, classifiers, options.threads)
+        decoder = connect(schemas, cards_of(classifiers), options.threads)
         stack.callback(decoder.close)
         run = _Run(
             decoder,

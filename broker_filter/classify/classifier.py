@@ -6,7 +6,7 @@ not depend on its company in the deterministic mode, are the predictor's promise
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,41 +17,10 @@ from broker_filter.errors import ConfigurationError, RetryableError
 from model.past_photometry import NO_HISTORY, History
 from model.series import Series
 from model.serving import predictor
-from model.serving.weights import WeightsError
+from model.serving.card import ModelCard, WeightsError
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
-
-
-class Card(Protocol):
-    """What the stream reads of a model card."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def classes(self) -> Sequence[str]: ...
-    @property
-    def taxonomy_version(self) -> str: ...
-    @property
-    def survey(self) -> str: ...
-    @property
-    def channels(self) -> Sequence[str]: ...
-    @property
-    def size_px(self) -> int: ...
-    @property
-    def bands(self) -> str | Sequence[str]: ...
-    @property
-    def frame_limit(self) -> int: ...
-    @property
-    def group_size(self) -> int: ...
-    @property
-    def history_limit(self) -> int: ...
-    @property
-    def trained(self) -> bool: ...
-    @property
-    def provenance(self) -> Mapping[str, Any]: ...
 
 
 class Prediction(Protocol):
@@ -67,7 +36,7 @@ class Predictor(Protocol):
     """What this room asks of model.serving.predictor.Predictor."""
 
     @property
-    def card(self) -> Card: ...
+    def card(self) -> ModelCard: ...
     def embed(self, groups: Sequence[Series]) -> NDArray[np.float32]: ...
     def classify(
         self,
@@ -128,6 +97,11 @@ class Classifier:
         unknown = [None] * len(rows) if prediction.unknown is None else [float(u) for u in prediction.unknown]
         counts = [len(history) for history in histories]
         return [Verdict(*answer) for answer in zip(prediction.probabilities, unknown, counts, strict=True)]
+
+
+def cards_of(classifiers: Mapping[str, Classifier]) -> dict[str, ModelCard]:
+    """The card of each survey's network."""
+    return {survey: classifier.card for survey, classifier in classifiers.items()}
 
 
 def load_classifiers(

@@ -7,14 +7,11 @@ then the same messages can be processed again with the same result.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_filter.alerts import alert, stamp
 from broker_filter.alerts.decode import Arrival, Decoder
-from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.classify.classifier import Classifier, Verdict
 from broker_filter.classify.object_update import Group, Job
 from broker_filter.classify.outcome import BatchResult, Reporter, account
@@ -27,21 +24,6 @@ from model.past_photometry import lacking
 from model.series import Series
 
 FRAMES_AT_ONCE = 4096  # pixels in memory at a time; 100 MB of three 63 x 63 channels
-
-
-def connect(schemas: Schemas, classifiers: Mapping[str, Classifier], threads: int = 2) -> Decoder:
-    """The real decoder: alert and stamp rooms, set to what each survey's network reads."""
-    observers = {
-        survey: partial(
-            stamp.observe,
-            channels=tuple(c.card.channels),
-            size=c.card.size_px,
-            bands=tuple(c.card.bands),
-        )
-        for survey, c in classifiers.items()
-    }
-    histories = {survey: "".join(c.card.bands) for survey, c in classifiers.items() if c.card.history_limit}
-    return Decoder(partial(alert.read_alerts, schemas=schemas, histories=histories), observers, threads)
 
 
 class Pipeline:

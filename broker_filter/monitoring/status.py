@@ -12,12 +12,12 @@ from importlib.metadata import version
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.classify.classifier import Card
 from broker_filter.monitoring import status_view, thumbnail
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent, Shown
+from model.serving.card import ModelCard
 
 FRESH_S = 2.0
 LARGEST_SHARE = 1 / 20  # of one core's time that may go into drawing
@@ -51,7 +51,7 @@ class StatusPage:
         self._lines, self._metrics, self._health, self._books = tuple(lines), metrics, health, books
         self._recent, self._clock = recent, clock
         self._begun_s = clock()
-        self._cards: tuple[Card, ...] = ()
+        self._cards: tuple[ModelCard, ...] = ()
         self._schemas: Schemas | None = None
         self._drawn: dict[tuple[str, int], Mapping[str, str]] = {}
         self._lock = threading.Lock()
@@ -71,7 +71,7 @@ class StatusPage:
         }
         self._template = environment.get_template("status.html")
 
-    def introduce(self, cards: Sequence[Card], schemas: Schemas) -> None:
+    def introduce(self, cards: Sequence[ModelCard], schemas: Schemas) -> None:
         """From now on there are networks, and the schemas with which packets are read."""
         with self._lock:
             self._cards, self._schemas = tuple(cards), schemas

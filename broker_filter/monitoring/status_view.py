@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from broker_filter.classify.classifier import Card
 from broker_filter.monitoring.recent import Shown
 from broker_filter.records import Classification
+from model.serving.card import ModelCard
 
 CHART_WIDTH, CHART_HEIGHT, CHART_MARGIN, CHART_LEFT = 300, 84, 6, 14
 RATE_WIDTH, RATE_HEIGHT, RATE_BIN_S = 240, 44, 10
@@ -59,7 +59,7 @@ class ObjectView:
 class CardView:
     """One model card on the page."""
 
-    card: Card
+    card: ModelCard
     facts: tuple[tuple[str, str], ...]
     scores: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]  # by the data that they were measured on
 
@@ -80,7 +80,7 @@ def object_view(shown: Shown, colours: Mapping[str, str], pictures: Mapping[str,
     )
 
 
-def colours_of(cards: Sequence[Card]) -> dict[str, str]:
+def colours_of(cards: Sequence[ModelCard]) -> dict[str, str]:
     """A colour for each class, the same for every network."""
     names = list(dict.fromkeys(name for card in cards for name in card.classes))
     return {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)}
@@ -95,7 +95,7 @@ def rate_path(per_second: Sequence[int]) -> tuple[str, float]:
     return " ".join(points), top
 
 
-def card_view(card: Card) -> CardView:
+def card_view(card: ModelCard) -> CardView:
     """A model card as two lists of names and words: where it comes from, and what it reached."""
     facts = [
         ("classes", ", ".join(card.classes)),

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_filter.records import Observation
-from broker_filter.series.store import HEAD, LONGEST_KEY_BYTES, CorruptStoreError, Embedding, Pixels
+from broker_filter.records import LONGEST_KEY_BYTES, Observation
+from broker_filter.series.store import HEAD, CorruptStoreError, Embedding, Pixels
 from model.past_photometry import NO_HISTORY, History
 
 ROW_VERSION = 2

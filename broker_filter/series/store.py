@@ -19,8 +19,6 @@ from broker_filter.errors import FatalError
 from broker_filter.records import Observation
 from model.past_photometry import History
 
-LONGEST_KEY_BYTES = 200  # an object's key; LMDB allows 511 bytes for key, order and rank together
-
 HEAD = np.dtype(
     [
         ("version", "u1"),

@@ -11,9 +11,10 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.common._httpx_compat import httpx  # whichever of the two that the client uses
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+from broker_filter.alerts.decode import connect
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.classify.classifier import Classifier, load_classifiers, use_threads
-from broker_filter.classify.pipeline import Pipeline, connect
+from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers, use_threads
+from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import ModelSettings, OutputSettings, RegistrySettings, Settings, StoreSettings
 from broker_filter.errors import ConfigurationError, RetryableError
 from broker_filter.output import formats as classification
@@ -90,7 +91,7 @@ def build_pipeline(
     settings: Settings, classifiers: Mapping[str, Classifier], schemas: Schemas, store: SeriesStore, stack: ExitStack
 ) -> Pipeline:
     """The stream core; what it opens, ``stack`` closes."""
-    decoder = connect(schemas, classifiers, settings.batch.decode_threads)
+    decoder = connect(schemas, cards_of(classifiers), settings.batch.decode_threads)
     stack.callback(decoder.close)
     return Pipeline(decoder, classifiers, store, frame_limit=settings.store.frame_limit)
 

@@ -15,7 +15,6 @@ from typing import TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from broker_filter.classify.classifier import Card
 from broker_filter.config import Settings, load, masked
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
@@ -32,6 +31,7 @@ from broker_filter.monitoring.traces import open_traces
 from broker_filter.service import assembly, check
 from broker_filter.service.poll_loop import PollLoop
 from broker_filter.service.worker import Finished, Worker
+from model.serving.card import ModelCard
 
 EXIT_FATAL, EXIT_CONFIGURATION = 1, 2
 STOP_POLL_S = 0.1
@@ -144,7 +144,7 @@ def _patiently(step: Callable[[], T], settings: Settings, stop: Stop, health: He
     return None
 
 
-def _introduce(card: Card, metrics: Metrics) -> None:
+def _introduce(card: ModelCard, metrics: Metrics) -> None:
     log.info("model", extra=facts(classifier=card.name, version=card.version, survey=card.survey, trained=card.trained))
     metrics.set(
         "ictc_model_info",

@@ -33,9 +33,9 @@ from model.data.format import (
     TRUTH,
     DatasetError,
     read_json,
-    sha256_of,
 )
 from model.data.writer import DatasetWriter
+from model.files import sha256_of
 from model.past_photometry import History
 from model.series import Series
 

@@ -3,7 +3,6 @@
 Legend: ``T`` frames of one object, ``P`` epochs without stamp, ``C`` image channels, ``H W`` pixels.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -70,8 +69,3 @@ def read_json(path: Path, fault: str) -> Any:
 
 def shard_name(index: int) -> str:
     return f"series-{index:05d}.arrow"
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -28,9 +28,9 @@ from model.data.format import (
     SCHEMA_WITH_HISTORY,
     TRUTH,
     DatasetError,
-    sha256_of,
     shard_name,
 )
+from model.files import sha256_of
 from model.past_photometry import History
 from model.series import BANDS, Series
 

@@ -35,9 +35,9 @@ from model.networks.grouped import GroupedNetwork, cut_groups
 from model.past_photometry import History, lacking
 from model.series import BANDS, Series
 from model.serving import weights
+from model.serving.card import ModelCard, WeightsError
 from model.serving.export_notes import metadata, outputs
 from model.serving.predictor import Predictor
-from model.serving.weights import ModelCard, WeightsError
 
 INPUTS = ("stamps", "t", "band", "mask", "flux", "flux_error", "scale")
 HISTORY_INPUTS = ("history_t", "history_band", "history_mask", "history_flux", "history_flux_error")
@@ -110,7 +110,7 @@ def export(source: Path | str, out: Path, opset: int = OPSET) -> Exported:
 
     Raises
     ------
-    model.weights.WeightsError
+    model.serving.card.WeightsError
         When the weights cannot be read.
     ExportError
         When the network is not exportable, the operator set is not supported, or the graph's answers differ from

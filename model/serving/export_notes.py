@@ -7,8 +7,8 @@ import json
 
 from model.past_photometry import HISTORY_DAYS, LIMIT_SIGMA
 from model.series import BANDS
+from model.serving.card import ModelCard
 from model.serving.predictor import SURVEY_INPUTS
-from model.serving.weights import ModelCard
 
 PADDING = "0 on padding, where it is not read: mask says what padding is"
 

@@ -19,7 +19,7 @@ from model.networks.grouped import GroupedNetwork
 from model.past_photometry import History
 from model.series import BANDS, Series
 from model.serving import weights
-from model.serving.weights import ModelCard
+from model.serving.card import ModelCard, WeightsError
 from model.taxonomy import load_taxonomy
 
 # Rows of one pass. They bound memory, whatever a caller asks for: 64 groups of full-width ConvEntion hold 28 MB in the
@@ -80,7 +80,7 @@ class Predictor:
         self, network: GroupedNetwork, card: ModelCard, device: str = "cpu", deterministic: bool = False
     ) -> None:
         if card.form != "series":
-            raise weights.WeightsError(
+            raise WeightsError(
                 f"{card.name} {card.version} was trained on series in the form {card.form!r}, and alerts are not shown "
                 "in it: train with form 'series'"
             )
@@ -96,7 +96,7 @@ class Predictor:
 
         Raises
         ------
-        model.weights.WeightsError
+        model.serving.card.WeightsError
             When there are no such weights, they are broken, or were trained on series in another form.
         DeviceUnavailableError
             When the device is absent.

@@ -1,183 +1,27 @@
 """Weights on disk: tensors in safetensors, and beside them a readable JSON card that says what they are.
 
-``NAME.safetensors`` and ``NAME.json`` belong together. The card holds the network's configuration, classes, inputs,
-calibration and provenance, and the SHA-256 of the tensors; its version is derived from everything that changes an
-answer. Nothing here knows alerts or devices.
+``NAME.safetensors`` and ``NAME.json`` belong together. The card (:mod:`model.serving.card`) holds the SHA-256 of the
+tensors; its version is derived from everything that changes an answer. Nothing here knows alerts or devices.
 """
 
-import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from scipy import special
 from torch import Tensor
 
 from model.files import replacing
 from model.networks import registry
 from model.networks.class_distance import Familiar
 from model.networks.grouped import GroupedNetwork
-from model.series import BANDS
+from model.serving.card import ModelCard, WeightsError, find, load_card, stem_of
 
-SHIPPED_FOLDER = Path(__file__).parents[1] / "weights"
-SHIPPED_SURVEYS = ("sdss", "ztf", "lsst")
-CHANNELS = ("science", "template", "difference")
-SCORE_KINDS = ("energy_and_distance", "energy")
-LARGEST_STAMP_PX, LONGEST_SERIES = 4096, 65_536  # beyond anything that a survey cuts or a store keeps
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # how JSON becomes a card
-Values = TypeVar("Values", NDArray[np.float64], Tensor)
 VERSION_DIGITS = 10  # hexadecimal digits of the hash that make a version
-
-
-class WeightsError(ValueError):
-    """Weights that are missing, broken, or not of the network that their card names."""
-
-
-def energy(logits_BK: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:
-    """−T logsumexp(logits / T), [B]: large where no class answers strongly (Liu et al. 2020)."""
-    return -temperature * np.logaddexp.reduce(np.asarray(logits_BK, np.float64) / temperature, axis=1)
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownScore:
-    """How far an alert is from everything in training; larger is stranger, 0 is usual, 1 a robust deviation more.
-
-    Of kind ``energy``: −T logsumexp(logits / T), with T = ``temperature``, less ``location``, over ``scale``: its
-    median and robust standard deviation over held-out objects of known classes. Of kind ``energy_and_distance``: to
-    that the distance of :class:`model.networks.class_distance.Familiar` is added, standardised alike, and
-    the sum divided by √2. What one of them takes for familiar is often strange to the other.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
-
-    kind: str = "energy"
-    temperature: float = 1.0
-    location: float = 0.0
-    scale: float = 1.0
-    distance_location: float = 0.0
-    distance_scale: float = 1.0
-    auroc: float | None = None  # measured on held-out classes; like provenance, no part of the version
-
-    def __post_init__(self) -> None:
-        if self.kind not in SCORE_KINDS:
-            raise WeightsError(f"unknown score of kind {self.kind!r}: known are {', '.join(SCORE_KINDS)}")
-        if not min(self.scale, self.distance_scale, self.temperature) > 0:
-            raise WeightsError(f"unknown score needs positive scales and temperature, got {self}")
-        if not np.isfinite([self.location, self.scale, self.distance_location, self.distance_scale]).all():
-            raise WeightsError(f"unknown score needs finite locations and scales, got {self}")
-
-    def of(self, logits_BK: NDArray, distance_B: NDArray | None) -> NDArray[np.float64]:
-        """The score [B] of logits and, where its kind asks for them, distances.
-
-        Raises
-        ------
-        ValueError
-            When there are none, but the kind asks for them.
-        """
-        return self.joined(energy(logits_BK, self.temperature), distance_B)
-
-    def joined(self, energy_B: Values, distance_B: Values | None) -> Values:
-        """The score [B] of energies and distances, as :meth:`of`; arrays and tensors alike."""
-        energy_B = (energy_B - self.location) / self.scale
-        if self.kind == "energy":
-            return energy_B
-        if distance_B is None:
-            raise ValueError(f"an unknown score of kind {self.kind!r} needs a network that remembers its training")
-        return (energy_B + (distance_B - self.distance_location) / self.distance_scale) / math.sqrt(2)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """Everything about weights that is not a tensor."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
-
-    name: str  # of the network, a key of model.networks.registry
-    version: str
-    survey: str
-    classes: tuple[str, ...]  # in the order of the outputs
-    taxonomy_version: str
-    channels: tuple[str, ...]  # of "science", "template", "difference", in this order
-    size_px: int
-    bands: str  # subset of model.series.BANDS that training saw
-    frame_limit: int
-    group_size: int
-    trained: bool
-    network: Mapping[str, Any]  # configuration for model.networks.registry.build
-    form: str = "series"  # in which training showed it series (model.training.data.input_form); alerts come as "series"
-    temperature: float = 1.0  # probabilities = softmax((logits + logit_offset) / temperature)
-    logit_offset: tuple[float, ...] = ()  # per class, e.g. a prior; empty means zero
-    unknown: UnknownScore | None = None  # None where not calibrated
-    provenance: Mapping[str, Any] = field(default_factory=dict)  # data, recipe, seed, commit, scores, limits
-    tensors_sha256: str = ""
-
-    def __post_init__(self) -> None:
-        if self.survey not in SHIPPED_SURVEYS:
-            raise WeightsError(f"survey is {self.survey!r}: it must be one of {', '.join(SHIPPED_SURVEYS)}")
-        for what, names, allowed in (
-            ("classes", self.classes, None),
-            ("channels", self.channels, CHANNELS),
-            ("bands", tuple(self.bands), tuple(BANDS)),
-        ):
-            if not names or len(set(names)) < len(names) or not all(names):
-                raise WeightsError(f"{what} are {names}: they must be named, each once")
-            if allowed is not None and not set(names) <= set(allowed):
-                raise WeightsError(f"{what} are {names}: they must be some of {', '.join(allowed)}")
-        for what, number, most in (
-            ("size_px", self.size_px, LARGEST_STAMP_PX),
-            ("frame_limit", self.frame_limit, LONGEST_SERIES),
-            ("group_size", self.group_size, LONGEST_SERIES),
-        ):
-            if not 1 <= number <= most:
-                raise WeightsError(f"{what} is {number}: it must be from 1 to {most}")
-        if len(self.classes) != self.network.get("class_count", 4):
-            raise WeightsError(f"{len(self.classes)} classes, but the network has {self.network.get('class_count')}")
-        if self.logit_offset and len(self.logit_offset) != len(self.classes):
-            raise WeightsError(f"{len(self.logit_offset)} logit offsets for {len(self.classes)} classes")
-        if not 0 < self.temperature < math.inf:
-            raise WeightsError(f"temperature is {self.temperature}: it must be positive and finite")
-        if not np.isfinite(self.logit_offset).all():
-            raise WeightsError(f"logit_offset is {self.logit_offset}: it must be finite")
-
-    @property
-    def history_limit(self) -> int:
-        """Most epochs without stamp that the network reads of a packet's light curve; 0: it reads none."""
-        return int(self.network.get("history_limit", 0))
-
-    def probabilities(self, logits: NDArray) -> NDArray[np.float64]:
-        """Calibrated probabilities, classes along the last axis."""
-        scaled = (np.asarray(logits, np.float64) + np.array(self.logit_offset or 0.0)) / self.temperature
-        return np.asarray(special.softmax(scaled, axis=-1))
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, text: bytes | str) -> "ModelCard":
-        """Read a card.
-
-        Raises
-        ------
-        WeightsError
-            When this is no JSON, a key is unknown or missing, or a value is not of its type or not possible: the
-            message names the first.
-        """
-        try:
-            return TypeAdapter(cls).validate_json(text)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "model card"
-            raise WeightsError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def stamped(card: ModelCard, tensors: Mapping[str, Tensor]) -> ModelCard:
@@ -234,7 +78,7 @@ def save(path: Path, network: GroupedNetwork, card: ModelCard, *, half: bool = F
         group_size=network.group_size,
     )
     card = stamped(ModelCard.from_json(json.dumps(card.to_json())), tensors)  # as it will be read
-    path = _stem(path)
+    path = stem_of(path)
     tensor_path, card_path = (path.with_name(path.name + suffix) for suffix in (".safetensors", ".json"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -295,39 +139,3 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
     except RuntimeError as error:
         raise WeightsError(f"{tensor_path} does not fit the network of its card: {registry.shown(error)}") from error
     return network.eval(), card
-
-
-def load_card(weights: Path | str) -> ModelCard:
-    """Read only the card."""
-    path = find(weights)
-    path = path.with_name(path.name + ".json")
-    try:
-        return ModelCard.from_json(path.read_bytes())
-    except (OSError, WeightsError) as error:
-        raise WeightsError(f"cannot read the model card {path}: {error}") from error
-
-
-def find(weights: Path | str) -> Path:
-    """Where weights lie, without suffix.
-
-    Raises
-    ------
-    WeightsError
-        When there are none: the message says what to do.
-    """
-    path = SHIPPED_FOLDER / str(weights) if str(weights) in SHIPPED_SURVEYS else _stem(Path(weights))
-    if not path.with_name(path.name + ".json").is_file():
-        if str(weights) in SHIPPED_SURVEYS:
-            raise WeightsError(
-                f"this package ships no trained weights for {weights}: give a path to weights, train them with "
-                "ictc-train, or allow an untrained model"
-            )
-        raise WeightsError(
-            f"no weights at {path}.safetensors and {path}.json: give a path, or a shipped survey "
-            f"({', '.join(SHIPPED_SURVEYS)})"
-        )
-    return path
-
-
-def _stem(path: Path) -> Path:
-    return path.with_suffix("") if path.suffix in (".safetensors", ".json") else path

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from model.cli import picture_path
 from model.data.dataset import DatasetError
-from model.picture_path import picture_path
 from model.simulation.alerts.alert_files import EARLIEST_MJD, LATEST_MJD, holds_alerts, read_alerts, write_alerts
 from model.simulation.datasets.plan import MODES, SURVEYS, RecipeError, UnseenError, load_recipe, shipped_recipes
 from model.simulation.datasets.recipe_schema import LARGEST_PX, MOST_OBJECTS, SMALLEST_PX

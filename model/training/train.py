@@ -20,8 +20,8 @@ from model.networks.class_distance import Familiar
 from model.networks.grouped import GroupedNetwork
 from model.networks.registry import NetworkError
 from model.serving import weights
+from model.serving.card import ModelCard, WeightsError
 from model.serving.predictor import DeviceUnavailableError, resolve_device
-from model.serving.weights import ModelCard, WeightsError
 from model.taxonomy import load_taxonomy
 from model.training.data.dataset_facts import Facts, measure
 from model.training.data.dataset_identity import identity_of

@@ -9,7 +9,7 @@ from benchmarks.controls.cases import drawn, kitchen_of_card, noticed, photograp
 from model.data.dataset import Dataset
 from model.past_photometry import History
 from model.series import Series
-from model.serving.weights import load_card
+from model.serving.card import load_card
 from model.simulation.datasets.draw import write_dataset
 from model.simulation.datasets.plan import load_recipe, parse_recipe
 

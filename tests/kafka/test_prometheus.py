@@ -19,8 +19,9 @@ from test_replicas import BROKEN, newest_of_each, replica_flags, wait_until_clas
 
 from benchmarks.servers import RULES, AbsentError, Prometheus, RedisServer, prometheus
 from broker_filter.kafka.local_broker import free_port
+from model.serving.card import UnknownScore
 from model.serving.predictor import untrained
-from model.serving.weights import UnknownScore, save
+from model.serving.weights import save
 
 DASHBOARDS = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
 DRAW = DASHBOARDS.parent / "draw.py"

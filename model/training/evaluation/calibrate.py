@@ -9,7 +9,7 @@ from scipy.optimize import minimize, minimize_scalar
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from model.series import MAD_TO_SIGMA
-from model.serving.weights import UnknownScore, energy
+from model.serving.card import UnknownScore, energy
 from model.training.evaluation.metrics import log_loss
 from model.training.evaluation.predict import softmax
 

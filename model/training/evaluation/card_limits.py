@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from model.serving.weights import ModelCard
+from model.serving.card import ModelCard
 
 MOST_UNEQUAL = 1.5  # between the largest and the smallest class of a set that counts as balanced
 NEVER_SEEN_REAL = "no real one of {survey} with a known class was ever classified: how they hold on the sky is unknown"

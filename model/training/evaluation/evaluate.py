@@ -19,8 +19,8 @@ from model.data.format import read_json
 from model.files import replacing
 from model.networks.grouped import GroupedNetwork
 from model.serving import weights
+from model.serving.card import ModelCard, UnknownScore, WeightsError, energy
 from model.serving.predictor import DeviceUnavailableError, resolve_device
-from model.serving.weights import ModelCard, UnknownScore, WeightsError, energy
 from model.taxonomy import NATURAL_MIX
 from model.training.data.dataset_identity import is_simulated, name_of
 from model.training.data.input_form import OF_EACH_FRAME

@@ -14,7 +14,7 @@ from torch import Tensor
 from model.data.dataset import Dataset
 from model.networks.contract import Frames, LightCurve
 from model.networks.grouped import GroupedNetwork, cut_groups, select_rows
-from model.serving.weights import UnknownScore
+from model.serving.card import UnknownScore
 from model.training.data.loader import Shelf
 from model.training.evaluation.early import Histories, first_detection
 from model.training.evaluation.predict import BATCH, in_order, softmax

@@ -14,7 +14,7 @@ from pathlib import Path
 from model.cli import command
 from model.data.dataset import Dataset, DatasetError
 from model.serving import weights
-from model.serving.weights import WeightsError
+from model.serving.card import WeightsError
 from model.training.data.dataset_identity import identity_of
 from model.training.data.splits import PartsError, divide
 from model.training.evaluation.evaluate import check_fit

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from model.data.dataset import Dataset
 from model.past_photometry import LIMIT_SIGMA, History
 from model.series import BANDS, Series
-from model.serving.weights import ModelCard
+from model.serving.card import ModelCard
 from model.training.evaluation.card_limits import auroc_by_night, limits
 from model.training.evaluation.early import Histories
 

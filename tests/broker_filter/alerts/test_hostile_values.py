@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packets import LSST_SIDE, ZTF_SIDE, fits_bytes, lsst_packet, sky, varint, ztf_packet, ztf_stamp
 
+from broker_filter.alerts.decode import connect
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.classify.classifier import Classifier, load_classifiers
-from broker_filter.classify.pipeline import Pipeline, connect
+from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
+from broker_filter.classify.pipeline import Pipeline
 from broker_filter.output.formats import container_encoder
 from broker_filter.records import Classification, Message, Origin, Rejected
 from broker_filter.series.lmdb_store import LmdbSeriesStore
@@ -34,7 +35,7 @@ def classifiers() -> dict[str, Classifier]:
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """The service between its topics."""
     store = LmdbSeriesStore(Path(tmp_path_factory.mktemp("hostile")) / "store", max_bytes=256 << 20, sync=False)
-    yield Pipeline(connect(Schemas(), classifiers(), threads=1), classifiers(), store)
+    yield Pipeline(connect(Schemas(), cards_of(classifiers()), threads=1), classifiers(), store)
     store.close()
 
 

@@ -9,6 +9,7 @@ import torch
 
 from model.networks.class_distance import Familiar
 from model.serving import weights
+from model.serving.card import UnknownScore
 from model.serving.export import (
     HISTORY_INPUTS,
     INPUTS,
@@ -21,7 +22,6 @@ from model.serving.export import (
 )
 from model.serving.export_notes import inputs
 from model.serving.predictor import Predictor, untrained
-from model.serving.weights import UnknownScore
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'ictc[export]'")
 

@@ -11,6 +11,7 @@ from model.networks.contract import collate, collate_curve
 from model.past_photometry import NO_HISTORY, History
 from model.series import Series
 from model.serving import weights
+from model.serving.card import UnknownScore, WeightsError
 from model.serving.predictor import (
     CLASSIFY_ROWS,
     EMBED_ROWS,
@@ -19,7 +20,6 @@ from model.serving.predictor import (
     of_like_length,
     untrained,
 )
-from model.serving.weights import UnknownScore, WeightsError
 
 SETTINGS = {
     "convention": {"width": 0.125, "size": 21, "frame_limit": 12},
@@ -230,7 +230,7 @@ def test_a_forgotten_past_is_refused():
     network, card = untrained("ztf", "vigil", 1, **SETTINGS["vigil"], history_limit=12)
     predictor, series = Predictor(network, card), make_series(3)
     vectors = predictor.embed(series.groups(1))
-    with pytest.raises(ValueError, match=r"one history per series, model\.history\.NO_HISTORY where nothing is told"):
+    with pytest.raises(ValueError, match=r"one history per series, model\.past_photometry\.NO_HISTORY where nothing is told"):
         predictor.classify([vectors], [series])
     told = History(series.time_T[:1] - 2.0, series.band_T[:1], series.flux_T[:1], series.flux_error_T[:1])
     alone, with_past = (predictor.predict([series], [history]).probabilities for history in (NO_HISTORY, told))

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from model.networks.class_distance import Familiar
 from model.serving import weights
+from model.serving.card import SHIPPED_FOLDER, SHIPPED_SURVEYS, ModelCard, UnknownScore, WeightsError
 from model.serving.predictor import untrained
-from model.serving.weights import ModelCard, UnknownScore, WeightsError
 
 SETTINGS = {"filters": 4, "size": 21, "frame_limit": 12}
 
@@ -239,10 +239,10 @@ def test_shipped_weights_are_named_by_survey(monkeypatch, tmp_path, pair):
     assert weights.load("lsst")[1].survey == "lsst"
 
 
-@pytest.mark.parametrize("survey", weights.SHIPPED_SURVEYS)
+@pytest.mark.parametrize("survey", SHIPPED_SURVEYS)
 def test_shipped_weights_load(survey):
     """What the package ships was trained, for the survey it is named after, and fits its card."""
-    if not (weights.SHIPPED_FOLDER / f"{survey}.json").is_file():
+    if not (SHIPPED_FOLDER / f"{survey}.json").is_file():
         pytest.skip(f"no weights ship for {survey} yet")
     _, card = weights.load(survey)
     assert card.trained

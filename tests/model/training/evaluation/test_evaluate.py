@@ -14,6 +14,7 @@ from model.data.dataset import Dataset
 from model.networks import registry
 from model.networks.contract import collate
 from model.serving import weights
+from model.serving.card import WeightsError, load_card
 from model.training.comparison import compare
 from model.training.comparison.baselines import (
     FLOORS,
@@ -125,7 +126,7 @@ def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: 
     assert table["classes"] == {"objects": dict.fromkeys(toy.classes, 15), "balanced": True}
     assert table["natural_mix"]["objects"]["Variable"] == 3225
     assert table["natural_mix"]["before_peak_purity_snia"] != table["before_peak_purity_snia"]
-    before, copied = weights.load_card(some_weights), weights.load_card(tmp_path / "copy")
+    before, copied = load_card(some_weights), load_card(tmp_path / "copy")
     assert copied.provenance["test_scores"]["macro_f1"] == table["scores"]["macro_f1"]
     assert copied.unknown.auroc == table["unknown"]["auroc"]
     assert copied.temperature == before.temperature
@@ -154,14 +155,14 @@ def test_evaluation_refuses_what_does_not_fit(toy: Dataset, some_weights: Path, 
     ):
         assert evaluate.main([*arguments, "--out", str(tmp_path)]) == 2
         assert words in capsys.readouterr().err
-    card = weights.load_card(some_weights)
+    card = load_card(some_weights)
     for change, words in (
         ({"channels": ("science", "template", "difference")}, "has the channels science, the weights read"),
         ({"survey": "ztf"}, "is of survey sdss, the weights are for ztf"),
         ({"classes": ("SNIa", "AGN", "Variable", "SNOther")}, "in this order"),
         ({"network": {**card.network, "size": 99}}, "make a data set with --size 99"),
     ):
-        with pytest.raises(weights.WeightsError, match=words):
+        with pytest.raises(WeightsError, match=words):
             evaluate.check_fit(dataclasses.replace(card, **change), toy)
 
 

@@ -13,8 +13,9 @@ from toy_sky import write_toy
 
 from model.data.dataset import Dataset
 from model.networks import registry
+from model.serving.card import WeightsError
 from model.serving.predictor import Predictor
-from model.serving.weights import WeightsError, load
+from model.serving.weights import load
 from model.training.data.augment import Augmentation
 from model.training.data.dataset_facts import measure
 from model.training.data.loader import Shelf
