@@ -1,6 +1,7 @@
-"""What the benchmarks measured in, ``docs/results.md`` out: ``python benchmarks/results/write_page.py``.
+"""The four pages under ``docs/results/``, from what the benchmarks measured: ``python benchmarks/results/write_page.py``.
 
-Every number of that page is read from a file that a command wrote; the page names the command.
+Every number of their tables is read from a file that a command wrote; the page names the command. The words stand in
+``benchmarks/results/pages/``.
 """
 
 import json
@@ -173,7 +174,7 @@ def brightest() -> str:
 def controls() -> str:
     """What the controls found, survey by survey."""
     texts = [(survey, HERE / "controls" / f"{survey}.md") for survey in SURVEYS]
-    found = [f"### {survey}\n\n{path.read_text('utf-8')}" for survey, path in texts if path.is_file()]
+    found = [f"## {survey}\n\n{path.read_text('utf-8')}" for survey, path in texts if path.is_file()]
     return "".join(found) or "Not run yet.\n"
 
 
@@ -189,8 +190,7 @@ def table(rows: list[list[str]]) -> str:
 
 
 def main() -> int:
-    page = (HERE / "page.md").read_text("utf-8")
-    parts = {
+    tables = {
         "SHIPPED": shipped_weights(),
         "EARLY": early(),
         "UNKNOWN": unknown(),
@@ -205,10 +205,13 @@ def main() -> int:
         "MIX": compared("mix"),
         "PHYSICAL": compared("physical"),
     }
-    for name, text in parts.items():
-        page = page.replace(f"@{name}@\n", text)
-    (ROOT / "docs").mkdir(exist_ok=True)
-    (ROOT / "docs" / "results.md").write_text(page, "utf-8")
+    folder = ROOT / "docs" / "results"
+    folder.mkdir(exist_ok=True)
+    for words in sorted((HERE / "pages").glob("*.md")):
+        page = words.read_text("utf-8")
+        for name, text in tables.items():
+            page = page.replace(f"@{name}@\n", text)
+        (folder / words.name).write_text(page, "utf-8")
     return 0
 
 
