@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint audit bench clean
+.PHONY: install demo test kafka test-kafka lint audit bench clean
 
 install: $(VENV)/.installed
 
@@ -19,6 +19,17 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+kafka: .kafka/libs/.fetched
+
+.kafka/libs/.fetched: deploy/kafka/pom.xml
+	@command -v mvn > /dev/null || { echo "no Maven: install it and Java 17 (Debian: maven, openjdk-17-jre-headless), or unpack a download of Apache Kafka 4 and set ICTC_KAFKA_HOME to its folder"; exit 1; }
+	rm -rf .kafka/libs
+	mvn -q -f deploy/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.kafka/libs
+	touch $@
+
+test-kafka: install $(if $(ICTC_KAFKA_HOME),,kafka)
+	ICTC_TEST_KAFKA=1 $(BIN)/python -m pytest tests/kafka
 
 lint: install
 	$(BIN)/ruff check .

@@ -17,7 +17,8 @@ from broker_filter.alerts.alert import read_alerts
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.time_order import TimeOrder
 from broker_filter.errors import FatalError
-from broker_filter.kafka.clients import LIBRARY_LOG, explained, refused_configuration
+from broker_filter.kafka.clients import LIBRARY_LOG
+from broker_filter.kafka.refusals import explained, refused_configuration
 from broker_filter.records import Alert, Message
 from model.clock import SECONDS_PER_DAY
 

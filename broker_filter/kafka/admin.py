@@ -1,6 +1,7 @@
 """Settings in, the truth about topics out: which are there, and those to be made. Knows nothing of messages."""
 
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -9,17 +10,12 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
 
 from broker_filter.config import KafkaSettings, Settings
 from broker_filter.errors import ConfigurationError
-from broker_filter.kafka.clients import (
-    HOPELESS,
-    LIBRARY_LOG,
-    common_configuration,
-    explained,
-    refused_configuration,
-    translated,
-)
+from broker_filter.kafka.clients import LIBRARY_LOG, common_configuration
+from broker_filter.kafka.refusals import HOPELESS, explained, is_hopeless, refused_configuration, translated
 from broker_filter.logs import facts, logger
 
 ANSWER_S = 5.0  # longest wait for one answer of the broker
+SHOWN_POLL_S = 0.05
 log = logger("topics")
 
 
@@ -55,7 +51,7 @@ class Admin:
         self._brokers = settings.brokers
 
     def _remember(self, error: KafkaError) -> None:
-        if error.code() in HOPELESS or self._refusal is None:
+        if is_hopeless(error) or self._refusal is None:
             self._refusal = error
 
     def cluster(self) -> Cluster:
@@ -80,7 +76,7 @@ class Admin:
         )
 
     def create(self, topics: Iterable[str], partitions: int) -> None:
-        """Make topics, as often replicated as the broker likes.
+        """Make topics, as often replicated as the broker likes, and wait until they are shown.
 
         Raises
         ------
@@ -95,6 +91,9 @@ class Admin:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise translated(error.args[0], f"cannot create topic {topic}") from error
+        names, deadline_s = {topic.topic for topic in wanted}, time.monotonic() + ANSWER_S
+        while not names <= self.cluster().partitions.keys() and time.monotonic() < deadline_s:
+            time.sleep(SHOWN_POLL_S)  # a broker learns of a topic a moment after its controller made it
 
     def delete(self, topics: Iterable[str]) -> None:
         """Remove topics; one that is gone already is no failure."""

@@ -1,44 +1,14 @@
-"""Settings in, configurations of librdkafka's clients out; its errors in, ours out. Opens no connection itself."""
+"""Configurations of librdkafka's clients from our settings, and its messages as ours. Opens no connection itself."""
 
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Message as KafkaMessage
 
 from broker_filter.config import KafkaSettings
-from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.logs import logger
 from broker_filter.records import Message, Origin
 
 Configuration = dict[str, Any]
-
-# What no waiting mends: the operator must change something.
-HOPELESS = frozenset(
-    {
-        KafkaError._AUTHENTICATION,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError.UNSUPPORTED_SASL_MECHANISM,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.INVALID_GROUP_ID,
-        KafkaError.FENCED_INSTANCE_ID,
-        KafkaError._FATAL,
-    }
-)
-_CREDENTIALS = "check kafka.username, kafka.password, and sasl.mechanism and security.protocol in kafka.client"
-REMEDIES = {
-    KafkaError._AUTHENTICATION: _CREDENTIALS,
-    KafkaError.SASL_AUTHENTICATION_FAILED: _CREDENTIALS,
-    KafkaError.UNSUPPORTED_SASL_MECHANISM: _CREDENTIALS,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "give this user the right to read kafka.topics and to write output.topic "
-    "and dead_letter.topic",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "give this user the right to kafka.group, or choose another group; some "
-    "surveys ask that it starts with the user's name",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give this user the right IdempotentWrite on the cluster",
-    KafkaError.INVALID_GROUP_ID: "choose another kafka.group",
-    KafkaError.FENCED_INSTANCE_ID: "another process has the same kafka.instance_id: give each process its own",
-}
 
 
 class _LibraryLog:
@@ -104,24 +74,3 @@ def as_message(raw: KafkaMessage) -> Message:
         timestamp_ms if kind else None,
         tuple((name, value if isinstance(value, bytes) else str(value or "").encode()) for name, value in headers),
     )
-
-
-def explained(error: KafkaError) -> str:
-    """What the broker or librdkafka said, and what to do about it where that is known."""
-    fenced = error.code() == KafkaError._FATAL and "group.instance.id" in error.str()  # the code within is not told
-    remedy = REMEDIES.get(KafkaError.FENCED_INSTANCE_ID if fenced else error.code())
-    return f"{error.str()} ({error.name()})" + (f": {remedy}" if remedy else "")
-
-
-def translated(error: KafkaError, doing: str) -> RetryableError | FatalError:
-    """Our error for theirs: stop where only the operator can help, try again otherwise."""
-    if error.code() in HOPELESS or error.fatal():
-        return FatalError(f"{doing}: {explained(error)}")
-    return RetryableError(f"{doing}: {explained(error)}")
-
-
-def refused_configuration(error: KafkaException | TypeError | ValueError, client: str) -> ConfigurationError:
-    """librdkafka does not know a key, or refuses its value; the values are not repeated."""
-    inner = error.args[0] if error.args else error
-    text = inner.str() if isinstance(inner, KafkaError) else str(inner)
-    return ConfigurationError(f"librdkafka refuses the settings of the {client}: {text}")

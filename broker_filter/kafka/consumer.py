@@ -14,15 +14,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from broker_filter.errors import FatalError
-from broker_filter.kafka.clients import (
-    HOPELESS,
-    LIBRARY_LOG,
-    Configuration,
-    as_message,
-    explained,
-    refused_configuration,
-)
+from broker_filter.kafka.clients import LIBRARY_LOG, Configuration, as_message
 from broker_filter.kafka.offsets import Offsets, Partition, Ticket
+from broker_filter.kafka.refusals import HOPELESS, explained, refused_configuration
 from broker_filter.logs import facts, logger
 from broker_filter.records import Message
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from broker_filter.errors import ConfigurationError, FatalError
-from broker_filter.kafka.clients import LIBRARY_LOG, as_message, explained, refused_configuration
+from broker_filter.kafka.clients import LIBRARY_LOG, as_message
+from broker_filter.kafka.refusals import explained, refused_configuration
 from broker_filter.records import Message
 
 METADATA_TIMEOUT_S = 10.0

@@ -15,7 +15,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from broker_filter.classify.outcome import Outcome
 from broker_filter.errors import FatalError, RetryableError
-from broker_filter.kafka.clients import HOPELESS, LIBRARY_LOG, Configuration, explained, refused_configuration
+from broker_filter.kafka.clients import LIBRARY_LOG, Configuration
+from broker_filter.kafka.refusals import HOPELESS, explained, refused_configuration
 from broker_filter.logs import facts, logger
 from broker_filter.output.formats import key
 from broker_filter.records import Classification, Rejected

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from stages import PARTITIONS, Process, Stage
 
+from benchmarks.kafka_node import KafkaNode, kafka_node
 from benchmarks.servers import AbsentError, RedisServer, redis_server
 from broker_filter.config import KafkaSettings
 from broker_filter.errors import ConfigurationError
@@ -17,11 +18,34 @@ from model.serving.predictor import untrained
 from model.serving.weights import save
 
 WIDE_PARTITIONS = 6
+KAFKA_VARIABLE = "ICTC_TEST_KAFKA"  # 1: Apache Kafka takes the embedded server's place (make test-kafka)
+BROKER_FORGETS = BROKERS_VARIABLE not in os.environ and KAFKA_VARIABLE not in os.environ
 
 
 @pytest.fixture(scope="session")
-def brokers() -> Iterator[str]:
-    """The address of a broker: the one that ICTC_BROKERS names, or a local one."""
+def session_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNode | None]:
+    """This test process's own node of Apache Kafka, where one was asked for."""
+    if os.environ.get(KAFKA_VARIABLE) != "1":
+        yield None
+        return
+    with kafka_node(tmp_path_factory.mktemp("kafka")) as started:
+        yield started
+
+
+@pytest.fixture
+def node(session_node: KafkaNode | None) -> KafkaNode:
+    """Apache Kafka, which a test may hang, kill and start again."""
+    if session_node is None:
+        pytest.skip(f"needs Apache Kafka: make test-kafka ({KAFKA_VARIABLE}=1)")
+    return session_node
+
+
+@pytest.fixture(scope="session")
+def brokers(session_node: KafkaNode | None) -> Iterator[str]:
+    """The address of a broker: Apache Kafka's, the one that ICTC_BROKERS names, or a local one."""
+    if session_node is not None:
+        yield session_node.address
+        return
     if (named := os.environ.get(BROKERS_VARIABLE)) is not None:
         yield named
         return
@@ -47,7 +71,7 @@ def stage(brokers: str, weights: Path) -> Iterator[Stage]:
     admin = Admin(KafkaSettings(brokers=brokers))
     admin.create([stage.alerts, stage.outputs, stage.dead_letters], PARTITIONS)
     yield stage
-    if BROKERS_VARIABLE in os.environ:  # the local broker forgets them by itself
+    if not BROKER_FORGETS:
         admin.delete([stage.alerts, stage.outputs, stage.dead_letters])
 
 
@@ -70,7 +94,7 @@ def wide(brokers: str, weights: Path) -> Iterator[Stage]:
     admin = Admin(KafkaSettings(brokers=brokers))
     admin.create([stage.alerts, stage.outputs, stage.dead_letters], WIDE_PARTITIONS)
     yield stage
-    if BROKERS_VARIABLE in os.environ:
+    if not BROKER_FORGETS:
         admin.delete([stage.alerts, stage.outputs, stage.dead_letters])
 
 
