@@ -1,14 +1,17 @@
-"""Bytes of a FITS file enter, a view of the pixels of its first image leaves; knows no survey.
+"""The first image of a FITS file, as a view of its pixels; knows no survey.
 
-Only what survey stamps are made of: a primary image of 32-bit floats without scaling. Further extensions (LSST appends
-the variance and the PSF) are never looked at. The header of a file is believed only as far as there are bytes for it.
+Survey stamps are primary images of unscaled 32-bit floats: their pixels are viewed without a copy. Every other plain
+image is read as the standard says: integers, doubles, scaled pixels, further axes of length 1, the image in the first
+extension. Tile-compressed images, tables and random groups are refused by name. Keywords are read where keywords stand,
+in the first eight columns of a card. The header is believed only as far as there are bytes for it.
 
 References
 ----------
-FITS Standard 4.0, sections 4 and 5: https://fits.gsfc.nasa.gov/standard40/fits_standard40aa-le.pdf
+FITS Standard 4.0, sections 4, 5 and 7.1: https://fits.gsfc.nasa.gov/standard40/fits_standard40aa-le.pdf
 """
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -16,19 +19,45 @@ from numpy.typing import NDArray
 
 BLOCK_BYTES = 2880
 MAX_HEADER_BYTES = 10 * BLOCK_BYTES  # ZTF uses one block, LSST two
+MAX_AXES = 999
 _CARD_BYTES = 80
-_FLOAT_BITPIX = -32
-_AXES = 2
+_KEYWORD_BYTES = 8
+_VALUE_AT = 10  # the value indicator, an equals sign and a blank, stands before it
+_SHAPE_CARDS = 5  # the first cards of an image of two axes, whose order is fixed
+_DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}  # by BITPIX
 _END = re.compile(rb"END {77}")
+_INTEGER = re.compile(rb"[+-]?[0-9]{1,18}")
+_REAL = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[EeDd][+-]?[0-9]{1,4})?")
+_SCALINGS = (b"BSCALE", b"BZERO", b"BLANK")
 _HEADERS_KEPT = 256
 
 
 class BadFitsError(ValueError):
-    """Not a FITS file of the kind that surveys use for stamps."""
+    """Not a FITS file of a kind that can be a stamp."""
 
 
-def primary_image(content: bytes, largest_side: int) -> NDArray[np.float32]:
-    """View the primary image without copying it.
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The pixels that a header describes."""
+
+    height: int
+    width: int
+    dtype: str = ">f4"
+    scale: float = 1.0  # BSCALE
+    zero: float = 0.0  # BZERO
+    blank: int | None = None  # BLANK, the integer that stands for no value
+
+    @property
+    def data_bytes(self) -> int:
+        return self.height * self.width * np.dtype(self.dtype).itemsize
+
+    @property
+    def is_plain(self) -> bool:
+        return self.scale == 1.0 and self.zero == 0.0 and self.blank is None
+
+
+def primary_image(content: bytes, largest_side: int) -> NDArray:
+    """The pixels of the first image: of the primary one, or of the first extension where the primary is empty.
 
     Parameters
     ----------
@@ -37,46 +66,170 @@ def primary_image(content: bytes, largest_side: int) -> NDArray[np.float32]:
 
     Returns
     -------
-    pixels_HW : big-endian float32, read only.
+    pixels_HW : in physical units (BSCALE, BZERO applied, BLANK as NaN). Unscaled pixels are a read-only view in the
+        file's own big-endian type, scaled ones float32, or float64 where they are stored in 32 or 64 bits of integer or
+        in doubles, as astropy has them.
 
     Raises
     ------
     BadFitsError
         When the header is none, describes something else, or describes more pixels than there are.
     """
-    end = _end_of_header(content)
-    height, width = _shape(content[: 5 * _CARD_BYTES], content[5 * _CARD_BYTES : end].find(b"BSCALE  =") >= 0)
-    if not (0 < height <= largest_side and 0 < width <= largest_side):
-        raise BadFitsError(f"an image of {width} x {height} pixels, sides from 1 to {largest_side}")
-    start = -(-end // BLOCK_BYTES) * BLOCK_BYTES
-    if start + 4 * height * width > len(content):
-        raise BadFitsError(f"header promises {width} x {height} pixels, {max(len(content) - start, 0)} bytes follow it")
-    return np.frombuffer(content, ">f4", height * width, start).reshape(height, width)
+    end = _end_of_header(content, 0)
+    layout = _layout_of_common(content[: _SHAPE_CARDS * _CARD_BYTES])
+    if layout is None or _mentions_scaling(content, end):
+        layout = _layout(_cards(content, 0, end), primary=True)
+    if layout is None:  # no data in the primary unit
+        start = _next_block(end)
+        if start >= len(content):
+            raise BadFitsError("the primary unit has no image, and no extension follows it")
+        end = _end_of_header(content, start)
+        layout = _layout(_cards(content, start, end), primary=False)
+    if layout is None:
+        raise BadFitsError("neither the primary unit nor the first extension has an image")
+    if not (0 < layout.height <= largest_side and 0 < layout.width <= largest_side):
+        raise BadFitsError(f"an image of {layout.width} x {layout.height} pixels, sides from 1 to {largest_side}")
+    return _pixels(content, _next_block(end), layout)
 
 
-def _end_of_header(content: bytes) -> int:
-    """Return the position behind the END card."""
-    at = 0
-    while (found := _END.search(content, at, MAX_HEADER_BYTES)) is not None:
-        if found.start() % _CARD_BYTES == 0:
-            return found.end()
-        at = found.start() + 1
-    raise BadFitsError(f"no END card within {min(len(content), MAX_HEADER_BYTES)} bytes")
+def _pixels(content: bytes, start: int, layout: _Layout) -> NDArray:
+    if start + layout.data_bytes > len(content):
+        left = max(len(content) - start, 0)
+        raise BadFitsError(f"header promises {layout.width} x {layout.height} pixels, {left} bytes follow it")
+    shape = layout.height, layout.width
+    pixels_HW = np.frombuffer(content, layout.dtype, layout.height * layout.width, start).reshape(shape)
+    return pixels_HW if layout.is_plain else _scaled(pixels_HW, layout)
+
+
+def _scaled(stored_HW: NDArray, layout: _Layout) -> NDArray:
+    """Apply BSCALE, BZERO and BLANK, in the precision that astropy takes."""
+    wide = stored_HW.dtype.itemsize > (2 if stored_HW.dtype.kind in "iu" else 4)
+    pixels_HW = stored_HW.astype(np.float64 if wide else np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is infinite, hence no flux
+        if layout.scale != 1.0:
+            np.multiply(pixels_HW, layout.scale, out=pixels_HW)
+        if layout.zero != 0.0:
+            np.add(pixels_HW, layout.zero, out=pixels_HW)
+    if layout.blank is not None and stored_HW.dtype.kind in "iu":
+        pixels_HW[stored_HW == layout.blank] = np.nan
+    return pixels_HW
+
+
+def _next_block(end: int) -> int:
+    return -(-end // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def _end_of_header(content: bytes, start: int) -> int:
+    """Return the position behind the END card of the header that begins at ``start``, itself a multiple of 2880."""
+    at = start
+    while (match := _END.search(content, at, start + MAX_HEADER_BYTES)) is not None:
+        if match.start() % _CARD_BYTES == 0:
+            return match.end()
+        at = match.start() + 1
+    raise BadFitsError(f"no END card within {min(len(content) - start, MAX_HEADER_BYTES)} bytes")
+
+
+def _mentions_scaling(content: bytes, end: int) -> bool:
+    """Whether a word of scaling stands anywhere in the header, be it in a comment."""
+    return any(content.find(keyword, 0, end) >= 0 for keyword in _SCALINGS)
 
 
 @lru_cache(_HEADERS_KEPT)
-def _shape(mandatory: bytes, scaled: bool) -> tuple[int, int]:
-    """Return height and width from the first five cards, whose order is fixed; SIMPLE is malformed in ZTF."""
-    if scaled:
-        raise BadFitsError("pixels are scaled (BSCALE)")
-    values = []
-    for index, keyword in enumerate((b"BITPIX", b"NAXIS", b"NAXIS1", b"NAXIS2"), start=1):
-        card = mandatory[index * _CARD_BYTES : (index + 1) * _CARD_BYTES]
-        text = card[10:].partition(b"/")[0].strip()
-        if card[:8].strip() != keyword or card[8:9] != b"=" or not text.lstrip(b"-").isdigit():
-            raise BadFitsError(f"card {index} is {card[:30]!r} instead of {keyword.decode()}")
-        values.append(int(text))
-    bitpix, axes, width, height = values
-    if bitpix != _FLOAT_BITPIX or axes != _AXES:
-        raise BadFitsError(f"BITPIX {bitpix} in {axes} axes, only {_FLOAT_BITPIX} in {_AXES} is read")
-    return height, width
+def _layout_of_common(first_cards: bytes) -> _Layout | None:
+    """The layout of unscaled floats in two axes, from their first five cards; None for any other header."""
+    try:
+        cards = _cards(first_cards, 0, len(first_cards))
+        if [keyword for keyword, _ in cards[1:]] != [b"BITPIX", b"NAXIS", b"NAXIS1", b"NAXIS2"]:
+            return None
+        bitpix, axes, width, height = (_integer(keyword, card) for keyword, card in cards[1:])
+    except BadFitsError:
+        return None
+    return _Layout(height, width) if (bitpix, axes) == (-32, 2) else None
+
+
+_Card = tuple[bytes, bytes]  # keyword, the whole card
+
+
+def _cards(content: bytes, start: int, end: int) -> list[_Card]:
+    """The cards of a header, those without a value indicator ("= " in columns 9 and 10) among them."""
+    cards = []
+    for at in range(start, end, _CARD_BYTES):
+        card = content[at : at + _CARD_BYTES]
+        cards.append((card[:_KEYWORD_BYTES].rstrip(), card))
+    return cards
+
+
+def _layout(cards: list[_Card], primary: bool) -> _Layout | None:
+    """The layout that a header describes; None where it describes no data."""
+    if not primary:
+        _check_extension(cards)
+    bitpix = _integer(*_card_at(cards, 1, b"BITPIX"))
+    if bitpix not in _DTYPES:
+        raise BadFitsError(f"BITPIX {bitpix}, one of {', '.join(map(str, sorted(_DTYPES)))}")
+    axes = _integer(*_card_at(cards, 2, b"NAXIS"))
+    if not 0 <= axes <= MAX_AXES:
+        raise BadFitsError(f"NAXIS {axes}, 0 to {MAX_AXES}")
+    if axes == 0:
+        return None
+    sides = [_integer(*_card_at(cards, 3 + n, b"NAXIS%d" % (n + 1))) for n in range(axes)]
+    values = _values(cards, (*_SCALINGS, b"GROUPS"))
+    if values.get(b"GROUPS", b"F") == b"T" and sides[0] == 0:
+        raise BadFitsError("random groups are not read: only an image is")
+    if axes == 1 or any(side != 1 for side in sides[2:]):
+        raise BadFitsError(f"an array of {' x '.join(map(str, sides))}, only two axes are read, and more of length 1")
+    return _Layout(
+        height=sides[1],
+        width=sides[0],
+        dtype=_DTYPES[bitpix],
+        scale=_real(b"BSCALE", values.get(b"BSCALE", b"1")),
+        zero=_real(b"BZERO", values.get(b"BZERO", b"0")),
+        blank=_whole(b"BLANK", values[b"BLANK"]) if bitpix > 0 and b"BLANK" in values else None,
+    )
+
+
+def _check_extension(cards: list[_Card]) -> None:
+    values = _values(cards, (b"XTENSION", b"ZIMAGE", b"ZCMPTYPE"))
+    kind = values.get(b"XTENSION", b"").strip(b"' ")
+    if values.get(b"ZIMAGE") == b"T":
+        how = values.get(b"ZCMPTYPE", b"").strip(b"' ")[:20]
+        raise BadFitsError(f"a tile-compressed image ({how.decode('ascii', 'replace')}) is not read: unpack it before")
+    if kind not in (b"IMAGE", b"IUEIMAGE"):
+        raise BadFitsError(f"the first extension is {kind[:20]!r}, only an IMAGE is read")
+
+
+def _card_at(cards: list[_Card], index: int, keyword: bytes) -> _Card:
+    """The card at a place where the standard wants this keyword."""
+    if index >= len(cards) or cards[index][0] != keyword:
+        seen = cards[index][1][:30] if index < len(cards) else b""
+        raise BadFitsError(f"card {index} is {seen!r} instead of {keyword.decode()}")
+    return cards[index]
+
+
+def _values(cards: list[_Card], keywords: tuple[bytes, ...]) -> dict[bytes, bytes]:
+    """The values of keywords, of each the first card that has a value."""
+    values: dict[bytes, bytes] = {}
+    for keyword, card in cards:
+        if keyword in keywords and keyword not in values and card[_KEYWORD_BYTES:_VALUE_AT] == b"= ":
+            values[keyword] = card[_VALUE_AT:].partition(b"/")[0].strip()
+    return values
+
+
+def _integer(keyword: bytes, card: bytes) -> int:
+    if card[_KEYWORD_BYTES : _KEYWORD_BYTES + 1] != b"=":
+        raise BadFitsError(f"{keyword.decode('ascii', 'replace')} without a value: {card[:30]!r}")
+    return _whole(keyword, card[_VALUE_AT:].partition(b"/")[0].strip())
+
+
+def _whole(keyword: bytes, text: bytes) -> int:
+    if _INTEGER.fullmatch(text) is None:
+        raise BadFitsError(f"{keyword.decode('ascii', 'replace')} is {text[:30]!r}, a whole number is expected")
+    return int(text)
+
+
+def _real(keyword: bytes, text: bytes) -> float:
+    if _REAL.fullmatch(text) is None:
+        raise BadFitsError(f"{keyword.decode('ascii', 'replace')} is {text[:30]!r}, a number is expected")
+    return float(text.translate(_DOUBLE_EXPONENTS))
+
+
+_DOUBLE_EXPONENTS = bytes.maketrans(b"Dd", b"Ee")  # FITS also writes exponents with D

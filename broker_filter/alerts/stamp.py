@@ -127,13 +127,17 @@ def _published(content: bytes, survey: Survey) -> NDArray[np.float32]:
     elif len(content) > MAX_STAMP_BYTES:
         raise RejectedAlertError(Rejection.TOO_LARGE, f"stamp of {len(content)} bytes, limit {MAX_STAMP_BYTES}")
     try:
-        return primary_image(content, survey.largest_side)
+        pixels_HW = primary_image(content, survey.largest_side)
     except BadFitsError as error:
         raise RejectedAlertError(Rejection.BAD_STAMP, str(error)) from error
+    if pixels_HW.dtype.kind == "f" and pixels_HW.dtype.itemsize == np.dtype(np.float32).itemsize:
+        return pixels_HW
+    with np.errstate(over="ignore"):  # a double that does not fit is infinite, hence no flux
+        return pixels_HW.astype(np.float32)
 
 
 def _inflate(content: bytes, survey: Survey) -> bytes:
-    limit = MAX_HEADER_BYTES + 4 * survey.largest_side**2 + BLOCK_BYTES
+    limit = 2 * (MAX_HEADER_BYTES + BLOCK_BYTES) + np.dtype(np.float64).itemsize * survey.largest_side**2
     inflater = isal_zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         inflated = inflater.decompress(content, limit)
