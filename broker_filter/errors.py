@@ -18,7 +18,8 @@ class Rejection(StrEnum):
     MISSING_FIELD = "missing_field"  # a field that we need is absent or null
     BAD_VALUE = "bad_value"  # NaN time, unknown band, negative zero point ...
     BAD_STAMP = "bad_stamp"  # a stamp that lies about its size, or does not inflate
-    TOO_LARGE = "too_large"  # over a limit on sizes
+    TOO_LARGE = "too_large"  # over a limit on sizes or numbers
+    INTERNAL = "internal"  # decoding raised what nobody foresaw: a bug of ours, and still this alert's alone
 
 
 class NotClassified(StrEnum):
@@ -35,10 +36,11 @@ class NotClassified(StrEnum):
 class RejectedAlertError(Exception):
     """These bytes are not an alert that we can read; the stream goes on without them."""
 
-    def __init__(self, reason: Rejection, detail: str) -> None:
+    def __init__(self, reason: Rejection, detail: str, exception: str = "") -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.exception = exception  # type of what was raised, where the reason is INTERNAL
 
 
 class NotClassifiedError(Exception):

@@ -118,6 +118,7 @@ class Rejected:
     message: Message
     reason: Rejection
     detail: str
+    exception: str = ""  # type of what was raised, where the reason is INTERNAL
 
 
 @dataclass(slots=True)

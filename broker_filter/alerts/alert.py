@@ -6,9 +6,11 @@ Only a container that is sound and has no record gives none, and then there was 
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from broker_filter.alerts.door import attempt
 from broker_filter.alerts.packet_schema import PacketSchema, Schemas
 from broker_filter.alerts.past_photometry import history_of
 from broker_filter.alerts.survey import ZTF_BANDS, ZTF_NEGATIVE, Survey
@@ -49,14 +51,13 @@ def read_alerts(
     RetryableError
         The schema is known to nobody but a registry that does not answer: the message is to be read again.
     """
-    try:
-        for packet, datum in read_datums(message, schemas):
-            try:
-                yield read_alert(packet, datum, histories)
-            except RejectedAlertError as error:
-                yield error
-    except RejectedAlertError as error:
-        yield error
+    datums = read_datums(message, schemas)
+    while (cut := attempt(lambda: next(datums, None))) is not None:
+        if isinstance(cut, RejectedAlertError):
+            yield cut
+            return
+        packet, datum = cut
+        yield attempt(partial(read_alert, packet, datum, histories))
 
 
 def read_datums(message: Message, schemas: Schemas) -> Iterator[tuple[PacketSchema, bytes]]:

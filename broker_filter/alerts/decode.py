@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from broker_filter.alerts import alert, stamp
+from broker_filter.alerts.door import attempt
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
 from broker_filter.records import LONGEST_KEY_BYTES, Alert, Message, Observation, Rejected
@@ -68,18 +70,20 @@ class Decoder:
         return [message] if isinstance(message, Rejected) else list(self._decode(message))
 
     def _decode(self, message: Message) -> Iterator[Arrival | Rejected]:
-        empty = True
-        try:
-            for read in self._read_alerts(message):
-                empty = False
-                yield self._reject(message, read) if isinstance(read, RejectedAlertError) else self._see(message, read)
-        except RejectedAlertError as error:
-            empty = False
-            yield self._reject(message, error)
-        if empty:
+        results = self._results(message)
+        first = next(results, None)
+        if first is None:
             yield Rejected(message, Rejection.EMPTY, "a sound container without records")
+            return
+        for result in chain((first,), results):
+            yield self._reject(message, result) if isinstance(result, RejectedAlertError) else result
 
-    def _see(self, message: Message, alert: Alert) -> Arrival | Rejected:
+    def _results(self, message: Message) -> Iterator[Arrival | RejectedAlertError]:
+        alerts = iter(self._read_alerts(message))
+        while (alert := attempt(lambda: next(alerts, None))) is not None:
+            yield alert if isinstance(alert, RejectedAlertError) else attempt(partial(self._see, message, alert))
+
+    def _see(self, message: Message, alert: Alert) -> Arrival:
         published_ms = publication_time_ms(message, alert.time_mjd)
         name = (alert.survey, alert.object_id, alert.alert_id, alert.time_mjd, alert.band, published_ms, message)
         observe = self._observers.get(alert.survey)
@@ -96,12 +100,10 @@ class Decoder:
             return Arrival(*name, observe(alert))
         except NotClassifiedError as error:
             return Arrival(*name, None, error.reason, error.detail)
-        except RejectedAlertError as error:
-            return self._reject(message, error)
 
     @staticmethod
     def _reject(message: Message, error: RejectedAlertError) -> Rejected:
-        return Rejected(message, error.reason, error.detail)
+        return Rejected(message, error.reason, error.detail, error.exception)
 
     def close(self) -> None:
         """Let the threads go."""

@@ -8,6 +8,7 @@ import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from broker_filter.alerts.alert import read_alert, read_datums
+from broker_filter.alerts.door import attempt
 from broker_filter.alerts.packet_schema import PacketSchema, Schemas
 from broker_filter.alerts.past_photometry import light_curve
 from broker_filter.alerts.stamp import decode
@@ -86,15 +88,18 @@ def _is_bare(message: Message) -> bool:
 
 def _inspect_message(message: Message, schemas: Schemas) -> Iterator[Inspected]:
     file, index = message.origin.source, message.origin.offset
-    try:
-        for packet, datum in read_datums(message, schemas):
-            try:
-                yield Inspected(file, index, read_alert(packet, datum), datum, packet)
-            except RejectedAlertError as error:
-                yield Inspected(file, index, error=error)
-            index += 1
-    except RejectedAlertError as error:
-        yield Inspected(file, index, error=error)
+    datums = read_datums(message, schemas)
+    while (cut := attempt(lambda: next(datums, None))) is not None:
+        if isinstance(cut, RejectedAlertError):
+            yield Inspected(file, index, error=cut)
+            return
+        packet, datum = cut
+        alert = attempt(partial(read_alert, packet, datum))
+        if isinstance(alert, RejectedAlertError):
+            yield Inspected(file, index, error=alert)
+        else:
+            yield Inspected(file, index, alert, datum, packet)
+        index += 1
 
 
 def _pixels(alert: Alert, kind: str) -> NDArray[np.float32] | RejectedAlertError | NotClassifiedError | None:
@@ -102,8 +107,8 @@ def _pixels(alert: Alert, kind: str) -> NDArray[np.float32] | RejectedAlertError
     if content is None:
         return None
     try:
-        return decode(content, SURVEYS[alert.survey])
-    except (RejectedAlertError, NotClassifiedError) as error:
+        return attempt(lambda: decode(content, SURVEYS[alert.survey]))
+    except NotClassifiedError as error:
         return error
 
 

@@ -51,6 +51,8 @@ class Books:
             for outcome in result.outcomes:
                 if isinstance(outcome.result, Classification):
                     self._measure(outcome.result)
+                elif outcome.result.exception:
+                    self._metrics.count("ictc_internal_errors", exception=outcome.result.exception)
         for stage, seconds in result.durations_s.items():
             self._metrics.observe("ictc_stage_duration_seconds", seconds, stage=stage)
 

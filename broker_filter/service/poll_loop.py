@@ -44,7 +44,7 @@ class PollLoop:
             consumer_configuration(settings.kafka), settings.kafka.topics, self._drain_partitions
         )
         self._paused = False
-        self._measured_s = self._told_s = self._busy_s = time.monotonic()
+        self._measured_s = self._told_s = self._busy_s = self._arrived_s = time.monotonic()
         self._lag_partitions: set[str] = set()
         metrics.set("ictc_last_progress_timestamp_seconds", time.time())
 
@@ -75,6 +75,7 @@ class PollLoop:
         self._set_flow()
         arrived = self._consumer.read(POLL_S)
         if arrived:
+            self._arrived_s = time.monotonic()
             self._batcher.add(arrived, time.monotonic())
         self._submit_due(time.monotonic())
         if now_s - self._measured_s >= MEASURE_EVERY_S:
@@ -114,6 +115,7 @@ class PollLoop:
         # Of a worker that has failed the loop hears next; what is not finished is not committed.
         while self._consumer.in_flight_of(leaving) > 0 and time.monotonic() < deadline_s and not self._worker.failed:
             self._health.polled()
+            self._worker.release_held()
             self._commit_finished(DRAIN_POLL_S)
         return self._consumer.in_flight_of(leaving) == 0
 
@@ -139,6 +141,8 @@ class PollLoop:
     def _idle_too_long(self) -> bool:
         limit_s = self._settings.life.idle_exit_s
         now_s = time.monotonic()
+        if limit_s is not None and now_s - self._arrived_s >= limit_s:
+            self._worker.release_held()
         if not self._consumer.assigned or self._consumer.in_flight > 0 or len(self._batcher) > 0:
             self._busy_s = now_s
         return limit_s is not None and now_s - self._busy_s >= limit_s

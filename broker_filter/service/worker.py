@@ -20,8 +20,10 @@ from broker_filter.monitoring.ledger import Books
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Message, Rejected
 from broker_filter.series.store import StoreStats
+from broker_filter.service.internal_watch import InternalWatch
 
 STATS_EVERY_S = 5.0
+RELEASE_POLL_S = 0.1  # how often a worker without work looks whether held commits are due
 STEP_LIMIT_S = 5.0  # how long a step under way may take to end before the store is closed under it
 log = logger("worker")
 T = TypeVar("T")
@@ -95,7 +97,8 @@ class Worker:
         self._waiting: queue.Queue[Batch | None] = queue.Queue()
         self._queue_limit = queue_limit
         self._finished: queue.SimpleQueue[Ticket] = queue.SimpleQueue()
-        self._abandon = threading.Event()
+        self._abandon, self._release = threading.Event(), threading.Event()
+        self._watch = InternalWatch()
         self._error: FatalError | None = None
         self._stats_due_s, self._evicted = 0.0, 0
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -123,6 +126,10 @@ class Worker:
         except queue.Empty:
             pass
         return tickets
+
+    def release_held(self) -> None:
+        """Finish what was delivered and settled and waits for its commit alone: partitions leave, or nothing comes."""
+        self._release.set()
 
     @property
     def failed(self) -> bool:
@@ -153,8 +160,10 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            while not self._abandon.is_set() and (batch := self._waiting.get()) is not None:
+            while not self._abandon.is_set() and (batch := self._next_batch()) is not None:
+                self._release.clear()
                 self._work(batch)
+            self._finish(self._watch.release())
         except _AbandonedError:
             return
         except FatalError as error:
@@ -163,15 +172,29 @@ class Worker:
             log.error("unforeseen failure", exc_info=error)
             self._error = FatalError(f"unforeseen failure, please report it: {type(error).__name__}: {error}")
 
+    def _next_batch(self) -> Batch | None:
+        """Wait for the next batch; meanwhile let go what was held back."""
+        while self._watch.holds:
+            try:
+                return self._waiting.get(timeout=RELEASE_POLL_S)
+            except queue.Empty:
+                self._finish(self._watch.release() if self._release.is_set() else self._watch.due())
+        return self._waiting.get()
+
+    def _finish(self, tickets: Sequence[Ticket]) -> None:
+        for ticket in tickets:
+            self._finished.put(ticket)
+
     def _work(self, batch: Batch) -> None:
         waited_s = time.monotonic() - batch.opened_s
         result = self._until_it_works(lambda: self._pipeline.process(batch.messages), "process")
+        self._watch.see(result.outcomes)
         begun_s = time.monotonic()
         self._until_it_works(lambda: self._sink.deliver(result.outcomes), "deliver")
         delivered_s = time.monotonic()
         self._until_it_works(lambda: self._pipeline.settle(result), "settle")
         settled_s = time.monotonic()
-        self._finished.put(batch.ticket)
+        self._finish(self._watch.finish(batch.ticket))
         self._health.progressed()
         self._books.enter(result)
         metrics, after_s = self._metrics, {"deliver": delivered_s - begun_s, "settle": settled_s - delivered_s}

@@ -15,7 +15,8 @@ def test_names_follow_the_conventions():
         assert re.fullmatch(r"ictc_[a-z_]+", row.name)
         assert not row.name.endswith(("_total", "_ms", "_count", "_sum", "_bucket"))
         assert set(row.labels) <= {
-            "partition", "reason", "class", "stage", "device", "survey", "classifier", "version", "taxonomy", "trained",
+            "partition", "reason", "exception", "class", "stage", "device", "survey", "classifier", "version",
+            "taxonomy", "trained",
         }  # fmt: skip
     assert len({row.name for row in METRICS}) == len(METRICS)
 
