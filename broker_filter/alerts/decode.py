@@ -80,8 +80,8 @@ class Decoder:
 
     def _results(self, message: Message) -> Iterator[Arrival | RejectedAlertError]:
         alerts = iter(self._read_alerts(message))
-        while (alert := attempt(lambda: next(alerts, None))) is not None:
-            yield alert if isinstance(alert, RejectedAlertError) else attempt(partial(self._see, message, alert))
+        while (read := attempt(lambda: next(alerts, None))) is not None:
+            yield read if isinstance(read, RejectedAlertError) else attempt(partial(self._see, message, read))
 
     def _see(self, message: Message, alert: Alert) -> Arrival:
         published_ms = publication_time_ms(message, alert.time_mjd)
