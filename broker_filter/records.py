@@ -1,5 +1,6 @@
 """The records that travel between rooms: frozen, typed, units in names. They know nothing of Kafka, Avro or torch."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from broker_filter.errors import NotClassified, Rejection
 from model.past_photometry import NO_HISTORY, History
 
 LONGEST_KEY_BYTES = 200  # an object's key; LMDB allows 511 bytes for key, order and rank together
+STAMPS_EVIDENCE, PACKET_EVIDENCE = EVIDENCE = ("stamps", "packet")  # a network read the stamps; the survey says so
 STAMP_KINDS = ("science", "template", "difference")
 
 
@@ -84,6 +86,38 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Detection:
+    """What a packet says of its own source, as it is published with the classification; None where unknown."""
+
+    ra_deg: float | None
+    dec_deg: float | None
+    flux_njy: float | None  # of the difference, negative when fainter than the template
+    flux_error_njy: float | None
+    real_bogus: float | None  # the survey's own score, 0 bogus to 1 real
+
+    @staticmethod
+    def of(alert: Alert) -> "Detection":
+        """Those fields of an alert."""
+        fluxes = stored_flux(alert.flux_njy), stored_flux(alert.flux_error_njy)
+        return Detection(alert.ra_deg, alert.dec_deg, *fluxes, alert.real_bogus)
+
+
+def stored_flux(flux_njy: float) -> float | None:
+    """A flux in the precision in which stores keep it, so that revisions repeat first answers; None for NaN."""
+    flux = float(np.float32(flux_njy))
+    return flux if math.isfinite(flux) else None
+
+
+@dataclass(frozen=True, slots=True)
+class MovingObject:
+    """The known Solar-system object that a packet names for its source; None where it does not say."""
+
+    designation: str | None
+    distance_arcsec: float | None  # of its predicted position from the source
+    magnitude: float | None  # predicted
+
+
+@dataclass(frozen=True, slots=True)
 class Classification:
     """What is published of one alert: classified, or not classified with the reason."""
 
@@ -102,6 +136,17 @@ class Classification:
     history_count: int = 0  # epochs without stamp, of which the packets of the observations tell, that were read too
     known_count: int = 0  # observations of the object up to time_mjd that were known; the newest of them were used
     revision: bool = False  # published again because an earlier observation arrived late
+    detection: Detection | None = None  # None where nothing of it is known
+    night: int | None = None  # MJD (UTC) of the local midnight
+    broad_probabilities: Mapping[str, float] | None = None  # of the first level (supernova or not ...), sums to 1
+    prediction_set: tuple[str, ...] | None = None  # classes that hold the true one with probability ``coverage``
+    coverage: float | None = None
+    evidence: str | None = None  # EVIDENCE: what the answer rests on; None when there is no answer
+    explanation: str | None = None  # in words, where the packet itself is the evidence
+    moving_object: MovingObject | None = None
+    previous_class: str | None = None  # most probable after the object's alert before, where that is remembered
+    days_since_first: float | None = None  # since the first detection among the epochs that were read
+    days_since_brightest: float | None = None  # since the brightest epoch in the alert's band; 0: it is this one
     alert_time_ms: int | None = None  # when the survey says it published or exposed, Unix ms
     ingest_time_ms: int = 0
     publication_time_ms: int = 0
@@ -109,6 +154,11 @@ class Classification:
     @property
     def status(self) -> str:
         return "classified" if self.reason is None else "not_classified"
+
+    @property
+    def best(self) -> str | None:
+        """The most probable class; None when not classified."""
+        return max(self.probabilities, key=self.probabilities.__getitem__, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from model.past_photometry import History
     from model.series import Series
     from model.serving.predictor import Prediction, Predictor
-    from model.serving.weights import ModelCard
+    from model.serving.card import ModelCard
     from model.taxonomy import Taxonomy, load_taxonomy
 
 _ROOMS = {
@@ -26,7 +26,7 @@ _ROOMS = {
     "FatalError": "broker_filter.errors",
     "History": "model.past_photometry",
     "Message": "broker_filter.records",
-    "ModelCard": "model.serving.weights",
+    "ModelCard": "model.serving.card",
     "NotClassifiedError": "broker_filter.errors",
     "Origin": "broker_filter.records",
     "Prediction": "model.serving.predictor",

@@ -1,7 +1,8 @@
 """The classes we publish and their codes in the field's taxonomy, read from ``taxonomy.json`` or a file like it."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
@@ -26,8 +27,21 @@ class Taxonomy:
 
     version: str
     classes: tuple[str, ...]
-    codes: dict[str, int]  # class or subtype -> ELAsTiCC code
+    codes: dict[str, int]  # class, group or subtype -> ELAsTiCC code
     not_classified_code: int
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)  # classes that are one at the first level
+
+    def group_of(self, name: str) -> str:
+        """The class of the first level that a class belongs to: its group, or itself."""
+        return next((group for group, members in self.groups.items() if name in members), name)
+
+    def broad(self, probabilities: Mapping[str, float]) -> dict[str, float]:
+        """Probabilities of the first level: of a group, the sum over its classes."""
+        of_group: dict[str, float] = {}
+        for name, probability in probabilities.items():
+            group = self.group_of(name)
+            of_group[group] = of_group.get(group, 0.0) + probability
+        return of_group
 
 
 class _Class(BaseModel):
@@ -36,12 +50,17 @@ class _Class(BaseModel):
     meaning: str = ""
 
 
+class _Group(_Class):
+    classes: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     version: Annotated[str, Field(min_length=1)]
     comment: str = ""
     not_classified: Code
     classes: Annotated[dict[Name, _Class], Field(min_length=1)]
+    groups: dict[Name, _Group] = {}
     subtypes: dict[Name, Code] = {}
 
 
@@ -70,10 +89,23 @@ def load_taxonomy(path: Path | None = None) -> Taxonomy:
 
 def _parse(content: bytes) -> Taxonomy:
     table = _Table.model_validate(json.loads(content.decode("utf-8"), object_pairs_hook=_without_twins))
+    _check_names(table)
+    codes = {name: entry.elasticc for name, entry in (table.classes | table.groups).items()} | table.subtypes
+    groups = {name: group.classes for name, group in table.groups.items()}
+    return Taxonomy(table.version, tuple(table.classes), codes, table.not_classified, groups)
+
+
+def _check_names(table: _Table) -> None:
+    """Every name stands in one place, and groups are made of classes, each in one group at most."""
     if twice := table.classes.keys() & table.subtypes.keys():
         raise ValueError(f"{', '.join(sorted(twice))} stands among classes and subtypes: name it once")
-    codes = {name: entry.elasticc for name, entry in table.classes.items()} | table.subtypes
-    return Taxonomy(table.version, tuple(table.classes), codes, table.not_classified)
+    if twice := table.groups.keys() & (table.classes.keys() | table.subtypes.keys()):
+        raise ValueError(f"{', '.join(sorted(twice))} is a group and a class or subtype: name it once")
+    members = [name for group in table.groups.values() for name in group.classes]
+    if foreign := set(members) - table.classes.keys():
+        raise ValueError(f"a group holds {', '.join(sorted(foreign))}, which is no class")
+    if shared := {name for name in members if members.count(name) > 1}:
+        raise ValueError(f"{', '.join(sorted(shared))} stands in groups twice")
 
 
 def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:

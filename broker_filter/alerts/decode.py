@@ -13,7 +13,7 @@ from broker_filter.alerts import alert, stamp
 from broker_filter.alerts.door import attempt
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
-from broker_filter.records import LONGEST_KEY_BYTES, Alert, Message, Observation, Rejected
+from broker_filter.records import LONGEST_KEY_BYTES, Alert, Detection, Message, Observation, Rejected
 from model.clock import unix_ms
 from model.serving.card import ModelCard
 
@@ -37,6 +37,7 @@ class Arrival:
     observation: Observation | None = None
     reason: NotClassified | None = None
     detail: str = ""
+    detection: Detection | None = None
 
     @property
     def key(self) -> str:
@@ -97,9 +98,9 @@ class Decoder:
                 raise RejectedAlertError(
                     Rejection.BAD_VALUE, f"object id of {len(alert.object_id)} characters, at most {LONGEST_KEY_BYTES}"
                 )
-            return Arrival(*name, observe(alert))
+            return Arrival(*name, observe(alert), detection=Detection.of(alert))
         except NotClassifiedError as error:
-            return Arrival(*name, None, error.reason, error.detail)
+            return Arrival(*name, None, error.reason, error.detail, Detection.of(alert))
 
     @staticmethod
     def _reject(message: Message, error: RejectedAlertError) -> Rejected:

@@ -4,13 +4,16 @@ Facts only: what fields are called, what pixels mean. A survey is recognised by 
 name, because brokers re-publish packets under names of their own.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from broker_filter.avro.columns import Columns
 from broker_filter.avro.projection import Schema, Wanted
+from model.clock import SECONDS_PER_DAY, TAI_MINUS_UTC_S
 from model.series import BANDS
 
+HOURS_PER_DAY = 24.0
 _FITS_RECORD: Wanted = {"stampData": None}
 
 
@@ -25,6 +28,7 @@ class Survey:
     pixels_are_gzipped: bool
     pixels_are_njy: bool  # else DN, of which the packet gives the zero point
     largest_side: int  # pixels; a stamp with a longer side is refused
+    noon_utc_h: float  # local noon of the telescope, at which its nights are parted
     side: int | None  # pixels of a whole stamp; less means that the edge of the detector cut it; None: sides vary
     marks: tuple[tuple[str, ...], ...]  # paths of fields without which a schema is not this survey's
     wanted: Wanted  # fields of an alert
@@ -45,6 +49,7 @@ ZTF = Survey(
     pixels_are_gzipped=True,
     pixels_are_njy=False,
     largest_side=127,
+    noon_utc_h=19.8,  # Palomar, 116.9° W
     side=63,
     marks=(
         ("candid",),
@@ -84,6 +89,7 @@ LSST = Survey(
     pixels_are_gzipped=False,
     pixels_are_njy=True,
     largest_side=512,
+    noon_utc_h=16.7,  # Cerro Pachón, 70.7° W
     side=None,  # 30 to 102
     marks=(
         ("diaSource", "diaSourceId"),
@@ -119,6 +125,12 @@ LSST = Survey(
 )
 
 SURVEYS: Mapping[str, Survey] = {survey.name: survey for survey in (ZTF, LSST)}
+
+
+def night_of(survey: str, time_mjd: float) -> int:
+    """The night of a time (TAI) at a survey's telescope: the MJD (UTC), in whole days, of its local midnight."""
+    time_utc = time_mjd - TAI_MINUS_UTC_S / SECONDS_PER_DAY
+    return math.floor(time_utc + 1.0 - SURVEYS[survey].noon_utc_h / HOURS_PER_DAY)
 
 
 def recognise(schema: Schema) -> Survey | None:

@@ -32,6 +32,15 @@ def flux_of_magnitude(mag: float, mag_error: float) -> tuple[float, float]:
     return flux_njy, known_flux(flux_njy * MAG_TO_FRACTION * mag_error)
 
 
+def magnitude_of_flux(flux_njy: float | None, flux_error_njy: float | None) -> tuple[float | None, float | None]:
+    """Return the AB magnitude of the size of a flux, whatever its sign, and its error; None where unknown."""
+    if not flux_njy:
+        return None, None
+    size_njy = abs(flux_njy)
+    error_mag = None if flux_error_njy is None else flux_error_njy / (MAG_TO_FRACTION * size_njy)
+    return AB_MAG_OF_1_NJY - 2.5 * math.log10(size_njy), error_mag
+
+
 def known_flux(flux_njy: float) -> float:
     """Return a flux, or an error of one; NaN where it is unknown or absurd."""
     return flux_njy if abs(flux_njy) <= LARGEST_FLUX_NJY else math.nan

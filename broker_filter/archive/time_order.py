@@ -4,6 +4,7 @@ A sorted file in a temporary folder takes them, however many there are; it is de
 batch of writes: the rest is the system's page cache, which it takes back when it needs it.
 """
 
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import orjson
 
 from broker_filter.alerts.decode import Arrival
 from broker_filter.errors import FatalError, NotClassified
-from broker_filter.records import Message, Origin
+from broker_filter.records import Detection, Message, Origin
 from broker_filter.series.rows import decode_observation, encode_observation, parse_order, sortable_order
 
 BYTES_AT_ONCE = 4 << 20  # of one transaction; an observation has 6 kB, a message up to 150 kB
@@ -100,6 +101,7 @@ def pack_arrival(arrival: Arrival) -> bytes:
             [origin.source, origin.partition, origin.offset],
             arrival.reason,
             arrival.detail,
+            None if arrival.detection is None else dataclasses.astuple(arrival.detection),
         ]
     )
     row = b"" if arrival.observation is None else encode_observation(arrival.observation, settled=False)
@@ -109,7 +111,7 @@ def pack_arrival(arrival: Arrival) -> bytes:
 def unpack_arrival(record: bytes) -> Arrival:
     """The inverse of :func:`pack_arrival`."""
     end = _LENGTH_BYTES + int.from_bytes(record[:_LENGTH_BYTES], "big")
-    survey, object_id, alert_id, time_mjd, band, published_ms, origin, reason, detail = orjson.loads(
+    survey, object_id, alert_id, time_mjd, band, published_ms, origin, reason, detail, detection = orjson.loads(
         record[_LENGTH_BYTES:end]
     )
     return Arrival(
@@ -123,4 +125,5 @@ def unpack_arrival(record: bytes) -> Arrival:
         decode_observation(record[end:]) if len(record) > end else None,
         None if reason is None else NotClassified(reason),
         detail,
+        None if detection is None else Detection(*detection),
     )

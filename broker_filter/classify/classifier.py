@@ -53,6 +53,9 @@ class Verdict(NamedTuple):
     probabilities: NDArray[np.float64]  # [K], sums to 1
     unknown_score: float | None
     history_count: int = 0  # epochs without stamp that were read
+    broad_probabilities: Mapping[str, float] | None = None  # of the first level; None: sums over the taxonomy's groups
+    prediction_set: tuple[str, ...] | None = None  # classes that hold the true one with probability ``coverage``
+    coverage: float | None = None
 
 
 class Classifier:

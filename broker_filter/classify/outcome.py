@@ -5,16 +5,20 @@ Every message gets at least one outcome: a classification, the reason why there 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from broker_filter.alerts.decode import Arrival
+from broker_filter.alerts.survey import night_of
 from broker_filter.classify.classifier import Classifier, Verdict
+from broker_filter.classify.light_curve_age import age_of
 from broker_filter.classify.object_update import Job
 from broker_filter.errors import NotClassified, Rejection
-from broker_filter.records import Accounts, Classification, Message, Rejected
+from broker_filter.records import STAMPS_EVIDENCE, Accounts, Classification, Detection, Message, Rejected, stored_flux
 from broker_filter.series.store import Change
 from broker_filter.series.window import Target
 from model.clock import unix_ms
 from model.series import BANDS
+from model.taxonomy import Taxonomy, load_taxonomy
 
 Result = Classification | Rejected
 
@@ -48,6 +52,7 @@ class Reporter:
         times_ms: tuple[int, int],
     ) -> None:
         self._classifiers, self._jobs, self._verdicts, self._times_ms = classifiers, jobs, verdicts, times_ms
+        self._taxonomy = load_taxonomy()
         self._arrived = {
             (job.key, int(job.series.heads["alert_id"][t.index])): t
             for job in jobs.values()
@@ -78,26 +83,38 @@ class Reporter:
 
     def _of_revision(self, cause: Arrival, target: Target) -> Outcome:
         head = self._jobs[cause.key].series.heads[target.index]
+        time_mjd = float(head["time_mjd"])
         later = replace(
             self._blank(cause, None),
             alert_id=int(head["alert_id"]),
-            time_mjd=float(head["time_mjd"]),
+            time_mjd=time_mjd,
             band=BANDS[head["band"]],
             revision=True,
-            alert_time_ms=unix_ms(float(head["time_mjd"])),
+            detection=Detection(None, None, stored_flux(head["flux_njy"]), stored_flux(head["flux_error_njy"]), None),
+            night=night_of(cause.survey, time_mjd),
+            alert_time_ms=unix_ms(time_mjd),
         )
         return Outcome(cause.message, self._classified(later, cause.key, target))
 
     def _classified(self, blank: Classification, key: str, target: Target) -> Classification:
         verdict = self._verdicts[key, target.index]
         classes = self._classifiers[blank.survey].card.classes
+        probabilities = dict(zip(classes, verdict.probabilities.tolist(), strict=True))
+        job = self._jobs[key]
+        age = age_of(job.curve(target.window), job.told(target.window))
         return replace(
             blank,
             observation_count=target.window.size,
             known_count=target.window.stop,
-            probabilities=dict(zip(classes, verdict.probabilities.tolist(), strict=True)),
+            probabilities=probabilities,
+            broad_probabilities=verdict.broad_probabilities or _taxonomy().broad(probabilities),
+            prediction_set=verdict.prediction_set,
+            coverage=verdict.coverage,
+            evidence=STAMPS_EVIDENCE,
             unknown_score=verdict.unknown_score,
             history_count=verdict.history_count,
+            days_since_first=age.days_since_first,
+            days_since_brightest=age.days_since_brightest,
         )
 
     def _blank(self, arrival: Arrival, reason: NotClassified | None) -> Classification:
@@ -114,10 +131,17 @@ class Reporter:
             classifier_version=card.version,
             taxonomy_version=card.taxonomy_version,
             reason=reason,
+            detection=arrival.detection,
+            night=night_of(arrival.survey, arrival.time_mjd),
             alert_time_ms=arrival.published_ms,
             ingest_time_ms=self._times_ms[0],
             publication_time_ms=self._times_ms[1],
         )
+
+
+@cache
+def _taxonomy() -> Taxonomy:
+    return load_taxonomy()
 
 
 def account(outcomes: Sequence[Outcome]) -> Accounts:

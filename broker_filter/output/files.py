@@ -1,16 +1,14 @@
-"""Classifications in, a file or standard output out, as JSON lines, Avro, Parquet or DESC's Avro. Knows no stream.
+"""Files of classifications, or standard output, in every published form. Knows no stream.
 
-Everything is written as it comes; Parquet keeps at most ``ROWS_PER_GROUP`` rows in memory.
+Everything is written as it comes, but for the forms that astropy writes whole.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from fastavro.write import Writer
 
 from broker_filter.errors import ConfigurationError
@@ -25,8 +23,6 @@ from broker_filter.output.formats import (
     sync_marker,
 )
 from broker_filter.records import Classification
-
-ROWS_PER_GROUP = 10_000
 
 
 class ResultFile(Protocol):
@@ -63,54 +59,8 @@ class AvroContainer:
         self._writer.flush()
 
 
-class Parquet:
-    """The fields of a JSON line as columns, with a column ``p_CLASS`` for each class of any classifier in use."""
-
-    def __init__(self, out: BinaryIO, classes: Iterable[str]) -> None:
-        self._classes = tuple(dict.fromkeys(classes))
-        milliseconds = pa.timestamp("ms", tz="UTC")
-        columns: Mapping[str, pa.DataType] = {
-            "objectId": pa.string(),
-            "alertId": pa.int64(),
-            "survey": pa.string(),
-            "mjd": pa.float64(),
-            "band": pa.string(),
-            "nObservations": pa.int32(),
-            "nKnown": pa.int32(),
-            "nHistory": pa.int32(),
-            "status": pa.string(),
-            "reason": pa.string(),
-            **{f"p_{name}": pa.float64() for name in self._classes},
-            "unknownScore": pa.float64(),
-            "classifier": pa.string(),
-            "classifierVersion": pa.string(),
-            "taxonomyVersion": pa.string(),
-            "revision": pa.bool_(),
-            "alertTimestamp": milliseconds,
-            "ingestTimestamp": milliseconds,
-            "publicationTimestamp": milliseconds,
-        }
-        self._schema = pa.schema(columns)
-        self._writer = pq.ParquetWriter(out, self._schema)
-        self._rows: list[dict[str, Any]] = []
-
-    def write(self, classification: Classification) -> None:
-        row = as_json(classification)
-        probabilities = row.pop("probabilities")
-        self._rows.append(row | {f"p_{name}": probabilities.get(name) for name in self._classes})
-        if len(self._rows) >= ROWS_PER_GROUP:
-            self._write_group()
-
-    def _write_group(self) -> None:
-        self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema))
-        self._rows.clear()
-
-    def close(self) -> None:
-        self._write_group()
-        self._writer.close()
-
-
-FORMATS = ("jsonl", "avro", "parquet", "desc")
+TABLE_FORMATS = ("parquet", "csv", "ecsv", "votable")
+FORMATS = ("jsonl", "avro", *TABLE_FORMATS, "desc")
 
 
 def open_results(path: str, form: str, classes: Sequence[str], broker_name: str, stack: ExitStack) -> ResultFile:
@@ -124,8 +74,10 @@ def open_results(path: str, form: str, classes: Sequence[str], broker_name: str,
     out = open_output(path, stack)
     if form == "jsonl":
         results: ResultFile = JsonLines(out)
-    elif form == "parquet":
-        results = Parquet(out, classes)
+    elif form in TABLE_FORMATS:
+        from broker_filter.output.tables import open_table  # noqa: PLC0415 # astropy takes half a second
+
+        results = open_table(out, form, classes)
     elif form == "avro":
         results = AvroContainer(out, LEAN_SCHEMA, as_json)
     else:

@@ -14,11 +14,13 @@ from typing import Any
 import fastavro
 import orjson
 
+from broker_filter.alerts.units import magnitude_of_flux
 from broker_filter.errors import FatalError
-from broker_filter.records import Classification
+from broker_filter.records import Classification, Detection, MovingObject
 from model.taxonomy import load_taxonomy
 
-LEAN_SCHEMA = "ictc.classification.v1"
+LEAN_SCHEMA = "ictc.classification.v2"
+LEAN_SCHEMA_1 = "ictc.classification.v1"  # of releases before 0.2, whose messages stay on topics
 DESC_SCHEMA = "elasticc.v0_9_1.brokerClassification"
 CONFLUENT_MAGIC = b"\x00"
 SYNC_MARKER_BYTES = 16
@@ -49,7 +51,7 @@ def sync_marker(name: str) -> bytes:
 
 
 def as_json(classification: Classification) -> dict[str, Any]:
-    """The fields of a JSON line, times in Unix milliseconds."""
+    """The fields of a JSON line and of the lean schema, times in Unix milliseconds."""
     c = classification
     return {
         "objectId": c.object_id,
@@ -71,7 +73,38 @@ def as_json(classification: Classification) -> dict[str, Any]:
         "alertTimestamp": c.alert_time_ms,
         "ingestTimestamp": c.ingest_time_ms,
         "publicationTimestamp": c.publication_time_ms,
+        **_detection_fields(c.detection),
+        "night": c.night,
+        "daysSinceFirst": c.days_since_first,
+        "daysSinceBrightest": c.days_since_brightest,
+        "broadProbabilities": None if c.broad_probabilities is None else dict(c.broad_probabilities),
+        "previousClass": c.previous_class,
+        "predictionSet": None if c.prediction_set is None else list(c.prediction_set),
+        "coverage": c.coverage,
+        "evidence": c.evidence,
+        "explanation": c.explanation,
+        **_moving_fields(c.moving_object),
     }
+
+
+def _detection_fields(detection: Detection | None) -> dict[str, float | None]:
+    d = detection or Detection(None, None, None, None, None)
+    magnitude, magnitude_error = magnitude_of_flux(d.flux_njy, d.flux_error_njy)
+    return {
+        "ra": d.ra_deg,
+        "dec": d.dec_deg,
+        "flux": d.flux_njy,
+        "fluxError": d.flux_error_njy,
+        "magnitude": magnitude,
+        "magnitudeError": magnitude_error,
+        "snr": abs(d.flux_njy) / d.flux_error_njy if d.flux_njy is not None and d.flux_error_njy else None,
+        "realBogus": d.real_bogus,
+    }
+
+
+def _moving_fields(moving: MovingObject | None) -> dict[str, float | str | None]:
+    m = moving or MovingObject(None, None, None)
+    return {"ssObject": m.designation, "ssDistance": m.distance_arcsec, "ssMagnitude": m.magnitude}
 
 
 def json_line(classification: Classification) -> bytes:

@@ -13,6 +13,7 @@ OWN = {
     "classes": {"TDE": {"elasticc": 2243}, "SNIa": {"elasticc": 2222, "meaning": "thermonuclear"}},
     "subtypes": {"SN91bg": 2226},
 }
+GROUP = {"elasticc": 2200, "classes": ["TDE", "SNIa"]}
 
 
 def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
@@ -22,6 +23,14 @@ def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
     assert own.classes == ("TDE", "SNIa") and own.version == "own-1" and own.not_classified_code == 300
     assert own.codes == {"TDE": 2243, "SNIa": 2222, "SN91bg": 2226}
     assert load_taxonomy().classes == ("AGN", "SNIa", "Variable", "SNOther")
+
+
+def test_first_level_sums_over_groups() -> None:
+    """Supernovae of all types are one at the first level, other classes stand for themselves, codes are ELAsTiCC's."""
+    shipped = load_taxonomy()
+    broad = shipped.broad({"AGN": 0.125, "SNIa": 0.5, "Variable": 0.25, "SNOther": 0.125})
+    assert broad == {"AGN": 0.125, "SN": 0.625, "Variable": 0.25}
+    assert shipped.codes["SN"] == 2220 and shipped.group_of("SNOther") == "SN" and shipped.group_of("new") == "new"
 
 
 @pytest.mark.parametrize(
@@ -34,6 +43,10 @@ def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
         (json.dumps(OWN | {"classes": {"TDE": {"elasticc": "2243"}}}).encode(), "classes.TDE.elasticc"),
         (json.dumps(OWN | {"not_classified": -1}).encode(), "not_classified"),
         (json.dumps(OWN | {"subtypes": {"TDE": 2243}}).encode(), "TDE stands among"),
+        (json.dumps(OWN | {"groups": {"TDE": GROUP}}).encode(), "TDE is a group and a class"),
+        (json.dumps(OWN | {"groups": {"A": GROUP, "B": GROUP}}).encode(), "SNIa, TDE stands in groups twice"),
+        (json.dumps(OWN | {"groups": {"A": GROUP | {"classes": ["AGN"]}}}).encode(), "holds AGN, which is no class"),
+        (json.dumps(OWN | {"groups": {"A": GROUP | {"classes": []}}}).encode(), "groups.A.classes"),
         (b'{"version": "a", "version": "b"}', "twice"),
     ],
 )

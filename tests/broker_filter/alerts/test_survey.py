@@ -3,7 +3,7 @@
 import pytest
 from packets import lsst_schema, ztf_schema
 
-from broker_filter.alerts.survey import LSST, SURVEYS, ZTF, recognise
+from broker_filter.alerts.survey import LSST, SURVEYS, ZTF, night_of, recognise
 from broker_filter.avro.parse import parse_tree
 from broker_filter.records import STAMP_KINDS
 
@@ -46,3 +46,18 @@ def test_facts(survey):
     assert set(survey.stamp_fields) == set(STAMP_KINDS)
     assert set(survey.stamp_fields.values()) <= set(survey.wanted)
     assert {path[0] for path in survey.marks} <= set(survey.wanted)
+
+
+@pytest.mark.parametrize(
+    ("survey", "hours", "night"),
+    [
+        ("ztf", 2.5, 60_000),
+        ("ztf", 13.5, 60_000),
+        ("ztf", 21.0, 60_001),
+        ("lsst", 22.5 - 24, 60_000),
+        ("lsst", 10.0, 60_000),
+    ],
+)
+def test_a_night_has_one_number_from_dusk_to_dawn(survey: str, hours: float, night: int) -> None:
+    """All of a night at the telescope, on whichever UTC dates, has the number of its midnight's."""
+    assert night_of(survey, 60_000 + hours / 24) == night

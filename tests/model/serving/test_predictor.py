@@ -230,7 +230,9 @@ def test_a_forgotten_past_is_refused():
     network, card = untrained("ztf", "vigil", 1, **SETTINGS["vigil"], history_limit=12)
     predictor, series = Predictor(network, card), make_series(3)
     vectors = predictor.embed(series.groups(1))
-    with pytest.raises(ValueError, match=r"one history per series, model\.past_photometry\.NO_HISTORY where nothing is told"):
+    with pytest.raises(
+        ValueError, match=r"one history per series, model\.past_photometry\.NO_HISTORY where nothing is told"
+    ):
         predictor.classify([vectors], [series])
     told = History(series.time_T[:1] - 2.0, series.band_T[:1], series.flux_T[:1], series.flux_error_T[:1])
     alone, with_past = (predictor.predict([series], [history]).probabilities for history in (NO_HISTORY, told))
