@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from broker_filter.alerts.packet_schema import Schemas
     from broker_filter.errors import ConfigurationError, FatalError, NotClassifiedError, RejectedAlertError
+    from broker_filter.output.read import UnreadableClassificationError, read_message
     from broker_filter.packets import series_of
     from broker_filter.records import Classification, Message, Origin, Rejected
     from model.past_photometry import History
     from model.series import Series
-    from model.serving.predictor import Prediction, Predictor
     from model.serving.card import ModelCard
+    from model.serving.predictor import Prediction, Predictor
     from model.taxonomy import Taxonomy, load_taxonomy
 
 _ROOMS = {
@@ -36,7 +37,9 @@ _ROOMS = {
     "Schemas": "broker_filter.alerts.packet_schema",
     "Series": "model.series",
     "Taxonomy": "model.taxonomy",
+    "UnreadableClassificationError": "broker_filter.output.read",
     "load_taxonomy": "model.taxonomy",
+    "read_message": "broker_filter.output.read",
     "series_of": "broker_filter.packets",
 }
 
@@ -56,7 +59,9 @@ __all__ = [
     "Schemas",
     "Series",
     "Taxonomy",
+    "UnreadableClassificationError",
     "load_taxonomy",
+    "read_message",
     "series_of",
 ]
 
