@@ -25,7 +25,8 @@ from model.serving.export import random_series
 from model.serving.predictor import resolve_device, untrained
 from model.training.learning.objective import Objective
 from model.training.learning.recipe import Recipe, load_recipe
-from model.training.learning.trainer import PRECISIONS, Engine, decay_groups
+from model.training.learning.trainer import Engine, decay_groups
+from model.training.options import PRECISIONS
 
 FRAMES = 36
 REPEATS = 5

@@ -37,6 +37,7 @@ from pydantic_settings import (
 )
 
 from broker_filter.errors import ConfigurationError
+from model.cli import add_common_options
 
 ENVIRONMENT_PREFIX = "ICTC_"
 MASK = "**********"
@@ -347,6 +348,7 @@ def parser_of(program: str) -> tuple[argparse.ArgumentParser, CliSettingsSource[
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
     parser.add_argument("--check", action="store_true", help="check settings and surroundings, print them, and exit")
+    add_common_options(parser, quiet=False)
     source = CliSettingsSource[Settings](
         Settings,
         root_parser=parser,
@@ -355,9 +357,36 @@ def parser_of(program: str) -> tuple[argparse.ArgumentParser, CliSettingsSource[
         cli_hide_none_type=True,
         cli_avoid_json=True,
         cli_use_class_docs_for_groups=True,
+        add_argument_method=_add_readable_argument,
         cli_shortcuts={"model.allow-untrained": "allow-untrained"},
     )
     return parser, source
+
+
+def broker_parser() -> argparse.ArgumentParser:
+    """Options of ``ictc-broker``."""
+    return parser_of("ictc-broker")[0]
+
+
+_READABLE_TYPES = {
+    "str": "TEXT",
+    "int": "N",
+    "float": "NUMBER",
+    "Path": "PATH",
+    "SecretStr": "SECRET",
+    "tuple[str,...]": "A,B,...",
+    "dict[str,{str,int,float,bool}]": "KEY=VALUE,...",
+}
+
+
+def _add_readable_argument(container: Any, *names: str, **options: Any) -> argparse.Action:
+    """Add a setting's flag, with a word that people read where Python would show a type."""
+    shown = options.get("metavar")
+    if isinstance(shown, str):
+        readable = _READABLE_TYPES.get(shown, shown)
+        options["metavar"] = "SECONDS" if readable == "NUMBER" and names[-1].endswith("-s") else readable
+    action: argparse.Action = container.add_argument(*names, **options)
+    return action
 
 
 def load(arguments: Sequence[str] | None = None, program: str = "ictc-broker") -> Command:

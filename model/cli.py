@@ -6,15 +6,17 @@ still being imported is told like any other. Programming errors keep their trace
 
 import argparse
 import functools
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
+from importlib import metadata
 from pathlib import Path
 from types import FrameType
 
+QUIET_VARIABLE = "ICTC_QUIET"
 MISUSE, INTERRUPTED = 2, 130  # exit statuses; the second is what shells give a command that ctrl-C ended
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp")
 
@@ -103,41 +105,54 @@ def png_path(text: str) -> Path:
     return picture_path(text if path.suffix else f"{text}.png", (".png",))
 
 
-def simulate() -> int:
-    return _started("ictc-simulate", "model.simulation.cli")
+class _ShowVersion(argparse.Action):
+    """Print program and version, and end; the version is looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"{parser.prog} {metadata.version('ictc')}")
+        parser.exit()
 
 
-def fetch_sdss() -> int:
-    return _started("ictc-fetch-sdss", "model.simulation.sdss.fetch")
+class _ChooseColor(argparse.Action):
+    """Set what rich and other libraries read: NO_COLOR and FORCE_COLOR."""
+
+    def __call__(self, _parser: object, namespace: argparse.Namespace, value: object, _option: object = None) -> None:
+        for name in ("NO_COLOR", "FORCE_COLOR"):
+            os.environ.pop(name, None)
+        if value != "auto":
+            os.environ["NO_COLOR" if value == "never" else "FORCE_COLOR"] = "1"
 
 
-def train() -> int:
-    return _started("ictc-train", "model.training.train")
+class _BeQuiet(argparse.Action):
+    """Set ICTC_QUIET, so that processes that this one starts are quiet too."""
+
+    def __call__(self, _parser: object, namespace: argparse.Namespace, *_: object) -> None:
+        os.environ[QUIET_VARIABLE] = "1"
 
 
-def calibrate() -> int:
-    return _started("ictc-calibrate", "model.training.evaluation.recalibrate")
+def add_common_options(parser: argparse.ArgumentParser, *, quiet: bool = True) -> None:
+    """``--version``, ``--color`` and, unless a command has a word of its own for it, ``--quiet``.
+
+    They act as soon as they are parsed and leave nothing in the namespace.
+    """
+    common = parser.add_argument_group("of every command")
+    common.add_argument("--version", action=_ShowVersion, nargs=0, dest=argparse.SUPPRESS, help="print it and end")
+    common.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        action=_ChooseColor,
+        dest=argparse.SUPPRESS,
+        help="of what is printed (default: auto, as on a terminal)",
+    )
+    if quiet:
+        common.add_argument(
+            "--quiet", action=_BeQuiet, nargs=0, dest=argparse.SUPPRESS, help="no progress and no notes; errors only"
+        )
 
 
-def evaluate() -> int:
-    return _started("ictc-evaluate", "model.training.evaluation.evaluate")
-
-
-def compare() -> int:
-    return _started("ictc-compare", "model.training.comparison.compare")
-
-
-def export() -> int:
-    return _started("ictc-export", "model.serving.export")
-
-
-def _started(name: str, module: str) -> int:
-    """Import a command's module and run its ``main``, which tells of everything but a ctrl-C before it began."""
-    try:
-        return int(import_module(module).main())
-    except KeyboardInterrupt:
-        _say(name, "interrupted")
-        return INTERRUPTED
+def is_quiet() -> bool:
+    """Whether ``--quiet`` or the variable ICTC_QUIET asks for errors only."""
+    return os.environ.get(QUIET_VARIABLE, "") not in ("", "0")
 
 
 def _say(name: str, what: str) -> None:

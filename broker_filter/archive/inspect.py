@@ -3,7 +3,6 @@
 ``ictc-inspect PATH... [--json] [--png FILE] [--schema FILE]``
 """
 
-import argparse
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,12 +23,12 @@ from broker_filter.alerts.packet_schema import PacketSchema, Schemas
 from broker_filter.alerts.past_photometry import light_curve
 from broker_filter.alerts.stamp import decode
 from broker_filter.alerts.survey import SURVEYS
+from broker_filter.archive.options import inspect_parser
 from broker_filter.archive.picture import draw
 from broker_filter.archive.read import nothing_below, read_messages
 from broker_filter.avro.envelope import Bare, split
 from broker_filter.errors import ConfigurationError, NotClassifiedError, RejectedAlertError
 from broker_filter.records import STAMP_KINDS, Alert, Message
-from model.cli import png_path
 
 SCHEMA_BESIDE = "schema.json"  # taken for the schema of the bare datums in the same folder
 
@@ -200,15 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 every record is an alert, 1 some are not, or there is none; 2 a wrong setting, 130 interrupted.
     """
-    parser = argparse.ArgumentParser(prog="ictc-inspect", description="Show what is in alerts.")
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file, folder, tar or tar.gz")
-    parser.add_argument("--json", action="store_true", help="one JSON line per record")
-    parser.add_argument(
-        "--png", type=png_path, metavar="FILE", help="picture of the first alert; FILE-ALERTID of others"
-    )
-    parser.add_argument("--schema", type=Path, metavar="FILE", help="schema of bare datums")
-    parser.add_argument("--limit", type=int, metavar="N", help="stop after N records")
-    arguments = parser.parse_args(argv)
+    arguments = inspect_parser().parse_args(argv)
     console = Console(soft_wrap=True)
     read = rejected = drawn = 0
     try:

@@ -1,18 +1,34 @@
-"""The command line of ``ictc-replay``: words in, options out. Knows nothing of what is done with them."""
+"""Command lines of ``ictc-replay`` and ``ictc-inspect``. Knows nothing of what is done with the options."""
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from broker_filter.archive.republish import Rate
-from broker_filter.output.files import FORMATS
+from broker_filter.output.names import FILE_FORMATS
+from model.cli import add_common_options, png_path
+
+if TYPE_CHECKING:
+    from broker_filter.archive.republish import Rate
+
+
+def inspect_parser() -> argparse.ArgumentParser:
+    """Options of ``ictc-inspect``."""
+    p = argparse.ArgumentParser("ictc-inspect", description="Show what is in alerts.")
+    p.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file, folder, tar or tar.gz")
+    p.add_argument("--json", action="store_true", help="one JSON line per record")
+    p.add_argument("--png", type=png_path, metavar="FILE", help="picture of the first alert; FILE-ALERTID of others")
+    p.add_argument("--schema", type=Path, metavar="FILE", help="schema of bare datums")
+    p.add_argument("--limit", type=int, metavar="N", help="stop after N records")
+    add_common_options(p)
+    return p
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Options of ``ictc-replay``."""
     p = argparse.ArgumentParser("ictc-replay", description="Classify the alerts of an archive, or publish it to Kafka.")
     p.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="file, folder, tar or tar.gz of alerts")
     p.add_argument("--output", default="-", metavar="FILE", help="where classifications go; - is standard output")
-    p.add_argument("--format", choices=FORMATS, default="jsonl", help="of the output (default: %(default)s)")
+    p.add_argument("--format", choices=FILE_FORMATS, default="jsonl", help="of the output (default: %(default)s)")
     p.add_argument("--rejects", metavar="FILE", help="tar archive of rejected messages, which this command reads again")
     p.add_argument("--summary", metavar="FILE", help="where the accounts go as JSON; standard error without it")
     p.add_argument("--order", choices=("time", "given"), default="time", help="of alerts (default: %(default)s)")
@@ -38,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     kafka.add_argument(
         "--kafka", action="append", default=[], type=_setting, metavar="KEY=VALUE", help="any key of librdkafka"
     )
+    add_common_options(p)
     return p
 
 
@@ -48,7 +65,7 @@ def _positive_float(text: str) -> float:
     return number
 
 
-def _rate(text: str) -> Rate:
+def _rate(text: str) -> "Rate":
     match text:
         case "recorded":
             return "recorded"

@@ -32,6 +32,7 @@ from broker_filter.output.files import ResultFile, open_output, open_results
 from broker_filter.records import Accounts, Classification, Message, Rejected
 from broker_filter.reject_file import RejectFile
 from broker_filter.series.lmdb_store import LmdbSeriesStore
+from model.cli import is_quiet
 
 ALERTS_AT_ONCE = 256
 DECODE_BYTES_AT_ONCE = 32 << 20
@@ -214,7 +215,7 @@ def _progress() -> Progress:
     """A bar on standard error, when that is a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    return Progress(*columns, console=console, disable=is_quiet() or not console.is_terminal)
 
 
 def _summarise(accounts: Accounts, path: str | None) -> None:

@@ -22,6 +22,7 @@ from broker_filter.output.formats import (
     parsed_schema,
     sync_marker,
 )
+from broker_filter.output.names import TABLE_FORMATS
 from broker_filter.records import Classification
 
 
@@ -57,10 +58,6 @@ class AvroContainer:
 
     def close(self) -> None:
         self._writer.flush()
-
-
-TABLE_FORMATS = ("parquet", "csv", "ecsv", "votable")
-FORMATS = ("jsonl", "avro", *TABLE_FORMATS, "desc")
 
 
 def open_results(path: str, form: str, classes: Sequence[str], broker_name: str, stack: ExitStack) -> ResultFile:

@@ -13,7 +13,6 @@ order of classes, is in the file's metadata (:mod:`model.serving.export_notes`).
 CNN+LSTM are exported: the others read nights, whose number depends on the data.
 """
 
-import argparse
 import logging
 import sys
 import warnings
@@ -37,6 +36,7 @@ from model.series import BANDS, Series
 from model.serving import weights
 from model.serving.card import ModelCard, WeightsError
 from model.serving.export_notes import metadata, outputs
+from model.serving.options import OPSET, OPSETS, export_parser
 from model.serving.predictor import Predictor
 
 INPUTS = ("stamps", "t", "band", "mask", "flux", "flux_error", "scale")
@@ -44,7 +44,6 @@ HISTORY_INPUTS = ("history_t", "history_band", "history_mask", "history_flux", "
 EXPORTABLE = ("convention", "vigil", "cnn_rnn")
 FREE_LENGTH = ("vigil", "cnn_rnn")  # whose graph takes any number of frames
 TOLERANCE = 1e-4
-OPSET, OPSETS = 20, range(20, 26)  # with an operator of its own for GELU, and known to torch and onnxruntime
 CHECK_SEED = 1
 
 
@@ -251,13 +250,7 @@ def random_series(card: ModelCard, length: int, seed: int) -> Series:
 @command("ictc-export", WeightsError, ExportError)
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="ictc-export", description="Write weights as an ONNX file.")
-    parser.add_argument("weights", help="path of weights, or a shipped survey: sdss, ztf, lsst")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx")
-    parser.add_argument("--opset", type=int, default=OPSET, help=f"ONNX operator set, {OPSETS[0]} to "
-                        f"{OPSETS[-1]} (default {OPSET})")  # fmt: skip
-
-    options = parser.parse_args(argv)
+    options = export_parser().parse_args(argv)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports every package that it can do without
     if options.out.is_dir():
         raise ExportError(f"{options.out} is a folder: --out is the file to write")

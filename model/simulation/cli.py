@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from model.cli import picture_path
+from model.cli import add_common_options, is_quiet, picture_path
 from model.data.dataset import DatasetError
 from model.simulation.alerts.alert_files import EARLIEST_MJD, LATEST_MJD, holds_alerts, read_alerts, write_alerts
 from model.simulation.datasets.plan import MODES, SURVEYS, RecipeError, UnseenError, load_recipe, shipped_recipes
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 done, 1 could not be done, 2 asked wrongly, 130 interrupted (run again to go on).
     """
-    options = _parser().parse_args(arguments)
+    options = parser_of_simulate().parse_args(arguments)
     try:
         return int(options.run(options))
     except (RecipeError, TaxonomyError, TemplatesError) as exc:
@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of_simulate() -> argparse.ArgumentParser:
+    """Options of ``ictc-simulate``."""
     parser = argparse.ArgumentParser(
         "ictc-simulate", description="Labelled image series and alerts of a simulated sky."
     )
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("--seed", type=_seed, default=1)
     validate.add_argument("--real", type=Path, metavar="DIR", help="real alerts and catalogues (or ICTC_SHARED_DATA)")
     validate.set_defaults(run=_validate, interrupted="interrupted")
+    add_common_options(parser)
     return parser
 
 
@@ -165,7 +167,9 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on the terminal, nothing elsewhere; call it with what is done and the total."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=is_quiet() or not console.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -34,8 +34,9 @@ from model.training.evaluation.prefix_predictions import answers_of
 from model.training.learning.checkpoint import CheckpointError
 from model.training.learning.distributed import CrewError, launched
 from model.training.learning.progress import Progress
-from model.training.learning.recipe import Recipe, RecipeError, load_recipe, recipe_names
-from model.training.learning.trainer import CHECKPOINT, PRECISIONS, Engine, Training
+from model.training.learning.recipe import Recipe, RecipeError, load_recipe
+from model.training.learning.trainer import CHECKPOINT, Engine, Training
+from model.training.options import train_parser
 
 WEIGHTS = "weights"
 
@@ -178,31 +179,6 @@ def commit() -> str | None:
     return found.stdout.strip()
 
 
-def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ictc-train", description=__doc__)
-    parser.add_argument("recipe", help=f"a JSON file, or one of: {', '.join(recipe_names())}")
-    parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
-    parser.add_argument("--out", type=Path, required=True, help="folder for weights, checkpoint and logs")
-    add_engine_options(parser)
-    parser.add_argument("--fold", type=int, help="test on this fold (default: on the split 'test')")
-    parser.add_argument("--seed", type=seed, default=0)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT")
-    parser.add_argument("--half", action="store_true", help="keep matrices as float16: half the bytes")
-    parser.add_argument("--quiet", action="store_true")
-    return parser.parse_args(argv)
-
-
-def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Where and how to compute."""
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, help="of products (default: bfloat16 on a GPU, else float32)"
-    )
-    parser.add_argument(
-        "--compile", action=argparse.BooleanOptionalAction, help="compile the training step (default: on a GPU)"
-    )
-
-
 def engine_of(options: argparse.Namespace) -> Engine:
     """The engine that these options ask for.
 
@@ -212,13 +188,6 @@ def engine_of(options: argparse.Namespace) -> Engine:
         When this machine lacks the device.
     """
     return Engine.of(resolve_device(options.device), options.precision, options.compile)
-
-
-def seed(text: str) -> int:
-    """A seed that every library takes."""
-    if not (text.isascii() and text.isdigit() and int(text) < 2**32):
-        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 0 to 4294967295")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> ModelCard | None:
@@ -279,7 +248,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
 )
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = arguments(argv)
+    options = train_parser().parse_args(argv)
     card = run(options)
     if card is not None:
         print(validated(card, options.out / WEIGHTS))

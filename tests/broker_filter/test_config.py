@@ -16,6 +16,7 @@ FLAGS = (
     "--batch.queue-limit",
     "--batch.wait-s",
     "--check",
+    "--color",
     "--config",
     "--dead-letter",
     "--dead-letter.topic",
@@ -81,6 +82,7 @@ FLAGS = (
     "--store.url",
     "--trace",
     "--trace.endpoint",
+    "--version",
     "-h",
 )
 

@@ -4,7 +4,6 @@ Finds the scans that cover each position, fetches their corrected frames, cuts, 
 ``ictc-simulate dataset`` writes too. Says what it could not fetch, and goes on from there when run again.
 """
 
-import argparse
 import csv
 import sys
 from collections.abc import Callable, Sequence
@@ -16,13 +15,11 @@ import numpy as np
 
 from model.data.dataset import Dataset, DatasetError, DatasetWriter
 from model.series import BANDS, MAD_TO_SIGMA, Series, compact
-from model.simulation.cli import mjd, progress_bar, whole_number
+from model.simulation.cli import progress_bar
 from model.simulation.datasets.plan import CLASSES
-from model.simulation.datasets.recipe_schema import LARGEST_PX, MOST_OBJECTS, SMALLEST_PX
 from model.simulation.images import photometry
 from model.simulation.sdss.frames import BANDS as SDSS_BANDS
 from model.simulation.sdss.frames import (
-    BASE_URL,
     FRAME_BYTES,
     CatalogueServer,
     Coverage,
@@ -32,13 +29,12 @@ from model.simulation.sdss.frames import (
     FrameUnavailableError,
 )
 from model.simulation.sdss.frames import Field as SdssField
+from model.simulation.sdss.options import STAMP_PX, SUPERNOVA_SURVEY_MJD, parser_of_fetch
 from model.simulation.sdss.positions import Position, PositionsError, read_positions
 from model.simulation.sdss.stamps import BadFrameError, Stamp, cut_stamp
 from model.simulation.survey.cameras import CAMERAS, electrons_per_njy
 from model.simulation.survey.surveys import SDSS
 
-SUPERNOVA_SURVEY_MJD = (53_600.0, 54_470.0)  # autumns of 2005, 2006 and 2007
-STAMP_PX = 64
 MISUSE = 2
 SOME_MISSING = 3
 
@@ -196,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 everything fetched, 1 could not go on, 2 asked wrongly, 3 some frames are missing, 130 interrupted.
     """
-    options = _parser().parse_args(arguments)
+    options = parser_of_fetch().parse_args(arguments)
     try:
         positions = read_positions(options.positions, options.catalogue)[: options.limit]
         coverage: Coverage = FieldTable(options.fields) if options.fields else CatalogueServer(options.pause)
@@ -237,42 +233,6 @@ def _report(folder: Path, asked: int, missing: Sequence[Missing]) -> int:
     for entry in missing[:5]:
         print(f"  object {entry.object_id}: {entry.what}: {entry.reason}")
     return SOME_MISSING
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "ictc-fetch-sdss", description="Real image series of SDSS Stripe 82, in the format of ictc-simulate dataset."
-    )
-    parser.add_argument(
-        "--positions", type=Path, required=True, metavar="CSV", help="columns id, class, ra, dec, split"
-    )
-    parser.add_argument(
-        "--catalogue", type=Path, metavar="FITS", help="SNID, RA, DECL of ids that come without position"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--bands", default=SDSS_BANDS, type=_bands, help="default: %(default)s")
-    parser.add_argument(
-        "--size",
-        type=whole_number(SMALLEST_PX, LARGEST_PX),
-        default=STAMP_PX,
-        metavar="PIXELS",
-        help="side of a stamp (%(default)s)",
-    )
-    parser.add_argument("--first-mjd", type=mjd, default=SUPERNOVA_SURVEY_MJD[0])
-    parser.add_argument("--last-mjd", type=mjd, default=SUPERNOVA_SURVEY_MJD[1])
-    parser.add_argument("--limit", type=whole_number(1, MOST_OBJECTS), metavar="N", help="only the first N objects")
-    parser.add_argument("--fields", type=Path, metavar="CSV", help="which fields there are, instead of asking SDSS")
-    parser.add_argument("--base-url", default=BASE_URL, help="server of the frames, or a mirror (%(default)s)")
-    parser.add_argument("--pause", type=float, default=1.0, metavar="SECONDS", help="between requests (%(default)s)")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="of downloaded frames (default: OUT.frames)")
-    parser.add_argument("--cache-gb", type=float, default=20.0, help="then the oldest frames go (%(default)s)")
-    return parser
-
-
-def _bands(text: str) -> str:
-    if not text or set(text) - set(SDSS_BANDS):
-        raise argparse.ArgumentTypeError(f"{text!r}: choose of {SDSS_BANDS}")
-    return "".join(band for band in SDSS_BANDS if band in text)
 
 
 if __name__ == "__main__":

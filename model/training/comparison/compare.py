@@ -4,7 +4,6 @@ Each (system, fold, seed) is a file of its own, written when it is done: what ex
 training goes on from its checkpoint, and several of these commands may share one folder.
 """
 
-import argparse
 import dataclasses
 import fcntl
 import json
@@ -46,17 +45,16 @@ from model.training.evaluation.prefix_predictions import detected_frames, first_
 from model.training.learning.checkpoint import CheckpointError
 from model.training.learning.distributed import CrewError
 from model.training.learning.progress import Progress
-from model.training.learning.recipe import Recipe, RecipeError, load_recipe, recipe_names, recipe_of
+from model.training.learning.recipe import Recipe, RecipeError, load_recipe, recipe_of
 from model.training.learning.trainer import Engine, Training
+from model.training.options import compare_parser, recipe_names
 from model.training.train import (
-    add_engine_options,
     commit,
     engine_of,
     learned_objects,
     make_network,
     make_shelves,
     rows_of,
-    seed,
 )
 
 SYSTEMS = (
@@ -307,31 +305,6 @@ def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine,
         shutil.rmtree(work, ignore_errors=True)
 
 
-def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ictc-compare", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs and tables")
-    parser.add_argument(
-        "--systems", default=",".join(SYSTEMS), help="recipes, their files and floors, separated by commas"
-    )
-    parser.add_argument("--folds", type=_numbers, help="numbers separated by commas (default: the split 'test')")
-    parser.add_argument("--seeds", type=_seeds, default=[0, 1, 2], help="numbers separated by commas (0,1,2)")
-    add_engine_options(parser)
-    parser.add_argument("--tables-only", action="store_true", help="train nothing; write tables of what is done")
-    return parser.parse_args(argv)
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(number) for number in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: give numbers separated by commas") from error
-
-
-def _seeds(text: str) -> list[int]:
-    return [seed(number) for number in text.split(",")]
-
-
 @command(
     "ictc-compare",
     RunError,
@@ -347,12 +320,12 @@ def _seeds(text: str) -> list[int]:
 )
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = arguments(argv)
+    options = compare_parser().parse_args(argv)
     engine = engine_of(options)
     dataset = Dataset.open(options.data, verify=True)
     identity = identity_of(dataset)
     folds = options.folds or [None]
-    systems = systems_of(options.systems.split(","))
+    systems = systems_of(options.systems.split(",") if options.systems else SYSTEMS)
     check_runs(options.out, identity, systems)
     if not options.tables_only:
         for fold in folds:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from model.training.comparison.baselines import FLOORS
-from model.training.learning.recipe import Ict, Recipe, like_of, load_recipe, recipe_names, recipe_of
+from model.training.learning.recipe import Ict, Recipe, like_of, load_recipe, recipe_of
+from model.training.options import recipe_names
 
 PLANNED = (  # at every size, in every number of stages
     ("ict-convention", "convention"),

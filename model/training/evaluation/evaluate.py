@@ -1,6 +1,5 @@
 """``ictc-evaluate``: weights and a data set's folder in; scores as JSON and tables, and an HTML report, out."""
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -35,6 +34,7 @@ from model.training.evaluation.plain_table import plain_table
 from model.training.evaluation.predict import predict_logits
 from model.training.evaluation.prefix_predictions import answers_of, histories_of
 from model.training.evaluation.report import write_report
+from model.training.options import evaluate_parser
 
 SUPERNOVAE = ("SNIa", "SNOther")
 ALERTS_IN_A_ROW = (1, 2)  # after which somebody may act
@@ -266,25 +266,10 @@ def with_scores(card: ModelCard, table: dict[str, Any], controls: dict[str, Any]
     return dataclasses.replace(card, unknown=unknown, provenance=provenance)
 
 
-def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ictc-evaluate", description=__doc__)
-    parser.add_argument("weights", help="path of weights, or a shipped survey: sdss, ztf, lsst")
-    parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
-    parser.add_argument("--out", type=Path, required=True, help="folder for scores and report")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--split", default="test", help="which split to score (default: test)")
-    parser.add_argument("--fold", type=int, help="score this fold instead of a split")
-    parser.add_argument("--unknown", type=Path, help="data set of classes unknown to the weights, for that score")
-    parser.add_argument("--copy-to", type=Path, help="write the weights there, these scores in their card")
-    parser.add_argument("--controls", type=Path, help="JSON of benchmarks.controls: what the copy's card says of hosts")
-    parser.add_argument("--half", action="store_true", help="of the copy: matrices as float16")
-    return parser.parse_args(argv)
-
-
 @command("ictc-evaluate", WeightsError, DatasetError, PartsError, DeviceUnavailableError)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = arguments(argv)
+    options = evaluate_parser().parse_args(argv)
     device = resolve_device(options.device)
     network, card = weights.load(options.weights)
     dataset = Dataset.open(options.data, verify=True)

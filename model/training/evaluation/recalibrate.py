@@ -5,11 +5,9 @@ training rows), and what training objects look like to the training rows; all cl
 another survey's quality, or after the way to calibrate has changed.
 """
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from model.cli import command
 from model.data.dataset import Dataset, DatasetError
@@ -18,24 +16,16 @@ from model.serving.card import WeightsError
 from model.training.data.dataset_identity import identity_of
 from model.training.data.splits import PartsError, divide
 from model.training.evaluation.evaluate import check_fit
+from model.training.options import calibrate_parser
 from model.training.train import calibrated, commit, validated
 
 OF_OTHER_CALIBRATIONS = ("test_scores", "limits", "validation_scores")
 
 
-def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ictc-calibrate", description=__doc__)
-    parser.add_argument("weights", help="path of weights, or a shipped survey: sdss, ztf, lsst")
-    parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
-    parser.add_argument("--out", type=Path, required=True, help="path of the weights to write, without a suffix")
-    parser.add_argument("--half", action="store_true", help="keep matrices as float16: half the bytes")
-    return parser.parse_args(argv)
-
-
 @command("ictc-calibrate", WeightsError, DatasetError, PartsError)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = arguments(argv)
+    options = calibrate_parser().parse_args(argv)
     network, card = weights.load(options.weights)
     dataset = Dataset.open(options.data, verify=True)
     check_fit(card, dataset)

@@ -14,6 +14,7 @@ from typing import Any
 from model.training.data.augment import Augmentation
 from model.training.data.input_form import FORMS
 from model.training.learning.losses import CLASS_LOSSES
+from model.training.options import recipe_names
 
 PARTS = ("pretrain", "train")
 PULLS = ("none", "cosine", "dino", "supervised_contrastive", "balanced_contrastive")
@@ -161,12 +162,6 @@ def recipe_of(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
         For unknown keys, wrong types and impossible values.
     """
     return _check(_build(Recipe, table, where))
-
-
-def recipe_names() -> list[str]:
-    """The recipes that the package ships."""
-    folder = resources.files("model.training").joinpath("recipes")
-    return sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
 
 
 def load_recipe(name: str | Path) -> Recipe:

@@ -42,7 +42,6 @@ from model.training.learning.recipe import Recipe, Stage
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY_S = 120.0  # what a kill may cost
-PRECISIONS = ("float32", "bfloat16")
 DEFERRED_FROM = 0.8  # of a stage: where LDAM's deferred re-weighting begins
 DEFERRED_BETA = 0.9999
 
