@@ -3,7 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test kafka test-kafka lint audit bench clean
+# Tests of a file share a worker (--dist loadgroup); the long ones begin first.
+WORKERS ?= logical
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: install demo test test-quick kafka test-kafka lint audit bench clean
 
 install: $(VENV)/.installed
 
@@ -18,7 +22,10 @@ demo: install
 	$(BIN)/python -m broker_filter.demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-quick: install  # no broker, no training, no drawn sky
+	$(PYTEST) -m "not broker and not training and not sky"
 
 kafka: .kafka/libs/.fetched
 

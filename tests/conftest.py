@@ -1,4 +1,4 @@
-"""What every test may ask for: the folder of real data, if there is one."""
+"""The folder of real data, and which tests share a worker and which are left out of the quick loop."""
 
 import os
 import signal
@@ -6,12 +6,31 @@ from pathlib import Path
 
 import pytest
 
-REPO_ROOT = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parent
+REPO_ROOT = TESTS.parent
+# What the tests of a folder need and the quick loop leaves out; single files say so by a mark of their own.
+NEEDS = {"kafka": "broker", "model/training": "training", "model/simulation": "sky"}
+# Marks of what takes long: such tests begin first, so that no worker is left alone with one at the end.
+LONG = ("broker", "training", "sky")
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; and workers, not threads, fill the cores
 
 
 def pytest_configure() -> None:
     """Hear ctrl-C whoever started us: jobs in the background of a shell ignore it, and so would their children."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a file's tests one worker, and all that talk to the Kafka-protocol broker one too: it is started once."""
+    for item in items:
+        file = item.path.relative_to(TESTS)
+        for folder, need in NEEDS.items():
+            if file.is_relative_to(folder):
+                item.add_marker(need)
+        item.add_marker(pytest.mark.xdist_group("broker" if item.get_closest_marker("broker") else str(file)))
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in LONG))  # stable
 
 
 @pytest.fixture(scope="session")

@@ -103,11 +103,12 @@ def measure(answers: Answers, classes: Sequence[str]) -> Result:
 def area(label_N: NDArray[np.int64], probability_NK: NDArray[np.float64]) -> float:
     """Mean area under the one-vs-rest curves of the classes present."""
     areas = []
+    rank_NK = rankdata(probability_NK, axis=0)
     for k in np.unique(label_N):
         own_N = label_N == k
-        mine, others = int(own_N.sum()), int((~own_N).sum())
-        ranks = float(rankdata(probability_NK[:, k])[own_N].sum())
-        areas.append((ranks - mine * (mine + 1) / 2) / (mine * others) if others else np.nan)
+        own, others = int(own_N.sum()), int((~own_N).sum())
+        ranks = float(rank_NK[own_N, k].sum())
+        areas.append((ranks - own * (own + 1) / 2) / (own * others) if others else np.nan)
     return float(np.mean(areas))
 
 

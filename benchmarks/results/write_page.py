@@ -1,4 +1,4 @@
-"""The four pages under ``docs/results/``, from what the benchmarks measured: ``python benchmarks/results/write_page.py``.
+"""The four pages under ``docs/results/``, from what was measured: ``python benchmarks/results/write_page.py``.
 
 Every number of their tables is read from a file that a command wrote; the page names the command. The words stand in
 ``benchmarks/results/pages/``.

@@ -13,6 +13,8 @@ from model.serving.card import load_card
 from model.simulation.datasets.draw import write_dataset
 from model.simulation.datasets.plan import load_recipe, parse_recipe
 
+pytestmark = pytest.mark.sky
+
 CLASSES = ("AGN", "SNIa", "Variable", "SNOther")
 
 
