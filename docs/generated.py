@@ -1,0 +1,241 @@
+"""Pages of the documentation that repeat the program: settings, output format, commands, modules.
+
+They are made anew at each build and kept nowhere, so they cannot be out of date.
+"""
+
+import ast
+import contextlib
+import io
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from broker_filter.config import ENVIRONMENT_PREFIX, Section, Settings
+from broker_filter.output import formats
+
+ROOT = Path(__file__).resolve().parents[1]
+# Packages in the order in which data flow: first the stream, then the networks.
+FLOW = (
+    *("ictc", "ictc.adapters", "broker_filter", "broker_filter.avro", "broker_filter.alerts", "broker_filter.series"),
+    *("broker_filter.classify", "broker_filter.output", "broker_filter.kafka", "broker_filter.monitoring"),
+    *("broker_filter.service", "broker_filter.archive"),
+    *("model", "model.networks", "model.serving", "model.data"),
+)
+HELP_WIDTH = 100
+
+
+def write(folder: Path) -> None:
+    """Write every generated page that would change; Sphinx builds again only what did."""
+    folder.mkdir(exist_ok=True)
+    pages = {
+        "configuration.md": configuration(),
+        "output_format.md": output_format(),
+        "commands.md": commands(),
+        "modules.md": modules(),
+        "runbook.md": runbook(),
+    }
+    for name, text in pages.items():
+        path = folder / name
+        if not path.is_file() or path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")
+
+
+def configuration() -> str:
+    """Every setting with its meaning, its default, its flag and its variable."""
+    lines = [
+        "# Configuration",
+        "",
+        "Every setting of `ictc-broker` is a line of YAML, a flag and an environment variable. A flag beats the",
+        "variable, which beats the file that `--config` names. Mistyped names are refused. Secrets belong in variables;",
+        "`ictc-broker --check` prints all settings with secrets masked, and says what of the surroundings works.",
+        "",
+        "```console",
+        "$ ictc-broker --config broker.yaml --kafka.group night-watch",
+        f"$ {ENVIRONMENT_PREFIX}KAFKA__GROUP=night-watch ictc-broker --config broker.yaml",
+        "```",
+        "",
+        "This page is made from the settings themselves (`broker_filter.config`).",
+        "",
+    ]
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        assert isinstance(section, type)
+        assert issubclass(section, Section)
+        lines += [f"## {name}", "", (section.__doc__ or "").strip(), ""]
+        lines += ["| setting | meaning | kind | default | flag | variable |", "|---|---|---|---|---|---|"]
+        lines += [_setting(name, key, setting) for key, setting in section.model_fields.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _setting(section: str, name: str, field: FieldInfo) -> str:
+    flag = f"--{section}.{name}".replace("_", "-")
+    variable = f"{ENVIRONMENT_PREFIX}{section}__{name}".upper()
+    meaning = " ".join((field.description or "").split())
+    cells = (f"`{section}.{name}`", meaning, _kind(field), _default(field), f"`{flag}`", f"`{variable}`")
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "must be given"
+    value = field.default
+    if value in (None, (), {}) or isinstance(value, SecretStr):
+        return {None: "`null`", (): "`[]`"}.get(value, "`{}`") if not isinstance(value, dict) else "`{}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _kind(field: FieldInfo) -> str:
+    """The kind of value in words, with its bounds."""
+    schema = _bounds(field)
+    text = re.sub(r"\b(?:typing|pathlib|pydantic\.types|collections\.abc)\.", "", str(_plain(field.annotation)))
+    return f"{text}{', ' + schema if schema else ''}"
+
+
+def _plain(annotation: Any) -> str:
+    choices = getattr(annotation, "__args__", ())
+    if "Literal" in str(annotation) and all(isinstance(choice, str) for choice in choices):
+        return "one of " + ", ".join(f"`{choice}`" for choice in choices)
+    names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path"}
+    names |= {"SecretStr": "secret", "NoneType": "null"}
+    if choices:
+        parts = [_plain(choice) for choice in choices if choice is not Ellipsis]
+        if str(annotation).startswith("tuple"):
+            return f"list of {parts[0]}"
+        if str(annotation).startswith(("dict", "collections.abc.Mapping", "typing.Mapping")):
+            return "mapping of text to values"
+        return " or ".join(dict.fromkeys(parts))
+    return names.get(getattr(annotation, "__name__", str(annotation)), str(annotation))
+
+
+def _bounds(field: FieldInfo) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    found = []
+    for constraint in field.metadata:
+        found += [f"{sign} {getattr(constraint, name)}" for name, sign in signs.items() if hasattr(constraint, name)]
+        if getattr(constraint, "pattern", None):
+            found.append(f"`{constraint.pattern}`")
+    return ", ".join(found)
+
+
+def output_format() -> str:
+    """Each field of a classification record, and how the published forms differ."""
+    schema = json.loads(formats.schema_text(formats.LEAN_SCHEMA))
+    lines = [
+        "# Output format",
+        "",
+        schema["doc"],
+        "",
+        "The same record is published as JSON lines, as Avro (object containers or Confluent-framed, schema",
+        f"`schemas/{formats.LEAN_SCHEMA}.avsc`), as Parquet, and in the form of DESC's ELAsTiCC",
+        f"(`schemas/{formats.DESC_SCHEMA}.avsc`). Field by field, from the schema itself:",
+        "",
+        "| field | type | meaning | default |",
+        "|---|---|---|---|",
+    ]
+    lines += [_record_field(field) for field in schema["fields"]]
+    desc = json.loads(formats.schema_text(formats.DESC_SCHEMA))
+    lines += [
+        "",
+        "## DESC's form",
+        "",
+        f"`output.format: elasticc` or `elasticc-container` writes `{desc['namespace']}.{desc['name']}`:",
+        "",
+        "| field | type | meaning | default |",
+        "|---|---|---|---|",
+    ]
+    lines += [_record_field(field) for field in desc["fields"]]
+    return "\n".join(lines) + "\n"
+
+
+def _record_field(field: dict[str, Any]) -> str:
+    default = f"`{json.dumps(field['default'])}`" if "default" in field else ""
+    cells = (f"`{field['name']}`", _avro_type(field["type"]), field.get("doc", ""), default)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _avro_type(kind: Any) -> str:
+    if isinstance(kind, list):
+        return " or ".join(_avro_type(one) for one in kind)
+    if not isinstance(kind, dict):
+        return str(kind)
+    if "logicalType" in kind:
+        return f"{kind['type']} ({kind['logicalType']})"
+    details = {
+        "enum": lambda: "one of " + ", ".join(f"`{symbol}`" for symbol in kind["symbols"]),
+        "map": lambda: f"map of {_avro_type(kind['values'])}",
+        "array": lambda: f"list of {_avro_type(kind['items'])}",
+        "record": lambda: "record of " + ", ".join(f"`{field['name']}`" for field in kind["fields"]),
+    }
+    return details[kind["type"]]() if kind["type"] in details else str(kind["type"])
+
+
+def commands() -> str:
+    """What every command says of itself."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    lines = ["# Commands", "", "What each says with `--help`.", ""]
+    for name, target in scripts.items():
+        module, _, function = target.partition(":")
+        main = getattr(import_module(module), function)
+        text = help_of(main, name)
+        lines += [f"## {name}", "", "```text", text, "```", ""]
+        for command in re.findall(r"^    ([a-z][a-z-]+)(?:\s{2,}|$)", text, re.M) if "positional arguments" in text else []:
+            lines += [f"### {name} {command}", "", "```text", help_of(main, name, command), "```", ""]
+    return "\n".join(lines)
+
+
+def help_of(main: Any, program: str, *arguments: str) -> str:
+    """The help that a command prints."""
+    heard = io.StringIO()
+    with (
+        patch.dict(os.environ, {"COLUMNS": str(HELP_WIDTH), "NO_COLOR": "1"}),
+        patch("sys.argv", [program, *arguments, "--help"]),
+        contextlib.redirect_stdout(heard),
+        contextlib.suppress(SystemExit),
+    ):
+        main()
+    return heard.getvalue().rstrip()
+
+
+def modules() -> str:
+    """Every package and module with the first line of its docstring, in the order in which data flow."""
+    lines = ["# Modules", "", "Packages in the order in which data flow, each module with the first line it says of itself.", ""]
+    found = {path.parent.relative_to(ROOT).as_posix().replace("/", "."): path for path in _packages()}
+    for package in sorted(found, key=lambda name: (FLOW.index(name) if name in FLOW else len(FLOW), name)):
+        text = _docstring(found[package])
+        lines += [f"## {package}", "", _escaped(text.strip()), "", "| module | what it is |", "|---|---|"]
+        for path in sorted(found[package].parent.glob("*.py")):
+            if path.name != "__init__.py":
+                lines.append(f"| `{path.stem}` | {_escaped(_docstring(path).strip().partition(chr(10))[0])} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _packages() -> Iterator[Path]:
+    for top in ("ictc", "broker_filter", "model"):
+        yield from sorted((ROOT / top).rglob("__init__.py"))
+
+
+def _docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+
+
+def _escaped(text: str) -> str:
+    """reStructuredText's double quotes as Markdown's; bars of tables escaped."""
+    return text.replace("``", "`").replace("|", "\\|").replace("<", "\\<")
+
+
+def runbook() -> str:
+    """The runbook of ``deploy/``, with links that hold from here."""
+    text = (ROOT / "deploy" / "README.md").read_text("utf-8")
+    return text.replace("](../ARCHITECTURE.md)", "](../architecture.md)")
