@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -56,8 +55,9 @@ def configuration() -> str:
         "# Configuration",
         "",
         "Every setting of `ictc-broker` is a line of YAML, a flag and an environment variable. A flag beats the",
-        "variable, which beats the file that `--config` names. Mistyped names are refused. Secrets belong in variables;",
-        "`ictc-broker --check` prints all settings with secrets masked, and says what of the surroundings works.",
+        "variable, which beats the file that `--config` names. Mistyped names are refused. Secrets belong in",
+        "variables; `ictc-broker --check` prints all settings with secrets masked, and says what of the surroundings",
+        "works.",
         "",
         "```console",
         "$ ictc-broker --config broker.yaml --kafka.group night-watch",
@@ -82,24 +82,24 @@ def _setting(section: str, name: str, field: FieldInfo) -> str:
     flag = f"--{section}.{name}".replace("_", "-")
     variable = f"{ENVIRONMENT_PREFIX}{section}__{name}".upper()
     meaning = " ".join((field.description or "").split())
-    cells = (f"`{section}.{name}`", meaning, _kind(field), _default(field), f"`{flag}`", f"`{variable}`")
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return _row(f"`{section}.{name}`", meaning, _kind(field), _default(field), f"`{flag}`", f"`{variable}`")
+
+
+def _row(*cells: str) -> str:
+    """A row of a table; what would be a bar or a tag is escaped outside of code."""
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("<", "\\<") for cell in cells) + " |"
 
 
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
         return "must be given"
-    value = field.default
-    if value in (None, (), {}) or isinstance(value, SecretStr):
-        return {None: "`null`", (): "`[]`"}.get(value, "`{}`") if not isinstance(value, dict) else "`{}`"
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    value = list(field.default) if isinstance(field.default, tuple) else field.default
+    return f"`{value if isinstance(value, str | Path) else json.dumps(value)}`"
 
 
 def _kind(field: FieldInfo) -> str:
     """The kind of value in words, with its bounds."""
-    schema = _bounds(field)
-    text = re.sub(r"\b(?:typing|pathlib|pydantic\.types|collections\.abc)\.", "", str(_plain(field.annotation)))
-    return f"{text}{', ' + schema if schema else ''}"
+    return ", ".join(filter(None, (_plain(field.annotation), _bounds(field))))
 
 
 def _plain(annotation: Any) -> str:
@@ -160,8 +160,7 @@ def output_format() -> str:
 
 def _record_field(field: dict[str, Any]) -> str:
     default = f"`{json.dumps(field['default'])}`" if "default" in field else ""
-    cells = (f"`{field['name']}`", _avro_type(field["type"]), field.get("doc", ""), default)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return _row(f"`{field['name']}`", _avro_type(field["type"]), field.get("doc", ""), default)
 
 
 def _avro_type(kind: Any) -> str:
@@ -189,7 +188,8 @@ def commands() -> str:
         main = getattr(import_module(module), function)
         text = help_of(main, name)
         lines += [f"## {name}", "", "```text", text, "```", ""]
-        for command in re.findall(r"^    ([a-z][a-z-]+)(?:\s{2,}|$)", text, re.M) if "positional arguments" in text else []:
+        _, _, positional = text.partition("positional arguments:\n")
+        for command in re.findall(r"^    ([a-z-]+)", positional.partition("\n\n")[0], re.M):
             lines += [f"### {name} {command}", "", "```text", help_of(main, name, command), "```", ""]
     return "\n".join(lines)
 
@@ -209,14 +209,20 @@ def help_of(main: Any, program: str, *arguments: str) -> str:
 
 def modules() -> str:
     """Every package and module with the first line of its docstring, in the order in which data flow."""
-    lines = ["# Modules", "", "Packages in the order in which data flow, each module with the first line it says of itself.", ""]
+    lines = [
+        "# Modules",
+        "",
+        "Packages in the order in which data flow, each module with its first line.",
+        "",
+    ]
     found = {path.parent.relative_to(ROOT).as_posix().replace("/", "."): path for path in _packages()}
     for package in sorted(found, key=lambda name: (FLOW.index(name) if name in FLOW else len(FLOW), name)):
         text = _docstring(found[package])
-        lines += [f"## {package}", "", _escaped(text.strip()), "", "| module | what it is |", "|---|---|"]
+        lines += [f"## {package}", "", text.strip().replace("``", "`"), "", "| module | what it is |", "|---|---|"]
         for path in sorted(found[package].parent.glob("*.py")):
             if path.name != "__init__.py":
-                lines.append(f"| `{path.stem}` | {_escaped(_docstring(path).strip().partition(chr(10))[0])} |")
+                first_line = _docstring(path).strip().partition("\n")[0].replace("``", "`")
+                lines.append(_row(f"`{path.stem}`", first_line))
         lines.append("")
     return "\n".join(lines)
 
@@ -228,11 +234,6 @@ def _packages() -> Iterator[Path]:
 
 def _docstring(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-
-
-def _escaped(text: str) -> str:
-    """reStructuredText's double quotes as Markdown's; bars of tables escaped."""
-    return text.replace("``", "`").replace("|", "\\|").replace("<", "\\<")
 
 
 def runbook() -> str:
