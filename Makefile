@@ -1,20 +1,21 @@
 # Each target does its own set-up: a fresh machine needs Python >= 3.11, pip and make.
 PYTHON ?= python3
 VENV := .venv
+TORCH ?= auto
 BIN := $(VENV)/bin
 
 # Tests of a file share a worker (--dist loadgroup); the long ones begin first.
 WORKERS ?= logical
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: install demo test test-quick kafka test-kafka lint audit bench clean
+.PHONY: install demo test test-quick kafka test-kafka test-adapters lint audit bench clean
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python deploy/install_torch.py $(TORCH)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
@@ -37,6 +38,9 @@ kafka: .kafka/libs/.fetched
 
 test-kafka: install $(if $(ICTC_KAFKA_HOME),,kafka)
 	ICTC_TEST_KAFKA=1 $(BIN)/python -m pytest tests/kafka
+
+test-adapters: install  # each adapter with the real library, in an environment of its own
+	$(BIN)/python tests/adapters/environments.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from broker_filter.output.read import UnreadableClassificationError, read_message
     from broker_filter.packets import series_of
     from broker_filter.records import Classification, Message, Origin, Rejected
+    from ictc.topic import TopicReader, newest_of_each_object
     from model.past_photometry import History
     from model.series import Series
     from model.serving.card import ModelCard
@@ -37,8 +38,10 @@ _ROOMS = {
     "Schemas": "broker_filter.alerts.packet_schema",
     "Series": "model.series",
     "Taxonomy": "model.taxonomy",
+    "TopicReader": "ictc.topic",
     "UnreadableClassificationError": "broker_filter.output.read",
     "load_taxonomy": "model.taxonomy",
+    "newest_of_each_object": "ictc.topic",
     "read_message": "broker_filter.output.read",
     "series_of": "broker_filter.packets",
 }
@@ -59,8 +62,10 @@ __all__ = [
     "Schemas",
     "Series",
     "Taxonomy",
+    "TopicReader",
     "UnreadableClassificationError",
     "load_taxonomy",
+    "newest_of_each_object",
     "read_message",
     "series_of",
 ]

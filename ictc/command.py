@@ -13,6 +13,8 @@ from typing import Any
 
 from model.cli import INTERRUPTED, add_common_options, is_quiet
 
+__all__ = ["COMMANDS", "add_common_options", "main", "run_program"]
+
 SHELLS = ("bash", "zsh")  # shtab completes a command's own options in these
 
 
@@ -108,6 +110,7 @@ COMMANDS = {
             "model.serving.export:main",
             shows_progress=False,
         ),
+        Command("lasair", "annotate objects in Lasair", "ictc.adapters.lasair:parser", "ictc.adapters.lasair:main"),
     )
 }
 

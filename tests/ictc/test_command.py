@@ -9,7 +9,7 @@ import pytest
 
 from ictc.command import COMMANDS, main
 
-HEAVY = ("torch", "matplotlib", "sklearn", "confluent_kafka", "onnxruntime")
+HEAVY = ("torch", "matplotlib", "sklearn", "onnxruntime")
 
 
 def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
