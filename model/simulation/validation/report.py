@@ -13,9 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from model.data.dataset import Dataset
+from model.pictures.theme import BAND_COLOURS, LIGHT
 from model.series import BANDS
 from model.simulation.datasets import draw as datasets
-from model.simulation.datasets.look import BAND_COLOURS, INK, draw_object
+from model.simulation.datasets.look import draw_object
 from model.simulation.datasets.plan import CLASSES, load_recipe, parse_recipe
 from model.simulation.sky import population
 from model.simulation.survey.schedule import SDSS_GAP_PROBABILITY, draw_schedule
@@ -86,7 +87,7 @@ def _new_figure(panels: int) -> tuple[Figure, list[Axes]]:
     axes = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
-        one.tick_params(colors=INK, labelsize=8)
+        one.tick_params(colors=LIGHT.ink, labelsize=8)
     figure.subplots_adjust(left=0.055, right=0.985, bottom=0.15, top=0.95, wspace=0.2)
     return figure, axes
 
@@ -98,7 +99,7 @@ def _conditions(seed: int) -> tuple[str, str, Figure]:
     days = np.arange(1, len(SDSS_GAP_PROBABILITY) + 1)
     drawn = np.array([(gaps == day).mean() for day in days])
     gaps_axes.bar(days, drawn, color="#9db4d0", label="simulated")
-    gaps_axes.plot(days, SDSS_GAP_PROBABILITY / SDSS_GAP_PROBABILITY.sum(), "o", color=INK, ms=4, label="real")
+    gaps_axes.plot(days, SDSS_GAP_PROBABILITY / SDSS_GAP_PROBABILITY.sum(), "o", color=LIGHT.ink, ms=4, label="real")
     gaps_axes.set(xlabel="days between nights", ylabel="fraction")
     for band, real in DEPTH_MAG.items():
         depth = np.concatenate([s.depth_T[s.band_T == BANDS.index(band)] for s in schedules])
@@ -127,7 +128,7 @@ def _supernovae(seed: int) -> tuple[str, str, Figure]:
                 redshifts.append(float(obj.truth["redshift"]))
                 peaks.append(float(ab_mag(obj.difference_flux_T[red].max())))
     peak_axes.plot(redshifts, peaks, "o", color=BAND_COLOURS["r"], ms=3.5, alpha=0.5, label="simulated")
-    peak_axes.plot(list(PEAK_R_MAG), list(PEAK_R_MAG.values()), "D", color=INK, ms=6, label="real, mean")
+    peak_axes.plot(list(PEAK_R_MAG), list(PEAK_R_MAG.values()), "D", color=LIGHT.ink, ms=6, label="real, mean")
     peak_axes.set(xlabel="redshift", ylabel="brightest r of SNe Ia  [mag]")
     peak_axes.invert_yaxis()
     edges = [float(edge) for edge in range(40, 220, 10)]
