@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.setting import describe
 from broker_filter.alerts.decode import connect
 from broker_filter.classify.classifier import cards_of, load_classifiers, use_threads
-from broker_filter.classify.outcome import BatchResult, Outcome, account
+from broker_filter.classify.outcome import BatchResult
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import RegistrySettings
 from broker_filter.errors import NotClassified, Rejection
@@ -33,7 +33,7 @@ from broker_filter.monitoring.ledger import Books
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import StatusPage
-from broker_filter.records import Classification, Message, Observation, Origin, Rejected
+from broker_filter.records import Classification, Message, Observation, Origin, Outcome, Rejected, account
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.store import Change
 from broker_filter.service import assembly

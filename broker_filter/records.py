@@ -1,9 +1,10 @@
 """The records that travel between rooms: frozen, typed, units in names. They know nothing of Kafka, Avro or torch."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,6 +194,69 @@ class Accounts:
         for mine, theirs in ((self.not_classified, other.not_classified), (self.rejected, other.rejected)):
             for reason, count in theirs.items():
                 mine[reason] = mine.get(reason, 0) + count
+
+
+class Partition(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    number: int
+
+
+def partition_of(message: Message) -> Partition:
+    """Where a message came from."""
+    return Partition(message.origin.source, message.origin.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One thing to publish, and the message that asked for it."""
+
+    message: Message
+    result: Classification | Rejected
+
+
+def account(outcomes: Sequence[Outcome]) -> Accounts:
+    """Counts of outcomes: one for each alert and each rejection; revisions apart."""
+    accounts = Accounts()
+    for outcome in outcomes:
+        result = outcome.result
+        if isinstance(result, Classification) and result.revision:
+            accounts.revisions += 1
+            continue
+        accounts.read += 1
+        if isinstance(result, Rejected):
+            _count(accounts.rejected, result.reason)
+        elif result.reason is not None:
+            _count(accounts.not_classified, result.reason)
+        else:
+            accounts.classified += 1
+    return accounts
+
+
+def _count(by_reason: dict[str, int], reason: Rejection | NotClassified) -> None:
+    by_reason[str(reason)] = by_reason.get(str(reason), 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What became of a batch of messages."""
+
+    outcomes: tuple[Outcome, ...]  # in message order; revisions follow the alert that caused them
+    accounts: Accounts  # of this batch alone
+    durations_s: Mapping[str, float]  # by stage
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedBatch:
+    """A batch that was delivered and settled, for whoever looks on."""
+
+    report: BatchReport
+    messages: int
+    partitions: int
+    stages_s: Mapping[str, float]  # wall time by stage, in the order in which the batch went through them
+    waited_s: float  # in the queue, from its first message on
+    total_s: float
 
 
 NO_STAMPS: Mapping[str, bytes | None] = MappingProxyType(dict.fromkeys(STAMP_KINDS))

@@ -12,32 +12,27 @@ from broker_filter.alerts.survey import night_of
 from broker_filter.classify.classifier import Classifier, Verdict
 from broker_filter.classify.light_curve_age import age_of
 from broker_filter.classify.object_update import Job
-from broker_filter.errors import NotClassified, Rejection
-from broker_filter.records import STAMPS_EVIDENCE, Accounts, Classification, Detection, Message, Rejected, stored_flux
+from broker_filter.errors import NotClassified
+from broker_filter.records import (
+    STAMPS_EVIDENCE,
+    BatchReport,
+    Classification,
+    Detection,
+    Outcome,
+    Rejected,
+    stored_flux,
+)
 from broker_filter.series.store import Change
 from broker_filter.series.window import Target
 from model.clock import unix_ms
 from model.series import BANDS
 from model.taxonomy import Taxonomy, load_taxonomy
 
-Result = Classification | Rejected
-
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """One thing to publish, and the message that asked for it."""
+class BatchResult(BatchReport):
+    """What became of a batch of messages, and what it changes in the store once it is delivered."""
 
-    message: Message
-    result: Result
-
-
-@dataclass(frozen=True, slots=True)
-class BatchResult:
-    """What became of a batch of messages."""
-
-    outcomes: tuple[Outcome, ...]  # in message order; revisions follow the alert that caused them
-    accounts: Accounts  # of this batch alone
-    durations_s: Mapping[str, float]  # by stage
     changes: tuple[Change, ...]  # for Pipeline.settle
 
 
@@ -142,25 +137,3 @@ class Reporter:
 @cache
 def _taxonomy() -> Taxonomy:
     return load_taxonomy()
-
-
-def account(outcomes: Sequence[Outcome]) -> Accounts:
-    """Count outcomes: one for each alert and each rejection; revisions apart."""
-    accounts = Accounts()
-    for outcome in outcomes:
-        result = outcome.result
-        if isinstance(result, Classification) and result.revision:
-            accounts.revisions += 1
-            continue
-        accounts.read += 1
-        if isinstance(result, Rejected):
-            _count(accounts.rejected, result.reason)
-        elif result.reason is not None:
-            _count(accounts.not_classified, result.reason)
-        else:
-            accounts.classified += 1
-    return accounts
-
-
-def _count(by_reason: dict[str, int], reason: Rejection | NotClassified) -> None:
-    by_reason[str(reason)] = by_reason.get(str(reason), 0) + 1

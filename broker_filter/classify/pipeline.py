@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from broker_filter.alerts.decode import Arrival, Decoder
 from broker_filter.classify.classifier import Classifier, Verdict
 from broker_filter.classify.object_update import Group, Job
-from broker_filter.classify.outcome import BatchResult, Reporter, account
+from broker_filter.classify.outcome import BatchResult, Reporter
 from broker_filter.errors import FatalError, RetryableError
-from broker_filter.records import Message, Rejected
+from broker_filter.records import Message, Rejected, account
 from broker_filter.series.rows import group_tag
 from broker_filter.series.store import Change, Embedding, Pixels, SeriesStore
 from broker_filter.series.window import WindowRule

@@ -15,10 +15,10 @@ from confluent_kafka import Message as KafkaMessage
 
 from broker_filter.errors import FatalError
 from broker_filter.kafka.clients import LIBRARY_LOG, Configuration, as_message
-from broker_filter.kafka.offsets import Offsets, Partition, Ticket
+from broker_filter.kafka.offsets import Offsets, Ticket
 from broker_filter.kafka.refusals import HOPELESS, explained, refused_configuration
 from broker_filter.logs import facts, logger
-from broker_filter.records import Message
+from broker_filter.records import Message, Partition
 
 READ_AT_ONCE = 500
 EXPIRED = frozenset(

@@ -7,16 +7,8 @@ Batches finish in the order in which they were taken, so that is one past the hi
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from broker_filter.records import Message
-
-
-class Partition(NamedTuple):
-    """Names one partition."""
-
-    topic: str
-    number: int
+from broker_filter.records import Message, Partition, partition_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +82,3 @@ class Offsets:
         """Messages taken and not finished."""
         chosen = self._turn_of if partitions is None else partitions
         return sum(self._in_flight[partition] for partition in chosen if partition in self._in_flight)
-
-
-def partition_of(message: Message) -> Partition:
-    """Where a message came from."""
-    return Partition(message.origin.source, message.origin.partition)

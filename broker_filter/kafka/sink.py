@@ -13,13 +13,12 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from broker_filter.classify.outcome import Outcome
 from broker_filter.errors import FatalError, RetryableError
 from broker_filter.kafka.clients import LIBRARY_LOG, Configuration
 from broker_filter.kafka.refusals import HOPELESS, explained, refused_configuration
 from broker_filter.logs import facts, logger
 from broker_filter.output.formats import key
-from broker_filter.records import Classification, Rejected
+from broker_filter.records import Classification, Outcome, Rejected
 
 Headers = tuple[tuple[str, bytes], ...]
 POLL_S = 0.1  # how long librdkafka's delivery reports are waited for at a time

@@ -4,11 +4,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from broker_filter.classify.outcome import BatchResult, Outcome, account
 from broker_filter.errors import NotClassified, Rejection
-from broker_filter.kafka.offsets import Partition, partition_of
 from broker_filter.monitoring.metrics import EARLY_OBSERVATIONS, EARLY_PROBABILITY, Metrics
-from broker_filter.records import Accounts, Classification
+from broker_filter.records import Accounts, BatchReport, Classification, Outcome, Partition, account, partition_of
 
 OBJECTS_REMEMBERED = 200_000  # last class of each, to see who changes its mind; forgotten with the process
 
@@ -40,20 +38,20 @@ class Books:
                 for reason in reasons:
                     self._metrics.count(f"ictc_alerts_{name}", 0, reason=str(reason), partition=number)
 
-    def enter(self, result: BatchResult) -> None:
+    def enter(self, report: BatchReport) -> None:
         """A batch was delivered and settled."""
         by_partition: dict[Partition, list[Outcome]] = {}
-        for outcome in result.outcomes:
+        for outcome in report.outcomes:
             by_partition.setdefault(partition_of(outcome.message), []).append(outcome)
         with self._metrics.together():
             for partition, outcomes in by_partition.items():
                 self._add(partition, account(outcomes))
-            for outcome in result.outcomes:
+            for outcome in report.outcomes:
                 if isinstance(outcome.result, Classification):
                     self._measure(outcome.result)
                 elif outcome.result.exception:
                     self._metrics.count("ictc_internal_errors", exception=outcome.result.exception)
-        for stage, seconds in result.durations_s.items():
+        for stage, seconds in report.durations_s.items():
             self._metrics.observe("ictc_stage_duration_seconds", seconds, stage=stage)
 
     def of_partitions(self) -> dict[Partition, Accounts]:

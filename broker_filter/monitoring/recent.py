@@ -9,8 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from broker_filter.classify.outcome import BatchResult
-from broker_filter.records import Classification, Message
+from broker_filter.records import BatchReport, Classification, Message
 
 OBJECTS_SHOWN = 12
 REMEMBERED = 20_000  # classifications in the histories of all objects, some 20 MB; the longest silent object goes first
@@ -50,17 +49,17 @@ class Recent:
         self._points = 0
         self._seconds: deque[tuple[int, int]] = deque(maxlen=RATE_SECONDS + 1)  # (second, alerts), oldest first
 
-    def enter(self, result: BatchResult) -> None:
+    def enter(self, report: BatchReport) -> None:
         """A batch was delivered and settled."""
         with self._lock:
-            for outcome in result.outcomes:
+            for outcome in report.outcomes:
                 if not isinstance(outcome.result, Classification) or not outcome.result.probabilities:
                     continue
                 self._remember(outcome.result)
                 if not outcome.result.revision:  # a revision comes with the packet of another alert
                     self._show(outcome.result, outcome.message)
             self._forget_surplus()
-            self._count(result.accounts.read)
+            self._count(report.accounts.read)
 
     def shown(self) -> list[Shown]:
         """The objects classified last, newest first, each once."""

@@ -14,14 +14,16 @@ from typing import Any
 from broker_filter.config import TraceSettings
 from broker_filter.errors import ConfigurationError
 from broker_filter.logs import ROOT
-from broker_filter.service.worker import Finished
+from broker_filter.records import FinishedBatch
 
 TIMEOUT_S = 5.0  # longest wait for the collector, also at the end of the service
 NS = 1_000_000_000
 STAGES_AFTER = ("deliver", "settle")  # end the batch; the others, from "decode" on, follow its start
 
 
-def open_traces(settings: TraceSettings, stack: ExitStack, exporter: Any = None) -> Callable[[Finished], None] | None:
+def open_traces(
+    settings: TraceSettings, stack: ExitStack, exporter: Any = None
+) -> Callable[[FinishedBatch], None] | None:
     """What to call with each finished batch; None when tracing is off. What it opens, ``stack`` closes.
 
     Parameters
@@ -71,21 +73,21 @@ class Traces:
 
         self._tracer, self._clock_ns, self._inside = tracer, clock_ns, set_span_in_context
 
-    def __call__(self, done: Finished) -> None:
+    def __call__(self, done: FinishedBatch) -> None:
         """A batch was delivered and settled just now.
 
         A batch goes through a stage more than once where its series need it (read, embed, read ...); each stage is
         one span as long as all its times together, and the stages stand in the order in which they were entered.
         """
         end_ns = self._clock_ns()
-        accounts = done.result.accounts
+        accounts = done.report.accounts
         attributes = {
-            "ictc.alerts": len(done.batch.messages),
+            "ictc.alerts": done.messages,
             "ictc.classified": accounts.classified,
             "ictc.not_classified": sum(accounts.not_classified.values()),
             "ictc.rejected": sum(accounts.rejected.values()),
             "ictc.revisions": accounts.revisions,
-            "ictc.partitions": len(done.batch.ticket.held),
+            "ictc.partitions": done.partitions,
         }
         batch = self._tracer.start_span("batch", start_time=end_ns - int(NS * done.total_s), attributes=attributes)
         inside = self._inside(batch)

@@ -11,10 +11,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from broker_filter.classify.outcome import Outcome
 from broker_filter.errors import FatalError, Rejection
 from broker_filter.kafka.offsets import Ticket
-from broker_filter.records import Classification, Rejected
+from broker_filter.records import Classification, Outcome, Rejected
 
 WINDOW_ALERTS = 1_000
 MOST_INTERNAL = WINDOW_ALERTS // 2

@@ -28,9 +28,10 @@ from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import StatusPage
 from broker_filter.monitoring.traces import open_traces
+from broker_filter.records import FinishedBatch
 from broker_filter.service import assembly, check
 from broker_filter.service.poll_loop import PollLoop
-from broker_filter.service.worker import Finished, Worker
+from broker_filter.service.worker import Worker
 from model.serving.card import ModelCard
 
 EXIT_FATAL, EXIT_CONFIGURATION = 1, 2
@@ -106,7 +107,7 @@ def serve(settings: Settings, stop: Stop) -> None:
             settings.output.delivery_timeout_s,
         )
         stack.callback(sink.close)
-        witnesses: list[Callable[[Finished], None]] = [lambda done: recent.enter(done.result)]
+        witnesses: list[Callable[[FinishedBatch], None]] = [lambda done: recent.enter(done.report)]
         if traces is not None:
             witnesses.append(traces)
         worker = Worker(

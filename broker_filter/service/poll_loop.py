@@ -13,11 +13,11 @@ from broker_filter.config import Settings
 from broker_filter.kafka.batches import Batcher
 from broker_filter.kafka.clients import consumer_configuration
 from broker_filter.kafka.consumer import AlertConsumer
-from broker_filter.kafka.offsets import Partition
 from broker_filter.logs import facts, logger
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books, as_facts
 from broker_filter.monitoring.metrics import Metrics
+from broker_filter.records import Partition
 from broker_filter.service.worker import Batch, Worker
 
 POLL_S = 0.05  # longest wait for alerts, and so the longest wait of a finished batch for its commit

@@ -6,11 +6,11 @@ A failure that may pass is met by trying the same step again, with growing waits
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from broker_filter.classify.outcome import BatchResult, Outcome
+from broker_filter.classify.outcome import BatchResult
 from broker_filter.config import LifeSettings
 from broker_filter.errors import FatalError, RetryableError
 from broker_filter.kafka.offsets import Ticket
@@ -18,7 +18,7 @@ from broker_filter.logs import facts, logger
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books
 from broker_filter.monitoring.metrics import Metrics
-from broker_filter.records import Message, Rejected
+from broker_filter.records import FinishedBatch, Message, Outcome, Rejected
 from broker_filter.series.store import StoreStats
 from broker_filter.service.internal_watch import InternalWatch
 
@@ -52,17 +52,6 @@ class Batch:
     opened_s: float  # monotonic time at which its first message came
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A batch that was delivered and settled, for whoever looks on."""
-
-    batch: Batch
-    result: BatchResult
-    stages_s: Mapping[str, float]  # wall time by stage, in the order in which the batch went through them
-    waited_s: float  # in the queue, from its first message on
-    total_s: float
-
-
 class _AbandonedError(Exception):
     """The service ends, and does not wait for another attempt."""
 
@@ -90,7 +79,7 @@ class Worker:
         life: LifeSettings,
         queue_limit: int,
         stats: Callable[[], StoreStats] | None = None,
-        witnesses: Sequence[Callable[[Finished], None]] = (),
+        witnesses: Sequence[Callable[[FinishedBatch], None]] = (),
     ) -> None:
         self._pipeline, self._sink, self._books, self._metrics, self._health = pipeline, sink, books, metrics, health
         self._life, self._stats, self._witnesses = life, stats, tuple(witnesses)
@@ -203,7 +192,14 @@ class Worker:
         metrics.observe("ictc_batch_alerts", len(batch.messages))
         metrics.observe("ictc_batch_wait_seconds", waited_s)
         metrics.set("ictc_last_progress_timestamp_seconds", time.time())
-        done = Finished(batch, result, {**result.durations_s, **after_s}, waited_s, settled_s - batch.opened_s)
+        done = FinishedBatch(
+            result,
+            len(batch.messages),
+            len(batch.ticket.held),
+            {**result.durations_s, **after_s},
+            waited_s,
+            settled_s - batch.opened_s,
+        )
         self._tell(done)
         for witness in self._witnesses:
             witness(done)
@@ -229,12 +225,12 @@ class Worker:
                     raise _AbandonedError from error
                 wait_s = min(2 * wait_s, self._life.retry_longest_s)
 
-    def _tell(self, done: Finished) -> None:
-        accounts = done.result.accounts
+    def _tell(self, done: FinishedBatch) -> None:
+        accounts = done.report.accounts
         log.info(
             "batch",
             extra=facts(
-                alerts=len(done.batch.messages),
+                alerts=done.messages,
                 classified=accounts.classified,
                 not_classified=sum(accounts.not_classified.values()),
                 rejected=sum(accounts.rejected.values()),
@@ -243,7 +239,7 @@ class Worker:
                 total_s=round(done.total_s, 4),
             ),
         )
-        for outcome in done.result.outcomes:
+        for outcome in done.report.outcomes:
             if isinstance(outcome.result, Rejected):
                 origin = outcome.message.origin
                 log.warning(

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker_filter.kafka.offsets import Offsets, Partition
-from broker_filter.records import Message, Origin
+from broker_filter.kafka.offsets import Offsets
+from broker_filter.records import Message, Origin, Partition
 
 A0, A1 = Partition("a", 0), Partition("a", 1)
 

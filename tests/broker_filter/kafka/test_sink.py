@@ -6,12 +6,11 @@ from collections import Counter
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
-from broker_filter.classify.outcome import Outcome
 from broker_filter.config import KafkaSettings
 from broker_filter.errors import ConfigurationError, Rejection, RetryableError
 from broker_filter.kafka.clients import LIBRARY_LOG, producer_configuration
 from broker_filter.kafka.sink import Sink, dead_letter, identity_headers
-from broker_filter.records import Classification, Message, Origin, Rejected
+from broker_filter.records import Classification, Message, Origin, Outcome, Rejected
 
 MOCK_PARTITIONS = 4
 

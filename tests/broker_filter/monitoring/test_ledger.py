@@ -5,12 +5,11 @@ from dataclasses import replace
 
 from prometheus_client import generate_latest
 
-from broker_filter.classify.outcome import BatchResult, Outcome, account
+from broker_filter.classify.outcome import BatchResult
 from broker_filter.errors import NotClassified, Rejection
-from broker_filter.kafka.offsets import Partition
 from broker_filter.monitoring.ledger import Books
 from broker_filter.monitoring.metrics import Metrics
-from broker_filter.records import Classification, Message, Origin, Rejected
+from broker_filter.records import Classification, Message, Origin, Outcome, Partition, Rejected, account
 
 
 def message(partition: int, offset: int) -> Message:

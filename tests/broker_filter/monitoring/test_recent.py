@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from broker_filter.classify.outcome import BatchResult, Outcome, account
+from broker_filter.classify.outcome import BatchResult
 from broker_filter.monitoring.recent import PACKET_LIMIT_BYTES, POINTS_OF_OBJECT, RATE_SECONDS, Recent
-from broker_filter.records import Classification, Message, Origin
+from broker_filter.records import Classification, Message, Origin, Outcome, account
 
 
 class Clock:

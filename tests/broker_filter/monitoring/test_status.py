@@ -10,7 +10,7 @@ from fake_stream import FakeCard
 from test_recent import Clock, batch, classification
 
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.classify.outcome import BatchResult, Outcome, account
+from broker_filter.classify.outcome import BatchResult
 from broker_filter.errors import NotClassified, Rejection
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books
@@ -18,7 +18,7 @@ from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import FRESH_S, StatusPage
 from broker_filter.monitoring.status_view import card_view, duration, number, object_view, rate_path, size, told
-from broker_filter.records import Message, Origin, Rejected
+from broker_filter.records import Message, Origin, Outcome, Rejected, account
 
 HOSTILE = '<script>alert("1")</script>\u202e&\'\ud800'
 VOID = {"meta", "img"}

@@ -11,9 +11,8 @@ from test_recent import batch, classification
 
 from broker_filter.config import TraceSettings, load
 from broker_filter.errors import ConfigurationError
-from broker_filter.kafka.offsets import Partition, Ticket
 from broker_filter.monitoring.traces import NS, Traces, open_traces
-from broker_filter.service.worker import Batch, Finished
+from broker_filter.records import FinishedBatch
 
 pytest.importorskip("opentelemetry.sdk", reason="the extra trace is not installed")
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -24,13 +23,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 NOW_NS = 1_700_000_000 * NS
 
 
-def finished() -> Finished:
+def finished() -> FinishedBatch:
     """A batch of two alerts that took 1 s, of which it waited 0.25."""
     result = batch(classification("a", 1), classification("b", 2))
-    ticket = Ticket(((Partition("t", 0), 2, 2, 1),))
-    messages = tuple(outcome.message for outcome in result.outcomes)
     stages_s = {"decode": 0.25, "classify": 0.125, "deliver": 0.125, "settle": 0.125}
-    return Finished(Batch(messages, ticket, 0.0), result, stages_s, 0.25, 1.0)
+    return FinishedBatch(result, 2, 1, stages_s, 0.25, 1.0)
 
 
 def test_a_batch_is_a_span_and_its_stages_are_its_children():

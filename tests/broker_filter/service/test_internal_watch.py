@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from broker_filter.classify.outcome import BatchResult, Outcome, account
+from broker_filter.classify.outcome import BatchResult
 from broker_filter.config import LifeSettings
 from broker_filter.errors import FatalError, Rejection
-from broker_filter.kafka.offsets import Offsets, Partition, Ticket
+from broker_filter.kafka.offsets import Offsets, Ticket
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books
 from broker_filter.monitoring.metrics import Metrics
-from broker_filter.records import Classification, Message, Origin, Rejected
+from broker_filter.records import Classification, Message, Origin, Outcome, Partition, Rejected, account
 from broker_filter.service.internal_watch import HELD_S, WINDOW_ALERTS, InternalWatch
 from broker_filter.service.worker import Batch, Worker
 

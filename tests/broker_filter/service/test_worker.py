@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from broker_filter.classify.outcome import BatchResult, Outcome, account
+from broker_filter.classify.outcome import BatchResult
 from broker_filter.config import LifeSettings
 from broker_filter.errors import FatalError, RetryableError
-from broker_filter.kafka.offsets import Offsets, Partition
+from broker_filter.kafka.offsets import Offsets
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books
 from broker_filter.monitoring.metrics import Metrics
-from broker_filter.records import Classification, Message, Origin
+from broker_filter.records import Classification, Message, Origin, Outcome, Partition, account
 from broker_filter.series.store import StoreStats
 from broker_filter.service.worker import Batch, Worker
 
