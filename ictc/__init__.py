@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from broker_filter.alerts.packet_schema import Schemas
     from broker_filter.errors import ConfigurationError, FatalError, NotClassifiedError, RejectedAlertError
+    from broker_filter.output.formats import as_json
     from broker_filter.output.read import UnreadableClassificationError, read_message
     from broker_filter.packets import series_of
     from broker_filter.records import Classification, Message, Origin, Rejected
     from ictc.topic import TopicReader, newest_of_each_object
     from model.past_photometry import History
     from model.series import Series
-    from model.serving.card import ModelCard
+    from model.serving.card import ModelCard, load_card
     from model.serving.predictor import Prediction, Predictor
     from model.taxonomy import Taxonomy, load_taxonomy
 
@@ -40,6 +41,8 @@ _ROOMS = {
     "Taxonomy": "model.taxonomy",
     "TopicReader": "ictc.topic",
     "UnreadableClassificationError": "broker_filter.output.read",
+    "as_json": "broker_filter.output.formats",
+    "load_card": "model.serving.card",
     "load_taxonomy": "model.taxonomy",
     "newest_of_each_object": "ictc.topic",
     "read_message": "broker_filter.output.read",
@@ -64,6 +67,8 @@ __all__ = [
     "Taxonomy",
     "TopicReader",
     "UnreadableClassificationError",
+    "as_json",
+    "load_card",
     "load_taxonomy",
     "newest_of_each_object",
     "read_message",

@@ -111,6 +111,7 @@ COMMANDS = {
             shows_progress=False,
         ),
         Command("lasair", "annotate objects in Lasair", "ictc.adapters.lasair:parser", "ictc.adapters.lasair:main"),
+        Command("hop", "publish on SCiMMA's Hopskotch", "ictc.adapters.hop:parser", "ictc.adapters.hop:main"),
     )
 }
 

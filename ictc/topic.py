@@ -62,7 +62,7 @@ class TopicReader:
         self._consumer.close()
 
     def batches(
-        self, size: int = 500, wait_s: float = 5.0, idle_limit_s: float | None = None
+        self, size: int = 500, wait_s: float = 5.0, idle_limit_s: float | None = None, commits: bool = True
     ) -> Iterator[list[Classification]]:
         """Batches of 1 to ``size`` classifications; what a batch came from is committed when the next is asked for.
 
@@ -72,6 +72,8 @@ class TopicReader:
             A batch that is not full is given after this time.
         idle_limit_s
             End after so long without a message; None: never.
+        commits
+            False: nothing is committed but by ``commit``.
 
         Raises
         ------
@@ -85,9 +87,9 @@ class TopicReader:
                 heard_s = time.monotonic()
             if batch := [one for one in map(self._read, messages) if one is not None]:
                 yield batch
-            if messages:
-                self._commit()
-            elif idle_limit_s is not None and time.monotonic() - heard_s > idle_limit_s:
+            if messages and commits:
+                self.commit()
+            elif not messages and idle_limit_s is not None and time.monotonic() - heard_s > idle_limit_s:
                 return
 
     def _consume(self, size: int, wait_s: float) -> list[bytes]:
@@ -110,7 +112,14 @@ class TopicReader:
             LOG.warning("left out: %s", error)
             return None
 
-    def _commit(self) -> None:
+    def commit(self) -> None:
+        """Commit what was given so far.
+
+        Raises
+        ------
+        FatalError
+            When Kafka refuses.
+        """
         try:
             self._consumer.commit(asynchronous=False)
         except KafkaException as error:
