@@ -30,6 +30,18 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class PacketMetadata:
+    """Numbers of an alert's packet that a network may read beside its frames, in a compact form.
+
+    ``layout`` numbers the list of fields that the values follow, so that lists can change while rows are kept; 0 is
+    the empty list.
+    """
+
+    layout: int = 0  # 0 to 255
+    values_M: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))  # NaN unknown
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """Bytes as they arrived, before anybody has trusted them."""
 
@@ -62,6 +74,9 @@ class Alert:
     history: History = NO_HISTORY  # epochs before time_mjd of which the packet tells, where a network reads them
 
 
+NO_METADATA = PacketMetadata()
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One frame of a series, calibrated, cropped and in the compact form in which it is kept.
@@ -79,6 +94,13 @@ class Observation:
     pixels: NDArray[np.float16]  # [C, H, W]
     scale_njy: NDArray[np.float32]  # [C]
     history: History = NO_HISTORY  # epochs before time_mjd of which the alert's packet tells
+    origin: Origin | None = None  # of the message that brought it
+    ra_deg: float = math.nan
+    dec_deg: float = math.nan
+    magnitude: float = math.nan  # AB, of the size of the difference flux
+    magnitude_error: float = math.nan
+    real_bogus: float = math.nan  # the survey's own score, NaN where it gives none
+    metadata: PacketMetadata = NO_METADATA
 
     @property
     def order(self) -> tuple[float, int]:

@@ -104,7 +104,7 @@ def pack_arrival(arrival: Arrival) -> bytes:
             None if arrival.detection is None else dataclasses.astuple(arrival.detection),
         ]
     )
-    row = b"" if arrival.observation is None else encode_observation(arrival.observation, settled=False)
+    row = b"" if arrival.observation is None else encode_observation(arrival.observation, False, arrival.key)
     return len(names).to_bytes(_LENGTH_BYTES, "big") + names + row
 
 
@@ -122,7 +122,7 @@ def unpack_arrival(record: bytes) -> Arrival:
         band,
         published_ms,
         Message(b"", Origin(*origin)),
-        decode_observation(record[end:]) if len(record) > end else None,
+        decode_observation(record[end:], f"{survey}/{object_id}") if len(record) > end else None,
         None if reason is None else NotClassified(reason),
         detail,
         None if detection is None else Detection(*detection),

@@ -3,6 +3,7 @@
 Every message gets at least one outcome: a classification, the reason why there is none, or a rejection.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,7 +21,6 @@ from broker_filter.records import (
     Detection,
     Outcome,
     Rejected,
-    stored_flux,
 )
 from broker_filter.series.store import Change
 from broker_filter.series.window import Target
@@ -34,6 +34,11 @@ class BatchResult(BatchReport):
     """What became of a batch of messages, and what it changes in the store once it is delivered."""
 
     changes: tuple[Change, ...]  # for Pipeline.settle
+
+
+def _known(number: float) -> float | None:
+    """A number of a stored row; None for NaN."""
+    return None if math.isnan(number) else float(number)
 
 
 class Reporter:
@@ -85,7 +90,9 @@ class Reporter:
             time_mjd=time_mjd,
             band=BANDS[head["band"]],
             revision=True,
-            detection=Detection(None, None, stored_flux(head["flux_njy"]), stored_flux(head["flux_error_njy"]), None),
+            detection=Detection(
+                *(_known(head[name]) for name in ("ra_deg", "dec_deg", "flux_njy", "flux_error_njy", "real_bogus"))
+            ),
             night=night_of(cause.survey, time_mjd),
             alert_time_ms=unix_ms(time_mjd),
         )

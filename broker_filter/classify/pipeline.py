@@ -4,6 +4,7 @@
 then the same messages can be processed again with the same result.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter.alerts.decode import Arrival, Decoder
+from broker_filter.alerts.units import magnitude_of_flux
 from broker_filter.classify.classifier import Classifier, Verdict
 from broker_filter.classify.object_update import Group, Job
 from broker_filter.classify.outcome import BatchResult, Reporter
 from broker_filter.errors import FatalError, RetryableError
-from broker_filter.records import Message, Rejected, account
+from broker_filter.records import Message, Observation, Rejected, account
 from broker_filter.series.rows import group_tag
 from broker_filter.series.store import Change, Embedding, Pixels, SeriesStore
 from broker_filter.series.window import WindowRule
@@ -82,7 +84,7 @@ class Pipeline:
         stages = _Stopwatch()
         ingest_ms = int(1000 * self._clock())
         seen = [a for a in decoded if isinstance(a, Arrival) and a.observation is not None]
-        held = self._store.add([(a.key, a.observation) for a in seen if a.observation is not None])
+        held = self._store.add([(a.key, _to_store(a, a.observation)) for a in seen if a.observation is not None])
         stages.lap("store_read")
         by_key: dict[str, list[Arrival]] = {}
         for arrival in seen:
@@ -182,6 +184,27 @@ class Pipeline:
             if group in embedded and (kept is None or kept.values is not embedded[group]):
                 lasting[group.start] = Embedding(self._tag(job, group), embedded[group])
         return lasting
+
+
+def _to_store(arrival: Arrival, observation: Observation) -> Observation:
+    """The frame of an alert with what stores keep beside it: its message's position, what its packet says of it."""
+    source = arrival.detection
+    if source is None:
+        return replace(observation, origin=arrival.message.origin)
+    magnitude, magnitude_error = magnitude_of_flux(source.flux_njy, source.flux_error_njy)
+    return replace(
+        observation,
+        origin=arrival.message.origin,
+        ra_deg=_or_nan(source.ra_deg),
+        dec_deg=_or_nan(source.dec_deg),
+        magnitude=_or_nan(magnitude),
+        magnitude_error=_or_nan(magnitude_error),
+        real_bogus=_or_nan(source.real_bogus),
+    )
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 class _Stopwatch:

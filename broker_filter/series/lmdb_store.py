@@ -1,63 +1,85 @@
 """The embedded series store: one row per observation in LMDB, one transaction per delivered batch.
 
 ``add`` only reads, and remembers what arrived; ``settle`` writes it, so that whatever kills the process, the file holds
-whole delivered batches and nothing else. One process owns the folder: a lock on it refuses a second one. Weakness: the
-bytes counted are pages, estimated from the rows' sizes; LMDB's own trees come on top (within a tenth).
+whole delivered batches and nothing else. Where offsets are committed before ``settle``, ``prepare`` writes the arrivals
+first, unsettled. One process owns the folder: a lock on it refuses a second one. A row that is not as it was written is
+left out of its series at once and deleted with the object's next change. Weakness: the bytes counted are pages,
+estimated from the rows' sizes; LMDB's own trees come on top (within a tenth).
 """
 
 import contextlib
-import fcntl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lmdb
-import numpy as np
-from numpy.typing import NDArray
 
-from broker_filter.errors import ConfigurationError, FatalError
+from broker_filter.errors import FatalError
+from broker_filter.logs import facts, logger
 from broker_filter.records import Observation
+from broker_filter.series.inspection import Inspector
+from broker_filter.series.lmdb_folder import FILE_MODE, Folder, damaged
+from broker_filter.series.lmdb_tables import (
+    INCARNATION,
+    MOST_TABLES,
+    StoredObject,
+    Tables,
+    evict,
+    read_totals,
+    under,
+)
+from broker_filter.series.lmdb_version import make_current
 from broker_filter.series.rows import (
     ObjectRow,
     decode_embedding,
-    decode_fronts,
-    decode_heads,
     decode_pixels,
-    encode_embedding,
+    encode_body,
     encode_front,
-    encode_observation,
     front_bytes,
+    front_is_sound,
+    is_settled,
+    join_fronts,
+    key_of,
     object_prefix,
-    rank_key,
+    order_of,
+    parse_id,
+    parse_order,
+    place_name,
     rank_of,
     sortable_order,
-    sortable_time,
 )
 from broker_filter.series.store import (
-    HEAD,
     Change,
     CorruptStoreError,
     Embedding,
     FrameKey,
     HeldSeries,
+    Inspection,
     Pixels,
     StoreStats,
-    surplus,
+    Unsettled,
 )
 
-PAGE_BYTES = 4096
-LARGEST_INLINE_BYTES = 2000  # a larger row moves to pages of its own
-ROW_OVERHEAD_BYTES = 60  # node header, key and the share of a half-full page
 MAP_SLACK = 1.5  # file over counted bytes: trees, free pages of the last transactions, growth within one batch
 SMALLEST_MAP_BYTES = 64 << 20
 GROWTH_STEP, GROWTH_LIMIT = 1.25, 2.0  # of a file that is full although its counted bytes are within the limit
-
-
-def _occupied(row_bytes: int) -> int:
-    """Bytes of file that a row takes."""
-    if row_bytes <= LARGEST_INLINE_BYTES:
-        return row_bytes + ROW_OVERHEAD_BYTES
-    return -(-(row_bytes + 16) // PAGE_BYTES) * PAGE_BYTES + ROW_OVERHEAD_BYTES
+PLACE_BYTES, OFFSET_BYTES, ORDER_BYTES = 12, 8, 16
+# What LMDB says of a file, not of the disk or of its size.
+DAMAGE = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.PanicError,
+    lmdb.InvalidError,
+    lmdb.VersionMismatchError,
+    lmdb.CursorFullError,
+    lmdb.PageFullError,
+    lmdb.IncompatibleError,
+    lmdb.BadValsizeError,
+    lmdb.BadTxnError,
+)
+log = logger("store")
 
 
 class LmdbSeriesStore:
@@ -80,7 +102,7 @@ class LmdbSeriesStore:
     ConfigurationError
         When the folder cannot be made or written, or another process owns it.
     FatalError
-        When it holds no store of ours.
+        When it holds no store of ours, or a damaged one.
     """
 
     def __init__(
@@ -91,234 +113,318 @@ class LmdbSeriesStore:
         sync: bool = True,
         file_bytes: int | None = None,
     ) -> None:
-        self._folder, self._max_objects, self._max_bytes = folder, max_objects, max_bytes
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock_file = (folder / "owner.lock").open("w")
-        except OSError as error:
-            raise ConfigurationError(
-                f"the series store {folder} (store.path) cannot be opened: {error.strerror}; choose a writable folder"
-            ) from error
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock_file.close()
-            raise ConfigurationError(
-                f"the series store {folder} is owned by another process: give each process its own folder, "
-                "or share a Redis-protocol store"
-            ) from error
+        self._path, self._max_objects, self._max_bytes = folder, max_objects, max_bytes
         self._planned_bytes = self._map_bytes = file_bytes or max(int(MAP_SLACK * max_bytes), SMALLEST_MAP_BYTES)
-        try:
-            self._env = lmdb.open(str(folder), map_size=self._map_bytes, max_dbs=5, sync=sync, metasync=sync)
-            self._objects, self._rows, self._embeddings, self._silence, self._totals = (
-                self._env.open_db(name) for name in (b"objects", b"rows", b"embeddings", b"silence", b"totals")
-            )
-        except lmdb.Error as error:
-            self._lock_file.close()
-            raise FatalError(f"cannot open the series store {folder}: {error}") from error
-        self._in_flight: dict[str, dict[int, Observation]] = {}  # arrived, outputs not delivered yet
+        self._in_flight: dict[str, dict[int, Observation]] = {}  # arrived, not written yet
+        self._unsettled: dict[str, dict[int, tuple[float, int]]] = {}  # written, not known to be delivered: orders
+        self._damaged: dict[str, set[int]] = {}  # objects to be read through, alerts whose rows are not to be read
         self._guard = threading.Lock()
-        self._evicted = 0
+        self._evicted = self._damaged_rows = 0
+        self._left, self._repaired = 0, dict[str, int]()  # of the transaction under way
         self._closed = False
+        self._folder = Folder(folder)
+        try:
+            with self._translated():
+                self._env = lmdb.open(
+                    str(folder),
+                    map_size=self._map_bytes,
+                    max_dbs=MOST_TABLES,
+                    sync=sync,
+                    metasync=sync,
+                    mode=FILE_MODE,
+                )
+                self._folder.complete(self._env)
+                self._folder.protect()
+                self._tables = Tables.of(self._env)
+                make_current(self._env, self._tables, folder, self._writing)
+                with self._env.begin() as txn:
+                    self._incarnation = bytes(txn.get(INCARNATION, b"", db=self._tables.totals)).decode()
+        except BaseException:
+            if hasattr(self, "_env"):
+                self._env.close()
+            self._folder.release()
+            raise
+
+    @property
+    def incarnation(self) -> str:
+        """Name of this store's contents. See store.SeriesStore."""
+        return self._incarnation
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """LMDB's errors become ours at this one door."""
+        try:
+            yield
+        except DAMAGE as error:
+            raise damaged(self._path, f"{type(error).__name__}: {error}") from error
+        except lmdb.Error as error:
+            raise FatalError(self._says(f"cannot be written: {error}")) from error
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[lmdb.Transaction]:
+        with self._guard, self._translated(), self._env.begin(buffers=True) as txn:
+            yield txn
 
     def add(self, arrivals: Sequence[tuple[str, Observation]]) -> dict[str, HeldSeries]:
-        """Merge what arrived with what is held; writes nothing. See buffer.SeriesStore."""
-        with self._guard, self._env.begin(buffers=True) as txn:
-            by_key: dict[str, list[Observation]] = {}
-            for key, observation in arrivals:
-                by_key.setdefault(key, []).append(observation)
+        """Merge what arrived with what is held; writes nothing. See store.SeriesStore."""
+        by_key: dict[str, list[Observation]] = {}
+        for key, observation in arrivals:
+            by_key.setdefault(key, []).append(observation)
+        with self._reading() as txn:
             return {key: self._merge(txn, key, observations) for key, observations in by_key.items()}
 
-    def _merge(self, txn: lmdb.Transaction, key: str, observations: list[Observation]) -> HeldSeries:
+    def read(self, keys: Sequence[str]) -> dict[str, HeldSeries]:
+        """Series as they are held, of those objects that are. See store.SeriesStore."""
+        with self._reading() as txn:
+            held = {key: self._merge(txn, key, ()) for key in dict.fromkeys(keys)}
+        return {key: series for key, series in held.items() if len(series.heads)}
+
+    def _merge(self, txn: lmdb.Transaction, key: str, observations: Sequence[Observation]) -> HeldSeries:
         prefix = object_prefix(key)
-        packed = txn.get(prefix, db=self._objects)
-        known = ObjectRow.decode(packed) if packed is not None else ObjectRow()
-        rows = self._under(txn, prefix, self._rows) if known.held else ()
-        fronts = [bytes(row[: front_bytes(row)]) for _, row in rows]
-        if len(fronts) != known.held:
-            raise CorruptStoreError(f"{key} has {len(fronts)} observations, {known.held} expected: rebuild the store")
-        stored_ids = set(decode_heads(front[: HEAD.itemsize] for front in fronts)["alert_id"].tolist())
+        known = self._object_row(txn, prefix, key)
+        fronts = self._sound_fronts(txn, prefix, key, known.held)
+        orders = {order_of(front)[1]: front for front in fronts}
+        waiting = {i: order_of(front) for i, front in orders.items() if not is_settled(front)}
+        if waiting:
+            self._unsettled[key] = waiting
         in_flight = self._in_flight.setdefault(key, {})
         for observation in observations:
-            fresh = observation.alert_id not in stored_ids and observation.alert_id not in in_flight
+            fresh = observation.alert_id not in orders and observation.alert_id not in in_flight
             if fresh and (known.horizon is None or observation.order > known.horizon):
                 in_flight[observation.alert_id] = observation
         if in_flight:
-            fronts += [encode_front(observation, settled=False) for observation in in_flight.values()]
+            fronts += [encode_front(one, False, key, encode_body(one)) for one in in_flight.values()]
         else:
             del self._in_flight[key]
-        heads, epochs = decode_fronts(fronts)
-        embeddings = {rank_of(name): decode_embedding(row) for name, row in self._under(txn, prefix, self._embeddings)}
-        return HeldSeries(key, known.dropped, known.horizon, heads, epochs, embeddings)
+        return HeldSeries(
+            key, known.dropped, known.horizon, *join_fronts(fronts), self._sound_embeddings(txn, prefix, key)
+        )
+
+    def _object_row(self, txn: lmdb.Transaction, prefix: bytes, key: str) -> ObjectRow:
+        packed = txn.get(prefix, db=self._tables.objects)
+        try:
+            return ObjectRow.decode(packed, key) if packed is not None else ObjectRow()
+        except CorruptStoreError as error:
+            self._suspect(key, str(error))
+            return ObjectRow()
+
+    def _sound_fronts(self, txn: lmdb.Transaction, prefix: bytes, key: str, expected: int) -> list[bytes]:
+        fronts, count, passed_over = [], 0, self._damaged.get(key, ())
+        for _, row in under(txn, prefix, self._tables.rows):
+            front = bytes(row[: front_bytes(row)])
+            count += 1
+            if not front_is_sound(front, key):
+                self._suspect(key, "an observation")
+            elif not passed_over or order_of(front)[1] not in passed_over:
+                fronts.append(front)
+        if count != expected:
+            self._suspect(key, f"{count} observations, {expected} expected")
+        return fronts
+
+    def _sound_embeddings(self, txn: lmdb.Transaction, prefix: bytes, key: str) -> dict[int, Embedding]:
+        embeddings = {}
+        for name, row in under(txn, prefix, self._tables.embeddings):
+            try:
+                embeddings[rank_of(name)] = decode_embedding(row, key)
+            except CorruptStoreError:
+                self._suspect(key, "an embedding")
+        return embeddings
+
+    def _suspect(self, key: str, what: str, alert_id: int | None = None) -> None:
+        """Remember that an object is to be read through at its next change."""
+        if key not in self._damaged:
+            log.error(
+                "damaged rows are left out of a series and will be deleted",
+                extra=facts(store=str(self._path), object=key, what=what),
+            )
+        self._damaged.setdefault(key, set())
+        if alert_id is not None:
+            self._damaged[key].add(alert_id)
 
     def pixels(self, frames: Sequence[FrameKey]) -> dict[FrameKey, Pixels]:
-        """Read pixels, of arrivals from memory. See buffer.SeriesStore."""
-        found: dict[FrameKey, Pixels] = {}
-        with self._guard, self._env.begin(buffers=True) as txn:
+        """Read pixels, of arrivals from memory. See store.SeriesStore."""
+        pixels: dict[FrameKey, Pixels] = {}
+        with self._reading() as txn:
             for frame in frames:
                 waiting = self._in_flight.get(frame.key, {}).get(frame.alert_id)
                 if waiting is not None:
-                    found[frame] = Pixels(waiting.pixels, waiting.scale_njy)
+                    pixels[frame] = Pixels(waiting.pixels, waiting.scale_njy)
                     continue
-                name = object_prefix(frame.key) + sortable_order(frame.time_mjd, frame.alert_id)
-                row = txn.get(name, db=self._rows)
-                if row is not None:
-                    found[frame] = decode_pixels(row)
-        return found
+                prefix = object_prefix(frame.key)
+                row = txn.get(prefix + sortable_order(frame.time_mjd, frame.alert_id), db=self._tables.rows)
+                try:
+                    if row is not None:
+                        pixels[frame] = decode_pixels(row, frame.key, frame.alert_id)
+                except CorruptStoreError as error:
+                    self._suspect(frame.key, str(error), frame.alert_id)
+        return pixels
+
+    def prepare(self, changes: Sequence[Change]) -> None:
+        """Write the arrivals of a batch, unsettled. See store.SeriesStore."""
+        with self._guard:
+            self._writing(partial(self._write_unsettled, changes))
+            for change in changes:
+                waiting = self._in_flight.pop(change.key, {})
+                written = self._unsettled.setdefault(change.key, {})
+                for alert_id in change.settled:
+                    if (observation := waiting.pop(alert_id, None)) is not None:
+                        written[alert_id] = observation.order
+                if waiting:
+                    self._in_flight[change.key] = waiting
+
+    def _write_unsettled(self, changes: Sequence[Change], txn: lmdb.Transaction) -> None:
+        for change in changes:
+            waiting = self._in_flight.get(change.key, {})
+            arrived = [waiting[alert_id] for alert_id in change.settled if alert_id in waiting]
+            if arrived:
+                stored = self._open_object(txn, change.key)
+                for observation in arrived:
+                    stored.insert(observation, settled=False)
+                stored.save()
 
     def settle(self, changes: Sequence[Change]) -> None:
-        """Write a delivered batch in one transaction, evicting when full. See buffer.SeriesStore."""
+        """Write a delivered batch in one transaction, evicting when full. See store.SeriesStore."""
         with self._guard:
             protected = {object_prefix(key) for key in (*self._in_flight, *(change.key for change in changes))}
-            try:
-                try:
-                    self._write(changes, protected)
-                except lmdb.MapFullError:
-                    self._write_into_full_file(changes, protected)
-            except lmdb.Error as error:
-                raise FatalError(self._says(f"cannot be written: {error}")) from error
+            self._writing(partial(self._write, changes, protected))
             for change in changes:
-                self._forget_in_flight(change)
+                for memory in (self._in_flight, self._unsettled):
+                    _forget(memory, change.key, (*change.settled, *change.withdrawn))
 
-    def _write_into_full_file(self, changes: Sequence[Change], protected: set[bytes]) -> None:
-        """Let the file grow beyond its plan: LMDB needs free pages even to delete, so evicting alone cannot help."""
-        while self._map_bytes < GROWTH_LIMIT * self._planned_bytes:
-            self._map_bytes = int(GROWTH_STEP * self._map_bytes)
-            self._env.set_mapsize(self._map_bytes)
-            with contextlib.suppress(lmdb.MapFullError):
-                return self._write(changes, protected)
-        raise FatalError(self._says(f"is full at {self._map_bytes} bytes of file"))
+    def _writing(self, write: Callable[[lmdb.Transaction], None]) -> None:
+        """Run ``write`` in a transaction; let the file grow beyond its plan where it is full.
+
+        LMDB needs free pages even to delete, so evicting alone cannot help.
+        """
+        with self._translated():
+            while True:
+                self._left, self._repaired = 0, {}
+                try:
+                    with self._env.begin(write=True, buffers=True) as txn:
+                        write(txn)
+                except lmdb.MapFullError:
+                    if self._map_bytes >= GROWTH_LIMIT * self._planned_bytes:
+                        raise FatalError(self._says(f"is full at {self._map_bytes} bytes of file")) from None
+                    self._map_bytes = int(GROWTH_STEP * self._map_bytes)
+                    self._env.set_mapsize(self._map_bytes)
+                else:
+                    break
+        self._evicted += self._left
+        self._damaged_rows += sum(self._repaired.values())
+        for key in self._repaired:
+            self._damaged.pop(key, None)
 
     def _says(self, what: str) -> str:
         limit = f"limit {self._max_bytes} bytes, {self._max_objects} objects"
-        return f"series store {self._folder} {what} ({limit}): raise store.byte_limit, or free the disk"
+        return f"series store {self._path} {what} ({limit}): raise store.byte_limit, or free the disk"
 
-    def _write(self, changes: Sequence[Change], protected: set[bytes]) -> None:
-        evicted = 0
-        with self._env.begin(write=True, buffers=True) as txn:
-            for change in changes:
-                self._write_object(txn, change)
-            totals = self._read_totals(txn)
-            while totals[0] > self._max_objects or totals[2] > self._max_bytes:
-                left = self._evict(txn, max(totals[0] - self._max_objects, 1), protected)
-                if not left and protected:
-                    protected = set()  # the batch alone is over the limit: its own objects must go
-                elif not left:
-                    break
-                evicted += left
-                totals = self._read_totals(txn)
-        self._evicted += evicted
+    def _open_object(self, txn: lmdb.Transaction, key: str) -> StoredObject:
+        stored = StoredObject(txn, self._tables, key, suspect=key in self._damaged)
+        if key in self._damaged or stored.damaged_rows:
+            self._repaired[key] = self._repaired.get(key, 0) + stored.damaged_rows
+        return stored
+
+    def _write(self, changes: Sequence[Change], protected: set[bytes], txn: lmdb.Transaction) -> None:
+        for change in changes:
+            self._write_object(txn, change)
+        totals = read_totals(txn, self._tables)
+        while totals[0] > self._max_objects or totals[2] > self._max_bytes:
+            left = evict(txn, self._tables, max(totals[0] - self._max_objects, 1), protected)
+            if not left and protected:
+                protected = set()  # the batch alone is over the limit: its own objects must go
+            elif not left:
+                break
+            self._left += left
+            totals = read_totals(txn, self._tables)
 
     def _write_object(self, txn: lmdb.Transaction, change: Change) -> None:
-        prefix = object_prefix(change.key)
-        packed = txn.get(prefix, db=self._objects)
-        before = ObjectRow.decode(packed) if packed is not None else ObjectRow()
-        held, size, newest = before.held, before.occupied_bytes, before.newest_mjd
-        waiting = self._in_flight.get(change.key, {})
+        stored = self._open_object(txn, change.key)
+        waiting, written = self._in_flight.get(change.key, {}), self._unsettled.get(change.key, {})
         for alert_id in change.settled:
-            observation = waiting.get(alert_id)
-            if observation is None or (before.horizon is not None and observation.order <= before.horizon):
-                continue
-            row = encode_observation(observation, settled=True)
-            if txn.put(prefix + sortable_order(*observation.order), row, overwrite=False, db=self._rows):
-                held, size, newest = held + 1, size + _occupied(len(row)), max(newest, observation.time_mjd)
-        if held == 0:
-            return  # all that arrived had meanwhile become too late
-        for rank, embedding in change.embeddings.items():
-            size += self._put_embedding(txn, prefix + rank_key(rank), embedding)
-        dropped, horizon = before.dropped, before.horizon
-        for _ in range(surplus(held, change.hold_limit, change.group_size)):
-            name, oldest = next(self._under(txn, prefix, self._rows))
-            head = decode_heads([bytes(oldest[: HEAD.itemsize])])[0]
-            horizon = (float(head["time_mjd"]), int(head["alert_id"]))
-            size -= _occupied(len(oldest))
-            txn.delete(bytes(name), db=self._rows)
-            dropped, held = dropped + 1, held - 1
-        if dropped > before.dropped:
-            size -= self._drop_embeddings(txn, prefix, dropped)
-        if packed is not None:
-            txn.delete(sortable_time(before.newest_mjd) + prefix, db=self._silence)
-        txn.put(prefix, ObjectRow(dropped, held, size, newest, horizon).encode(), db=self._objects)
-        txn.put(sortable_time(newest) + prefix, b"", db=self._silence)
-        self._add_totals(txn, 1 if packed is None else 0, held - before.held, size - before.occupied_bytes)
+            if alert_id in waiting:
+                stored.insert(waiting[alert_id], settled=True)
+            elif alert_id in written:
+                stored.settle(written[alert_id])
+        if change.withdrawn:
+            stored.withdraw(change.withdrawn)
+        if stored.held:
+            stored.put_embeddings(change)
+            stored.shorten(change.hold_limit, change.group_size)
+        stored.save()
 
-    def _put_embedding(self, txn: lmdb.Transaction, name: bytes, embedding: Embedding) -> int:
-        old = txn.get(name, db=self._embeddings)
-        grown = -_occupied(len(old)) if old is not None else 0
-        row = encode_embedding(embedding)
-        txn.put(name, row, db=self._embeddings)
-        return grown + _occupied(len(row))
+    def unsettled(self, topic: str, partition: int) -> list[Unsettled]:
+        """Unsettled observations that a partition brought. See store.SeriesStore."""
+        place = place_name(topic, partition)
+        with self._reading() as txn:
+            return [_parse_unsettled(bytes(name)) for name, _ in under(txn, place, self._tables.unsettled)]
 
-    def _drop_embeddings(self, txn: lmdb.Transaction, prefix: bytes, below_rank: int) -> int:
-        gone = [
-            (bytes(n), len(row)) for n, row in self._under(txn, prefix, self._embeddings) if rank_of(n) < below_rank
-        ]
-        for name, _ in gone:
-            txn.delete(name, db=self._embeddings)
-        return sum(_occupied(size) for _, size in gone)
+    def settle_below(self, topic: str, partition: int, offset: int) -> int:
+        """Settle what a partition brought before ``offset``. See store.SeriesStore."""
+        entries = [entry for entry in self.unsettled(topic, partition) if entry.offset < offset]
+        if not entries:
+            return 0
+        with self._guard:
+            counts: list[int] = []
+            self._writing(lambda txn: counts.append(self._settle_entries(txn, place_name(topic, partition), offset)))
+            for entry in entries:
+                _forget(self._unsettled, entry.key, (entry.alert_id,))
+        return counts[-1]
 
-    def _evict(self, txn: lmdb.Transaction, count: int, protected: set[bytes]) -> int:
-        """Remove up to ``count`` of the longest-silent objects that are not protected."""
-        silent = []
-        with txn.cursor(db=self._silence) as cursor:
-            for name in cursor.iternext(keys=True, values=False):
-                if (prefix := bytes(name)[8:]) not in protected:
-                    silent.append(bytes(name))
-                    if len(silent) == count:
-                        break
-        for name in silent:
-            prefix = name[8:]
-            packed = txn.get(prefix, db=self._objects)
-            if packed is None:
-                raise CorruptStoreError(f"{self._folder} lists an object that it does not hold: rebuild the store")
-            gone = ObjectRow.decode(packed)
-            for db in (self._rows, self._embeddings):
-                for row_name in [bytes(n) for n, _ in self._under(txn, prefix, db)]:
-                    txn.delete(row_name, db=db)
-            txn.delete(prefix, db=self._objects)
-            txn.delete(name, db=self._silence)
-            self._add_totals(txn, -1, -gone.held, -gone.occupied_bytes)
-        return len(silent)
-
-    @staticmethod
-    def _under(
-        txn: lmdb.Transaction, prefix: bytes, db: lmdb._Database
-    ) -> Iterator[tuple[bytes | memoryview, bytes | memoryview]]:
-        """Rows whose names begin with ``prefix``, in order."""
-        with txn.cursor(db=db) as cursor:
-            if not cursor.set_range(prefix):
-                return
-            for name, row in cursor:
-                if name[: len(prefix)] != prefix:
-                    return
-                yield name, row
-
-    def _read_totals(self, txn: lmdb.Transaction) -> NDArray[np.int64]:
-        """Objects, observations, bytes."""
-        packed = txn.get(b"totals", db=self._totals)
-        return np.zeros(3, np.int64) if packed is None else np.frombuffer(packed, "<i8").copy()
-
-    def _add_totals(self, txn: lmdb.Transaction, objects: int, observations: int, size: int) -> None:
-        totals = self._read_totals(txn) + np.array([objects, observations, size])
-        txn.put(b"totals", totals.astype("<i8").tobytes(), db=self._totals)
-
-    def _forget_in_flight(self, change: Change) -> None:
-        waiting = self._in_flight.get(change.key, {})
-        for alert_id in change.settled:
-            waiting.pop(alert_id, None)
-        if not waiting:
-            self._in_flight.pop(change.key, None)
+    def _settle_entries(self, txn: lmdb.Transaction, place: bytes, offset: int) -> int:
+        count = 0
+        for name in [bytes(name) for name, _ in under(txn, place, self._tables.unsettled)]:
+            key, order, position = _parse_entry(name)
+            if position < offset:
+                stored = self._open_object(txn, key)
+                count += stored.settle(order)
+                stored.save()
+                txn.delete(name, db=self._tables.unsettled)
+        return count
 
     def stats(self) -> StoreStats:
         """Count what is on disk."""
-        with self._guard, self._env.begin() as txn:
-            objects, observations, size = self._read_totals(txn).tolist()
-        return StoreStats(objects, observations, size, self._evicted)
+        with self._reading() as txn:
+            objects, observations, size = read_totals(txn, self._tables)
+        return StoreStats(objects, observations, size, self._evicted, self._damaged_rows)
+
+    def inspect(self) -> Inspection:
+        """Read and check every row. See store.SeriesStore."""
+        inspector = Inspector()
+        tables = self._tables
+        with self._translated(), self._env.begin(buffers=True) as txn, txn.cursor(db=tables.objects) as cursor:
+            for prefix, packed in cursor:
+                name = bytes(prefix)
+                rows = [row for _, row in under(txn, name, tables.rows)]
+                embeddings = [row for _, row in under(txn, name, tables.embeddings)]
+                inspector.look(name, packed, rows, embeddings)
+            inspector.compare(read_totals(txn, tables), txn.stat(tables.rows)["entries"])
+        return inspector.result()
 
     def close(self) -> None:
-        """Close the file and release the folder."""
+        """Close the file and release the folder; closing twice does nothing."""
         if self._closed:
             return
         self._closed = True
-        with contextlib.closing(self._lock_file):
-            self._env.close()
+        self._env.close()
+        self._folder.closed()
+        self._folder.release()
+
+
+def _parse_entry(name: bytes) -> tuple[str, tuple[float, int], int]:
+    """Object, order and offset of an entry of the table of unsettled rows."""
+    rest = name[PLACE_BYTES:]
+    key = key_of(rest[OFFSET_BYTES:-ORDER_BYTES])
+    return key, parse_order(rest[-ORDER_BYTES:]), parse_id(rest[:OFFSET_BYTES])
+
+
+def _parse_unsettled(name: bytes) -> Unsettled:
+    key, (_, alert_id), offset = _parse_entry(name)
+    return Unsettled(offset, key, alert_id)
+
+
+def _forget(memory: dict[str, dict[int, Any]], key: str, alert_ids: Sequence[int]) -> None:
+    of_object = memory.get(key, {})
+    for alert_id in alert_ids:
+        of_object.pop(alert_id, None)
+    if not of_object:
+        memory.pop(key, None)

@@ -7,7 +7,8 @@ Weaknesses: how lasting a settled batch is depends on the server (``appendonly y
 crash of its machine can lose a second). Scripts touch totals of the whole store, so a Redis Cluster is not supported.
 """
 
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,144 +16,88 @@ import redis
 from redis import exceptions
 
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
+from broker_filter.logs import facts, logger
 from broker_filter.records import Observation
+from broker_filter.series import redis_scripts as scripts
+from broker_filter.series.inspection import Inspector
+from broker_filter.series.redis_scripts import ORDER_BYTES
 from broker_filter.series.rows import (
+    decode_body,
     decode_embedding,
-    decode_fronts,
-    decode_pixels,
     encode_body,
     encode_embedding,
     encode_front,
+    front_is_sound,
+    join_fronts,
     object_prefix,
+    offset_of,
+    parse_id,
     parse_order,
+    place_name,
     rank_key,
     rank_of,
     sortable_id,
     sortable_order,
 )
-from broker_filter.series.store import Change, FrameKey, HeldSeries, Pixels, StoreStats
+from broker_filter.series.store import (
+    Change,
+    CorruptStoreError,
+    Embedding,
+    FrameKey,
+    HeldSeries,
+    Inspection,
+    Pixels,
+    StoreStats,
+    Unsettled,
+)
 
-NAMESPACE = "ictc1"  # the digit is the version of the keys; rows have one of their own
+NAMESPACE, EARLIER_NAMESPACE = "ictc3", "ictc1"  # the digit is the version of the store; 2 kept its rows in the latter
 TIMEOUT_S = 5.0  # of one answer; the service tries the batch again
 EVICT_AT_ONCE = 64  # objects
-ORDER_BYTES = 16
+SETTLE_AT_ONCE = 1000  # rows left by a crash
+INSPECT_AT_ONCE = 256  # objects
+ID_BYTES = 8
 # Answers of a server that somebody is about to mend: its disk is full, its replicas are away, it waits for its primary.
 PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN")
 
-# Keys of an object: :h alert id -> order, head and history, :p alert id -> scale and pixels, :e rank of a group ->
-# embedding, :m dropped, horizon, bytes.
-# Of the store: :silence objects by newest observation, :totals objects, observations, bytes.
-# Lua compares strings by the server's locale, therefore byte by byte here.
-_SHARED_LUA = """
-local ROW_OVERHEAD = 150
-local function before(a, b)
-  for i = 1, #a do
-    local x, y = a:byte(i), b:byte(i)
-    if x ~= y then return x < y end
-  end
-  return false
-end
-local function add(name, field, number)
-  redis.call('HINCRBY', name, field, string.format('%d', number))
-end
-local function grow(base, store, bytes, observations, objects)
-  add(base .. ':m', 'bytes', bytes)
-  add(store .. ':totals', 'bytes', bytes)
-  add(store .. ':totals', 'observations', observations)
-  add(store .. ':totals', 'objects', objects)
-end
-"""
-
-_ADD_LUA = (
-    _SHARED_LUA
-    + """
-local base, store, key = KEYS[1], KEYS[2], ARGV[1]
-local horizon = redis.call('HGET', base .. ':m', 'horizon')
-local new_object = redis.call('EXISTS', base .. ':h') == 0 and 1 or 0
-local inserted, bytes, count, newest = {}, 0, 0, nil
-for i = 2, #ARGV, 4 do
-  local id, time, head, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local fresh = 0
-  if not horizon or before(horizon, head:sub(1, 16)) then
-    fresh = redis.call('HSETNX', base .. ':h', id, head)
-  end
-  if fresh == 1 then
-    redis.call('HSET', base .. ':p', id, body)
-    redis.call('ZADD', store .. ':silence', 'GT', time, key)
-    bytes, count = bytes + #head + #body + ROW_OVERHEAD, count + 1
-  end
-  inserted[#inserted + 1] = fresh
-end
-if count > 0 then grow(base, store, bytes, count, new_object) end
-local dropped = redis.call('HGET', base .. ':m', 'dropped') or '0'
-return {dropped, horizon or '', redis.call('HVALS', base .. ':h'), redis.call('HGETALL', base .. ':e'), inserted}
-"""
-)
-
-_SETTLE_LUA = (
-    _SHARED_LUA
-    + """
-local base, store = KEYS[1], KEYS[2]
-local hold, group, settled = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local heads, bytes = base .. ':h', 0
-local held = redis.call('HLEN', heads)
-if held == 0 then return 0 end
-for i = 4, 3 + settled do
-  local head = redis.call('HGET', heads, ARGV[i])
-  if head then redis.call('HSET', heads, ARGV[i], head:sub(1, 17) .. '\\1' .. head:sub(19)) end
-end
-for i = 4 + settled, #ARGV, 2 do
-  bytes = bytes - redis.call('HSTRLEN', base .. ':e', ARGV[i]) + #ARGV[i + 1]
-  redis.call('HSET', base .. ':e', ARGV[i], ARGV[i + 1])
-end
-local leaving = math.min(math.ceil(math.max(held - hold, 0) / group) * group, held - 1)
-if leaving > 0 then
-  local rows, all = {}, redis.call('HGETALL', heads)
-  for i = 1, #all, 2 do rows[#rows + 1] = {all[i], all[i + 1]} end
-  table.sort(rows, function(a, b) return before(a[2], b[2]) end)
-  for i = 1, leaving do
-    local id = rows[i][1]
-    bytes = bytes - #rows[i][2] - redis.call('HSTRLEN', base .. ':p', id)
-    redis.call('HDEL', heads, id)
-    redis.call('HDEL', base .. ':p', id)
-  end
-  redis.call('HSET', base .. ':m', 'horizon', rows[leaving][2]:sub(1, 16))
-  local dropped = redis.call('HINCRBY', base .. ':m', 'dropped', leaving)
-  for _, rank in ipairs(redis.call('HKEYS', base .. ':e')) do
-    local a, b, c, d = rank:byte(1, 4)
-    if ((a * 256 + b) * 256 + c) * 256 + d < dropped then
-      bytes = bytes - redis.call('HSTRLEN', base .. ':e', rank)
-      redis.call('HDEL', base .. ':e', rank)
-    end
-  end
-end
-grow(base, store, bytes - leaving * ROW_OVERHEAD, -leaving, 0)
-return leaving
-"""
-)
-
-# A server without memory refuses HINCRBY, but not in a script that has deleted something before.
-_EVICT_LUA = """
-local store, objects, bytes, least = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local evicted = 0
-while true do
-  local totals = redis.call('HMGET', store .. ':totals', 'objects', 'bytes')
-  local over = tonumber(totals[1] or 0) > objects or tonumber(totals[2] or 0) > bytes
-  if not over and evicted >= least then return evicted end
-  local key = redis.call('ZRANGE', store .. ':silence', 0, 0)[1]
-  if not key then return evicted end
-  local base = store .. ':' .. key
-  local size, rows = redis.call('HGET', base .. ':m', 'bytes'), redis.call('HLEN', base .. ':h')
-  redis.call('DEL', base .. ':h', base .. ':p', base .. ':e', base .. ':m')
-  redis.call('ZREM', store .. ':silence', key)
-  redis.call('HINCRBY', store .. ':totals', 'bytes', -tonumber(size or 0))
-  redis.call('HINCRBY', store .. ':totals', 'observations', -rows)
-  redis.call('HINCRBY', store .. ':totals', 'objects', -1)
-  evicted = evicted + 1
-end
-"""
-
+SCRIPTS = (scripts.ADD, scripts.READ, scripts.SETTLE, scripts.DROP, scripts.SETTLE_BELOW, scripts.EVICT)
+log = logger("store")
 Answer = TypeVar("Answer")
+
+
+def asking(ask: Callable[[], Answer]) -> Answer:
+    """Ask a server; its client's errors become ours, without addresses and passwords.
+
+    Raises
+    ------
+    FatalError
+        The server is full, or fails.
+    ConfigurationError
+        It refuses us.
+    RetryableError
+        It does not answer, or takes no writes for now.
+    """
+    try:
+        return ask()
+    except exceptions.OutOfMemoryError as error:
+        raise FatalError(
+            f"the series store is full ({_answer_of(error)}): raise maxmemory or lower store.byte_limit"
+        ) from error
+    except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
+        raise ConfigurationError(
+            f"the series store refuses us ({_answer_of(error)}): check store.url and its rights"
+        ) from error
+    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError) as error:
+        raise RetryableError(f"the series store does not answer: {error}") from error
+    except exceptions.ReadOnlyError as error:
+        raise RetryableError(
+            f"the series store is a replica now, waiting for a primary: {_answer_of(error)}"
+        ) from error
+    except exceptions.RedisError as error:
+        answer = _answer_of(error)
+        if answer.startswith(PASSING):
+            raise RetryableError(f"the series store takes no writes for now: {answer}") from error
+        raise FatalError(f"the series store failed: {answer}; it must speak Redis 6.2 or later") from error
 
 
 class RedisSeriesStore:
@@ -188,93 +133,139 @@ class RedisSeriesStore:
         except ValueError as error:
             raise ConfigurationError(f"store.url: {error}") from error
         self._limits, self._store = (max_objects, max_bytes), namespace
-        self._evicted = 0
+        self._evicted = self._damaged_rows = 0
         self._just_added: dict[FrameKey, Pixels] = {}
-        self._add_sha, self._settle_sha, self._evict_sha = self._asking(self._load_scripts)
+        self._sha = dict(zip(SCRIPTS, self._asking(self._load_scripts), strict=True))
+        if namespace == NAMESPACE:
+            self._asking(self._refuse_version_2)
+        self._incarnation = self._asking(self._name)
 
-    def _load_scripts(self) -> tuple[str, str, str]:
+    def _load_scripts(self) -> list[str]:
         pipe = self._server.pipeline(transaction=False)
-        for script in (_ADD_LUA, _SETTLE_LUA, _EVICT_LUA):
+        for script in SCRIPTS:
             pipe.script_load(script)
-        add, settle, evict = pipe.execute()
-        return add, settle, evict
+        return pipe.execute()
+
+    def _refuse_version_2(self) -> None:
+        earlier = self._server.zcard(f"{EARLIER_NAMESPACE}:silence")
+        if earlier and not self._server.exists(f"{self._store}:incarnation"):
+            raise ConfigurationError(
+                f"the series store on this server is of version 2 ({earlier} objects): stop every process that uses it "
+                "and run ictc-store migrate, which keeps every series"
+            )
+
+    def _name(self) -> str:
+        """Name a store that has none: a new one, or one whose server came back empty."""
+        self._server.set(f"{self._store}:incarnation", uuid.uuid4().hex, nx=True)
+        return _text(self._server.get(f"{self._store}:incarnation"))
+
+    @property
+    def incarnation(self) -> str:
+        """Name of this store's contents, as of the last ``add``. See store.SeriesStore."""
+        return self._incarnation
 
     def _asking(self, ask: Callable[[], Answer]) -> Answer:
-        """Translate the client's errors, at this one door; a server that restarted has forgotten the scripts."""
-        try:
+        """Ask at the one door where errors are translated; a server that restarted has forgotten the scripts."""
+
+        def ask_again_with_scripts() -> Answer:
             try:
                 return ask()
             except exceptions.NoScriptError:
                 self._load_scripts()
                 return ask()
-        except exceptions.OutOfMemoryError as error:
-            raise FatalError(
-                f"the series store is full ({_told(error)}): raise maxmemory or lower store.byte_limit"
-            ) from error
-        except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
-            raise ConfigurationError(
-                f"the series store refuses us ({_told(error)}): check store.url and its rights"
-            ) from error
-        except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError) as error:
-            raise RetryableError(f"the series store does not answer: {error}") from error
-        except exceptions.ReadOnlyError as error:
-            raise RetryableError(f"the series store is a replica now, waiting for a primary: {_told(error)}") from error
-        except exceptions.RedisError as error:
-            told = _told(error)
-            if told.startswith(PASSING):
-                raise RetryableError(f"the series store takes no writes for now: {told}") from error
-            raise FatalError(f"the series store failed: {told}; it must speak Redis 6.2 or later") from error
+
+        return asking(ask_again_with_scripts)
 
     def _base(self, key: str) -> str:
         object_prefix(key)  # refuses keys that are too long
         return f"{self._store}:{key}"
 
     def add(self, arrivals: Sequence[tuple[str, Observation]]) -> dict[str, HeldSeries]:
-        """Insert what arrived and read its objects, in one round trip. See buffer.SeriesStore."""
+        """Insert what arrived and read its objects, in one round trip. See store.SeriesStore."""
         by_key: dict[str, dict[int, Observation]] = {}
         for key, observation in arrivals:
             by_key.setdefault(key, {}).setdefault(observation.alert_id, observation)
         if not by_key:
             return {}
-        answers = self._with_room(partial(self._send_arrivals, by_key))
+        *answers, name = self._with_room(partial(self._send_arrivals, by_key))
+        self._incarnation = _text(name) if name is not None else self._asking(self._name)
         self._just_added = {}
-        held = {}
         for (key, observations), answer in zip(by_key.items(), answers, strict=True):
-            dropped, horizon, fronts, embeddings, inserted = answer
-            series, epochs = decode_fronts([front[ORDER_BYTES:] for front in fronts])
-            kept = {
-                rank_of(rank): decode_embedding(row)
-                for rank, row in zip(embeddings[::2], embeddings[1::2], strict=True)
-            }
-            oldest = parse_order(horizon) if horizon else None
-            held[key] = HeldSeries(key, int(dropped), oldest, series, epochs, kept)
-            for observation, fresh in zip(observations.values(), inserted, strict=True):
+            for observation, fresh in zip(observations.values(), answer[4], strict=True):
                 if fresh:
-                    name = FrameKey(key, observation.time_mjd, observation.alert_id)
-                    self._just_added[name] = Pixels(observation.pixels, observation.scale_njy)
-        return held
+                    frame = FrameKey(key, observation.time_mjd, observation.alert_id)
+                    self._just_added[frame] = Pixels(observation.pixels, observation.scale_njy)
+        return {key: self._series(key, answer) for key, answer in zip(by_key, answers, strict=True)}
 
-    def _send_arrivals(self, by_key: dict[str, dict[int, Observation]]) -> list[Any]:
+    def read(self, keys: Sequence[str]) -> dict[str, HeldSeries]:
+        """Series as they are held, in one round trip. See store.SeriesStore."""
+        keys = list(dict.fromkeys(keys))
+        answers = self._asking(partial(self._send_reads, keys))
+        held = {key: self._series(key, answer) for key, answer in zip(keys, answers, strict=True)}
+        return {key: series for key, series in held.items() if len(series.heads)}
+
+    def _send_reads(self, keys: Sequence[str]) -> list[Any]:
+        pipe = self._server.pipeline(transaction=False)
+        for key in keys:
+            pipe.evalsha(self._sha[scripts.READ], 1, self._base(key))
+        return pipe.execute()
+
+    def _series(self, key: str, answer: Sequence[Any]) -> HeldSeries:
+        """One object's series from an answer of the server; what fails its check leaves the store."""
+        dropped, horizon, heads, embeddings, _ = answer
+        fronts, damaged_ids = [], []
+        for name, head in zip(heads[::2], heads[1::2], strict=True):
+            front = head[ORDER_BYTES:]
+            if front_is_sound(front, key):
+                fronts.append(front)
+            else:
+                damaged_ids.append(name)
+        sound: dict[int, Embedding] = {}
+        damaged_ranks = []
+        for rank, row in zip(embeddings[::2], embeddings[1::2], strict=True):
+            try:
+                sound[rank_of(rank)] = decode_embedding(row, key)
+            except CorruptStoreError:
+                damaged_ranks.append(rank)
+        if damaged_ids or damaged_ranks:
+            self._drop(key, damaged_ids, damaged_ranks)
+        oldest = parse_order(horizon) if len(horizon) == ORDER_BYTES else None
+        return HeldSeries(key, int(dropped), oldest, *join_fronts(fronts), sound)
+
+    def _drop(self, key: str, ids: Sequence[bytes], ranks: Sequence[bytes] = ()) -> None:
+        """Delete rows that fail their check, or whose pixels the server has lost."""
+        arguments: list[Any] = [self._base(key), self._store, len(ids), *ids, *ranks]
+        gone = self._asking(lambda: self._server.evalsha(self._sha[scripts.DROP], 2, *arguments))
+        self._damaged_rows += int(gone)
+        log.error("damaged rows are deleted", extra=facts(store=self._store, object=key, rows=int(gone)))
+
+    def _send_arrivals(self, by_key: Mapping[str, Mapping[int, Observation]]) -> list[Any]:
         pipe = self._server.pipeline(transaction=False)
         for key, observations in by_key.items():
             arguments: list[Any] = [key]
             for observation in observations.values():
-                front = sortable_order(*observation.order) + encode_front(observation, settled=False)
                 body = encode_body(observation)
-                arguments += [sortable_id(observation.alert_id), observation.time_mjd, front, body]
-            pipe.evalsha(self._add_sha, 2, self._base(key), self._store, *arguments)
+                front = encode_front(observation, False, key, body)
+                head = sortable_order(*observation.order) + front
+                arguments += [sortable_id(observation.alert_id), observation.time_mjd, offset_of(front), head, body]
+            pipe.evalsha(self._sha[scripts.ADD], 2, self._base(key), self._store, *arguments)
+        pipe.get(f"{self._store}:incarnation")
         return pipe.execute()
 
     def pixels(self, frames: Sequence[FrameKey]) -> dict[FrameKey, Pixels]:
-        """Read pixels in one round trip, none when all have just arrived. See buffer.SeriesStore."""
-        found = {frame: self._just_added[frame] for frame in frames if frame in self._just_added}
-        asked = [frame for frame in frames if frame not in found]
-        if not asked:
-            return found
-        for frame, (head, body) in zip(asked, self._asking(partial(self._read_rows, asked)), strict=True):
-            if head is not None and body is not None:
-                found[frame] = decode_pixels(head[ORDER_BYTES:] + body)
-        return found
+        """Read pixels in one round trip, none when all have just arrived. See store.SeriesStore."""
+        pixels = {frame: self._just_added[frame] for frame in frames if frame in self._just_added}
+        wanted = [frame for frame in frames if frame not in pixels]
+        if not wanted:
+            return pixels
+        for frame, (head, body) in zip(wanted, self._asking(partial(self._read_rows, wanted)), strict=True):
+            if head is None:
+                continue  # it has left
+            try:
+                pixels[frame] = decode_body(head[ORDER_BYTES:], body or b"", frame.key, frame.alert_id)
+            except CorruptStoreError:
+                self._drop(frame.key, [sortable_id(frame.alert_id)])
+        return pixels
 
     def _read_rows(self, frames: Sequence[FrameKey]) -> list[tuple[bytes | None, bytes | None]]:
         pipe = self._server.pipeline(transaction=True)
@@ -285,20 +276,23 @@ class RedisSeriesStore:
         answers = pipe.execute()
         return list(zip(answers[::2], answers[1::2], strict=True))
 
+    def prepare(self, changes: Sequence[Change]) -> None:
+        """Do nothing: ``add`` has written the arrivals. See store.SeriesStore."""
+
     def settle(self, changes: Sequence[Change]) -> None:
-        """Settle a delivered batch in one transaction, then evict when full. See buffer.SeriesStore."""
+        """Settle a delivered batch in one transaction, then evict when full. See store.SeriesStore."""
         if changes:
             self._with_room(partial(self._send_changes, changes))
 
     def _send_changes(self, changes: Sequence[Change]) -> list[Any]:
         pipe = self._server.pipeline(transaction=True)
         for change in changes:
-            arguments: list[Any] = [change.hold_limit, change.group_size, len(change.settled)]
-            arguments += [sortable_id(alert_id) for alert_id in change.settled]
+            arguments: list[Any] = [change.hold_limit, change.group_size, len(change.settled), len(change.withdrawn)]
+            arguments += [sortable_id(alert_id) for alert_id in (*change.settled, *change.withdrawn)]
             for rank, embedding in change.embeddings.items():
-                arguments += [rank_key(rank), encode_embedding(embedding)]
-            pipe.evalsha(self._settle_sha, 2, self._base(change.key), self._store, *arguments)
-        pipe.evalsha(self._evict_sha, 1, self._store, *self._limits, 0)
+                arguments += [rank_key(rank), encode_embedding(embedding, change.key)]
+            pipe.evalsha(self._sha[scripts.SETTLE], 2, self._base(change.key), self._store, *arguments)
+        pipe.evalsha(self._sha[scripts.EVICT], 1, self._store, *self._limits, 0)
         *answers, evicted = pipe.execute()
         self._evicted += evicted
         return answers
@@ -310,7 +304,9 @@ class RedisSeriesStore:
         except FatalError as error:
             if not isinstance(error.__cause__, exceptions.OutOfMemoryError):
                 raise
-            make_room = partial(self._server.evalsha, self._evict_sha, 1, self._store, *self._limits, EVICT_AT_ONCE)
+            make_room = partial(
+                self._server.evalsha, self._sha[scripts.EVICT], 1, self._store, *self._limits, EVICT_AT_ONCE
+            )
             self._evicted += self._asking(make_room)
             return self._asking(send)
 
@@ -319,13 +315,71 @@ class RedisSeriesStore:
         names = ["objects", "observations", "bytes"]
         counts = self._asking(lambda: self._server.hmget(f"{self._store}:totals", names))
         objects, observations, size = (int(count or 0) for count in counts)
-        return StoreStats(objects, observations, size, self._evicted)
+        return StoreStats(objects, observations, size, self._evicted, self._damaged_rows)
+
+    def unsettled(self, topic: str, partition: int) -> list[Unsettled]:
+        """Unsettled observations that a partition brought. See store.SeriesStore."""
+        waiting = self._waiting(topic, partition)
+        members: list[Any] = self._asking(lambda: self._server.zrange(waiting, 0, -1, withscores=True))
+        return [
+            Unsettled(int(offset), member[: -ID_BYTES - 1].decode(), parse_id(member[-ID_BYTES:]))
+            for member, offset in members
+        ]
+
+    def settle_below(self, topic: str, partition: int, offset: int) -> int:
+        """Settle what a partition brought before ``offset``. See store.SeriesStore."""
+        place, settled = place_name(topic, partition), 0
+        settle = partial(
+            self._server.evalsha, self._sha[scripts.SETTLE_BELOW], 1, self._store, place, offset, SETTLE_AT_ONCE
+        )
+        while True:
+            looked_at, some = self._asking(settle)
+            settled += some
+            if looked_at < SETTLE_AT_ONCE:
+                return settled
+
+    def _waiting(self, topic: str, partition: int) -> bytes:
+        return f"{self._store}:unsettled:".encode() + place_name(topic, partition)
+
+    def inspect(self) -> Inspection:
+        """Read and check every row. See store.SeriesStore."""
+        inspector = Inspector()
+        for keys in self._keys():
+            for key, (heads, bodies, embeddings) in zip(keys, self._asking(partial(self._whole, keys)), strict=True):
+                rows = [head[ORDER_BYTES:] + bodies.get(name, b"") for name, head in heads.items()]
+                inspector.look(object_prefix(key), None, rows, list(embeddings.values()))
+        stats = self.stats()
+        inspector.compare((stats.objects, stats.observations), stats.observations)
+        return inspector.result()
+
+    def _keys(self) -> Iterator[list[str]]:
+        """Keys of objects, some at a time."""
+        start = 0
+        while True:
+            stop = start + INSPECT_AT_ONCE - 1
+            members: list[Any] = self._asking(partial(self._server.zrange, f"{self._store}:silence", start, stop))
+            if not members:
+                return
+            yield [member.decode() for member in members]
+            start += INSPECT_AT_ONCE
+
+    def _whole(self, keys: Sequence[str]) -> list[tuple[dict[bytes, bytes], dict[bytes, bytes], dict[bytes, bytes]]]:
+        pipe = self._server.pipeline(transaction=True)
+        for key in keys:
+            for kind in "hpe":
+                pipe.hgetall(f"{self._base(key)}:{kind}")
+        answers = pipe.execute()
+        return list(zip(answers[::3], answers[1::3], answers[2::3], strict=True))
 
     def close(self) -> None:
         """Close the connections; closing twice does nothing."""
         self._server.close()
 
 
-def _told(error: exceptions.RedisError) -> str:
+def _answer_of(error: exceptions.RedisError) -> str:
     """What the server said, without the bytes that a pipeline sent."""
     return str(error).rpartition("caused error: ")[2]
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,48 +1,94 @@
-"""The bytes of a stored observation, embedding and object: values in, rows out, and back. Knows no storage engine.
+"""The bytes of a stored observation, embedding and object: store version 3. Knows no storage engine.
 
-Little-endian, packed, one version byte first; sort keys are big-endian.
+Little-endian, packed, one version byte first; sort keys are big-endian. Every row carries the XXH3 digest of what it
+holds, seeded with its object's key: a row that was changed, or stands under another object, is not read.
 
-observation  HEAD (34 bytes: version, settled, band, C, H, W, alert id, time, flux, error, P), of the P epochs of which
-             its packet tells EPOCH[P] (17 bytes: time, flux, error, band), scale float32[C], pixels float16[C, H, W];
-             HEAD and epochs are the front, which every update reads
-embedding    version u8, dimensions u8, tag 16 bytes, shape u32[dimensions], values float32
-object       version u8, has_horizon u8, dropped u32, held u32, bytes u64, newest f64, horizon time f64, horizon id i64
+observation  HEAD (see store.HEAD), of the P epochs of which its packet tells EPOCH[P] (17 bytes: time, flux, error,
+             band), of its packet's metadata float32[M], scale float32[C], pixels float16[C, H, W]; head, epochs and
+             metadata are the front, which every update reads and which has a digest of its own
+embedding    version u8, check u32, dimensions u8, tag 16 bytes, shape u32[dimensions], values float32
+object       version u8, has_horizon u8, check u32, dropped u32, held u32, bytes u64, newest f64, horizon time f64,
+             horizon id i64
+totals       version u8, check u32, objects i64, observations i64, bytes i64
 """
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
-from broker_filter.records import LONGEST_KEY_BYTES, Observation
+from broker_filter.records import LONGEST_KEY_BYTES, NO_METADATA, Observation, Origin, PacketMetadata
 from broker_filter.series.store import HEAD, CorruptStoreError, Embedding, Pixels
 from model.past_photometry import NO_HISTORY, History
 
-ROW_VERSION = 2
+ROW_VERSION = 3
 TAG_BYTES = 16
-_HEAD = struct.Struct("<BBbBHHqdffH")
-_EMBEDDING = struct.Struct(f"<BB{TAG_BYTES}s")
-_OBJECT = struct.Struct("<BBIIQddq")
+SETTLED, UNSETTLED = 0xA5, 0x5A  # far apart, for no digest covers this byte: a server's script changes it
+SETTLED_AT = 1
+CHECKED_FROM = 6  # bytes of a front: version, settled and the digest itself come before
+SOURCE_SLICE = slice(HEAD.fields["source"][1], HEAD.fields["offset"][1])  # type: ignore[index] # topic and partition
+
+_FRONT = struct.Struct("<BBI")
+_HEAD = struct.Struct("<IbBHHqdffddfffQiqBBH")  # what follows _FRONT
+_EMBEDDING_CHECK, _EMBEDDING = struct.Struct("<BI"), struct.Struct(f"<B{TAG_BYTES}s")
+_OBJECT_CHECK, _OBJECT = struct.Struct("<BBI"), struct.Struct("<IIQddq")
+_TOTALS_CHECK, _TOTALS = struct.Struct("<BI"), struct.Struct("<qqq")
 _ORDER = struct.Struct(">QQ")
 _RANK = struct.Struct(">I")
 _TIME = struct.Struct(">Q")
+_PLACE = struct.Struct("<Qi")
 _SIGN = 1 << 63
 _ALL = (1 << 64) - 1
+_LOW = 0xFFFFFFFF
 _REMEDY = "the store is damaged or of another version: rebuild it from an archive with ictc-replay --store"
+_BODY_CHECK_AT = HEAD.fields["body_check"][1]  # type: ignore[index]
+_SHAPE_AT = HEAD.fields["channels"][1]  # type: ignore[index]
+_SHAPE = struct.Struct("<BHH")
+_ORDER_AT = HEAD.fields["alert_id"][1]  # type: ignore[index]
+_ALERT_AND_TIME = struct.Struct("<qd")
+_COUNTS = struct.Struct("<BH")  # metadata, history
+_COUNTS_AT = HEAD.itemsize - _COUNTS.size
 
 EPOCH = np.dtype([("time_mjd", "<f8"), ("flux_njy", "<f4"), ("flux_error_njy", "<f4"), ("band", "i1")])
-_COUNT = struct.Struct("<H")
-_COUNT_AT = _HEAD.size - _COUNT.size
 
-assert _HEAD.size == HEAD.itemsize
+assert _FRONT.size == CHECKED_FROM
+assert _FRONT.size + _HEAD.size == HEAD.itemsize
 
 
-def encode_observation(observation: Observation, settled: bool) -> bytes:
+class Fronts(NamedTuple):
+    """What the fronts of an object's rows say."""
+
+    heads: NDArray  # [T] of HEAD, by (time, alert id); can be written to
+    epochs: History  # one packet after the other
+    metadata_M: NDArray[np.float32]  # one packet after the other
+
+
+@lru_cache(maxsize=1 << 16)
+def seed_of(key: str) -> int:
+    """Where the digests of an object's rows begin, so that no row passes under another object."""
+    return xxhash.xxh3_64_intdigest(key.encode())
+
+
+@lru_cache(maxsize=1 << 10)
+def source_number(source: str) -> int:
+    """The number of a topic (or file) in rows; never 0, which is for unknown ones."""
+    return xxhash.xxh3_64_intdigest(source.encode()) | 1
+
+
+def _digest(content: bytes | memoryview, seed: int) -> int:
+    return xxhash.xxh3_64_intdigest(content, seed) & _LOW
+
+
+def encode_observation(observation: Observation, settled: bool, key: str) -> bytes:
     """One row; see the module's docstring."""
-    return encode_front(observation, settled) + encode_body(observation)
+    body = encode_body(observation)
+    return encode_front(observation, settled, key, body) + body
 
 
 def encode_body(observation: Observation) -> bytes:
@@ -51,47 +97,99 @@ def encode_body(observation: Observation) -> bytes:
     return scale.tobytes() + pixels.tobytes()
 
 
-def encode_front(observation: Observation, settled: bool) -> bytes:
-    """The head and the history of a row."""
-    head = _HEAD.pack(
-        ROW_VERSION,
-        settled,
+def encode_front(observation: Observation, settled: bool, key: str, body: bytes) -> bytes:
+    """The head, the history and the metadata of a row, with the digest of its body."""
+    seed, origin, metadata = seed_of(key), observation.origin, observation.metadata
+    checked = _HEAD.pack(
+        _digest(body, seed),
         observation.band,
         *observation.pixels.shape,
         observation.alert_id,
         observation.time_mjd,
         observation.flux_njy,
         observation.flux_error_njy,
+        observation.ra_deg,
+        observation.dec_deg,
+        observation.magnitude,
+        observation.magnitude_error,
+        observation.real_bogus,
+        *((0, -1, -1) if origin is None else (source_number(origin.source), origin.partition, origin.offset)),
+        metadata.layout,
+        len(metadata.values_M),
         len(observation.history),
     )
-    return head + (_encode_epochs(observation.history) if len(observation.history) else b"")
+    if len(observation.history):
+        checked += _encode_epochs(observation.history)
+    if len(metadata.values_M):
+        checked += np.ascontiguousarray(metadata.values_M, "<f4").tobytes()
+    return _FRONT.pack(ROW_VERSION, SETTLED if settled else UNSETTLED, _digest(checked, seed)) + checked
 
 
 def front_bytes(row: bytes | memoryview) -> int:
-    """How many bytes of a row are its head and history, as its head says."""
-    count = _COUNT.unpack_from(row, _COUNT_AT)[0] if len(row) >= HEAD.itemsize else 0
-    return HEAD.itemsize + EPOCH.itemsize * count
+    """How many bytes of a row are its front, as its head says."""
+    if len(row) < HEAD.itemsize:
+        return HEAD.itemsize
+    values, epochs = _COUNTS.unpack_from(row, _COUNTS_AT)
+    return HEAD.itemsize + EPOCH.itemsize * epochs + 4 * values
 
 
-def decode_fronts(fronts: Sequence[bytes]) -> tuple[NDArray, History]:
-    """Heads [T] of HEAD, in order, from the first bytes of rows; and the epochs of which they tell, in the same order.
+def front_is_sound(front: bytes, key: str) -> bool:
+    """True for the front of an observation of this object as it was written."""
+    if len(front) < HEAD.itemsize or len(front) != front_bytes(front):
+        return False
+    version, settled, check = _FRONT.unpack_from(front)
+    return (
+        version == ROW_VERSION
+        and settled in (SETTLED, UNSETTLED)
+        and check == _digest(front[CHECKED_FROM:], seed_of(key))
+    )
 
-    The heads can be written to.
+
+def is_settled(row: bytes | memoryview) -> bool:
+    """True for a row whose outputs were delivered."""
+    return row[SETTLED_AT] == SETTLED
+
+
+def settled_copy(row: bytes | memoryview) -> bytes:
+    """The same row, settled; no digest covers that."""
+    copy = bytearray(row)
+    copy[SETTLED_AT] = SETTLED
+    return bytes(copy)
+
+
+def order_of(front: bytes | memoryview) -> tuple[float, int]:
+    """(MJD, alert id) of a row."""
+    alert_id, time_mjd = _ALERT_AND_TIME.unpack_from(front, _ORDER_AT)
+    return time_mjd, alert_id
+
+
+def decode_fronts(fronts: Sequence[bytes], key: str) -> Fronts:
+    """What the fronts of an object's rows say, in order of (time, alert id).
 
     Raises
     ------
     CorruptStoreError
-        When a front is cut off, goes on behind its end, or is of another version.
+        When a front is not as it was written.
     """
-    heads = decode_heads(front[: HEAD.itemsize] for front in fronts)
-    sizes = [HEAD.itemsize + EPOCH.itemsize * count for count in heads["history"].tolist()]
-    if sizes != (found := [len(front) for front in fronts]):
-        raise CorruptStoreError(f"heads and epochs of {found} bytes, {sizes} expected: {_REMEDY}")
+    if not all(front_is_sound(front, key) for front in fronts):
+        raise CorruptStoreError(f"{key} has a damaged observation: {_REMEDY}")
+    return join_fronts(fronts)
+
+
+def join_fronts(fronts: Sequence[bytes]) -> Fronts:
+    """As :func:`decode_fronts`, of fronts that were found sound."""
+    heads = np.frombuffer(bytearray().join([front[: HEAD.itemsize] for front in fronts]), HEAD)
     order = np.lexsort((heads["alert_id"], heads["time_mjd"]))
     heads = heads[order]
-    if not heads["history"].any():
-        return heads, NO_HISTORY
-    return heads, _decode_epochs(b"".join([fronts[n][HEAD.itemsize :] for n in order.tolist()]))
+    heads["settled"] = heads["settled"] == SETTLED
+    epochs, metadata_M = NO_HISTORY, NO_METADATA.values_M
+    if heads["history"].any() or heads["metadata"].any():
+        ends = HEAD.itemsize + EPOCH.itemsize * heads["history"].astype(int)
+        sorted_fronts = [fronts[n] for n in order.tolist()]
+        pairs = list(zip(sorted_fronts, ends.tolist(), strict=True))
+        epochs = decode_epochs(b"".join([front[HEAD.itemsize : end] for front, end in pairs]))
+        metadata_M = np.frombuffer(b"".join([front[end:] for front, end in pairs]), "<f4").copy()
+    return Fronts(heads, epochs, metadata_M)
 
 
 def _encode_epochs(history: History) -> bytes:
@@ -101,83 +199,127 @@ def _encode_epochs(history: History) -> bytes:
     return epochs.tobytes()
 
 
-def _decode_epochs(content: bytes) -> History:
+def decode_epochs(content: bytes) -> History:
+    """Epochs that follow one another in a row."""
     epochs = np.frombuffer(content, EPOCH)
     return History(*(epochs[name].copy() for name in ("time_mjd", "band", "flux_njy", "flux_error_njy")))
 
 
-def decode_heads(heads: Iterable[bytes]) -> NDArray:
-    """Heads [T] of HEAD from the first bytes of rows; the result can be written to.
-
-    Raises
-    ------
-    CorruptStoreError
-        When a head is cut off or of another version.
-    """
-    joined = bytearray().join(heads)
-    if len(joined) % HEAD.itemsize:
-        raise CorruptStoreError(f"heads of {len(joined)} bytes, a multiple of {HEAD.itemsize} expected: {_REMEDY}")
-    decoded = np.frombuffer(joined, HEAD)
-    if decoded.size and not (decoded["version"] == ROW_VERSION).all():
-        raise CorruptStoreError(f"observation of version {decoded['version'].max()}, not {ROW_VERSION}: {_REMEDY}")
-    return decoded
-
-
-def decode_pixels(row: bytes | memoryview) -> Pixels:
+def decode_pixels(row: bytes | memoryview, key: str, alert_id: int | None = None) -> Pixels:
     """Pixels and scale of a row, copied out of it.
 
+    Parameters
+    ----------
+    alert_id
+        Whose row is wanted; None: whatever it is.
+
     Raises
     ------
     CorruptStoreError
-        When the row's length is not what its head says.
+        When the row is not as it was written, or another alert's.
     """
-    if len(row) < _HEAD.size:
-        raise CorruptStoreError(f"observation of {len(row)} bytes, shorter than its head of {_HEAD.size}: {_REMEDY}")
-    version, _, _, channels, height, width, *_ = _HEAD.unpack_from(row)
     start = front_bytes(row)
-    expected = start + channels * (4 + 2 * height * width)
-    if version != ROW_VERSION or len(row) != expected:
-        raise CorruptStoreError(
-            f"observation of version {version} and {len(row)} bytes; {ROW_VERSION} and {expected} expected: {_REMEDY}"
-        )
-    scale = np.frombuffer(row, "<f4", channels, start).copy()
-    pixels = np.frombuffer(row, "<f2", -1, start + 4 * channels).reshape(channels, height, width).copy()
+    return _decode_body(bytes(row[:start]), bytes(row[start:]), key, alert_id)
+
+
+def decode_body(front: bytes, body: bytes, key: str, alert_id: int | None = None) -> Pixels:
+    """As :func:`decode_pixels`, of a front and a body that are kept apart."""
+    return _decode_body(front, body, key, alert_id)
+
+
+def _decode_body(front: bytes, body: bytes, key: str, alert_id: int | None) -> Pixels:
+    if not front_is_sound(front, key) or (alert_id is not None and order_of(front)[1] != alert_id):
+        raise CorruptStoreError(f"{key} has a damaged observation: {_REMEDY}")
+    (check,) = struct.unpack_from("<I", front, _BODY_CHECK_AT)
+    channels, height, width = _SHAPE.unpack_from(front, _SHAPE_AT)
+    if check != _digest(body, seed_of(key)) or len(body) != channels * (4 + 2 * height * width):
+        raise CorruptStoreError(f"{key} has damaged pixels of alert {order_of(front)[1]}: {_REMEDY}")
+    scale = np.frombuffer(body, "<f4", channels).copy()
+    pixels = np.frombuffer(body, "<f2", -1, 4 * channels).reshape(channels, height, width).copy()
     return Pixels(pixels, scale)
 
 
-def decode_observation(row: bytes | memoryview) -> Observation:
-    """A whole row back into the observation that it came from (fluxes as float32)."""
-    pixels, scale = decode_pixels(row)
-    _, _, band, _, _, _, alert_id, time_mjd, flux, flux_error, count = _HEAD.unpack_from(row)
-    history = _decode_epochs(bytes(row[HEAD.itemsize : front_bytes(row)])) if count else NO_HISTORY
-    return Observation(alert_id, time_mjd, band, flux, flux_error, pixels, scale, history)
+def decode_observation(row: bytes | memoryview, key: str) -> Observation:
+    """A whole row back into the observation that it came from (fluxes as float32), without its origin.
+
+    Raises
+    ------
+    CorruptStoreError
+        When the row is not as it was written.
+    """
+    pixels, scale = decode_pixels(row, key)
+    fronts = join_fronts([bytes(row[: front_bytes(row)])])
+    head = fronts.heads[0]
+    return Observation(
+        alert_id=int(head["alert_id"]),
+        time_mjd=float(head["time_mjd"]),
+        band=int(head["band"]),
+        pixels=pixels,
+        scale_njy=scale,
+        history=fronts.epochs,
+        metadata=PacketMetadata(int(head["layout"]), fronts.metadata_M) if len(fronts.metadata_M) else NO_METADATA,
+        flux_njy=float(head["flux_njy"]),
+        flux_error_njy=float(head["flux_error_njy"]),
+        ra_deg=float(head["ra_deg"]),
+        dec_deg=float(head["dec_deg"]),
+        magnitude=float(head["magnitude"]),
+        magnitude_error=float(head["magnitude_error"]),
+        real_bogus=float(head["real_bogus"]),
+    )
 
 
-def encode_embedding(embedding: Embedding) -> bytes:
+def place_of(front: bytes | memoryview) -> bytes | None:
+    """12 bytes that name the topic and partition that brought a row; None where they are unknown."""
+    place = bytes(front[SOURCE_SLICE])
+    return None if place == _PLACE.pack(0, -1) else place
+
+
+def place_name(topic: str, partition: int) -> bytes:
+    """The 12 bytes of :func:`place_of`."""
+    return _PLACE.pack(source_number(topic), partition)
+
+
+def offset_of(front: bytes | memoryview) -> int:
+    """Position of the message that brought a row; -1 where it is unknown."""
+    return struct.unpack_from("<q", front, SOURCE_SLICE.stop)[0]
+
+
+def offset_key(offset: int) -> bytes:
+    """8 bytes that sort as the offset does."""
+    return sortable_id(offset)
+
+
+def origin_of(topic: str, front: bytes | memoryview) -> Origin:
+    """The position of a row, with the topic's name."""
+    _, partition = _PLACE.unpack(front[SOURCE_SLICE])
+    return Origin(topic, partition, offset_of(front))
+
+
+def encode_embedding(embedding: Embedding, key: str) -> bytes:
     """One row; see the module's docstring."""
     values = np.ascontiguousarray(embedding.values, "<f4")
-    shape = struct.pack(f"<{values.ndim}I", *values.shape)
-    return _EMBEDDING.pack(ROW_VERSION, values.ndim, embedding.tag) + shape + values.tobytes()
+    checked = _EMBEDDING.pack(values.ndim, embedding.tag) + struct.pack(f"<{values.ndim}I", *values.shape)
+    checked += values.tobytes()
+    return _EMBEDDING_CHECK.pack(ROW_VERSION, _digest(checked, seed_of(key))) + checked
 
 
-def decode_embedding(row: bytes | memoryview) -> Embedding:
+def decode_embedding(row: bytes | memoryview, key: str) -> Embedding:
     """Embedding of a row, copied out of it.
 
     Raises
     ------
     CorruptStoreError
-        When the row's length is not what it says.
+        When the row is not as it was written.
     """
-    if len(row) < _EMBEDDING.size:
+    if len(row) < _EMBEDDING_CHECK.size + _EMBEDDING.size:
         raise CorruptStoreError(f"embedding of {len(row)} bytes, shorter than its head: {_REMEDY}")
-    version, dimensions, tag = _EMBEDDING.unpack_from(row)
-    start = _EMBEDDING.size + 4 * dimensions
-    if version != ROW_VERSION or len(row) < start:
-        raise CorruptStoreError(f"embedding of version {version}, not {ROW_VERSION}: {_REMEDY}")
-    shape = struct.unpack_from(f"<{dimensions}I", row, _EMBEDDING.size)
-    values = np.frombuffer(row, "<f4", -1, start) if (len(row) - start) % 4 == 0 else np.empty(0, "<f4")
-    if values.size != np.prod(shape, dtype=np.int64):
-        raise CorruptStoreError(f"embedding of shape {shape} in {len(row)} bytes: {_REMEDY}")
+    version, check = _EMBEDDING_CHECK.unpack_from(row)
+    checked = bytes(row[_EMBEDDING_CHECK.size :])
+    if version != ROW_VERSION or check != _digest(checked, seed_of(key)):
+        raise CorruptStoreError(f"{key} has a damaged embedding (version {version}, {len(row)} bytes): {_REMEDY}")
+    dimensions, tag = _EMBEDDING.unpack_from(checked)
+    shape = struct.unpack_from(f"<{dimensions}I", checked, _EMBEDDING.size)
+    values = np.frombuffer(checked, "<f4", -1, _EMBEDDING.size + 4 * dimensions)
     return Embedding(tag, values.reshape(shape).copy())
 
 
@@ -191,27 +333,42 @@ class ObjectRow:
     newest_mjd: float = -np.inf
     horizon: tuple[float, int] | None = None
 
-    def encode(self) -> bytes:
+    def encode(self, key: str) -> bytes:
         """One row; see the module's docstring."""
         time_mjd, alert_id = self.horizon or (0.0, 0)
-        return _OBJECT.pack(
-            ROW_VERSION,
-            self.horizon is not None,
-            self.dropped,
-            self.held,
-            self.occupied_bytes,
-            self.newest_mjd,
-            time_mjd,
-            alert_id,
-        )
+        checked = _OBJECT.pack(self.dropped, self.held, self.occupied_bytes, self.newest_mjd, time_mjd, alert_id)
+        has_horizon = self.horizon is not None
+        check = _digest(bytes([has_horizon]) + checked, seed_of(key))
+        return _OBJECT_CHECK.pack(ROW_VERSION, has_horizon, check) + checked
 
     @staticmethod
-    def decode(row: bytes | memoryview) -> "ObjectRow":
-        """Read a row; raises CorruptStoreError when it is of another length or version."""
-        if len(row) != _OBJECT.size or row[0] != ROW_VERSION:
+    def decode(row: bytes | memoryview, key: str) -> "ObjectRow":
+        """Read a row; raises CorruptStoreError when it is not as it was written."""
+        if len(row) != _OBJECT_CHECK.size + _OBJECT.size or row[0] != ROW_VERSION:
             raise CorruptStoreError(f"object row of version {row[0] if len(row) else None}: {_REMEDY}")
-        _, has_horizon, dropped, held, size, newest, time_mjd, alert_id = _OBJECT.unpack(row)
+        _, has_horizon, check = _OBJECT_CHECK.unpack_from(row)
+        checked = bytes(row[_OBJECT_CHECK.size :])
+        if check != _digest(bytes([has_horizon]) + checked, seed_of(key)):
+            raise CorruptStoreError(f"{key} has a damaged object row: {_REMEDY}")
+        dropped, held, size, newest, time_mjd, alert_id = _OBJECT.unpack(checked)
         return ObjectRow(dropped, held, size, newest, (time_mjd, alert_id) if has_horizon else None)
+
+
+def encode_totals(totals: Sequence[int]) -> bytes:
+    """Objects, observations and bytes of a whole store as a row."""
+    checked = _TOTALS.pack(*totals)
+    return _TOTALS_CHECK.pack(ROW_VERSION, _digest(checked, 0)) + checked
+
+
+def decode_totals(row: bytes | memoryview) -> list[int]:
+    """The inverse of :func:`encode_totals`; raises CorruptStoreError when the row is not as it was written."""
+    if len(row) != _TOTALS_CHECK.size + _TOTALS.size:
+        raise CorruptStoreError(f"totals of {len(row)} bytes: {_REMEDY}")
+    version, check = _TOTALS_CHECK.unpack_from(row)
+    checked = bytes(row[_TOTALS_CHECK.size :])
+    if version != ROW_VERSION or check != _digest(checked, 0):
+        raise CorruptStoreError(f"damaged totals of version {version}: {_REMEDY}")
+    return list(_TOTALS.unpack(checked))
 
 
 def sortable_time(time_mjd: float) -> bytes:
@@ -230,6 +387,11 @@ def sortable_id(alert_id: int) -> bytes:
     return _TIME.pack(alert_id + _SIGN)
 
 
+def parse_id(sortable: bytes) -> int:
+    """The inverse of :func:`sortable_id`."""
+    return _TIME.unpack(sortable)[0] - _SIGN
+
+
 def parse_order(sortable: bytes) -> tuple[float, int]:
     """The inverse of :func:`sortable_order`."""
     time_bits, number = _ORDER.unpack(sortable)
@@ -243,6 +405,16 @@ def object_prefix(key: str) -> bytes:
     if not 0 < len(encoded) <= LONGEST_KEY_BYTES:
         raise ValueError(f"object key of {len(encoded)} bytes; 1 to {LONGEST_KEY_BYTES} allowed")
     return bytes([len(encoded)]) + encoded
+
+
+def key_of(prefix: bytes) -> str:
+    """The inverse of :func:`object_prefix`; raises CorruptStoreError when it is none."""
+    if not prefix or len(prefix) != 1 + prefix[0]:
+        raise CorruptStoreError(f"object key {prefix[:20]!r} of {len(prefix)} bytes: {_REMEDY}")
+    try:
+        return prefix[1:].decode()
+    except UnicodeDecodeError as error:
+        raise CorruptStoreError(f"object key {prefix[:20]!r}: {_REMEDY}") from error
 
 
 def rank_key(rank: int) -> bytes:

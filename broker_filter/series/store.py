@@ -16,13 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter.errors import FatalError
-from broker_filter.records import Observation
+from broker_filter.records import Observation, PacketMetadata
 from model.past_photometry import History
+
+DAMAGE_LINES = 100  # of an Inspection
 
 HEAD = np.dtype(
     [
         ("version", "u1"),
         ("settled", "u1"),
+        ("front_check", "<u4"),  # of what follows, up to the pixels
+        ("body_check", "<u4"),  # of scale and pixels
         ("band", "i1"),  # index in model.series.BANDS
         ("channels", "u1"),
         ("height", "<u2"),
@@ -31,10 +35,21 @@ HEAD = np.dtype(
         ("time_mjd", "<f8"),
         ("flux_njy", "<f4"),
         ("flux_error_njy", "<f4"),
+        ("ra_deg", "<f8"),  # these five NaN where unknown
+        ("dec_deg", "<f8"),
+        ("magnitude", "<f4"),
+        ("magnitude_error", "<f4"),
+        ("real_bogus", "<f4"),
+        ("source", "<u8"),  # rows.source_number of the topic; 0 unknown
+        ("partition", "<i4"),  # -1 unknown
+        ("offset", "<i8"),  # -1 unknown
+        ("layout", "u1"),  # records.PacketMetadata.layout
+        ("metadata", "u1"),  # values of it
         ("history", "<u2"),  # epochs of which its packet tells
     ]
 )
-"""The head of a stored observation: everything but its pixels and its history; on disk and in ``HeldSeries.heads``."""
+"""The head of a stored observation: everything but its pixels, its history and its packet's metadata; on disk and in
+``HeldSeries.heads``, where ``settled`` is 0 or 1."""
 
 
 class CorruptStoreError(FatalError):
@@ -76,6 +91,7 @@ class HeldSeries:
     horizon: tuple[float, int] | None  # order of the newest of those
     heads: NDArray  # [T] of HEAD, by (time, alert id)
     epochs: History  # of which the packets of the heads tell, one packet after the other
+    metadata_M: NDArray[np.float32]  # of the packets of the heads, one packet after the other
     embeddings: Mapping[int, Embedding] = field(default_factory=dict)  # rank of the group's first frame ->
 
     def told(self, start: int, stop: int) -> History:
@@ -83,6 +99,12 @@ class HeldSeries:
         counts = self.heads["history"]
         first = int(counts[:start].sum())
         return self.epochs[first : first + int(counts[start:stop].sum())]
+
+    def metadata(self, index: int) -> PacketMetadata:
+        """The metadata of the packet of ``heads[index]``."""
+        counts = self.heads["metadata"]
+        first = int(counts[:index].sum())
+        return PacketMetadata(int(self.heads["layout"][index]), self.metadata_M[first : first + int(counts[index])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +116,39 @@ class Change:
     hold_limit: int  # when more observations are held, the oldest leave ...
     group_size: int  # ... in whole groups of this many, so that the other groups stay what they are
     embeddings: Mapping[int, Embedding] = field(default_factory=dict)
+    withdrawn: tuple[int, ...] = ()  # alert ids that the survey took back: they leave
 
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """How full a store is."""
+    """How full a store is, and how sound."""
 
     objects: int
     observations: int
     bytes: int
     evicted_objects: int  # since the store was opened
+    damaged_rows: int = 0  # dropped since the store was opened, because they failed their check
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """An observation whose outputs are not known to be delivered."""
+
+    offset: int  # in the topic and partition that brought it
+    key: str
+    alert_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What reading every row of a store has shown."""
+
+    objects: int
+    observations: int
+    unsettled: int
+    embeddings: int
+    damaged: tuple[str, ...]  # one line for each damaged row or object, at most DAMAGE_LINES
+    damaged_count: int
 
 
 def surplus(held: int, hold_limit: int, group_size: int) -> int:
@@ -119,12 +164,40 @@ class SeriesStore(Protocol):
         """Merge what arrived with what is held, by object; observations older than the horizon are left out."""
         ...
 
+    def read(self, keys: Sequence[str]) -> dict[str, HeldSeries]:
+        """Series as they are held, of those of the objects that are; changes nothing."""
+        ...
+
     def pixels(self, frames: Sequence[FrameKey]) -> dict[FrameKey, Pixels]:
         """Read pixels of observations that ``add`` has shown; one that has left meanwhile is missing."""
         ...
 
+    @property
+    def incarnation(self) -> str:
+        """Name of this store's contents, as last seen: another name means that they were lost and begin anew."""
+        ...
+
+    def prepare(self, changes: Sequence[Change]) -> None:
+        """Write the arrivals of a batch unsettled, on disk when this returns: for deliveries that commit offsets.
+
+        ``settle`` follows. A crash in between leaves them for ``settle_below``.
+        """
+        ...
+
     def settle(self, changes: Sequence[Change]) -> None:
         """Make a delivered batch lasting: all of it or nothing, on disk when this returns."""
+        ...
+
+    def unsettled(self, topic: str, partition: int) -> list[Unsettled]:
+        """Unsettled observations that a partition brought, by offset; found without a scan of the store."""
+        ...
+
+    def settle_below(self, topic: str, partition: int, offset: int) -> int:
+        """Settle what a partition brought before ``offset``, for instance the committed one; returns how many."""
+        ...
+
+    def inspect(self) -> Inspection:
+        """Read and check every row; changes nothing."""
         ...
 
     def stats(self) -> StoreStats:

@@ -89,7 +89,7 @@ class Worker:
         self._abandon, self._release = threading.Event(), threading.Event()
         self._watch = InternalWatch()
         self._error: FatalError | None = None
-        self._stats_due_s, self._evicted = 0.0, 0
+        self._stats_due_s, self._evicted, self._damaged_rows = 0.0, 0, 0
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
     def start(self) -> None:
@@ -263,3 +263,5 @@ class Worker:
         self._metrics.set("ictc_series_bytes", stats.bytes)
         self._metrics.count("ictc_series_evicted", max(stats.evicted_objects - self._evicted, 0))
         self._evicted = max(stats.evicted_objects, self._evicted)
+        self._metrics.count("ictc_series_damaged", max(stats.damaged_rows - self._damaged_rows, 0))
+        self._damaged_rows = max(stats.damaged_rows, self._damaged_rows)

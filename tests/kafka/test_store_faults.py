@@ -94,12 +94,12 @@ def test_a_full_shared_store_forgets_and_goes_on(wide: Stage, shared: RedisServe
         service.wait_for("partitions assigned")
         wide.publish(packets[:60])
         wait_until_classified(wide, 60, [service])
-        assert client.zcard("ictc1:silence") == 40
+        assert client.zcard("ictc3:silence") == 40
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 16 * 1024)
         wide.publish(packets[60:])
         wait_for_end(wide, packets, service)
-        assert client.zcard("ictc1:silence") < 40
+        assert client.zcard("ictc3:silence") < 40
 
 
 def test_a_disk_that_is_full(stage: Stage, run: Any, tmp_path: Path) -> None:

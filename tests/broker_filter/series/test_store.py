@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import fake_stream as fake
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
-from broker_filter.records import Observation
+from broker_filter.records import Observation, Origin, PacketMetadata
 from broker_filter.series import rows
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.redis_store import RedisSeriesStore
@@ -250,7 +251,7 @@ from pathlib import Path
 import numpy as np
 from broker_filter.series.store import Change
 from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.records import Observation
+from broker_filter.records import Observation, Origin, PacketMetadata
 store = LmdbSeriesStore(Path(sys.argv[1]), max_bytes=64 << 20)
 pixels, scale = np.ones((1, 32, 32), np.float16), np.ones(1, np.float32)
 start = store.stats().observations // 8
@@ -306,44 +307,49 @@ def test_file_stays_within_twice_its_plan(tmp_path: Path) -> None:
 
 
 def test_damaged_rows_are_refused() -> None:
-    """A row that is cut off or of another version is refused with the remedy."""
-    row = rows.encode_observation(fake.observation(1), settled=True)
-    for damaged in (row[:-1], row[:10], b"\7" + row[1:], b""):
+    """A row that is cut off, changed in any byte or of another object is refused with the remedy."""
+    told = fake.history(60_000.0)
+    observation = fake.observation(1, history=told)
+    row = rows.encode_observation(observation, True, "ztf/a")
+    changed = [row[:n] + bytes([row[n] ^ 0x10]) + row[n + 1 :] for n in range(len(row))]
+    for damaged in (row[:-1], row[:10], row + b"\0", b"", *changed):
         with pytest.raises(CorruptStoreError, match="rebuild"):
-            rows.decode_pixels(damaged)
-    embedding = rows.encode_embedding(Embedding(bytes(16), np.ones((2, 3), np.float32)))
-    for damaged in (embedding[:-1], embedding[:-4], embedding[:5], b"\7" + embedding[1:]):
-        with pytest.raises(CorruptStoreError, match="rebuild"):
-            rows.decode_embedding(damaged)
-    with pytest.raises(CorruptStoreError):
-        rows.decode_heads([row[:31]])
-    front = rows.encode_front(fake.observation(1, history=fake.history(60_000.0)), settled=True)
-    for damaged in (front[:-1], front + b"\0", front[:33], front[:34], b"", b"\1" + front[1:]):
-        with pytest.raises(CorruptStoreError, match="rebuild"):
-            rows.decode_fronts([damaged])
-    lying = bytearray(rows.encode_observation(fake.observation(1, history=fake.history(60_000.0)), settled=True))
-    lying[32:34] = b"\xff\xff"
+            rows.decode_pixels(damaged, "ztf/a")
     with pytest.raises(CorruptStoreError, match="rebuild"):
-        rows.decode_pixels(bytes(lying))
+        rows.decode_pixels(row, "ztf/b")
     with pytest.raises(CorruptStoreError, match="rebuild"):
-        rows.decode_fronts([bytes(lying[: rows.front_bytes(bytes(lying))])])
+        rows.decode_pixels(row, "ztf/a", alert_id=2)
+    front = row[: rows.front_bytes(row)]
+    changed = [front[:n] + bytes([front[n] ^ 0x10]) + front[n + 1 :] for n in range(len(front))]
+    for damaged in (front[:-1], front + b"\0", front[:33], b"", *changed):
+        with pytest.raises(CorruptStoreError, match="rebuild"):
+            rows.decode_fronts([damaged], "ztf/a")
+    embedding = rows.encode_embedding(Embedding(bytes(16), np.ones((2, 3), np.float32)), "ztf/a")
+    changed = [embedding[:n] + bytes([embedding[n] ^ 0x10]) + embedding[n + 1 :] for n in range(len(embedding))]
+    for damaged in (embedding[:-1], embedding[:-4], embedding[:5], *changed):
+        with pytest.raises(CorruptStoreError, match="rebuild"):
+            rows.decode_embedding(damaged, "ztf/a")
+    known = rows.ObjectRow(1, 2, 3, 4.0, (5.0, 6)).encode("ztf/a")
+    assert rows.ObjectRow.decode(known, "ztf/a") == rows.ObjectRow(1, 2, 3, 4.0, (5.0, 6))
+    for n in range(len(known)):
+        with pytest.raises(CorruptStoreError, match="rebuild"):
+            rows.ObjectRow.decode(known[:n] + bytes([known[n] ^ 1]) + known[n + 1 :], "ztf/a")
 
 
-def test_a_store_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
-    """A store whose rows have another layout is refused with the remedy as soon as one of its objects is met."""
+def test_a_store_of_version_1_is_refused(tmp_path: Path) -> None:
+    """A store that is older than any migration is refused with the remedy when it is opened."""
     store = LmdbSeriesStore(tmp_path, max_bytes=1 << 20, sync=False)
     store.add([("ztf/a", fake.observation(1))])
     settle(store, "ztf/a", 1)
     store.close()
-    with lmdb.open(str(tmp_path), max_dbs=5) as env, env.begin(write=True) as txn:
+    with lmdb.open(str(tmp_path), max_dbs=8) as env, env.begin(write=True) as txn:
         for name in (b"objects", b"rows"):
             db = env.open_db(name, txn=txn)
             for key, row in list(txn.cursor(db=db)):
                 txn.put(key, b"\1" + row[1:], db=db)
-    store = LmdbSeriesStore(tmp_path, max_bytes=1 << 20, sync=False)
+        txn.delete(b"version", db=env.open_db(b"totals", txn=txn))
     with pytest.raises(CorruptStoreError, match=r"of version 1.*rebuild it"):
-        store.add([("ztf/a", fake.observation(2))])
-    store.close()
+        LmdbSeriesStore(tmp_path, max_bytes=1 << 20, sync=False)
 
 
 @given(
@@ -358,7 +364,7 @@ def test_rows_come_back_as_they_were(alert_id: int, time_mjd: float, flux: float
     pixels = np.full((channels, 2, 3), np.nan, np.float16)
     told = fake.history(time_mjd, epochs=epochs)
     before = Observation(alert_id, time_mjd, 5, flux, 1.0, pixels, np.ones(channels, np.float32), told)
-    after = rows.decode_observation(rows.encode_observation(before, settled=False))
+    after = rows.decode_observation(rows.encode_observation(before, False, "ztf/a"), "ztf/a")
     assert after.order == before.order
     np.testing.assert_equal([after.flux_njy, after.pixels], [before.flux_njy, before.pixels])
     same(after.history, told)
@@ -416,4 +422,140 @@ def test_a_restarted_server_gets_its_scripts_again(redis_port: int, tmp_path: Pa
     with redis.Redis(port=redis_port) as client:
         client.script_flush()
     assert len(store.add([("ztf/a", fake.observation(1))])["ztf/a"].heads) == 1
+    store.close()
+
+
+def from_topic(observation: Observation, offset: int, partition: int = 0, topic: str = "night") -> Observation:
+    return replace(observation, origin=Origin(topic, partition, offset))
+
+
+def test_rows_carry_what_a_packet_says(open_store: OpenStore) -> None:
+    """Position of the message, place in the sky, magnitude, real/bogus and metadata come back after a restart."""
+    store = open_store()
+    metadata = PacketMetadata(3, np.array([1.5, np.nan], np.float32))
+    told = replace(
+        from_topic(fake.observation(1, history=fake.history(60_000.0)), 41, 2),
+        ra_deg=123.456789012,
+        dec_deg=-5.5,
+        magnitude=19.25,
+        magnitude_error=0.125,
+        real_bogus=0.75,
+        metadata=metadata,
+    )
+    store.add([("ztf/a", told), ("ztf/a", fake.observation(2, 60_001.0))])
+    settle(store, "ztf/a", 1, 2)
+    store.close()
+    held = open_store().read(["ztf/a", "ztf/unknown"])
+    assert held.keys() == {"ztf/a"}
+    head, plain = held["ztf/a"].heads
+    assert (head["ra_deg"], head["dec_deg"], head["magnitude"]) == (123.456789012, -5.5, 19.25)
+    assert (head["magnitude_error"], head["real_bogus"]) == (0.125, 0.75)
+    assert (head["source"], head["partition"], head["offset"]) == (rows.source_number("night"), 2, 41)
+    assert held["ztf/a"].metadata(0).layout == 3
+    np.testing.assert_array_equal(held["ztf/a"].metadata(0).values_M, metadata.values_M)
+    assert (plain["source"], plain["partition"], plain["offset"]) == (0, -1, -1)
+    assert np.isnan([plain["ra_deg"], plain["magnitude"], plain["real_bogus"]]).all()
+    assert len(held["ztf/a"].metadata(1).values_M) == 0
+
+
+def test_a_crash_between_commit_and_settle_leaves_unsettled_rows(open_store: OpenStore) -> None:
+    """Rows that were prepared survive as unsettled, are found by partition, and are settled below an offset."""
+    store = open_store()
+    night = [(f"ztf/{i % 3}", from_topic(fake.observation(i, 60_000.0 + i), 10 + i, i % 2)) for i in range(8)]
+    store.add(night)
+    store.prepare([Change(key, (one.alert_id,), 9, 1) for key, one in night])
+    store.close()
+    store = open_store()
+    assert [(u.offset, u.key, u.alert_id) for u in store.unsettled("night", 0)] == [
+        (10, "ztf/0", 0),
+        (12, "ztf/2", 2),
+        (14, "ztf/1", 4),
+        (16, "ztf/0", 6),
+    ]
+    assert store.unsettled("another night", 0) == []
+    assert store.inspect().unsettled == 8
+    assert store.settle_below("night", 0, 14) == 2
+    assert [u.offset for u in store.unsettled("night", 0)] == [14, 16]
+    assert [u.offset for u in store.unsettled("night", 1)] == [11, 13, 15, 17]
+    assert store.read(["ztf/0"])["ztf/0"].heads["settled"].tolist() == [1, 0, 0]
+    assert store.settle_below("night", 0, 14) == 0
+    store.close()
+
+
+def test_prepared_rows_are_settled_with_their_batch(open_store: OpenStore) -> None:
+    """A batch that was prepared is settled as another is, at once or when it comes again after a crash."""
+    store = open_store()
+    one, two = from_topic(fake.observation(1), 5), from_topic(fake.observation(2, 60_001.0), 6)
+    store.add([("ztf/a", one)])
+    store.prepare([Change("ztf/a", (1,), 9, 1)])
+    assert store.pixels([FrameKey("ztf/a", *one.order)])
+    settle(store, "ztf/a", 1)
+    assert store.unsettled("night", 0) == []
+    store.add([("ztf/a", two)])
+    store.prepare([Change("ztf/a", (2,), 9, 1)])
+    store.close()
+    store = open_store()
+    held = store.add([("ztf/a", two)])["ztf/a"]
+    assert held.heads["settled"].tolist() == [1, 0]
+    settle(store, "ztf/a", 2)
+    assert store.unsettled("night", 0) == []
+    assert store.read(["ztf/a"])["ztf/a"].heads["settled"].all()
+    assert store.stats().observations == 2
+    assert store.inspect().damaged == ()
+
+
+def test_unsettled_rows_leave_with_their_series(open_store: OpenStore) -> None:
+    """What leaves a full series is no longer waited for."""
+    store = open_store()
+    for i in range(4):
+        store.add([("ztf/a", from_topic(fake.observation(i, 60_000.0 + i), i))])
+    store.prepare([Change("ztf/a", (0, 1, 2, 3), 9, 1)])
+    settle(store, "ztf/a", 3, hold=2)
+    assert [u.offset for u in store.unsettled("night", 0)] == [2]
+
+
+def test_withdrawn_observations_leave(open_store: OpenStore) -> None:
+    """What a survey takes back leaves its series; an object without observations leaves the store."""
+    store = open_store()
+    store.add([("ztf/a", fake.observation(i, 60_000.0 + i)) for i in range(3)])
+    settle(store, "ztf/a", 0, 1, 2)
+    settle(store, "ztf/a", withdrawn=(1,))
+    assert store.read(["ztf/a"])["ztf/a"].heads["alert_id"].tolist() == [0, 2]
+    settle(store, "ztf/a", withdrawn=(0, 2))
+    assert store.read(["ztf/a"]) == {}
+    stats = store.stats()
+    assert (stats.objects, stats.observations, stats.bytes) == (0, 0, 0)
+
+
+def test_a_store_keeps_its_name(open_store: OpenStore) -> None:
+    """The incarnation of a store is the same after a restart."""
+    store = open_store()
+    name = store.incarnation
+    store.add([("ztf/a", fake.observation(1))])
+    assert store.incarnation == name
+    store.close()
+    assert open_store().incarnation == name
+
+
+def test_a_server_that_comes_back_empty_has_another_name(redis_port: int, tmp_path: Path) -> None:
+    """When a server has lost everything, the next batch already tells."""
+    namespace = f"lost{hash(tmp_path)}"
+    store = RedisSeriesStore(f"redis://127.0.0.1:{redis_port}", namespace=namespace)
+    name = store.incarnation
+    store.add([("ztf/a", fake.observation(1))])
+    with redis.Redis(port=redis_port) as client:
+        client.delete(*client.keys(f"{namespace}:*"))
+    assert len(store.add([("ztf/a", fake.observation(2, 60_001.0))])["ztf/a"].heads) == 1
+    assert store.incarnation != name
+    store.close()
+
+
+def test_rows_left_by_an_evicted_object_do_no_harm(redis_port: int, tmp_path: Path) -> None:
+    """Rows that left with their object are passed over when what a crash left is settled."""
+    namespace = f"evicted{hash(tmp_path)}"
+    store = RedisSeriesStore(f"redis://127.0.0.1:{redis_port}", namespace=namespace, max_objects=1)
+    store.add([("ztf/a", from_topic(fake.observation(1), 1)), ("ztf/b", from_topic(fake.observation(2, 60_001.0), 2))])
+    settle(store, "ztf/b", 2)
+    assert store.settle_below("night", 0, 9) == 0
+    assert store.unsettled("night", 0) == []
     store.close()

@@ -16,8 +16,8 @@ rules = st.builds(WindowRule.of, st.integers(3, 120), st.integers(1, 3))
 
 def series(ids: list[int], settled: set[int], dropped: int = 0) -> HeldSeries:
     """Observations a day apart, in the order of their ids."""
-    fronts = [encode_front(fake.observation(i, 60_000.0 + i), i in settled) for i in ids]
-    return HeldSeries("ztf/a", dropped, None, *decode_fronts(fronts))
+    fronts = [encode_front(fake.observation(i, 60_000.0 + i), i in settled, "ztf/a", b"") for i in ids]
+    return HeldSeries("ztf/a", dropped, None, *decode_fronts(fronts, "ztf/a"))
 
 
 @given(ranks, rules)
