@@ -33,6 +33,7 @@ class LightCurve:
     flux_error_BT: Tensor  # float32, nJy; 0 where unknown
     mask_BT: Tensor  # bool, True for real frames
     history: "LightCurve | None" = None  # epochs without stamp [B, P], in days since the same first frame
+    drawn_from_B: Tensor | None = None  # int64, frames of the series that these were drawn from; None: these are all
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "LightCurve":
         """Change every tensor of the frames alike; the history stays."""
@@ -43,6 +44,7 @@ class LightCurve:
             change(self.flux_error_BT),
             change(self.mask_BT),
             self.history,
+            self.drawn_from_B,
         )
 
     def padded(self, length: int) -> "LightCurve":
@@ -65,11 +67,14 @@ class LightCurve:
     def select(self, rows: Tensor) -> "LightCurve":
         """Only some objects, by a mask or by indices."""
         history = None if self.history is None else self.history.select(rows)
-        return replace(self.map(lambda values: values[rows]), history=history)
+        drawn_from_B = None if self.drawn_from_B is None else self.drawn_from_B[rows]
+        return replace(self.map(lambda values: values[rows]), history=history, drawn_from_B=drawn_from_B)
 
     def to(self, device: torch.device | str) -> "LightCurve":
         history = None if self.history is None else self.history.to(device)
-        return replace(self.map(lambda values: values.to(device, non_blocking=True)), history=history)
+        drawn_from_B = None if self.drawn_from_B is None else self.drawn_from_B.to(device)
+        moved = self.map(lambda values: values.to(device, non_blocking=True))
+        return replace(moved, history=history, drawn_from_B=drawn_from_B)
 
     @staticmethod
     def joined(curves: "Sequence[LightCurve]") -> "LightCurve":

@@ -33,12 +33,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.cosine_head import SCALE, CosineHead
 from model.networks.contract import Frames, LightCurve
+from model.networks.counted_batch_norm import CountedBatchNorm
 from model.networks.grouped import GroupedNetwork, cut_groups
 from model.networks.pixel_standard import SDSS_MEAN_NJY, SDSS_SIGMA_NJY, PixelStandard, Table, check_tables
+from model.networks.spectral_convolution import spectral_conv3d
 from model.series import BANDS
 
 BAND_VECTORS = 10  # rows of the band embedding; more than there are bands, as published
 FEATURE_WIDTH = 256
+SPECTRA_ON_PROCESSORS = True  # False: every convolution is torch's own, as on a GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +146,26 @@ class ConvEntion(GroupedNetwork):
         groups, real_N = cut_groups(frames, self.group_size)
         rows = len(frames.curve.mask_BT)
         present = real_N.reshape(rows, -1)
-        real_BG = functional.pad(present, (0, self.group_limit - present.shape[1]))
+        real_BG, source_BG = self.places(present.sum(1), frames.curve.drawn_from_B)
         images = self.standardise(groups)[real_N]
         band_NS = groups.curve.band_BT[real_N]
-        padding_count = real_BG.numel() - len(images)
         images, band_NS = (torch.cat([real, real.new_zeros((1, *real.shape[1:]))]) for real in (images, band_NS))
-        count_N = torch.ones(len(images), device=images.device)
-        count_N[-1] = padding_count
+        index_BG = torch.where(real_BG, source_BG, len(images) - 1)
+        count_N = torch.bincount(index_BG.flatten(), minlength=len(images)).to(images.dtype)
         maps = self.stem(images, self.of_bands(band_NS), count_N)
-        index_BG = torch.where(real_BG.flatten(), real_BG.flatten().cumsum(0) - 1, len(images) - 1)
-        return maps[index_BG].unflatten(0, real_BG.shape)
+        return maps[index_BG.flatten()].unflatten(0, index_BG.shape)
+
+    def places(self, groups_B: Tensor, drawn_from_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Which places of the padded series hold a group [B, G], and which of all real groups, counted through.
+
+        Groups that were drawn from a longer series stand for those that were not: each fills several places in a row,
+        as many for all but rounding, so that the network sees a series as long as the one it was drawn from.
+        """
+        whole_B = groups_B if drawn_from_B is None else -(-drawn_from_B // self.group_size)
+        place_G = torch.arange(self.group_limit, device=groups_B.device)
+        own_BG = place_G * groups_B[:, None] // whole_B[:, None].clamp(min=1)
+        first_B = groups_B.cumsum(0) - groups_B
+        return place_G < whole_B[:, None], first_B[:, None] + own_BG
 
     def features(self, frames: Frames) -> Tensor:
         return self.read(self.embed_series(frames))
@@ -179,6 +192,9 @@ class ConvEntion(GroupedNetwork):
 
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(self.dropout(features_BF))
+
+    def dense_head(self) -> list[nn.Module]:
+        return [self.dense, self.output]
 
     def prepare_for_inference(self) -> None:
         super().prepare_for_inference()
@@ -225,6 +241,8 @@ class Stem(nn.Module):
         assert isinstance(first, nn.Conv3d)
         x = functional.conv3d(images, first.weight[:, :-1], first.bias, first.stride, first.padding)
         x = (x.flatten(1) + of_bands_NP).unflatten(1, x.shape[1:])
+        if self.by_spectra(x):
+            return self._by_spectra(x, count_N)
         x = x.contiguous(memory_format=torch.channels_last_3d)  # the second convolution's gradient: an eighth
         x = self._normalised(x, 0, count_N)
         for layer, convolution in enumerate(others, start=1):
@@ -236,6 +254,32 @@ class Stem(nn.Module):
         first = self.convolutions[0]
         assert isinstance(first, nn.Conv3d)
         return functional.conv3d(maps_NSHW[:, None], first.weight[:, -1:], None, first.stride, first.padding)
+
+    def by_spectra(self, x: Tensor) -> bool:
+        """Whether the two wide convolutions are products of spectra: where that is faster, and can be done."""
+        return (
+            SPECTRA_ON_PROCESSORS
+            and x.device.type == "cpu"
+            and not self.folded
+            and x.shape[2] == 3  # depth
+            and not torch.is_autocast_enabled("cpu")
+            and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
+        )
+
+    def _by_spectra(self, x: Tensor, count_N: Tensor | None) -> Tensor:
+        """What follows the first convolution's answer [N, D, d, h, w], pixels first in memory."""
+        first, second, third, fourth = (layer for layer in self.convolutions if isinstance(layer, nn.Conv3d))
+        assert second.bias is not None
+        assert third.bias is not None
+        of_first, of_second, of_third, _ = (n for n in self.normalisations if isinstance(n, CountedBatchNorm))
+        x_xdNC = x.permute(3, 4, 2, 0, 1).flatten(0, 1).contiguous()
+        x_xdNC = of_first.rectified(x_xdNC, x.new_zeros(first.out_channels), count_N)
+        x_xdNC = of_second.rectified(spectral_conv3d(x_xdNC, second.weight, (2, 2)), second.bias, count_N)
+        x_xdNC = of_third.rectified(spectral_conv3d(x_xdNC, third.weight, (0, 0)), third.bias, count_N)
+        side = math.isqrt(len(x_xdNC))
+        x = fourth(x_xdNC.unflatten(0, (side, side)).permute(3, 4, 2, 0, 1))
+        return self._normalised(x, 3, count_N).squeeze(2)
 
     def _normalised(self, x: Tensor, layer: int, count_N: Tensor | None) -> Tensor:
         return functional.relu(x if self.folded else self.normalisations[layer](x, count_N))
@@ -250,31 +294,6 @@ class Stem(nn.Module):
                 folded.append(fuse_conv_bn_eval(convolution, normalisation))
             self.convolutions = nn.ModuleList(folded)
             self.folded = True
-
-
-class CountedBatchNorm(nn.BatchNorm3d):
-    """Batch normalisation in which row n counts ``count_N[n]`` times: as if it had been repeated that often."""
-
-    def forward(self, x: Tensor, count_N: Tensor | None = None) -> Tensor:
-        if not self.training or count_N is None:
-            return super().forward(x)
-        x32 = x.float()
-        weight_N = count_N / count_N.sum()
-        with torch.autocast(x.device.type, enabled=False):  # statistics are sums over very many values
-            mean_C = weight_N @ x32.mean((2, 3, 4))
-            variance_C = weight_N @ (x32 - mean_C[:, None, None, None]).square().mean((2, 3, 4))
-        with torch.no_grad():
-            values = count_N.sum() * x[0, 0].numel()
-            momentum = self.momentum if self.momentum is not None else 0.1
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            assert self.num_batches_tracked is not None
-            self.running_mean.lerp_(mean_C, momentum)
-            self.running_var.lerp_(variance_C * values / (values - 1), momentum)
-            self.num_batches_tracked += 1
-        gain_C = self.weight * torch.rsqrt(variance_C + self.eps)
-        shift_C = self.bias - mean_C * gain_C
-        return (x32 * gain_C[:, None, None, None] + shift_C[:, None, None, None]).to(x.dtype)
 
 
 class Block(nn.Module):

@@ -76,6 +76,10 @@ class GroupedNetwork(nn.Module):
         features_BF = self.penultimate(embeddings_BGD, curve)
         return self.head(features_BF), self.familiar(features_BF)
 
+    def dense_head(self) -> list[nn.Module]:
+        """The layers after what the network pools over its series; empty where that is not a part of its own."""
+        return []
+
     @property
     def one_pass(self) -> bool:
         """Whether ``classify`` is ``head`` of ``penultimate``, and not a mean over several answers."""
@@ -121,7 +125,7 @@ def cut_groups(frames: Frames, group_size: int) -> tuple[Frames, Tensor]:
             values = torch.cat([values, padding], 1)
         return values.reshape(-1, group_size, *values.shape[2:])
 
-    cut_curve = replace(curve.map(cut), history=None)
+    cut_curve = replace(curve.map(cut), history=None, drawn_from_B=None)
     groups = Frames(cut(frames.pixels_BTCHW), cut(frames.pixel_mask_BTCHW), cut(frames.scale_BTC, 1.0), cut_curve)
     return groups, cut_curve.mask_BT.any(1)
 

@@ -16,6 +16,7 @@ from model.past_photometry import HISTORY_LIMIT
 
 TEMPLATE_CHANNEL = 1  # of (science, template, difference): the noise of one visit is not in its template
 FEWEST_FRAMES = 1
+RUN = 3  # frames: what ConvEntion reads in one piece
 MISSED_ARE_TOLD = 0.5  # share of the objects of which later packets tell the missed alerts
 
 
@@ -26,6 +27,7 @@ class Augmentation:
     dihedral: bool = True  # flips and quarter turns, one draw per object
     rotation_deg: float = 0.0  # largest turn either way, bilinear
     rotation_probability: float = 0.5
+    draw_runs: int = 0  # of ``RUN`` frames that follow each other: how many to learn from in a step; 0: all
     drop_frames: float = 0.0  # largest fraction of frames to forget; the fraction is uniform below it
     truncate_probability: float = 0.0  # of keeping only a prefix, of uniform length
     late_probability: float = 0.0  # of forgetting everything before a random frame, as a stream joined late would
@@ -153,6 +155,21 @@ def drop(frames: Frames, how: Augmentation, generator: torch.Generator, history_
     return keep_frames(replace(frames, curve=told), keep_BT, told_BT)
 
 
+def draw(frames: Frames, runs: int, generator: torch.Generator) -> Frames:
+    """Some random runs of frames that follow each other, in their order, for all others: fewer frames to compute.
+
+    The runs begin at multiples of ``RUN``, so that each is what a network that reads groups of so many would be shown.
+    """
+    curve, mask_BT = frames.curve, frames.curve.mask_BT.cpu()
+    length_B = mask_BT.sum(1)
+    rank_BR = torch.rand(len(mask_BT), -(-mask_BT.shape[1] // RUN), generator=generator)
+    rank_BR[torch.arange(rank_BR.shape[1])[None, :] * RUN >= length_B[:, None]] = math.inf
+    drawn_BR = rank_BR.argsort(dim=1).argsort(dim=1) < runs
+    keep_BT = drawn_BR.repeat_interleave(RUN, 1)[:, : mask_BT.shape[1]]
+    drawn = keep_frames(frames, keep_BT)
+    return replace(drawn, curve=replace(drawn.curve, drawn_from_B=length_B.to(curve.mask_BT.device)))
+
+
 def add_noise(
     frames: Frames, probability: float, largest_factor: float, photometry: bool, generator: torch.Generator
 ) -> Frames:
@@ -188,6 +205,8 @@ def change_epochs(
     """What two views of one object share: which frames there are, and how noisy they are."""
     if how.drop_frames > 0 or how.truncate_probability > 0 or how.late_probability > 0:
         frames = drop(frames, how, generator, history_days)
+    if how.draw_runs > 0:
+        frames = draw(frames, how.draw_runs, generator)
     if how.noise_probability > 0 and how.noise_factor > 1:
         frames = add_noise(frames, how.noise_probability, how.noise_factor, how.noisy_photometry, generator)
     return frames

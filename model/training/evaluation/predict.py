@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor, nn
 
+from model.networks.grouped import GroupedNetwork
 from model.training.data.loader import Shelf
 
-BATCH = 128
+BATCH = 32  # objects: more than this saves no time on a processor, and costs memory
 
 
 @torch.inference_mode()
@@ -17,6 +18,17 @@ def predict_logits(network: nn.Module, shelf: Shelf, batch_size: int = BATCH) ->
     network.eval()
     parts = [network(shelf.batch(index)[0]).float().cpu() for index in in_order(shelf, batch_size)]
     return torch.cat(parts).numpy()
+
+
+@torch.inference_mode()
+def predict_features(
+    network: GroupedNetwork, shelf: Shelf, batch_size: int = BATCH
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Penultimate features [N, F] and logits [N, K] of every object on the shelf, in its order."""
+    network.eval()
+    features = [network.features(shelf.batch(index)[0]) for index in in_order(shelf, batch_size)]
+    logits = [network.head(part).float().cpu() for part in features]
+    return torch.cat([part.float().cpu() for part in features]).numpy(), torch.cat(logits).numpy()
 
 
 def predict(network: nn.Module, shelf: Shelf, batch_size: int = BATCH) -> NDArray[np.float64]:

@@ -39,9 +39,20 @@ def focal(logits_BK: Tensor, label_B: Tensor, counts_K: Tensor, gamma: float = 2
     return (1 - torch.exp(-entropy_B)).pow(gamma) * entropy_B
 
 
-def focal_of_mean(logits_BK: Tensor, label_B: Tensor, counts_K: Tensor, gamma: float = 2.0) -> Tensor:
-    """The focal factor of the batch's mean cross entropy, as ConvEntion's authors trained. Returns [1]."""
-    entropy = functional.cross_entropy(logits_BK, label_B)
+def balanced_weights(counts_K: Tensor) -> Tensor:
+    """Weights N / (K n): every class weighs as much in a sum over the objects that these are the counts of."""
+    present_K = counts_K > 0
+    return torch.where(present_K, counts_K.sum() / (present_K.sum() * counts_K.clamp(min=1)), 0.0)
+
+
+def focal_of_mean(
+    logits_BK: Tensor, label_B: Tensor, counts_K: Tensor, gamma: float = 2.0, weight_K: Tensor | None = None
+) -> Tensor:
+    """The focal factor of the batch's mean cross entropy, as ConvEntion's authors trained. Returns [1].
+
+    With ``weight_K`` the mean is one of objects that weigh what their class does.
+    """
+    entropy = functional.cross_entropy(logits_BK, label_B, weight=weight_K)
     return ((1 - torch.exp(-entropy)).pow(gamma) * entropy).reshape(1)
 
 

@@ -11,7 +11,7 @@ ICT-ConvEntion as reconstructed in docs/results.md; Grill et al. 2020, "Bootstra
 
 import copy
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +81,14 @@ class Objective(nn.Module):
             self.prototype_KD = nn.Parameter(torch.randn(classes, width))
 
     def forward(
-        self, first: Frames, second: Frames | None, label_B: Tensor, counts_K: Tensor, stage: Stage, beta: float
+        self,
+        first: Frames,
+        second: Frames | None,
+        label_B: Tensor,
+        counts_K: Tensor,
+        stage: Stage,
+        beta: float,
+        weight_K: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The loss of one batch and its parts, each a scalar; ``loss`` is what to descend.
 
@@ -91,17 +98,22 @@ class Objective(nn.Module):
             Another view of the same objects, or of others of the same classes; None where nothing is pulled.
         beta
             Of the deferred weights of ``ldam``; 0 before they begin.
+        weight_K
+            What an object of each class weighs, of the losses that take it.
         """
         if stage.restores:
             return self._restoring(first, stage)
         if self.prefix == "all":
-            return self._over_prefixes(first, label_B, counts_K, stage, beta)
+            return self._over_prefixes(first, label_B, counts_K, stage, beta, weight_K)
+
+        def class_loss(features_BF: Tensor) -> Tensor:
+            return self._class_loss(self.network.head(features_BF), label_B, counts_K, stage, beta, weight_K).mean()
+
         feature_BF = self.network.features(first)
-        parts = {"class": self._class_loss(self.network.head(feature_BF), label_B, counts_K, stage, beta).mean()}
+        parts = {"class": class_loss(feature_BF)}
         if second is not None and self.projector is not None:
             other_BF = self.network.features(second)
-            other = self._class_loss(self.network.head(other_BF), label_B, counts_K, stage, beta).mean()
-            parts["class"] = parts["class"] + other
+            parts["class"] = parts["class"] + class_loss(other_BF)
             parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
         parts["loss"] = parts["class"] + self.ict.weight * parts.get("pull", torch.zeros_like(parts["class"]))
         extra = getattr(self.network, "extra_loss", lambda: None)()
@@ -109,11 +121,21 @@ class Objective(nn.Module):
             parts["loss"] = parts["loss"] + self.divergence_weight * extra / counts_K.sum()
         return parts
 
-    def _class_loss(self, logits_BK: Tensor, label_B: Tensor, counts_K: Tensor, stage: Stage, beta: float) -> Tensor:
+    def _class_loss(
+        self,
+        logits_BK: Tensor,
+        label_B: Tensor,
+        counts_K: Tensor,
+        stage: Stage,
+        beta: float,
+        weight_K: Tensor | None = None,
+    ) -> Tensor:
         """What each object costs [B], or all together [1]."""
-        options = dict(stage.loss_options)
+        options: dict[str, Any] = dict(stage.loss_options)
         if stage.loss == "ldam":
             options |= {"beta": beta, "scale": self.network.logit_scale}
+        if weight_K is not None:
+            options["weight_K"] = weight_K
         return losses.CLASS_LOSSES[stage.loss](logits_BK.float(), label_B, counts_K, **options)
 
     def _restoring(self, frames: Frames, stage: Stage) -> dict[str, Tensor]:
@@ -122,7 +144,13 @@ class Objective(nn.Module):
         return {"loss": self.restorer(network, frames.curve, **stage.loss_options)}
 
     def _over_prefixes(
-        self, frames: Frames, label_B: Tensor, counts_K: Tensor, stage: Stage, beta: float
+        self,
+        frames: Frames,
+        label_B: Tensor,
+        counts_K: Tensor,
+        stage: Stage,
+        beta: float,
+        weight_K: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Every prefix of a series is an example, and the whole of it counts as much as all the others together.
 
@@ -132,7 +160,8 @@ class Objective(nn.Module):
         logits_BTK = prefix_logits(frames)
         mask_BT = frames.curve.mask_BT
         label = label_B[:, None].expand(mask_BT.shape).flatten()
-        loss_BT = self._class_loss(logits_BTK.flatten(0, 1), label, counts_K, stage, beta).reshape(mask_BT.shape)
+        loss_BT = self._class_loss(logits_BTK.flatten(0, 1), label, counts_K, stage, beta, weight_K)
+        loss_BT = loss_BT.reshape(mask_BT.shape)
         length_B = mask_BT.sum(1)
         prefixes = (torch.where(mask_BT, loss_BT, 0.0).sum(1) / length_B).mean()
         whole = loss_BT.gather(1, length_B[:, None] - 1).mean()

@@ -22,6 +22,9 @@ PREFIXES = ("none", "all")
 KEEPS = ("last", "best_f1", "best_loss")
 SAMPLERS = ("shuffle", "weighted")
 SCHEDULES = ("constant", "cosine")
+HEADS = ("last", "dense")
+CLASS_WEIGHTS = ("none", "balanced", "as_listed")
+WEIGHTED_LOSSES = ("focal_of_mean",)
 RESTORE = "restore"  # the loss that needs no labels: see restore.Restorer
 
 
@@ -41,8 +44,12 @@ class Stage:
     sampler: str = "shuffle"  # "weighted": with replacement, every class as often
     loss: str = "cross_entropy"  # key of losses.CLASS_LOSSES, or "restore"
     loss_options: Mapping[str, float] = field(default_factory=dict)
+    class_weights: str = "none"  # "balanced": in the loss, by the objects of the part; "as_listed": listed_weights
+    listed_weights: tuple[float, ...] | None = None  # in the order of the data set's classes
     freeze_backbone: bool = False
+    frozen_statistics: bool = True  # False: batch norms of a frozen backbone, and dropout, act as in training
     renew_head: bool = False
+    head: str = "last"  # what of the network is its head: "last" layer, or "dense": all that follows pooling
 
     @property
     def restores(self) -> bool:
@@ -135,7 +142,16 @@ def _check(recipe: Recipe) -> Recipe:
             (f"stages[{i}].sampler", stage.sampler, SAMPLERS),
             (f"stages[{i}].schedule", stage.schedule, SCHEDULES),
             (f"stages[{i}].loss", stage.loss, (*CLASS_LOSSES, RESTORE)),
+            (f"stages[{i}].head", stage.head, HEADS),
+            (f"stages[{i}].class_weights", stage.class_weights, CLASS_WEIGHTS),
         ]
+        if stage.class_weights != "none" and stage.loss not in WEIGHTED_LOSSES:
+            raise RecipeError(
+                f"stages[{i}].class_weights is {stage.class_weights!r}, which loss {stage.loss!r} cannot take: "
+                f"use one of {', '.join(WEIGHTED_LOSSES)}, or 'none'"
+            )
+        if (stage.class_weights == "as_listed") != (stage.listed_weights is not None):
+            raise RecipeError(f"stages[{i}] needs listed_weights, and class_weights 'as_listed': both or neither")
         if stage.sampler == "weighted" and stage.loss in ("logit_adjusted", "balanced_softmax"):
             raise RecipeError(
                 f"stages[{i}] corrects the class prior twice: sampler 'weighted' makes it uniform already, "

@@ -25,7 +25,9 @@ from model.training.data.augment import change_epochs, change_view
 from model.training.data.dataset_identity import differences
 from model.training.data.loader import Shelf, batch_order
 from model.training.evaluation import metrics
-from model.training.evaluation.predict import predict
+from model.training.evaluation.predict import predict, predict_features, softmax
+from model.training.evaluation.separation import separation
+from model.training.learning import losses
 from model.training.learning.checkpoint import (
     CheckpointError,
     load_checkpoint,
@@ -38,7 +40,7 @@ from model.training.learning.checkpoint import (
 from model.training.learning.distributed import Crew
 from model.training.learning.objective import Objective, follow, of_same_class
 from model.training.learning.progress import Progress
-from model.training.learning.recipe import Recipe, Stage
+from model.training.learning.recipe import Recipe, RecipeError, Stage
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY_S = 120.0  # what a kill may cost
@@ -186,7 +188,7 @@ class Training:
 
     def _begin(self, stage: Stage, memory: dict[str, Tensor]) -> None:
         """Set the networks and the optimiser up for a stage, or for the rest of one."""
-        head = head_parameters(self.network)
+        head = head_parameters(self.network, stage.head)
         if self.place.epoch == self.place.step == 0:
             torch.manual_seed(seed_of(self.seed, self.place.stage))
             if stage.renew_head:
@@ -207,16 +209,18 @@ class Training:
         started, done = time.monotonic(), 0
         shelf = self.shelves[stage.part]
         counts_K = sampled_counts(shelf, stage, self.classes).to(self.engine.device)
+        weight_K = class_weights(shelf, stage, self.classes)
+        weight_K = None if weight_K is None else weight_K.to(self.engine.device)
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.place.stage, self.place.epoch))
         length_N = shelf.length_N if self.recipe.like_lengths else None
         order = batch_order(shelf.label_N, self.recipe.batch_size, stage.sampler == "weighted", generator, length_N)
         self.objective.train()
-        if stage.freeze_backbone:
+        if stage.freeze_backbone and stage.frozen_statistics:
             self.network.eval()  # its running statistics are part of what is frozen
         while self.place.step < len(order):
             if done >= budget:
                 return done
-            self._step(stage, shelf, order, counts_K)
+            self._step(stage, shelf, order, counts_K, weight_K)
             done += 1
             self.progress.step(self.place.step, len(order))
             asked = self.interrupted is not None and self.interrupted()
@@ -228,7 +232,7 @@ class Training:
         self._judge(stage, len(order), time.monotonic() - started)
         return done
 
-    def _step(self, stage: Stage, shelf: Shelf, order: list[Tensor], counts_K: Tensor) -> None:
+    def _step(self, stage: Stage, shelf: Shelf, order: list[Tensor], counts_K: Tensor, weight_K: Tensor | None) -> None:
         """One batch, or our share of it: two views, the loss, the gradient, the optimiser; then the followers."""
         place = self.place
         seed = seed_of(self.seed, place.stage, place.epoch, place.step, self.crew.rank)
@@ -240,7 +244,7 @@ class Training:
         share_B = self.crew.share(order[place.step])
         first, second, label_B = views(self.recipe, shelf, share_B, seed)
         with self.engine.autocast:
-            parts = self.runner(first, second, label_B, counts_K, stage, beta)
+            parts = self.runner(first, second, label_B, counts_K, stage, beta, weight_K)
         self.optimizer.zero_grad(set_to_none=True)
         parts["loss"].backward()
         loss = parts["loss"].detach()
@@ -257,14 +261,14 @@ class Training:
     def _judge(self, stage: Stage, steps: int, seconds: float) -> None:
         """Score the epoch of so many steps on the validation shelf, and keep its weights if they are to be kept."""
         place = self.place
-        macro_f1, log_loss = validation_scores(self.handed_out, self.shelves["validation"], self.classes)
+        scores = validation_scores(self.handed_out, self.shelves["validation"], self.classes)
+        macro_f1, log_loss = scores["validation_macro_f1"], scores["validation_log_loss"]
         entry: dict[str, Any] = {
             "stage": place.stage,
             "epoch": place.epoch,
             "loss": place.loss_sum / steps,
             "learning_rate": learning_rate(stage, (place.epoch + 1) * steps - 1, stage.epochs * steps),
-            "validation_macro_f1": macro_f1,
-            "validation_log_loss": log_loss,
+            **scores,
             "seconds": seconds,
             **(self.watch(self.handed_out) if self.watch is not None else {}),
         }
@@ -358,8 +362,34 @@ def sampled_counts(shelf: Shelf, stage: Stage, classes: int) -> Tensor:
     return counts_K
 
 
-def head_parameters(network: GroupedNetwork) -> list[nn.Parameter]:
-    """The parameters that act after the penultimate features: those that ``head`` has a gradient for."""
+def class_weights(shelf: Shelf, stage: Stage, classes: int) -> Tensor | None:
+    """What an object of each class weighs in a stage's loss [K], whatever its sampler; None: all the same."""
+    if stage.listed_weights is not None:
+        if len(stage.listed_weights) != classes:
+            raise RecipeError(f"listed_weights has {len(stage.listed_weights)} entries for {classes} classes")
+        return torch.tensor(stage.listed_weights)
+    return losses.balanced_weights(shelf.counts(classes)) if stage.class_weights == "balanced" else None
+
+
+def head_parameters(network: GroupedNetwork, head: str = "last") -> list[nn.Parameter]:
+    """The parameters of a network's head.
+
+    Parameters
+    ----------
+    head
+        "last": those that act after the penultimate features, which ``head`` has a gradient for; "dense": those of
+        the network's ``dense_head`` too.
+
+    Raises
+    ------
+    RecipeError
+        When a network without a dense head is asked for it.
+    """
+    if head == "dense":
+        modules = network.dense_head()
+        if not modules:
+            raise RecipeError(f"{network.name} has no dense head to train alone: use head 'last'")
+        return [parameter for module in modules for parameter in module.parameters()]
     learned = list(network.parameters())
     wanted = [parameter.requires_grad for parameter in learned]
     was_training = network.training
@@ -391,11 +421,24 @@ def decay_groups(objective: Objective, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def validation_scores(network: nn.Module, shelf: Shelf, classes: int) -> tuple[float, float]:
-    """Macro-F1, and log loss with every class weighing the same."""
-    probability_NK = predict(network, shelf)
+def validation_scores(network: GroupedNetwork, shelf: Shelf, classes: int) -> dict[str, float]:
+    """Macro-F1, log loss with every class weighing the same, and how far the features of the classes lie apart."""
     label_N = shelf.label_N.cpu().numpy()
-    return (
-        metrics.macro_f1(label_N, np.argmax(probability_NK, 1), classes),
-        metrics.log_loss(label_N, probability_NK, balanced=True),
-    )
+    apart: dict[str, float] = {}
+    if network.one_pass:
+        feature_NF, logits_NK = predict_features(network, shelf)
+        probability_NK = softmax(logits_NK)
+        if len(np.unique(label_N)) > 1:
+            found = separation(feature_NF, label_N, classes)
+            apart = {
+                "validation_within": found.within,
+                "validation_between": found.between,
+                "validation_silhouette": found.silhouette,
+            }
+    else:
+        probability_NK = predict(network, shelf)
+    return {
+        "validation_macro_f1": metrics.macro_f1(label_N, np.argmax(probability_NK, 1), classes),
+        "validation_log_loss": metrics.log_loss(label_N, probability_NK, balanced=True),
+        **apart,
+    }

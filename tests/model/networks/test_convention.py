@@ -1,5 +1,7 @@
 """ConvEntion as published: its size, its two equal forms of attention, its padding and its updates group by group."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -114,6 +116,22 @@ def test_padding_is_attended_as_published():
         moved = network.classify(network.embed(frames)[:, None], frames.curve)
     assert not torch.allclose(before, kept)
     assert not torch.allclose(kept, moved)
+
+
+def test_drawn_groups_stand_for_those_that_were_not():
+    """Two groups drawn of four fill the places of four: the answer to the series in which each is shown twice."""
+    network = build().train()
+    first, second = make_series(3, seed=1), make_series(3, seed=2)
+    drawn = collate([join(first, second)])
+    drawn = dataclasses.replace(drawn, curve=dataclasses.replace(drawn.curve, drawn_from_B=torch.tensor([12])))
+    whole = collate([join(first, first, second, second)])
+    assert torch.allclose(network(drawn), network(whole), atol=1e-4)
+    assert not torch.allclose(network(collate([join(first, second)])), network(whole), atol=1e-2)
+
+
+def join(*series: Series) -> Series:
+    """Frames of several series one after the other."""
+    return Series(*(np.concatenate([getattr(one, name) for one in series]) for name in Series.__slots__))
 
 
 def test_training_counts_padding_as_repeated():

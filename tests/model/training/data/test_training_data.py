@@ -110,6 +110,26 @@ def test_dropped_frames_leave_a_shorter_series_in_order():
     assert (fewer.scale_BTC[~mask] == 1).all()
 
 
+def test_drawn_runs_are_whole_groups_of_the_series_in_order():
+    """A draw keeps some runs of three that begin at multiples of three, and says how long the series was."""
+    frames = collate([toy_series(0, np.random.default_rng(1), length) for length in (30, 11, 4)])
+    marked = dataclasses.replace(
+        frames.curve,
+        flux_BT=torch.arange(30.0).expand(3, 30) * frames.curve.mask_BT,
+        flux_error_BT=frames.scale_BTC[..., 0],
+    )
+    frames = dataclasses.replace(frames, curve=marked)
+    drawn = augment.draw(frames, 3, generator(3))
+    assert drawn.curve.drawn_from_B.tolist() == [30, 11, 4]
+    assert drawn.curve.mask_BT.sum(1).tolist() in ([9, 9, 4], [9, 8, 4])
+    place_T = drawn.curve.flux_BT[0]
+    assert (place_T[::3] % 3 == 0).all()
+    assert (place_T[1::3] == place_T[::3] + 1).all()
+    assert (place_T.diff() > 0).all()
+    others = {tuple(augment.draw(frames, 3, generator(seed)).curve.flux_BT[0].tolist()) for seed in range(10)}
+    assert len(others) > 5
+
+
 def test_keeping_all_frames_changes_nothing():
     """The identity choice of frames gives back the same batch."""
     frames = some_frames()

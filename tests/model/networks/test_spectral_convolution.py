@@ -1,0 +1,109 @@
+"""The convolution by spectra: the numbers and the gradients of ``conv3d``, alone and in ConvEntion's stem."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.networks import convention
+from model.networks.convention import ConvEntionConfig, Stem
+from model.networks.spectral_convolution import spectral_conv3d
+
+SHAPES = [  # side, kernel, padding in depth and in space
+    pytest.param(13, 5, (2, 2), id="padded 13"),
+    pytest.param(13, 3, (0, 0), id="valid 13"),
+    pytest.param(8, 5, (2, 2), id="padded, even side"),
+    pytest.param(10, 3, (0, 0), id="valid, even side"),
+    pytest.param(7, 5, (2, 0), id="padded in depth alone"),
+]
+
+
+def pixels_first(image: Tensor) -> Tensor:
+    return image.permute(3, 4, 2, 0, 1).flatten(0, 1)
+
+
+def images_first(pixels: Tensor) -> Tensor:
+    side = round(len(pixels) ** 0.5)
+    return pixels.unflatten(0, (side, side)).permute(3, 4, 2, 0, 1)
+
+
+def draw(side: int, kernel: int, padding: tuple[int, int], images: int = 5, dtype=torch.float64) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(side)
+    image = torch.randn(images, 3, 3 if padding[0] else 5, side, side, generator=generator, dtype=dtype)
+    weight = torch.randn(4, 3, 3, kernel, kernel, generator=generator, dtype=dtype)
+    return [image.requires_grad_(), weight.requires_grad_()]
+
+
+def both(image: Tensor, weight: Tensor, padding: tuple[int, int]) -> list[tuple[Tensor, ...]]:
+    """Answer and gradients, directly and by spectra."""
+    depth, space = padding
+    answers = [
+        functional.conv3d(image, weight, padding=(depth, space, space)),
+        images_first(spectral_conv3d(pixels_first(image), weight, padding)),
+    ]
+    gradient = torch.randn(answers[0].shape, generator=torch.Generator().manual_seed(1), dtype=image.dtype)
+    return [(answer, *torch.autograd.grad(answer, (image, weight), gradient)) for answer in answers]
+
+
+@pytest.mark.parametrize(("side", "kernel", "padding"), SHAPES)
+def test_it_is_conv3d_in_double_precision(side: int, kernel: int, padding: tuple[int, int]):
+    """Answer and both gradients are those of ``conv3d`` to 1e-12, whatever the side, kernel and padding."""
+    direct, spectral = both(*draw(side, kernel, padding), padding)
+    for expected, found in zip(direct, spectral, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 * float(expected.detach().abs().max()))
+
+
+@pytest.mark.parametrize(("side", "kernel", "padding"), SHAPES)
+def test_its_rounding_in_single_precision_is_small(side: int, kernel: int, padding: tuple[int, int]):
+    """In float32 it is off by less than 2e-5 of the largest value."""
+    direct, spectral = both(*draw(side, kernel, padding, dtype=torch.float32), padding)
+    for expected, found in zip(direct, spectral, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=2e-5 * float(expected.detach().abs().max()))
+
+
+def test_its_gradients_are_its_slopes():
+    """Both gradients agree with finite differences."""
+    image, weight = (values.detach()[:, :2] for values in draw(4, 3, (2, 1), images=1))
+    pixels = pixels_first(image).contiguous().requires_grad_()
+    weight = weight[:2].contiguous().requires_grad_()
+    assert torch.autograd.gradcheck(lambda *values: spectral_conv3d(*values, (2, 1)), (pixels, weight))
+
+
+def test_images_are_taken_in_pieces():
+    """More images than are worked on at a time give what each gives alone."""
+    image, weight = draw(7, 5, (2, 2), images=300, dtype=torch.float32)
+    together = spectral_conv3d(pixels_first(image), weight, (2, 2))
+    alone = spectral_conv3d(pixels_first(image[-1:]), weight, (2, 2))
+    torch.testing.assert_close(together[:, :, -1:], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_stem_is_the_same_function_with_and_without_spectra(training: bool, monkeypatch: pytest.MonkeyPatch):
+    """Maps, gradients and running statistics of ConvEntion's stem agree to 1e-10, repeated padding included."""
+    torch.manual_seed(0)
+    stem = Stem(ConvEntionConfig(width=0.1)).double().train(training)
+    images, of_bands = torch.randn(7, 1, 3, 32, 32).double(), torch.randn(7, 6 * 3 * 13 * 13).double()
+    count = torch.tensor([1.0, 4, 4, 1, 2, 1, 30]).double()
+    gradient = torch.randn(7, 8, 9, 9).double()
+    found = []
+    for spectra in (False, True):
+        monkeypatch.setattr(convention, "SPECTRA_ON_PROCESSORS", spectra)
+        ours, theirs = copy.deepcopy(stem), of_bands.clone().requires_grad_()
+        maps = ours(images, theirs, count)
+        maps.backward(gradient)
+        learned = {name: parameter.grad for name, parameter in ours.named_parameters()}
+        found.append({"maps": maps, "of_bands": theirs.grad, **learned, **dict(ours.named_buffers())})
+    for name, expected in found[0].items():
+        torch.testing.assert_close(found[1][name], expected, rtol=1e-10, atol=1e-10, msg=name)
+
+
+def test_the_stem_takes_the_way_that_suits_where_it_is(monkeypatch: pytest.MonkeyPatch):
+    """On a processor it goes by spectra; once folded, under autocast or with the switch off, directly."""
+    stem, image = Stem(ConvEntionConfig(width=0.1)), torch.zeros(1, 6, 3, 13, 13)
+    assert stem.by_spectra(image)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not stem.by_spectra(image)
+    monkeypatch.setattr(convention, "SPECTRA_ON_PROCESSORS", False)
+    assert not stem.by_spectra(image)
