@@ -77,7 +77,7 @@ NAME_OF_SUBTYPE: Mapping[str, str] = MappingProxyType(  # names of the taxonomy 
     }
     | dict.fromkeys(("IIP", "IIL", "IIn", "IIb"), "SNII")
     | dict.fromkeys(("RRab", "RRc"), "RRLyrae")
-    | dict.fromkeys(("Rotator", "YSO", "Be", "Symbiotic"), "Variable")  # the taxonomy has no name for them
+    | dict.fromkeys(("Rotator", "YSO", "Be", "Symbiotic", "Nova"), "Variable")  # the taxonomy has no name for them
 )
 
 

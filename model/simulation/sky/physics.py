@@ -23,6 +23,7 @@ from model.simulation.sources.corecollapse import FRACTION as CORE_COLLAPSE
 from model.simulation.sources.corecollapse import draw_corecollapse
 from model.simulation.sources.galactic import draw_galactic
 from model.simulation.sources.irregular import Irregular
+from model.simulation.sources.outbursts import Outbursts
 from model.simulation.sources.snia import SUBTYPES as IA_SUBTYPES
 from model.simulation.sources.snia import draw_snia
 from model.simulation.sources.spectra import distance_modulus, redshift_at
@@ -124,7 +125,7 @@ def _draw_explosion(
     else:
         entry = hosts.draw_entry(entry_rng, composition.population)
         redshift = entry.redshift if np.isfinite(entry.redshift) else _photometric_redshift(entry_rng, true_class)
-    seen = Circumstances(window_days, redshift)
+    seen = Circumstances(window_days, redshift, near=of.name != "sdss")
     given_magnitude = None if np.isnan(magnitude) else magnitude
     if templates is not None and has_template(subtype):
         source: Source = draw_spectral(rng, seen, subtype, templates, given_magnitude)
@@ -174,7 +175,7 @@ def _draw_persistent(
     return _star(rng, true_class, entry, draw_star(rng, seen, subtype), mode)
 
 
-def _star(rng: Generator, true_class: str, entry: HostEntry, star: Star | Irregular, mode: str) -> Drawn:
+def _star(rng: Generator, true_class: str, entry: HostEntry, star: Star | Irregular | Outbursts, mode: str) -> Drawn:
     if mode == "physical":  # a star is its own catalogue entry
         offset = hosts.CENTROID_ERROR_ARCSEC * float(np.hypot(*rng.standard_normal(2)))
         entry = replace(entry, matched=True, mag_B=star.mag_B, offset_arcsec=offset)

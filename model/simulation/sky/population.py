@@ -16,7 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from model.simulation.records import Scene, Schedule, SimulatedObject
-from model.simulation.sky import labels
+from model.simulation.sky import dust, labels
 from model.simulation.sky.physics import EXPLOSIONS, Drawn, draw_physics
 from model.simulation.sky.positions import draw_position
 from model.simulation.sky.scenes import place
@@ -114,13 +114,13 @@ def draw_object(
             composition = replace(composition, true_class=label)
         drawn = draw_physics(entry_rng, physics_rng, composition, of, mode, facts.window_days, spectra)
         scene_rng = np.random.default_rng([seed, object_id, turn, SCENE])
-        obj = _observe(drawn, facts, schedule, origin_mjd, mode, scene_rng)
+        sky_rng = np.random.default_rng([seed, facts.index, object_id, turn, SKY])
+        position = draw_position(sky_rng, drawn, facts, mode)
+        obj = _observe(drawn, facts, schedule, origin_mjd, mode, scene_rng, position.latitude_deg)
         truth = dict(obj.truth) | {"attempt": turn, "sample": sample, "population_survey": of.name}
         obj = replace(obj, object_id=object_id, seed=seed, label=published, level=level, truth=truth)
         if attempt is None and select and not _selected(obj):
             continue
-        sky_rng = np.random.default_rng([seed, facts.index, object_id, turn, SKY])
-        position = draw_position(sky_rng, drawn, facts, mode)
         scene, centre = place(scene_rng, drawn, facts, position.latitude_deg)
         truth |= {"ra_deg": position.ra_deg, "dec_deg": position.dec_deg}
         truth["first_detection"] = selection.first_detection(obj)
@@ -195,7 +195,13 @@ def _origin_mjd(rng: Generator, survey: Survey, label: str, mode: str) -> float:
 
 
 def _observe(
-    drawn: Drawn, survey: Survey, schedule: Schedule, origin_mjd: float, mode: str, rng: Generator
+    drawn: Drawn,
+    survey: Survey,
+    schedule: Schedule,
+    origin_mjd: float,
+    mode: str,
+    rng: Generator,
+    latitude_deg: float,
 ) -> SimulatedObject:
     """Give the source its fluxes at the survey's visits, behind the dust of the Milky Way."""
     band_T = schedule.band_T.astype(np.int64)
@@ -206,7 +212,7 @@ def _observe(
         days = np.tile(TEMPLATE_DAYS, len(bands))
         template = drawn.source.flux(days, np.repeat(bands, len(TEMPLATE_DAYS)), survey)
         reference_B[bands] = template.reshape(len(bands), -1).mean(axis=1)
-    ebv = _reddening(rng)
+    ebv = _reddening(rng, survey, latitude_deg)
     if drawn.kind not in ("AGN", "Star"):  # whose magnitudes are those observed
         flux_T = flux_T * (10 ** (-0.4 * ebv * survey.dust_B))[band_T]
         explodes = drawn.true_class in EXPLOSIONS
@@ -257,9 +263,11 @@ def _in_template(rng: Generator, drawn: Drawn, survey: Survey) -> NDArray[np.flo
     return reference_B
 
 
-def _reddening(rng: Generator) -> float:
-    """E(B-V) of the Milky Way along Stripe 82."""
-    x = rng.standard_normal()
+def _reddening(rng: Generator, survey: Survey, latitude_deg: float) -> float:
+    """E(B-V) of the Milky Way: along Stripe 82, or of the map at a latitude."""
+    x = float(rng.standard_normal())
+    if survey.name != "sdss":
+        return dust.SFD.at(latitude_deg, x)
     return float(REDDENING_MEDIAN_MAG * np.exp(x * (REDDENING_LN_ABOVE if x > 0 else REDDENING_LN_BELOW)))
 
 

@@ -44,6 +44,7 @@ DISC: Mapping[str, tuple[float, float]] = {  # height in kpc, absolute magnitude
     "Symbiotic": (OLD_KPC, -1.0),
     "DwarfNova": (OLD_KPC, 8.0),
     "Flare": (OLD_KPC, 11.0),
+    "Nova": (OLD_KPC, 4.0),
     "uLens": (OLD_KPC, 4.5),
     "Cepheid": (YOUNG_KPC, -3.0),
     "YSO": (YOUNG_KPC, 6.0),

@@ -40,3 +40,4 @@ class Circumstances:
     window_days: float
     redshift: float = 0.0
     mag_B: NDArray[np.float64] | None = None  # mean AB magnitudes where the catalogue entry is the source itself
+    near: bool = False  # of a survey of the whole sky, whose supernovae have the colours of nearby ones

@@ -2,8 +2,9 @@
 
 Stripe 82 lies off the plane; ZTF and LSST look through it, where most variable stars are. What is drawn here is the mix
 of a catalogue; which of its stars alert is left to the survey's depth, so that small amplitudes are rare by themselves.
-Kinds that the taxonomy calls fast and non-recurring (flares, dwarf novae, microlensing) are not of this mix: they are
-held out, to see whether a network finds them strange.
+Stars that erupt (dwarf novae, flares, novae) are a tenth of a per cent of such a catalogue, but of what looks *new* to a
+survey they are a good part: ``ERUPTIVE_SHARE`` of the mix is theirs, a choice, so that networks learn them. Microlensing
+is not of this mix: it is held out, to see whether a network finds it strange.
 
 References
 ----------
@@ -12,6 +13,8 @@ and amplitudes. Rimoldini et al. 2023 (A&A 674, A14), Gaia DR3: young, Be and sy
 Lyrae. Cody & Hillenbrand 2018 (AJ 156, 71) and Venuti et al. 2021 (AJ 162, 101), shapes, amplitudes and time scales of
 young stars: stochastic, dipping, bursting. Soszynski et al. 2009 (AcA 59, 239), semi-regular giants and Miras.
 Labadie-Bartz et al. 2017 (AJ 153, 252), Be stars. Gromadzki et al. 2013 (AcA 63, 405), symbiotic stars.
+Szkody et al. 2020 (AJ 159, 198), Darnley et al. 2006 (MNRAS 369, 257) and Kawash et al. 2022 (ApJ 937, 64): some 300 dwarf
+novae a year in ZTF, 65 novae in M31 and 26 here; flares that large are about as many as dwarf novae.
 Amplitudes are log-normal choices near the medians of these papers; the magnitude ranges begin where ZTF saturates.
 """
 
@@ -24,8 +27,9 @@ from numpy.typing import NDArray
 
 from model.simulation.sources import Circumstances
 from model.simulation.sources.irregular import Irregular, wander
+from model.simulation.sources.outbursts import Outbursts, draw_dwarf_nova, draw_nova
 from model.simulation.sources.star_tables import COLOUR
-from model.simulation.sources.stars import Eclipsing, Pulsator, Star, draw_star
+from model.simulation.sources.stars import Eclipsing, Eruptive, Pulsator, Star, draw_eruptive, draw_star
 
 RR_LYRAE_OF_CHEN, RR_LYRAE_OF_GAIA = 32_518 + 13_875, 297_981
 MEAN_REDDENING_MAG = 0.3  # E(B-V) of stars near the plane, exponential
@@ -62,6 +66,13 @@ KINDS: Mapping[str, Kind] = {
     "Symbiotic": Kind(649 * RR_LYRAE_OF_CHEN / RR_LYRAE_OF_GAIA, 12.5, 17.0, True),
 }
 SHARE = np.array([kind.count for kind in KINDS.values()]) / sum(kind.count for kind in KINDS.values())
+ERUPTIVE_SHARE = 0.12
+ERUPTIVE: Mapping[str, Kind] = {  # counts: a year; magnitudes: of the quiet star, of novae at maximum
+    "DwarfNova": Kind(300, 15.5, 22.5, False),
+    "Flare": Kind(250, 14.5, 21.5, False),
+    "Nova": Kind(26 + 65, 12.5, 19.5, True),
+}
+SHARE_OF_ERUPTIVE = np.array([kind.count for kind in ERUPTIVE.values()]) / sum(k.count for k in ERUPTIVE.values())
 COLOURS = {  # mean (u-g, g-r, r-i, i-z) without dust, and the scatter of each
     "DeltaScuti": COLOUR["DeltaScuti"],
     "EW": ((1.3, 0.45, 0.15, 0.08), 0.20),
@@ -74,13 +85,19 @@ COLOURS = {  # mean (u-g, g-r, r-i, i-z) without dust, and the scatter of each
     "YSO": ((1.4, 1.10, 0.70, 0.45), 0.25),
     "Be": ((0.5, -0.10, -0.15, -0.10), 0.10),
     "Symbiotic": ((0.4, 0.90, 0.80, 0.50), 0.25),
+    "DwarfNova": ((0.0, 0.30, 0.30, 0.25), 0.20),
+    "Flare": COLOUR["Flare"],
+    "Nova": ((0.0, 0.05, 0.10, 0.0), 0.15),
 }
 
 
-def draw_galactic(rng: Generator, window_days: float, survey: str) -> Star | Irregular:
+def draw_galactic(rng: Generator, window_days: float, survey: str) -> Star | Irregular | Outbursts:
     """Draw a variable star of a survey's sky, its kind and its magnitude included."""
-    subtype = str(rng.choice(list(KINDS), p=SHARE))
-    kind = KINDS[subtype]
+    if rng.random() < ERUPTIVE_SHARE:
+        subtype = str(rng.choice(list(ERUPTIVE), p=SHARE_OF_ERUPTIVE))
+    else:
+        subtype = str(rng.choice(list(KINDS), p=SHARE))
+    kind = (KINDS | ERUPTIVE)[subtype]
     r_mag = kind.bright_mag + (kind.faint_mag - kind.bright_mag) * rng.random() ** MORE_FAINT_ONES
     r_mag += FAINTER_FOR_LSST_MAG if survey == "lsst" else 0.0
     if subtype in ("RRab", "RRc"):
@@ -195,7 +212,11 @@ def _symbiotic(rng: Generator, mag_B: NDArray, window_days: float) -> Irregular:
     return Irregular("Symbiotic", mag_B, rms_B, -0.7, orbit, 1.0, walk_N, SLOW_DAYS)
 
 
-DRAW: Mapping[str, Callable[[Generator, NDArray, float], Star | Irregular]] = {
+def _flaring(rng: Generator, mag_B: NDArray, window_days: float) -> Eruptive:
+    return draw_eruptive(rng, "Flare", mag_B, window_days)
+
+
+DRAW: Mapping[str, Callable[[Generator, NDArray, float], Star | Irregular | Outbursts]] = {
     "DeltaScuti": _delta_scuti,
     "EW": _contact,
     "EA": _detached,
@@ -207,4 +228,7 @@ DRAW: Mapping[str, Callable[[Generator, NDArray, float], Star | Irregular]] = {
     "YSO": _young,
     "Be": _be,
     "Symbiotic": _symbiotic,
+    "DwarfNova": draw_dwarf_nova,
+    "Flare": _flaring,
+    "Nova": draw_nova,
 }

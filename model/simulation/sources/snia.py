@@ -3,7 +3,8 @@
 References
 ----------
 Hsiao et al. 2007 (ApJ 663, 1187); Guy et al. 2007 (A&A 466, 11), stretch; Scolnic & Kessler 2016 (ApJ 822, L35),
-asymmetric populations of x1 and c.
+asymmetric populations of x1 and c. Ginolin et al. 2025 (A&A 694, A4), colours of ZTF's SNe Ia in a volume: a Gaussian of
+what is intrinsic and an exponential tail of dust.
 """
 
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ DUST_RATIO = 2.1
 FIRST_PHASE, RISE_END, LAST_PHASE = -19.0, -10.0, 85.0
 TAIL_MAG_PER_DAY = 0.015
 PEAK_MARGIN_BEFORE, PEAK_MARGIN_AFTER = 20.0, 15.0  # days outside the window in which a peak may still be drawn
+COLOUR_IN_A_VOLUME = (-0.084, 0.052, 0.154)  # mean and scatter without dust, mean of the dust
+REDDEST = 0.8
 SUBTYPES = {  # how much fainter, its scatter, shift of x1 and of c
     "Ia": (0.0, 0.0, 0.0, 0.0),
     "91bg": (1.9, 0.35, -2.0, 0.32),
@@ -77,7 +80,11 @@ def draw_snia(rng: Generator, seen: Circumstances, subtype: str = "Ia") -> SNIa:
     """Draw a type Ia supernova at a redshift, its peak anywhere in the window or a little outside it."""
     fainter, scatter, x1_shift, c_shift = SUBTYPES[subtype]
     x1 = np.clip(_two_sided(rng, 1.14, 1.65, 0.30) + x1_shift, -4, 4)
-    c = np.clip(_two_sided(rng, -0.038, 0.048, 0.079) + c_shift, -0.3, 0.6)
+    if seen.near:
+        mean, scatter_of_c, dust_of_c = COLOUR_IN_A_VOLUME
+        c = np.clip(rng.normal(mean, scatter_of_c) + rng.exponential(dust_of_c) + c_shift, -0.3, REDDEST)
+    else:
+        c = np.clip(_two_sided(rng, -0.038, 0.048, 0.079) + c_shift, -0.3, 0.6)
     day = rng.uniform(-PEAK_MARGIN_BEFORE, seen.window_days + PEAK_MARGIN_AFTER)
     offset = INTRINSIC_SCATTER_MAG * rng.standard_normal() + fainter + scatter * rng.standard_normal()
     if subtype != "Ia":  # their faintness already holds their stretch and colour

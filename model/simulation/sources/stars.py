@@ -167,7 +167,7 @@ def draw_star(rng: Generator, seen: Circumstances, subtype: str | None = None) -
         return MicroLens(
             "uLens", mag_B, peak, float(rng.uniform(0.005, 1)), float(20 * np.exp(0.6 * rng.standard_normal()))
         )
-    return _draw_eruptive(rng, subtype, mag_B, seen.window_days)
+    return draw_eruptive(rng, subtype, mag_B, seen.window_days)
 
 
 def _star_mags(rng: Generator, subtype: str, r_mag: float) -> NDArray[np.float64]:
@@ -224,7 +224,8 @@ def _draw_eclipsing(rng: Generator, mag_B: NDArray) -> Eclipsing:
     )
 
 
-def _draw_eruptive(rng: Generator, subtype: str, mag_B: NDArray, window_days: float) -> Eruptive:
+def draw_eruptive(rng: Generator, subtype: str, mag_B: NDArray, window_days: float) -> Eruptive:
+    """A flare star or a dwarf nova whose quiescent magnitudes are given."""
     begin, end = TEMPLATE_DAYS[0] - 50, window_days
     if subtype == "Flare":
         count = rng.poisson(FLARES_PER_DAY * (window_days + 1))
