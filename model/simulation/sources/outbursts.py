@@ -18,7 +18,6 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from model.series import BANDS
-from model.simulation.sources import TEMPLATE_DAYS
 from model.simulation.sources.spectra import planck_mag
 from model.simulation.survey.surveys import Survey, flux_njy
 
@@ -26,6 +25,7 @@ R = BANDS.index("r")
 START_MAG = 5.0  # below its peak, where a rise begins
 NOVA_QUIET_MAG = (8.0, 13.0)  # below the peak: no image shows it
 LONGEST_MAG = 12.0  # of a decline: then it is over
+QUIET_DAYS = 60.0  # before the window: reference images leave outbursts out, as outliers
 NOVA_DAYS = 400.0  # before the window that a nova may have begun
 
 
@@ -68,8 +68,8 @@ class Outbursts:
 
 def draw_dwarf_nova(rng: Generator, mag_B: NDArray, window_days: float) -> Outbursts:
     """Outbursts as often as every few weeks or years, over a disc that is hot in them."""
-    begin = TEMPLATE_DAYS[0] - 50
     recurrence = float(np.exp(rng.uniform(np.log(20), np.log(500))))
+    begin = -QUIET_DAYS - recurrence
     count = int((window_days - begin) / recurrence * 1.5) + 3
     start_E = begin + np.cumsum(recurrence * rng.uniform(0.6, 1.4, count))
     amplitude = float(np.clip(rng.normal(4.0, 1.3), 2.0, 8.0))
