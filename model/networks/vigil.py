@@ -32,7 +32,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.networks.contract import Frames, LightCurve, in_order_of_time
 from model.networks.grouped import GroupedNetwork, central_crop, last_frame
+from model.networks.light_curve_shape import SHAPE_WIDTH, light_curve_shape
 from model.networks.light_curve_statistics import FLUX_UNIT_NJY, SUMMARY_WIDTH, summary
+from model.networks.stamp_shape import STAMP_SHAPE_WIDTH, StampShape
 from model.series import BANDS
 
 NOISE_UNIT_NJY = 300.0  # a typical pixel noise: the zero point of the logarithm
@@ -70,6 +72,10 @@ class VigilConfig:
     summary_width: int = 128
     history_limit: int = 0  # epochs without stamp that are read beside the frames
     baseline: bool = False  # also read fluxes above the faintest so far: for direct images, whose fluxes hold the host
+    curve_shape: bool = False  # slopes, curvature, colours and limits of the last month beside the summary
+    stamp_shape_px: float = 0.0  # unit of the windows that measure template and difference; 0: they are not measured
+    summary_layers: int = 1  # hidden layers behind the summary
+    summary_sees_stamp: bool = False  # the newest frame's embedding beside the summary's numbers
 
     def __post_init__(self) -> None:
         if self.token_width % self.heads:
@@ -78,6 +84,8 @@ class VigilConfig:
             raise ValueError(f"use_channels is {self.use_channels}, but there are {self.channels} channels")
         if self.history_limit and not (self.causal and self.mask_padding and self.photometry):
             raise ValueError("only a causal network with photometry, padding masked, reads epochs without stamp")
+        if self.stamp_shape_px and (self.channels != 3 or self.use_channels or not self.images):
+            raise ValueError("stamp_shape_px needs science, template and difference: set it to 0 for other stamps")
 
 
 class Vigil(GroupedNetwork):
@@ -161,24 +169,31 @@ class FrameEncoder(nn.Module):
         )
         side = math.ceil(config.size / 8)
         self.from_map = nn.Linear(widths[-1] * side * side, config.embedding_width)
-        self.from_scalars = nn.Linear(FRAME_SCALARS + len(channels), config.embedding_width)
+        self.shape = StampShape(config.size, config.stamp_shape_px) if config.stamp_shape_px else None
+        scalars = FRAME_SCALARS + len(channels) + (STAMP_SHAPE_WIDTH if self.shape else 0)
+        self.from_scalars = nn.Linear(scalars, config.embedding_width)
         self.mix = nn.Linear(config.embedding_width, config.embedding_width)
 
     def forward(self, pixels_NCHW: Tensor, observed_NCHW: Tensor, scale_NC: Tensor, band_N: Tensor) -> Tensor:
         scale_NC = scale_NC[:, self.channel_C]
         band = functional.one_hot(band_N, len(BANDS)).to(scale_NC.dtype)
         noise_NC = torch.log10(scale_NC.clamp(min=1e-3) / NOISE_UNIT_NJY)
-        vector_ND = self.from_scalars(torch.cat([band, noise_NC], 1))
-        if self.images:
-            image = self.stretch(pixels_NCHW, observed_NCHW, scale_NC)
-            image = image.contiguous(memory_format=torch.channels_last)
+        scalars = [band, noise_NC]
+        if not self.images:
+            vector_ND = self.from_scalars(torch.cat(scalars, 1))
+        else:
+            sigma_NCHW = self.above_sky(pixels_NCHW, observed_NCHW, scale_NC)
+            if self.shape is not None:
+                scalars.append(self.shape(sigma_NCHW, scale_NC))
+            vector_ND = self.from_scalars(torch.cat(scalars, 1))
+            image = asinh(sigma_NCHW).contiguous(memory_format=torch.channels_last)
             for layer in self.layers:
                 image = layer(image)
             vector_ND = vector_ND + self.from_map(image.flatten(1))
         return self.mix(functional.gelu(vector_ND))
 
-    def stretch(self, pixels_NCHW: Tensor, observed_NCHW: Tensor, scale_NC: Tensor) -> Tensor:
-        """asinh of what is above the sky in units of noise; the sky is the median of the border; 0 where masked."""
+    def above_sky(self, pixels_NCHW: Tensor, observed_NCHW: Tensor, scale_NC: Tensor) -> Tensor:
+        """What is above the sky in units of noise; the sky is the median of the border; 0 where masked."""
         observed = central_crop(observed_NCHW, self.size)[:, self.channel_C]
         sigma = central_crop(pixels_NCHW, self.size)[:, self.channel_C] / scale_NC[..., None, None]
         seen_NCP = observed.flatten(2)[..., self.border_P]
@@ -186,7 +201,7 @@ class FrameEncoder(nn.Module):
         middle_NC1 = (seen_NCP.sum(-1, keepdim=True) - 1).clamp(min=0) // 2
         sky_NC1 = values_NCP.gather(-1, middle_NC1)
         sky_NC1 = torch.where(torch.isinf(sky_NC1), torch.zeros_like(sky_NC1), sky_NC1)
-        return asinh(sigma - sky_NC1[..., None]).masked_fill(~observed, 0.0)
+        return (sigma - sky_NC1[..., None]).masked_fill(~observed, 0.0)
 
     def fold(self) -> None:
         """Put the fixed normalisation into the convolutions."""
@@ -239,7 +254,8 @@ class SeriesEncoder(nn.Module):
             return features_BQF
         read_BX = curve.mask_BT if self.config.mask_padding else torch.ones_like(curve.mask_BT)
         asked_BQ = read_BX.gather(1, place_BQ)
-        return features_BQF + self.summary(curve, place_BQ, asked_BQ)
+        stamp_BQD = embeddings_BTD if last_B is None else embeddings_BTD[row_B1, last_B.unsqueeze(1)]
+        return features_BQF + self.summary(curve, place_BQ, asked_BQ, stamp_BQD)
 
     def with_history(self, vectors_BTE: Tensor, curve: LightCurve) -> tuple[Tensor, LightCurve, Tensor]:
         """Vectors and light curve of frames and epochs without stamp in one order of time, and each frame's place."""
@@ -296,32 +312,40 @@ class SeriesEncoder(nn.Module):
 
 
 class Summary(nn.Module):
-    """Statistics of the light curve so far, standardised over the frames seen in training, to features."""
+    """Numbers of the light curve so far, standardised over the frames seen in training, to features.
+
+    They are the statistics of :mod:`model.networks.light_curve_statistics` and, where ``curve_shape`` asks for it, those of the last month's shape.
+    """
 
     def __init__(self, config: VigilConfig) -> None:
         super().__init__()
-        self.times = config.times
-        self.standard = nn.BatchNorm1d(SUMMARY_WIDTH, affine=False, momentum=None)
-        self.layers = nn.Sequential(
-            nn.Linear(SUMMARY_WIDTH, config.summary_width),
-            nn.GELU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.summary_width, config.feature_width),
-            nn.GELU(),
-        )
+        self.times, self.curve_shape, self.sees_stamp = config.times, config.curve_shape, config.summary_sees_stamp
+        numbers = SUMMARY_WIDTH + (SHAPE_WIDTH if config.curve_shape else 0)
+        self.standard = nn.BatchNorm1d(numbers, affine=False, momentum=None)
+        widths = [numbers + (config.embedding_width if config.summary_sees_stamp else 0)]
+        widths += [config.summary_width] * config.summary_layers
+        hidden: list[nn.Module] = []
+        for width, next_width in zip(widths, widths[1:], strict=False):
+            hidden += [nn.Linear(width, next_width), nn.GELU(), nn.Dropout(config.dropout)]
+        self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], config.feature_width), nn.GELU())
 
-    def forward(self, curve: LightCurve, ends_BQ: Tensor, asked_BQ: Tensor) -> Tensor:
+    def forward(self, curve: LightCurve, ends_BQ: Tensor, asked_BQ: Tensor, stamp_BQD: Tensor) -> Tensor:
         """[B, Q, F] after each of some frames; those that are not asked for are padding, and are not learnt from."""
         if not self.times:
             curve = replace(curve, time_BT=torch.zeros_like(curve.time_BT))
         values_BQX = summary(curve, ends_BQ)
+        if self.curve_shape:
+            values_BQX = torch.cat([values_BQX, light_curve_shape(curve, ends_BQ)], -1)
         if self.training:
             self.standard(values_BQX[asked_BQ])  # learns mean and variance; what it returns is of this batch alone
         mean_X, variance_X = self.standard.running_mean, self.standard.running_var
         assert mean_X is not None
         assert variance_X is not None
         standard_BQX = (values_BQX - mean_X) / torch.sqrt(variance_X + self.standard.eps)
-        return self.layers(standard_BQX.clamp(-STANDARD_LIMIT, STANDARD_LIMIT))
+        standard_BQX = standard_BQX.clamp(-STANDARD_LIMIT, STANDARD_LIMIT)
+        if self.sees_stamp:
+            standard_BQX = torch.cat([standard_BQX, torch.tanh(stamp_BQD)], -1)
+        return self.layers(standard_BQX)
 
 
 class Layer(nn.Module):

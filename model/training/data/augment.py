@@ -13,8 +13,10 @@ from torch.nn import functional
 
 from model.networks.contract import Frames, LightCurve, in_order_of_time
 from model.past_photometry import HISTORY_LIMIT
+from model.series import BANDS
 
-TEMPLATE_CHANNEL = 1  # of (science, template, difference): the noise of one visit is not in its template
+# Of (science, template, difference): the noise of one visit is not in its template.
+TEMPLATE_CHANNEL, DIFFERENCE_CHANNEL = 1, 2
 FEWEST_FRAMES = 1
 RUN = 3  # frames: what ConvEntion reads in one piece
 MISSED_ARE_TOLD = 0.5  # share of the objects of which later packets tell the missed alerts
@@ -36,6 +38,8 @@ class Augmentation:
     noise_probability: float = 0.0  # of adding noise to an object
     noise_factor: float = 1.0  # largest factor by which an object's noise grows
     noisy_photometry: bool = True  # add the noise to point-source fluxes as well as to pixels
+    single_alerts: float = 0.0  # share of the batches in which one alert of each object is all that came, its past told
+    colour_shift_mag: float = 0.0  # scatter by which an object's bands are shifted against each other
 
 
 def dihedral(frames: Frames, generator: torch.Generator) -> Frames:
@@ -98,8 +102,52 @@ def keep_frames(frames: Frames, keep_BT: Tensor, told_BT: Tensor | None = None) 
     )
 
 
-def one_frame(frames: Frames, chosen_B: Tensor, history_days: float) -> Frames:
-    """What is known of each object when one of its alerts came, and its packet tells of the days before."""
+def shift_colours(frames: Frames, scatter_mag: float, generator: torch.Generator) -> Frames:
+    """Make every band of an object brighter or fainter by a draw of its own, the changes and their past alike.
+
+    What is shifted is the light that changed: the difference image, as much of the science image, and all photometry.
+    Where there is one image only it is shifted whole. Two bands differ by ``scatter_mag``, a standard deviation.
+    """
+    curve = frames.curve
+    shift_BL = scatter_mag / math.sqrt(2) * torch.randn(len(frames.scale_BTC), len(BANDS), generator=generator)
+    factor_BL = (10 ** (-0.4 * shift_BL)).to(curve.flux_BT.device)
+
+    def shifted(of: LightCurve) -> LightCurve:
+        factor_BT = factor_BL.gather(1, of.band_BT)
+        return replace(of, flux_BT=of.flux_BT * factor_BT, flux_error_BT=of.flux_error_BT * factor_BT)
+
+    factor_BT111 = factor_BL.gather(1, curve.band_BT)[..., None, None, None]
+    pixels, seen, scale_BTC = frames.pixels_BTCHW, frames.pixel_mask_BTCHW, frames.scale_BTC
+    if pixels.shape[2] > DIFFERENCE_CHANNEL:
+        science, template, difference = pixels.split(1, 2)
+        science = torch.where(seen[:, :, :1], science + (factor_BT111 - 1) * difference, 0.0)
+        pixels = torch.cat([science, template, factor_BT111 * difference], 2)
+        changed_C = torch.arange(pixels.shape[2], device=pixels.device) != TEMPLATE_CHANNEL
+        factor_BTC = torch.where(changed_C, factor_BT111[..., 0, 0], 1.0)
+    else:
+        pixels, factor_BTC = factor_BT111 * pixels, factor_BT111[..., 0, 0]
+    scale_BTC = torch.where(curve.mask_BT[..., None], scale_BTC * factor_BTC, scale_BTC)
+    history = None if curve.history is None else shifted(curve.history)
+    return Frames(pixels, seen, scale_BTC, replace(shifted(curve), history=history))
+
+
+def single_alerts(
+    frames: Frames, without_history: float, generator: torch.Generator, history_days: float = math.inf
+) -> Frames:
+    """Of each object a random alert, and what its packet tells of the days before; of some objects it tells nothing."""
+    length_B = frames.curve.mask_BT.sum(1).cpu()
+    chosen_B = (torch.rand(len(length_B), generator=generator) * length_B).long().clamp(max=frames.scale_BTC.shape[1] - 1)
+    silent_B1 = torch.rand(len(length_B), 1, generator=generator) < without_history
+    days_B1 = torch.where(silent_B1, 0.0, history_days)
+    device = frames.scale_BTC.device
+    return one_frame(frames, chosen_B.to(device), days_B1.to(device))
+
+
+def one_frame(frames: Frames, chosen_B: Tensor, history_days: float | Tensor) -> Frames:
+    """What is known of each object when one of its alerts came, and its packet tells of the days before.
+
+    ``history_days`` may differ by object: [B, 1].
+    """
     curve = frames.curve
     reach_B1 = curve.time_BT.gather(1, chosen_B[:, None]) - history_days
     frames = replace(frames, curve=curve.keep_epochs(lambda history: history.time_BT >= reach_B1))
@@ -202,8 +250,12 @@ def add_noise(
 def change_epochs(
     frames: Frames, how: Augmentation, generator: torch.Generator, history_days: float = math.inf
 ) -> Frames:
-    """What two views of one object share: which frames there are, and how noisy they are."""
-    if how.drop_frames > 0 or how.truncate_probability > 0 or how.late_probability > 0:
+    """What two views of one object share: which frames there are, how noisy they are, what colour."""
+    if how.colour_shift_mag > 0:
+        frames = shift_colours(frames, how.colour_shift_mag, generator)
+    if how.single_alerts > 0 and float(torch.rand((), generator=generator)) < how.single_alerts:
+        frames = single_alerts(frames, how.without_history, generator, history_days)
+    elif how.drop_frames > 0 or how.truncate_probability > 0 or how.late_probability > 0:
         frames = drop(frames, how, generator, history_days)
     if how.draw_runs > 0:
         frames = draw(frames, how.draw_runs, generator)
