@@ -203,6 +203,7 @@ class Accounts:
     not_classified: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
     revisions: int = 0
+    pasts_refused: int = 0  # classified without the past that their packets tell, for its times cannot be true
 
     @property
     def balanced(self) -> bool:
@@ -213,6 +214,7 @@ class Accounts:
         self.read += other.read
         self.classified += other.classified
         self.revisions += other.revisions
+        self.pasts_refused += other.pasts_refused
         for mine, theirs in ((self.not_classified, other.not_classified), (self.rejected, other.rejected)):
             for reason, count in theirs.items():
                 mine[reason] = mine.get(reason, 0) + count
@@ -236,6 +238,7 @@ class Outcome:
 
     message: Message
     result: Classification | Rejected
+    past_refused: bool = False  # its packet's past has impossible times, and was not read
 
 
 def account(outcomes: Sequence[Outcome]) -> Accounts:
@@ -247,6 +250,7 @@ def account(outcomes: Sequence[Outcome]) -> Accounts:
             accounts.revisions += 1
             continue
         accounts.read += 1
+        accounts.pasts_refused += outcome.past_refused
         if isinstance(result, Rejected):
             _count(accounts.rejected, result.reason)
         elif result.reason is not None:

@@ -12,6 +12,7 @@ from itertools import chain
 from broker_filter.alerts import alert, stamp
 from broker_filter.alerts.door import attempt
 from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.alerts.past_photometry import REFUSED_PAST
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
 from broker_filter.records import LONGEST_KEY_BYTES, Alert, Detection, Message, Observation, Rejected
 from model.clock import unix_ms
@@ -38,6 +39,7 @@ class Arrival:
     reason: NotClassified | None = None
     detail: str = ""
     detection: Detection | None = None
+    past_refused: bool = False  # what its packet tells of the past has impossible times, and was not read
 
     @property
     def key(self) -> str:
@@ -98,7 +100,8 @@ class Decoder:
                 raise RejectedAlertError(
                     Rejection.BAD_VALUE, f"object id of {len(alert.object_id)} characters, at most {LONGEST_KEY_BYTES}"
                 )
-            return Arrival(*name, observe(alert), detection=Detection.of(alert))
+            refused = alert.history is REFUSED_PAST
+            return Arrival(*name, observe(alert), detection=Detection.of(alert), past_refused=refused)
         except NotClassifiedError as error:
             return Arrival(*name, None, error.reason, error.detail, Detection.of(alert))
 

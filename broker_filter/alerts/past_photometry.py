@@ -22,6 +22,7 @@ from model.series import BANDS
 DETECTION, FORCED, LIMIT = "detection", "forced", "limit"
 _ZTF_UNKNOWN_BELOW = -9_999.0  # forced photometry that failed holds -99999
 FEWEST_REPEATED = 2  # one exposure can hold two detections
+REFUSED_PAST = History.joined(())  # this very object: a past that was told and cannot be true
 _SIGN = np.full(256, np.nan)  # by code of survey.ZTF_NEGATIVE
 _SIGN[:2] = 1.0, -1.0
 
@@ -62,13 +63,15 @@ def history_of(survey: Survey, record: Mapping[str, Any], time_mjd: float, bands
     Returns
     -------
     The newest ``HISTORY_LIMIT`` epochs of the survey's ``HISTORY_DAYS``, in order of time; of those at one time the
-    order is the packet's. Nothing where the times cannot be true.
+    order is the packet's. ``REFUSED_PAST``, which is empty, where the times cannot be true.
     """
     told: History | None = None
     for name in survey.history:
         if (columns := record.get(name)) is None:
             continue
         epochs = _READERS[name][0](columns)
+        if _one_time_for_all(epochs):
+            return REFUSED_PAST
         more = _sensible(epochs, time_mjd, HISTORY_DAYS[survey.name], _known_bands(bands))
         if told is not None and len(told):
             more = more[~of_visits(more, told.time_P, told.band_P)]
@@ -77,7 +80,15 @@ def history_of(survey: Survey, record: Mapping[str, Any], time_mjd: float, bands
     if told is None or not len(told):
         return NO_HISTORY
     told = told[np.argsort(told.time_P, kind="stable")[-HISTORY_LIMIT:]]
-    return NO_HISTORY if _clock_stood_still(told) else told
+    return REFUSED_PAST if _clock_stood_still(told) else told
+
+
+def _one_time_for_all(epochs: _Epochs) -> bool:
+    """Whether a whole past has one time, as in alerts that others repacked; a visit in two bands has two."""
+    time_P = epochs.time_P[np.isfinite(epochs.time_P)]
+    if len(time_P) <= 1 or time_P.min() != time_P.max():
+        return False
+    return len(time_P) > FEWEST_REPEATED or len(np.unique(epochs.band_P)) > 1
 
 
 def _clock_stood_still(told: History) -> bool:

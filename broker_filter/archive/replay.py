@@ -225,6 +225,8 @@ def _summarise(accounts: Accounts, path: str | None) -> None:
     summary = dataclasses.asdict(accounts)
     if revisions := summary.pop("revisions"):
         sys.stderr.write(f"{revisions} classifications were published again, for an earlier alert came later\n")
+    if refused := summary.pop("pasts_refused"):
+        sys.stderr.write(f"{refused} alerts tell of a past with one time for all its epochs: it was not read\n")
     _write_summary(summary, path)
 
 

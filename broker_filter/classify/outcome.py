@@ -68,7 +68,7 @@ class Reporter:
             if isinstance(item, Rejected):
                 outcomes.append(Outcome(item.message, item))
                 continue
-            outcomes.append(Outcome(item.message, self._of_arrival(item)))
+            outcomes.append(Outcome(item.message, self._of_arrival(item), item.past_refused))
             if item.observation is not None:
                 outcomes += [self._of_revision(item, target) for target in self._revisions.pop(item.key, ())]
         return outcomes

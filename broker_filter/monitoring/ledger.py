@@ -75,6 +75,7 @@ class Books:
         for reason, count in new.rejected.items():
             self._metrics.count("ictc_alerts_rejected", count, reason=str(reason), partition=number)
         self._metrics.count("ictc_revisions", new.revisions)
+        self._metrics.count("ictc_pasts_refused", new.pasts_refused)
 
     def _measure(self, result: Classification) -> None:
         if result.alert_time_ms is not None and not result.revision:
@@ -106,6 +107,7 @@ def as_facts(accounts: Accounts) -> dict[str, object]:
         "not_classified": {str(reason): count for reason, count in accounts.not_classified.items()},
         "rejected": {str(reason): count for reason, count in accounts.rejected.items()},
         "revisions": accounts.revisions,
+        "pasts_refused": accounts.pasts_refused,
     }
 
 

@@ -45,6 +45,7 @@ METRICS = (
     Metric("ictc_alerts_rejected", "counter", "Messages that never became an alert.", ("reason", "partition")),
     Metric("ictc_internal_errors", "counter", "Alerts rejected for a bug of ours, by what was raised.", ("exception",)),
     Metric("ictc_revisions", "counter", "Classifications published again because an earlier observation came late."),
+    Metric("ictc_pasts_refused", "counter", "Alerts whose packets give the past one impossible time; it is not read."),
     Metric("ictc_classifications", "counter", "Published classifications by their most probable class.", ("class",)),
     Metric("ictc_early_classifications", "counter", "Sure of a class from at most 3 observations.", ("class",)),
     Metric("ictc_changed_mind", "counter", "Classifications whose class differs from the object's last one."),

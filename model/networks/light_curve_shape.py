@@ -1,16 +1,16 @@
 """A light curve in, the shape of its last month out: slopes, curvature, colours and limits before the rise.
 
-Magnitudes of positive detections are fitted by weighted least squares, band by band, over windows that end with a frame;
-nothing later is read. Sums over time are kept as running totals, so that the shapes after every frame of a series cost
-little more than those after one.
+Magnitudes of positive detections are fitted by weighted least squares, band by band, over windows that end with a
+frame; nothing later is read. Sums over time are kept as running totals, so that the shapes after every frame of a
+series cost little more than those after one.
 
-Legend: ``B`` objects, ``X`` frames and epochs in order of time, ``Q`` frames at which shapes are asked, ``L`` bands, ``P``
-pairs of neighbouring bands, ``W`` windows, ``M`` moments.
+Legend: ``B`` objects, ``X`` frames and epochs in order of time, ``Q`` frames at which shapes are asked, ``L`` bands,
+``P`` pairs of neighbouring bands, ``W`` windows, ``M`` moments.
 
 References
 ----------
-Villar et al. 2019, ApJ 884, 83: rise, decline and colour tell supernovae apart. Sánchez-Sáez et al. 2021, AJ 161, 141: the
-last limit before a first detection among a broker's features.
+Villar et al. 2019, ApJ 884, 83: rise, decline and colour tell supernovae apart. Sánchez-Sáez et al. 2021, AJ 161, 141:
+the last limit before a first detection among a broker's features.
 """
 
 import math
@@ -91,7 +91,9 @@ class Windows:
     def totals(self, of_each: Tensor, since: tuple[Tensor, ...], until: tuple[Tensor, ...]) -> Tensor:
         """Sums over windows of what each frame has [B, X, ...]: [W, B, Q, ...], in float64."""
         running = functional.pad(of_each.double().flatten(2).cumsum(1), (0, 0, 1, 0))
-        sums = [running[self.row_B1, last] - running[self.row_B1, first] for first, last in zip(since, until, strict=True)]
+        sums = [
+            running[self.row_B1, last] - running[self.row_B1, first] for first, last in zip(since, until, strict=True)
+        ]
         return torch.stack(sums).unflatten(-1, of_each.shape[2:])
 
 
@@ -99,7 +101,9 @@ def _of_bands(curve: LightCurve, windows: Windows, weight_BX: Tensor, mag_BX: Te
     """Of each band: detections, slopes of a month, of ten days and of the first eight, curvature of the month."""
     month, end, recent = windows.month_start_BQ, windows.end_BQ, windows.starts[0]
     t, m = curve.time_BT.double(), mag_BX.double()
-    moments_BXM = torch.stack([torch.ones_like(t), t, t**2, t**3, t**4, m, t * m, t**2 * m], -1) * weight_BX.unsqueeze(-1)
+    moments_BXM = torch.stack([torch.ones_like(t), t, t**2, t**3, t**4, m, t * m, t**2 * m], -1) * weight_BX.unsqueeze(
+        -1
+    )
     count_BX1 = (weight_BX > 0).double().unsqueeze(-1)
     band_BXL = functional.one_hot(curve.band_BT, len(BANDS))
     moments_BXLM = torch.cat([moments_BXM, count_BX1], -1).unsqueeze(2) * band_BXL.unsqueeze(-1)
@@ -115,7 +119,7 @@ def _of_bands(curve: LightCurve, windows: Windows, weight_BX: Tensor, mag_BX: Te
 
 
 def fitted(totals: Tensor) -> tuple[Tensor, Tensor]:
-    """Slope (mag/d) of a line and curvature (mag/d^2) of a parabola through weighted points, from their moments [..., M]."""
+    """Slope (mag/d) of a line, curvature (mag/d^2) of a parabola through points, from their weighted moments."""
     weight, t1, t2, t3, t4, m0, m1, m2 = totals[..., :8].unbind(-1)
     t1, t2, t3, t4, m0, m1, m2 = (x / weight.clamp(min=1e-9) for x in (t1, t2, t3, t4, m0, m1, m2))
     second = (t2 - t1**2).clamp(min=0)

@@ -1,7 +1,7 @@
-"""A frame's template and difference in, what an eye measures of them at the alert's place out: size, offset, brightness.
+"""A frame's template and difference in, what an eye measures of them at the alert's place out: size, offset, light.
 
-Convolutions can find these numbers, and with a few thousand objects they do not all. They are sums of pixels under fixed
-windows, so one product of matrices makes them.
+Convolutions can find these numbers, and with a few thousand objects they do not all. They are sums of pixels under
+fixed windows, so one product of matrices makes them.
 
 Legend: ``N`` frames, ``C`` channels, ``H W`` pixels, ``P`` pixels in a row, ``K`` windows.
 """

@@ -24,6 +24,7 @@ RAPID, Muthukrishna et al. 2019, PASP 131, 118002: a causal network that answers
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -314,7 +315,8 @@ class SeriesEncoder(nn.Module):
 class Summary(nn.Module):
     """Numbers of the light curve so far, standardised over the frames seen in training, to features.
 
-    They are the statistics of :mod:`model.networks.light_curve_statistics` and, where ``curve_shape`` asks for it, those of the last month's shape.
+    They are the statistics of :mod:`model.networks.light_curve_statistics` and, where ``curve_shape`` asks for it, the
+    shape of the last month.
     """
 
     def __init__(self, config: VigilConfig) -> None:
@@ -325,7 +327,7 @@ class Summary(nn.Module):
         widths = [numbers + (config.embedding_width if config.summary_sees_stamp else 0)]
         widths += [config.summary_width] * config.summary_layers
         hidden: list[nn.Module] = []
-        for width, next_width in zip(widths, widths[1:], strict=False):
+        for width, next_width in pairwise(widths):
             hidden += [nn.Linear(width, next_width), nn.GELU(), nn.Dropout(config.dropout)]
         self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], config.feature_width), nn.GELU())
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.real_ztf import scored, scored_in_mix
+from benchmarks.real_ztf.scores import scored, scored_in_mix
 from model.training.evaluation.intervals import bootstrap
 from model.training.evaluation.metrics import macro_f1, score
 

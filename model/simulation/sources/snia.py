@@ -3,8 +3,8 @@
 References
 ----------
 Hsiao et al. 2007 (ApJ 663, 1187); Guy et al. 2007 (A&A 466, 11), stretch; Scolnic & Kessler 2016 (ApJ 822, L35),
-asymmetric populations of x1 and c. Ginolin et al. 2025 (A&A 694, A4), colours of ZTF's SNe Ia in a volume: a Gaussian of
-what is intrinsic and an exponential tail of dust.
+asymmetric populations of x1 and c. Ginolin et al. 2025 (A&A 694, A4), colours of ZTF's SNe Ia in a volume: a Gaussian
+of what is intrinsic and an exponential tail of dust.
 """
 
 from collections.abc import Mapping

@@ -136,7 +136,9 @@ def single_alerts(
 ) -> Frames:
     """Of each object a random alert, and what its packet tells of the days before; of some objects it tells nothing."""
     length_B = frames.curve.mask_BT.sum(1).cpu()
-    chosen_B = (torch.rand(len(length_B), generator=generator) * length_B).long().clamp(max=frames.scale_BTC.shape[1] - 1)
+    chosen_B = (
+        (torch.rand(len(length_B), generator=generator) * length_B).long().clamp(max=frames.scale_BTC.shape[1] - 1)
+    )
     silent_B1 = torch.rand(len(length_B), 1, generator=generator) < without_history
     days_B1 = torch.where(silent_B1, 0.0, history_days)
     device = frames.scale_BTC.device

@@ -13,6 +13,7 @@ from packets import lsst_packet, ztf_packet
 
 from broker_filter.alerts.alert import read_alerts
 from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.alerts.past_photometry import REFUSED_PAST
 from broker_filter.records import Alert, Message, Origin
 from model.past_photometry import HISTORY_DAYS, HISTORY_LIMIT, LIMIT_SIGMA, History
 from model.series import BANDS
@@ -150,9 +151,12 @@ def test_what_lsst_withdrew_is_left_out():
 
 
 def test_a_clock_that_stood_still_tells_nothing():
-    """Epochs that all have one time are of no use; two detections in one exposure are nothing strange."""
-    told = [{"jd": JD - 1, "fid": fid, **DETECTED, "magpsf": 18.0 + n / 10} for n in range(6) for fid in (1, 2)]
-    assert len(ztf(*told)) == 0
+    """A past with one time is refused, also one later than the alert; two detections in one exposure are fine."""
+    for days in (-1, 1):
+        told = [{"jd": JD + days, "fid": fid, **DETECTED, "magpsf": 18.0 + n / 10} for n in range(6) for fid in (1, 2)]
+        assert ztf(*told) is REFUSED_PAST
+    assert ztf({"jd": JD - 1, "fid": 1, **DETECTED}, {"jd": JD - 1, "fid": 2, **DETECTED}) is REFUSED_PAST
+    assert len(ztf({"jd": JD - 1, "fid": 1, **DETECTED}, {"jd": JD - 1, "fid": 1, **DETECTED})) == 2
     days_apart = [{"jd": JD - 1 - n, "fid": 2, **DETECTED} for n in range(3)]
     assert len(ztf(*days_apart, days_apart[0])) == 4
 

@@ -91,7 +91,7 @@ def test_in_equals_out_for_each_partition():
         result_of(
             Outcome(message(0, 1), classified()),
             Outcome(message(0, 1), late),
-            Outcome(message(1, 1), moving),
+            Outcome(message(1, 1), moving, past_refused=True),
             Outcome(rejected.message, rejected),
         )
     )
@@ -106,6 +106,7 @@ def test_in_equals_out_for_each_partition():
     assert metrics.value("ictc_alerts_rejected_total", reason="corrupt", partition="1") == 1
     assert metrics.value("ictc_alerts_not_classified_total", reason="solar_system", partition="1") == 1
     assert metrics.value("ictc_revisions_total") == 1
+    assert metrics.value("ictc_pasts_refused_total") == one.pasts_refused == 1
     assert metrics.value("ictc_stage_duration_seconds_count", stage="decode") == 2
 
 

@@ -1,6 +1,6 @@
 """Real ZTF alerts beside simulated ones: which kinds of object are taken for what, and in what the two skies differ.
 
-``python -m benchmarks.real_ztf_kinds [--simulated DIR] [--weights ztf] [--out FILE.json]``. Needs the folder of real
+``python -m benchmarks.real_ztf.kinds [--simulated DIR] [--weights ztf] [--out FILE.json]``. Needs the folder of real
 data, and for the second part a data set of ``ictc-simulate dataset --survey ztf``.
 
 The table is for finding *physical* omissions of the simulated sky: kinds that it lacks, magnitudes that it never
@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
-from benchmarks.real_ztf import CONFIDENCES, LABELS, answers, replay
+from benchmarks.real_ztf.__main__ import answers, replay
+from benchmarks.real_ztf.alerts import CONFIDENCES, LABELS
 from benchmarks.setting import shared_data
 from broker_filter.alerts.alert import read_alerts
 from broker_filter.alerts.packet_schema import Schemas
@@ -170,7 +171,7 @@ def compared(real: Sequence[Row], simulated: Sequence[Row]) -> dict[str, dict[st
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks.real_ztf_kinds")
+    parser = argparse.ArgumentParser(prog="benchmarks.real_ztf.kinds")
     parser.add_argument("--simulated", type=Path, help="a data set of ictc-simulate, survey ztf")
     parser.add_argument("--weights", default="ztf", help="shipped or own weights, or 'none': compare the skies only")
     parser.add_argument("--per-class", type=int, default=200)

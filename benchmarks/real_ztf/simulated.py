@@ -1,0 +1,128 @@
+"""Weights and a simulated data set in; scores of single alerts, the gate for new weights, fixed thresholds out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.real_ztf.scores import (
+    auc,
+    binary,
+    ia_share_of,
+    recalls_at,
+    scored,
+    scored_in_mix,
+    supernova_of,
+)
+from model.data.dataset import Dataset
+from model.networks.grouped import GroupedNetwork
+from model.serving import weights
+from model.training.data.augment import one_frame
+from model.training.data.loader import Shelf, shelf_for
+
+ALERTS_OF_EACH = 5  # single alerts drawn of every test object: 1 % of a few hundred objects are too few
+FALSE_RATE = 0.01
+ERUPTIVE = ("Flare", "DwarfNova", "Nova")
+
+
+@dataclass(frozen=True, slots=True)
+class Singles:
+    """Answers to single alerts of simulated objects, of which packets tell the month before."""
+
+    label_N: NDArray[np.int64]
+    subtype_N: NDArray[np.str_]
+    detections_N: NDArray[np.int64]  # positive, in the month and now
+    p_NK: NDArray[np.float64]
+    alone_NK: NDArray[np.float64]  # where the same packets tell nothing
+    classes: tuple[str, ...]
+
+
+def singles(name: str, folder: Path, draws: int = ALERTS_OF_EACH, split: str = "test", seed: int = 0) -> Singles:
+    """Draw ``draws`` alerts of every object of a split, each by itself."""
+    network, card = weights.load(name)
+    dataset = Dataset.open(folder)
+    shelf = shelf_for(network, dataset, dataset.splits[split], torch.device("cpu"))
+    rng = np.random.default_rng(seed)
+    parts = [_answers(network, shelf, rng, alone=draw == 0) for draw in range(draws)]
+    logits_NK, detections_N = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    subtype_N = np.array(dataset.truth()["subtype"].to_pylist(), str)[shelf.rows]
+    return Singles(
+        np.tile(shelf.label_N.numpy(), draws),
+        np.tile(subtype_N, draws),
+        detections_N,
+        card.probabilities(logits_NK),
+        card.probabilities(parts[0][2]),
+        card.classes,
+    )
+
+
+def _answers(
+    network: GroupedNetwork, shelf: Shelf, rng: np.random.Generator, alone: bool
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Logits of one random alert of each object, its detections, and logits of the alert alone."""
+    told, counts, blank = [], [], []
+    for index in torch.arange(len(shelf)).split(64):
+        frames, _ = shelf.batch(index)
+        chosen_B = torch.from_numpy(rng.integers(0, frames.curve.mask_BT.sum(1).numpy()))
+        one = one_frame(frames, chosen_B, shelf.history_days)
+        past = one.curve.history
+        seen_B = torch.ones(len(index), dtype=torch.int64)
+        if past is not None:
+            seen_B += (past.mask_BT & (past.flux_BT > 3 * past.flux_error_BT)).sum(1)
+        with torch.inference_mode():
+            told.append(network(one))
+            blank.append(network(one_frame(frames, chosen_B, 0.0)) if alone else told[-1])
+        counts.append(seen_B)
+    return torch.cat(told).numpy(), torch.cat(counts).numpy(), torch.cat(blank).numpy()
+
+
+def tables(found: Singles, mix_K: NDArray) -> dict[str, dict[str, Any]]:
+    """Scores of one alert of each object; weighted to another class mix; of alerts whose packets tell nothing."""
+    once = len(found.alone_NK)
+    label_N, classes = found.label_N[:once], found.classes
+    return {
+        "simulated_single_alerts": scored(label_N, found.p_NK[:once], classes),
+        "simulated_single_alerts_real_mix": scored_in_mix(label_N, found.p_NK[:once], classes, mix_K),
+        "simulated_single_stamps": scored(label_N, found.alone_NK, classes),
+    }
+
+
+def gate(found: Singles) -> dict[str, Any]:
+    """What new weights must reach in the simulation before a real label is looked at."""
+    classes = found.classes
+    sn_N, share_N = supernova_of(found.p_NK, classes), ia_share_of(found.p_NK, classes)
+    is_sn_N = np.isin(found.label_N, [classes.index(name) for name in ("SNIa", "SNOther")])
+    is_ia_N, is_agn_N = found.label_N == classes.index("SNIa"), found.label_N == classes.index("AGN")
+    reached: dict[str, Any] = {
+        "alerts": len(sn_N),
+        "ia_among_supernovae": binary(share_N[is_sn_N], is_ia_N[is_sn_N], ("auc",))["auc"],
+        "supernova_recall_at_1_percent": float(recalls_at(sn_N[is_sn_N], sn_N[~is_sn_N], FALSE_RATE)[-1]),
+        "against_agn_alone": float(recalls_at(sn_N[is_sn_N], sn_N[is_agn_N], FALSE_RATE)[-1]),
+        "ia_by_detections": {},
+        "taken_for_supernovae": {},
+    }
+    for stratum, low, high in (("1", 1, 1), ("2-3", 2, 3), ("4-8", 4, 8), ("> 8", 9, 10**6)):
+        some_N = is_sn_N & (found.detections_N >= low) & (found.detections_N <= high)
+        if is_ia_N[some_N].any() and not is_ia_N[some_N].all():
+            value = auc(share_N[some_N & is_ia_N], share_N[some_N & ~is_ia_N])
+            reached["ia_by_detections"][stratum] = {"alerts": int(some_N.sum()), "auc": value}
+    for kind in ERUPTIVE:
+        of_kind_N = (found.subtype_N == kind) & ~is_sn_N
+        if of_kind_N.any():
+            share = float((sn_N[of_kind_N] > 0.5).mean())
+            reached["taken_for_supernovae"][kind] = {"alerts": int(of_kind_N.sum()), "share": share}
+    return reached
+
+
+def threshold(found: Singles, mix_K: NDArray, false_rate: float = FALSE_RATE) -> float:
+    """The p(supernova) that so many of the simulated others exceed, others weighted to a mix of classes."""
+    names = [k for k, name in enumerate(found.classes) if name not in ("SNIa", "SNOther")]
+    others_N = np.isin(found.label_N, names)
+    sn_N, label_N = supernova_of(found.p_NK, found.classes)[others_N], found.label_N[others_N]
+    weight_N = (mix_K / np.maximum(np.bincount(label_N, minlength=len(mix_K)), 1))[label_N]
+    order = np.argsort(sn_N)[::-1]
+    passed = np.cumsum(weight_N[order]) / weight_N.sum()
+    return float(sn_N[order][np.searchsorted(passed, false_rate, side="right")])
