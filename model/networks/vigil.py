@@ -24,7 +24,6 @@ RAPID, Muthukrishna et al. 2019, PASP 131, 118002: a causal network that answers
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -73,10 +72,8 @@ class VigilConfig:
     summary_width: int = 128
     history_limit: int = 0  # epochs without stamp that are read beside the frames
     baseline: bool = False  # also read fluxes above the faintest so far: for direct images, whose fluxes hold the host
-    curve_shape: bool = False  # slopes, curvature, colours and limits of the last month beside the summary
+    curve_shape: bool = False  # slopes, curvature, colours and limits of the last month beside attention and summary
     stamp_shape_px: float = 0.0  # unit of the windows that measure template and difference; 0: they are not measured
-    summary_layers: int = 1  # hidden layers behind the summary
-    summary_sees_stamp: bool = False  # the newest frame's embedding beside the summary's numbers
 
     def __post_init__(self) -> None:
         if self.token_width % self.heads:
@@ -171,22 +168,19 @@ class FrameEncoder(nn.Module):
         side = math.ceil(config.size / 8)
         self.from_map = nn.Linear(widths[-1] * side * side, config.embedding_width)
         self.shape = StampShape(config.size, config.stamp_shape_px) if config.stamp_shape_px else None
-        scalars = FRAME_SCALARS + len(channels) + (STAMP_SHAPE_WIDTH if self.shape else 0)
-        self.from_scalars = nn.Linear(scalars, config.embedding_width)
+        self.from_shape = zeroed(nn.Linear(STAMP_SHAPE_WIDTH, config.embedding_width)) if self.shape else None
+        self.from_scalars = nn.Linear(FRAME_SCALARS + len(channels), config.embedding_width)
         self.mix = nn.Linear(config.embedding_width, config.embedding_width)
 
     def forward(self, pixels_NCHW: Tensor, observed_NCHW: Tensor, scale_NC: Tensor, band_N: Tensor) -> Tensor:
         scale_NC = scale_NC[:, self.channel_C]
         band = functional.one_hot(band_N, len(BANDS)).to(scale_NC.dtype)
         noise_NC = torch.log10(scale_NC.clamp(min=1e-3) / NOISE_UNIT_NJY)
-        scalars = [band, noise_NC]
-        if not self.images:
-            vector_ND = self.from_scalars(torch.cat(scalars, 1))
-        else:
+        vector_ND = self.from_scalars(torch.cat([band, noise_NC], 1))
+        if self.images:
             sigma_NCHW = self.above_sky(pixels_NCHW, observed_NCHW, scale_NC)
-            if self.shape is not None:
-                scalars.append(self.shape(sigma_NCHW, scale_NC))
-            vector_ND = self.from_scalars(torch.cat(scalars, 1))
+            if self.shape is not None and self.from_shape is not None:
+                vector_ND = vector_ND + self.from_shape(self.shape(sigma_NCHW, scale_NC))
             image = asinh(sigma_NCHW).contiguous(memory_format=torch.channels_last)
             for layer in self.layers:
                 image = layer(image)
@@ -233,6 +227,7 @@ class SeriesEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.readout = nn.Sequential(nn.Linear(width, config.feature_width), nn.GELU())
         self.summary = Summary(config) if config.summary and config.photometry else None
+        self.shape = Shape(config) if config.curve_shape and config.photometry else None
         self.without_stamp = nn.Parameter(torch.zeros(width)) if config.history_limit else None
         self.frequency_J: Tensor
         self.lag_R: Tensor
@@ -251,12 +246,14 @@ class SeriesEncoder(nn.Module):
             tokens_BXE = layer(tokens_BXE, tokens_BXE, bias_BMXX)
         row_B1 = torch.arange(place_BQ.shape[0], device=place_BQ.device).unsqueeze(1)
         features_BQF = self.readout(self.norm(self.layers[-1](tokens_BXE[row_B1, place_BQ], tokens_BXE, of_asked[0])))
-        if self.summary is None:
-            return features_BQF
         read_BX = curve.mask_BT if self.config.mask_padding else torch.ones_like(curve.mask_BT)
         asked_BQ = read_BX.gather(1, place_BQ)
-        stamp_BQD = embeddings_BTD if last_B is None else embeddings_BTD[row_B1, last_B.unsqueeze(1)]
-        return features_BQF + self.summary(curve, place_BQ, asked_BQ, stamp_BQD)
+        if self.summary is not None:
+            features_BQF = features_BQF + self.summary(curve, place_BQ, asked_BQ)
+        if self.shape is not None:
+            stamp_BQD = embeddings_BTD if last_B is None else embeddings_BTD[row_B1, last_B.unsqueeze(1)]
+            features_BQF = features_BQF + self.shape(curve, place_BQ, asked_BQ, stamp_BQD)
+        return features_BQF
 
     def with_history(self, vectors_BTE: Tensor, curve: LightCurve) -> tuple[Tensor, LightCurve, Tensor]:
         """Vectors and light curve of frames and epochs without stamp in one order of time, and each frame's place."""
@@ -313,41 +310,68 @@ class SeriesEncoder(nn.Module):
 
 
 class Summary(nn.Module):
-    """Numbers of the light curve so far, standardised over the frames seen in training, to features.
+    """Statistics of the light curve so far, standardised over the frames seen in training, to features."""
 
-    They are the statistics of :mod:`model.networks.light_curve_statistics` and, where ``curve_shape`` asks for it, the
-    shape of the last month.
+    def __init__(self, config: VigilConfig) -> None:
+        super().__init__()
+        self.times = config.times
+        self.standard = nn.BatchNorm1d(SUMMARY_WIDTH, affine=False, momentum=None)
+        self.layers = nn.Sequential(
+            nn.Linear(SUMMARY_WIDTH, config.summary_width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.summary_width, config.feature_width),
+            nn.GELU(),
+        )
+
+    def forward(self, curve: LightCurve, ends_BQ: Tensor, asked_BQ: Tensor) -> Tensor:
+        """[B, Q, F] after each of some frames; those that are not asked for are padding, and are not learnt from."""
+        if not self.times:
+            curve = replace(curve, time_BT=torch.zeros_like(curve.time_BT))
+        return self.layers(standardised(self.standard, summary(curve, ends_BQ), asked_BQ))
+
+
+class Shape(nn.Module):
+    """The shape of the last month and the newest stamp's embedding, together, to features.
+
+    The last layer begins at zero: a network that was trained without goes on from what it knows.
     """
 
     def __init__(self, config: VigilConfig) -> None:
         super().__init__()
-        self.times, self.curve_shape, self.sees_stamp = config.times, config.curve_shape, config.summary_sees_stamp
-        numbers = SUMMARY_WIDTH + (SHAPE_WIDTH if config.curve_shape else 0)
-        self.standard = nn.BatchNorm1d(numbers, affine=False, momentum=None)
-        widths = [numbers + (config.embedding_width if config.summary_sees_stamp else 0)]
-        widths += [config.summary_width] * config.summary_layers
-        hidden: list[nn.Module] = []
-        for width, next_width in pairwise(widths):
-            hidden += [nn.Linear(width, next_width), nn.GELU(), nn.Dropout(config.dropout)]
-        self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], config.feature_width), nn.GELU())
+        self.standard = nn.BatchNorm1d(SHAPE_WIDTH, affine=False, momentum=None)
+        width = config.summary_width
+        self.layers = nn.Sequential(
+            nn.Linear(SHAPE_WIDTH + config.embedding_width, width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(width, width),
+            nn.GELU(),
+            zeroed(nn.Linear(width, config.feature_width)),
+        )
 
     def forward(self, curve: LightCurve, ends_BQ: Tensor, asked_BQ: Tensor, stamp_BQD: Tensor) -> Tensor:
-        """[B, Q, F] after each of some frames; those that are not asked for are padding, and are not learnt from."""
-        if not self.times:
-            curve = replace(curve, time_BT=torch.zeros_like(curve.time_BT))
-        values_BQX = summary(curve, ends_BQ)
-        if self.curve_shape:
-            values_BQX = torch.cat([values_BQX, light_curve_shape(curve, ends_BQ)], -1)
-        if self.training:
-            self.standard(values_BQX[asked_BQ])  # learns mean and variance; what it returns is of this batch alone
-        mean_X, variance_X = self.standard.running_mean, self.standard.running_var
-        assert mean_X is not None
-        assert variance_X is not None
-        standard_BQX = (values_BQX - mean_X) / torch.sqrt(variance_X + self.standard.eps)
-        standard_BQX = standard_BQX.clamp(-STANDARD_LIMIT, STANDARD_LIMIT)
-        if self.sees_stamp:
-            standard_BQX = torch.cat([standard_BQX, torch.tanh(stamp_BQD)], -1)
-        return self.layers(standard_BQX)
+        """[B, Q, F] after each of some frames, as :class:`Summary` gives them."""
+        standard_BQX = standardised(self.standard, light_curve_shape(curve, ends_BQ), asked_BQ)
+        return self.layers(torch.cat([standard_BQX, torch.tanh(stamp_BQD)], -1))
+
+
+def standardised(standard: nn.BatchNorm1d, values_BQX: Tensor, asked_BQ: Tensor) -> Tensor:
+    """Numbers less their mean, over their deviation, both of all frames asked for in training; far ones are cut off."""
+    if standard.training:
+        standard(values_BQX[asked_BQ])  # learns mean and variance; what it returns is of this batch alone
+    mean_X, variance_X = standard.running_mean, standard.running_var
+    assert mean_X is not None
+    assert variance_X is not None
+    standard_BQX = (values_BQX - mean_X) / torch.sqrt(variance_X + standard.eps)
+    return standard_BQX.clamp(-STANDARD_LIMIT, STANDARD_LIMIT)
+
+
+def zeroed(layer: nn.Linear) -> nn.Linear:
+    """A layer that says nothing until it is trained."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class Layer(nn.Module):

@@ -33,6 +33,7 @@ def train_parser() -> argparse.ArgumentParser:
     parser.add_argument("--fold", type=int, metavar="N", help="test on this fold (default: on the split 'test')")
     parser.add_argument("--seed", type=seed, default=0, metavar="N")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT")
+    parser.add_argument("--start-from", metavar="WEIGHTS", help=f"begin at these, as far as they fit: {_WEIGHTS_HELP}")
     parser.add_argument("--half", action="store_true", help=_HALF_HELP)
     parser.add_argument("--quiet", action="store_true", help="no progress")
     add_common_options(parser, quiet=False)

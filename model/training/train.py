@@ -71,6 +71,27 @@ def make_network(recipe: Recipe, facts: Facts, seed: int) -> GroupedNetwork:
     return registry.build({"network": name} | registry.accepted(name, facts.settings()) | settings)
 
 
+def start_from(network: GroupedNetwork, path: str) -> str:
+    """Take over the tensors of trained weights that a network has too, of the same shape; the others stay as drawn.
+
+    Returns
+    -------
+    The version of those weights.
+
+    Raises
+    ------
+    WeightsError
+        When they cannot be read, or share nothing with the network.
+    """
+    trained, card = weights.load(path)
+    own = network.state_dict()
+    fitting = {n: v for n, v in trained.state_dict().items() if n in own and own[n].shape == v.shape}
+    if not fitting:
+        raise WeightsError(f"{path} holds {card.name}, which shares no tensor with {network.name}: start from others")
+    network.load_state_dict(fitting, strict=False)
+    return card.version
+
+
 def rows_of(recipe: Recipe, parts: Parts) -> dict[str, NDArray[np.int64]]:
     """By part, the rows that a stage of the recipe learns from.
 
@@ -205,7 +226,9 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     identity = identity_of(dataset)
     with launched(engine.device) as (crew, device):
         engine = dataclasses.replace(engine, device=device)
-        network = make_network(recipe, facts, options.seed).to(device)
+        network = make_network(recipe, facts, options.seed)
+        begun_at = None if options.start_from is None else start_from(network, options.start_from)
+        network.to(device)
         shelves = make_shelves(dataset, parts, recipe, network, device)
         first = crew.rank == 0
         quiet = options.quiet or not first
@@ -221,6 +244,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
         "seed": options.seed,
         "fold": options.fold,
+        "started_from": begun_at,
         "commit": commit(),
         "torch": torch.__version__,
         "data": {**identity, "recipe": dataset.manifest.get("recipe")},

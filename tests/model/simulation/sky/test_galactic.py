@@ -6,32 +6,61 @@ import pytest
 from model.simulation.sky.labels import elasticc_code
 from model.simulation.sky.population import draw_object, redraw
 from model.simulation.sources import TEMPLATE_DAYS
-from model.simulation.sources.galactic import DRAW, KINDS, SHARE, draw_galactic
+from model.simulation.sources.galactic import (
+    DRAW,
+    ERUPTIVE,
+    ERUPTIVE_SHARE,
+    KINDS,
+    SHARE,
+    SHARE_OF_ERUPTIVE,
+    draw_galactic,
+)
 from model.simulation.sources.irregular import Irregular, wander
+from model.simulation.sources.outbursts import draw_dwarf_nova, draw_nova
 from model.simulation.survey.surveys import LSST, ZTF, ab_mag
 from model.taxonomy import load_taxonomy
 
 R = 2
+LARGEST_CHANGE_MAG = {"DwarfNova": 9.5, "Nova": 14}
 
 
 @pytest.mark.parametrize("subtype", sorted(DRAW))
 def test_every_kind_shines_at_all_times(subtype):
-    """Fluxes are finite and positive, also in the template's years, and change by less than eight magnitudes."""
+    """Fluxes are finite and positive, also in the template's years, and change by less than they can."""
     days = np.r_[TEMPLATE_DAYS, np.linspace(0, 365, 300)]
     for seed in range(20):
         star = DRAW[subtype](np.random.default_rng(seed), np.full(6, 17.0), 365.0)
         flux_T = star.flux(days, np.full(len(days), R), ZTF)
         assert np.isfinite(flux_T).all() and (flux_T > 0).all()
-        assert 0 < np.ptp(ab_mag(flux_T)) < 8
+        asleep = subtype == "DwarfNova"  # some do not erupt in a year
+        assert (0 if asleep else 1e-9) <= np.ptp(ab_mag(flux_T)) < LARGEST_CHANGE_MAG.get(subtype, 8)
 
 
 def test_contact_binaries_lead_and_what_is_held_out_is_not_drawn():
-    """The mix is the catalogue's; flares and dwarf novae are no part of it."""
+    """The mix is the catalogue's, with a share of stars that erupt; microlensing is no part of it."""
     assert sum(SHARE) == pytest.approx(1)
+    assert sum(SHARE_OF_ERUPTIVE) == pytest.approx(1)
     assert max(KINDS, key=lambda name: KINDS[name].count) == "EW"
     drawn = {draw_object(5, "ztf", "Variable", i).truth["subtype"] for i in range(25)}
     assert {"EB", "LPV"} <= drawn
-    assert not drawn & {"Flare", "DwarfNova", "uLens"}
+    rng = np.random.default_rng(0)
+    subtypes = [draw_galactic(rng, 365.0, "ztf").subtype for _ in range(600)]
+    assert np.isin(subtypes, list(ERUPTIVE)).mean() == pytest.approx(ERUPTIVE_SHARE, abs=0.04)
+    assert "uLens" not in subtypes
+
+
+def test_an_outburst_is_bluer_than_its_star_and_over_within_weeks():
+    """A dwarf nova rises within two days by magnitudes, and is back before the next; a nova has no star to see."""
+    days = np.arange(0.0, 365.0, 0.5)
+    for seed in range(10):
+        star = draw_dwarf_nova(np.random.default_rng(seed), np.array([21.3, 21.3, 21.0, 20.8, 20.7, 20.6]), 365.0)
+        r_T, g_T = (ab_mag(star.flux(days, np.full(len(days), band), ZTF)) for band in (R, 1))
+        if np.ptp(r_T) > 2:
+            assert (g_T - r_T)[r_T.argmin()] < 0.2
+            assert (r_T > 20).mean() > 0.3
+    nova = draw_nova(np.random.default_rng(1), np.full(6, 16.0), 365.0)
+    assert ab_mag(nova.flux(np.array([-700.0]), np.array([R]), ZTF))[0] > 23
+    assert elasticc_code("Nova") == load_taxonomy().codes["Variable"]
 
 
 def test_kinds_without_a_name_in_the_taxonomy_are_recurring_variables():
