@@ -5,8 +5,9 @@ Facts travel in ``extra={"facts": {...}}`` and stand as fields of their own in t
 
 import logging
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import orjson
@@ -22,6 +23,54 @@ def logger(room: str) -> logging.Logger:
 def facts(**values: Any) -> dict[str, Mapping[str, Any]]:
     """What to hand to ``extra``: the facts of one line."""
     return {"facts": values}
+
+
+class Repeats:
+    """Warnings that would come again and again: said when new, then once a period with the count of those held back.
+
+    Parameters
+    ----------
+    log
+        Where they go.
+    period_s
+        Between two lines of the same text, seconds.
+    clock
+        Seconds that never go back.
+    """
+
+    def __init__(
+        self, log: logging.Logger, period_s: float = 60.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log, self._period_s, self._clock = log, period_s, clock
+        self._lock = threading.Lock()  # librdkafka's callbacks come in whichever thread polls
+        self._begun_s: dict[str, float] = {}
+        self._said_s: dict[str, float] = {}
+        self._held_back: dict[str, int] = {}
+
+    def warn(self, text: str, **details: Any) -> None:
+        """Say it, unless the same text was said within the period."""
+        with self._lock:
+            now_s = self._clock()
+            begun_s = self._begun_s.setdefault(text, now_s)
+            if text in self._said_s and now_s - self._said_s[text] < self._period_s:
+                self._held_back[text] = self._held_back.get(text, 0) + 1
+                return
+            self._said_s[text] = now_s
+            held_back = self._held_back.pop(text, 0)
+        if held_back:
+            details |= {"held_back": held_back, "lasts_s": round(now_s - begun_s, 1)}
+        self._log.warning(text, extra=facts(**details))
+
+    def over(self, text: str) -> None:
+        """Say once that whatever was warned of is over; nothing where nothing was."""
+        with self._lock:
+            if not self._begun_s:
+                return
+            lasted_s = round(self._clock() - min(self._begun_s.values()), 1)
+            held_back = sum(self._held_back.values())
+            for table in (self._begun_s, self._said_s, self._held_back):
+                table.clear()
+        self._log.info(text, extra=facts(lasted_s=lasted_s, held_back=held_back))
 
 
 class JsonFormatter(logging.Formatter):

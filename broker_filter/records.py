@@ -204,6 +204,7 @@ class Accounts:
     rejected: dict[str, int] = field(default_factory=dict)
     revisions: int = 0
     pasts_refused: int = 0  # classified without the past that their packets tell, for its times cannot be true
+    lost: int = 0  # left Kafka's log before we read them: known to have been there, not part of the balance
 
     @property
     def balanced(self) -> bool:
@@ -215,6 +216,7 @@ class Accounts:
         self.classified += other.classified
         self.revisions += other.revisions
         self.pasts_refused += other.pasts_refused
+        self.lost += other.lost
         for mine, theirs in ((self.not_classified, other.not_classified), (self.rejected, other.rejected)):
             for reason, count in theirs.items():
                 mine[reason] = mine.get(reason, 0) + count

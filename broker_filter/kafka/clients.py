@@ -9,6 +9,7 @@ from broker_filter.logs import logger
 from broker_filter.records import Message, Origin
 
 Configuration = dict[str, Any]
+CLIENT_ID = "ictc"
 
 
 class _LibraryLog:
@@ -23,7 +24,7 @@ LIBRARY_LOG: Any = _LibraryLog()
 
 def common_configuration(settings: KafkaSettings) -> Configuration:
     """What every client needs: where, and as whom."""
-    configuration: Configuration = {"client.id": "ictc", **settings.client, "bootstrap.servers": settings.brokers}
+    configuration: Configuration = {"client.id": CLIENT_ID, **settings.client, "bootstrap.servers": settings.brokers}
     if settings.username is not None:
         configuration["sasl.username"] = settings.username
     if settings.password is not None:
@@ -40,7 +41,7 @@ def consumer_configuration(settings: KafkaSettings) -> Configuration:
         **common_configuration(settings),
         **settings.consumer,
         "group.id": settings.group,
-        "auto.offset.reset": settings.start,
+        "auto.offset.reset": "error",  # the consumer decides, because what fell out of the log is lost
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,  # the only way to know the end where control records follow the last message
@@ -49,6 +50,12 @@ def consumer_configuration(settings: KafkaSettings) -> Configuration:
     if settings.instance_id is not None:
         configuration["group.instance.id"] = settings.instance_id
     return configuration
+
+
+def rebalances_in_steps(configuration: Configuration) -> bool:
+    """True where the group takes and gives single partitions (cooperative-sticky, KIP-848), not all at once."""
+    strategy = str(configuration.get("partition.assignment.strategy", ""))
+    return "cooperative" in strategy or configuration.get("group.protocol") == "consumer"
 
 
 def producer_configuration(settings: KafkaSettings, delivery_timeout_s: float) -> Configuration:

@@ -1,26 +1,34 @@
-"""Kafka in, messages out; finished tickets in, commits out. Knows nothing of what a message holds.
+"""The member of the consumer group: messages from Kafka, and commits of those that are delivered and settled.
 
 Everything here is called from the poll loop, which never blocks for long, except while partitions leave: then it waits
-until their alerts in flight are delivered, and commits them.
+until their alerts in flight are delivered, and commits them. Where reading begins is decided here and not by
+librdkafka, because a position that fell out of the log is a loss that must be counted.
 """
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from broker_filter.errors import FatalError
-from broker_filter.kafka.clients import LIBRARY_LOG, Configuration, as_message
+from broker_filter.kafka.bounds import refused_value
+from broker_filter.kafka.clients import LIBRARY_LOG, Configuration, as_message, rebalances_in_steps
 from broker_filter.kafka.offsets import Offsets, Ticket
-from broker_filter.kafka.refusals import HOPELESS, explained, refused_configuration
-from broker_filter.logs import facts, logger
+from broker_filter.kafka.refusals import explained, is_hopeless, refused_configuration
+from broker_filter.logs import Repeats, facts, logger
 from broker_filter.records import Message, Partition
 
 READ_AT_ONCE = 500
+ANSWER_S = 5.0  # longest wait for one answer of the broker
+ASK_AGAIN_S = 2.0
+COMMIT_AGAIN_S = 5.0
+CLOSE_LIMIT_S = 2.0  # longest wait for the last commit, and for leaving the group
+CLOSE_POLL_S = 0.05
 EXPIRED = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -31,9 +39,21 @@ EXPIRED = frozenset(
 )
 log = logger("consumer")
 
-# What may be asked of whoever works on the batches when partitions leave: wait until nothing of these is in flight,
-# calling ``finish`` for each batch that ends; False when it took too long.
-Drain = Callable[[Sequence[Partition]], bool]
+
+class Owner(Protocol):
+    """Whoever works on the messages, as the consumer sees it."""
+
+    def drain(self, leaving: Sequence[Partition]) -> bool:
+        """Wait until nothing of these is in flight, calling ``finish`` for each batch that ends; False: too long."""
+        ...
+
+    def drop(self, gone: Sequence[Partition]) -> None:
+        """Forget what was read of these and is not yet in flight."""
+        ...
+
+    def count_lost(self, partition: Partition, alerts: int) -> None:
+        """So many alerts left the log before we read them."""
+        ...
 
 
 class AlertConsumer:
@@ -45,18 +65,23 @@ class AlertConsumer:
         Of librdkafka's consumer.
     topics
         Names, and regular expressions that start with ``^``.
-    drain
-        Called when partitions leave.
+    owner
+        Told when partitions leave or are lost, and of alerts that nobody can read any more.
     """
 
-    def __init__(self, configuration: Configuration, topics: Sequence[str], drain: Drain) -> None:
-        self._drain = drain
+    def __init__(self, configuration: Configuration, topics: Sequence[str], owner: Owner) -> None:
+        self._owner, self._configuration = owner, configuration
         self._offsets = Offsets()
-        self._paused = self._flow_is_stale = self._ever_assigned = False
+        self._incremental = rebalances_in_steps(configuration)
+        self._paused = self._flow_is_stale = self._ever_assigned = self._joined = self._closing = False
         self._fatal: FatalError | None = None
-        self._told: set[str] = set()
-        self._next: dict[Partition, int] = {}  # after the last finished message, or the end where nothing came
+        self._repeats = Repeats(log)
+        self._position: dict[Partition, int] = {}  # of the next message to read
+        self._finished: dict[Partition, int] = {}  # after the last finished message
         self._ends: dict[Partition, int] = {}  # as the broker reported reaching it
+        self._uncommitted: dict[Partition, int] = {}  # finished, and not known to be committed
+        self._committed_s = self._asked_s = 0.0
+        self._astray: dict[Partition, int | None] = {}  # without a position, or with this one outside the log
         try:
             self._consumer = Consumer(
                 configuration | {"error_cb": self._on_error, "on_commit": self._on_commit}, logger=LIBRARY_LOG
@@ -71,6 +96,16 @@ class AlertConsumer:
     def assigned(self) -> frozenset[Partition]:
         """The partitions that are ours."""
         return self._offsets.assigned
+
+    @property
+    def joined(self) -> bool:
+        """True once the group has answered, even if it had no partition for us."""
+        return self._joined
+
+    @property
+    def member_id(self) -> str:
+        """By which the group knows us; empty before it does."""
+        return self._consumer.memberid() or ""
 
     @property
     def in_flight(self) -> int:
@@ -92,10 +127,21 @@ class AlertConsumer:
         if self._flow_is_stale:
             self._set_flow(self._offsets.assigned)
             self._flow_is_stale = False
-        messages = [self._accept(raw) for raw in self._consumer.consume(READ_AT_ONCE, timeout_s)]
+        received = self._consumer.consume(READ_AT_ONCE, timeout_s)
+        messages = [message for raw in received if (message := self._accept(raw)) is not None]
         if self._fatal is not None:
             raise self._fatal
-        return [m for m in messages if m is not None and self._offsets.owns(m)]
+        if received:
+            self._repeats.over("Kafka answers again")
+        messages = [message for message in messages if self._offsets.owns(message)]
+        for message in messages:
+            partition = Partition(message.origin.source, message.origin.partition)
+            self._position[partition] = message.origin.offset + 1
+        if self._astray:
+            self._find_positions()
+        if self._uncommitted and time.monotonic() - self._committed_s >= COMMIT_AGAIN_S:
+            self._commit()
+        return messages
 
     def owns(self, message: Message) -> bool:
         """False for a message whose partition has left meanwhile."""
@@ -106,17 +152,12 @@ class AlertConsumer:
         return self._offsets.take(messages)
 
     def finish(self, ticket: Ticket) -> None:
-        """These are delivered and settled: store their offsets and let them be committed."""
+        """These are delivered and settled: let their offsets be committed."""
         committable = self._offsets.finish(ticket)
-        if not committable:
-            return
-        self._next.update(committable)
-        offsets = [TopicPartition(p.topic, p.number, n) for p, n in committable.items()]
-        try:
-            self._consumer.store_offsets(offsets=offsets)
-            self._consumer.commit(asynchronous=True)
-        except KafkaException as error:  # a partition that left in this very moment is read again by its new owner
-            log.warning("offsets of finished alerts are not stored", extra=facts(error=str(error)))
+        if committable:
+            self._finished.update(committable)
+            self._uncommitted.update(committable)
+            self._commit()
 
     def pause(self) -> None:
         """Fetch no more for now, but go on polling, so that the group keeps us."""
@@ -133,17 +174,29 @@ class AlertConsumer:
         lag = {}
         for partition in self._offsets.assigned:
             _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
-            position = self._next.get(partition)
+            position, idle = self._finished.get(partition), self._offsets.in_flight([partition]) == 0
             if position is None:
-                position = self._ends.get(partition) if self._offsets.in_flight([partition]) == 0 else None
+                position = self._ends.get(partition) if idle else None
             if position is None or high < 0:
                 continue
-            if (
-                self._offsets.in_flight([partition]) == 0
-            ):  # control records may stand between the last message and the end
+            if idle:  # control records may stand between the last message and the end
                 position = max(position, self._ends.get(partition, 0))
             lag[partition] = max(high - position, 0)
         return lag
+
+    def close(self, timeout_s: float) -> bool:
+        """Commit what is finished, then leave the group, each in ``timeout_s``; False when that was too short."""
+        deadline_s = time.monotonic() + timeout_s
+        self._closing = True
+        self._commit()
+        while self._uncommitted and time.monotonic() < deadline_s:
+            self._consumer.consume(1, CLOSE_POLL_S)  # for the answer; what it reads is read again by the next owner
+        if self._uncommitted:
+            log.warning("Kafka does not take our last commit: these alerts will be read again")
+        closing = threading.Thread(target=self._consumer.close, daemon=True)  # it may wait for a broker that hangs
+        closing.start()
+        closing.join(timeout_s)
+        return not self._uncommitted and not closing.is_alive()
 
     def __enter__(self) -> Self:
         return self
@@ -151,9 +204,7 @@ class AlertConsumer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Commit what is finished and leave the group."""
-        self._commit_now()
-        self._consumer.close()
+        self.close(CLOSE_LIMIT_S)
 
     def _accept(self, raw: KafkaMessage) -> Message | None:
         error = raw.error()
@@ -162,14 +213,65 @@ class AlertConsumer:
         partition = Partition(raw.topic() or "", raw.partition() or 0)
         if error.code() == KafkaError._PARTITION_EOF:
             self._ends[partition] = raw.offset() or 0
-        elif error.fatal() or error.code() in HOPELESS:
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            self._astray[partition] = raw.offset()
+        elif is_hopeless(error):
             what = f"cannot read {partition.topic}" if partition.topic else "the broker refuses us"
-            self._fatal = self._fatal or FatalError(f"{what}: {explained(error)}")
+            self._fatal = self._fatal or self._refusal(what, error)
         elif error.code() in EXPIRED:
-            self._tell_once(f"topic {partition.topic} is not there (any more); the others go on")
+            self._repeats.warn(f"topic {partition.topic} is not there (any more); the others go on")
         else:
-            self._tell_once(f"reading {partition.topic}: {error.str()} ({error.name()})")
+            self._repeats.warn(f"reading {partition.topic}: {error.name()}", detail=error.str())
         return None
+
+    def _refusal(self, what: str, error: KafkaError) -> FatalError:
+        value = refused_value(error, self._configuration)
+        return FatalError(f"{what}: {explained(error)}{f' ({value})' if value else ''}")
+
+    def _find_positions(self) -> None:
+        """Begin at the log's start where the group has no position, or one that has fallen out of the log."""
+        if time.monotonic() - self._asked_s < ASK_AGAIN_S:
+            return
+        astray = {p: at for p, at in self._astray.items() if p in self._offsets.assigned}
+        try:
+            answers = self._consumer.offsets_for_times(
+                [TopicPartition(*partition, OFFSET_BEGINNING) for partition in astray], ANSWER_S
+            )
+        except KafkaException as error:
+            self._asked_s = time.monotonic()
+            self._repeats.warn("the broker does not say where a log begins", error=str(error))
+            return
+        starts = {Partition(a.topic, a.partition): a.offset for a in answers if a.error is None and a.offset >= 0}
+        self._astray = {p: at for p, at in astray.items() if p not in starts}
+        if self._astray:
+            self._asked_s = time.monotonic()
+        for partition, start in starts.items():
+            if (position := astray[partition]) is not None and position >= 0:
+                self._tell_out_of_range(partition, position, start)
+        if starts:
+            self._place(starts)
+
+    def _tell_out_of_range(self, partition: Partition, position: int, start: int) -> None:
+        where = facts(topic=partition.topic, partition=partition.number, position=position, log_start=start)
+        if position < start:
+            log.error("alerts lost: %d to %d left the log before they were read", position, start - 1, extra=where)
+            self._owner.count_lost(partition, start - position)
+        else:
+            log.warning(
+                "the log ends before our position: its topic was made again, or cut; read from its start", extra=where
+            )
+
+    def _place(self, positions: Mapping[Partition, int]) -> None:
+        """Fetch these partitions from here, whatever was read of them; the others go on where they are."""
+        self._position.update(positions)
+        if self._incremental:
+            self._consumer.incremental_unassign([TopicPartition(*partition) for partition in positions])
+            self._consumer.incremental_assign([TopicPartition(*p, offset) for p, offset in positions.items()])
+        else:
+            self._consumer.assign(
+                [TopicPartition(*p, self._position.get(p, OFFSET_STORED)) for p in self._offsets.assigned]
+            )
+        self._flow_is_stale = True  # librdkafka does not keep the flow of what is assigned anew
 
     def _set_flow(self, partitions: Iterable[Partition]) -> None:
         chosen = [TopicPartition(*partition) for partition in partitions]
@@ -182,17 +284,22 @@ class AlertConsumer:
 
     def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         ours = [Partition(p.topic, p.partition) for p in partitions]
+        self._owner.drop(ours)
         self._forget(ours)
         self._offsets.assign(ours)
-        self._ever_assigned = True
+        self._joined = True
+        self._ever_assigned = self._ever_assigned or bool(ours)
         log.info("partitions assigned", extra=facts(partitions=_counted(ours)))
         self._flow_is_stale = True  # librdkafka may keep the flow that a partition had when it left
 
     def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        if self._closing:  # drained and committed already, as far as that was possible
+            return
         leaving = [Partition(p.topic, p.partition) for p in partitions]
         begun_s = time.monotonic()
-        drained = self._drain(leaving)
-        self._commit_now()
+        self._owner.drop(leaving)
+        drained = self._owner.drain(leaving)
+        self._commit()  # librdkafka lets the partitions go when the answer is there
         log.info(
             "partitions leave",
             extra=facts(partitions=_counted(leaving), drained=drained, waited_s=time.monotonic() - begun_s),
@@ -203,35 +310,39 @@ class AlertConsumer:
     def _on_lost(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         lost = [Partition(p.topic, p.partition) for p in partitions]
         log.warning("partitions lost: others may read them already", extra=facts(partitions=_counted(lost)))
+        self._owner.drop(lost)
         self._forget(lost)
         self._offsets.release(lost)
 
     def _forget(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
-            self._next.pop(partition, None)
-            self._ends.pop(partition, None)
+            for table in (self._position, self._finished, self._ends, self._uncommitted, self._astray):
+                table.pop(partition, None)
 
-    def _commit_now(self) -> None:
+    def _commit(self) -> None:
+        if not self._uncommitted:
+            return
+        self._committed_s = time.monotonic()
+        offsets = [TopicPartition(*partition, offset) for partition, offset in self._uncommitted.items()]
         try:
-            self._consumer.commit(asynchronous=False)
+            self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError._NO_OFFSET:
-                log.warning("commit failed; these alerts will be read again", extra=facts(error=str(error)))
+            self._repeats.warn("commit failed; these alerts will be read again", error=str(error))
 
     def _on_commit(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
         if error is not None and error.code() != KafkaError._NO_OFFSET:
-            log.warning("commit failed; it is tried with the next batch", extra=facts(error=error.str()))
+            self._repeats.warn("commit failed; it is tried again", error=error.str())
+            return
+        for answer in partitions:
+            partition = Partition(answer.topic, answer.partition)
+            if answer.error is None and self._uncommitted.get(partition) == answer.offset:
+                del self._uncommitted[partition]
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal() or (error.code() in HOPELESS and not self._ever_assigned):
-            self._fatal = FatalError(f"the broker refuses us: {explained(error)}")
+        if error.fatal() or (is_hopeless(error) and not self._ever_assigned):
+            self._fatal = self._refusal("the broker refuses us", error)
         else:
-            log.warning("consumer: %s", error.str(), extra=facts(code=error.name()))
-
-    def _tell_once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            log.warning(text)
+            self._repeats.warn(f"consumer: {error.name()}", detail=error.str())
 
 
 def _counted(partitions: Sequence[Partition]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from broker_filter.errors import FatalError, RetryableError
 from broker_filter.kafka.clients import LIBRARY_LOG, Configuration
 from broker_filter.kafka.refusals import HOPELESS, explained, refused_configuration
-from broker_filter.logs import facts, logger
+from broker_filter.logs import Repeats, logger
 from broker_filter.output.formats import key
 from broker_filter.records import Classification, Outcome, Rejected
 
@@ -85,11 +85,12 @@ class Sink:
         self._configuration, self._topic, self._encode = configuration, topic, encode
         self._dead_letter_topic, self._delivery_timeout_s = dead_letter_topic, delivery_timeout_s
         self._given_up = threading.Event()
+        self._repeats = Repeats(log)
         self._producer = self._new_producer()
 
     def _new_producer(self) -> Producer:
         try:
-            return Producer(self._configuration | {"error_cb": _log_error}, logger=LIBRARY_LOG)
+            return Producer(self._configuration | {"error_cb": self._log_error}, logger=LIBRARY_LOG)
         except (KafkaException, TypeError, ValueError) as error:
             raise refused_configuration(error, "producer") from error
 
@@ -123,6 +124,7 @@ class Sink:
             raise RetryableError(f"{reports.open} of {len(records)} records without a delivery report")
         if reports.errors:
             self._answer(reports.errors)
+        self._repeats.over("Kafka takes our records again")
 
     def _produce(self, record: Record, reports: _Reports, deadline_s: float) -> None:
         report = reports.of(record)
@@ -167,6 +169,9 @@ class Sink:
         self._producer.flush(POLL_S)
         self._producer = self._new_producer()
 
+    def _log_error(self, error: KafkaError) -> None:
+        self._repeats.warn(f"producer: {error.name()}", detail=error.str())
+
     def give_up(self) -> None:
         """From any thread: let a delivery that waits fail now."""
         self._given_up.set()
@@ -208,7 +213,3 @@ def dead_letter(topic: str, rejected: Rejected) -> Record:
     least = Record(topic, None, b"", (*omitted, (f"{HEADER_PREFIX}headers_omitted", said)))
     less = Record(topic, None, b"", message.headers + omitted, least)
     return Record(topic, None, message.value, message.headers + ours, less)
-
-
-def _log_error(error: KafkaError) -> None:
-    log.warning("producer: %s", error.str(), extra=facts(code=error.name()))

@@ -34,6 +34,7 @@ class Books:
             number = str(partition.number)
             self._metrics.count("ictc_alerts_read", 0, partition=number)
             self._metrics.count("ictc_alerts_classified", 0, partition=number)
+            self._metrics.count("ictc_alerts_lost", 0, partition=number)
             for name, reasons in (("not_classified", NotClassified), ("rejected", Rejection)):
                 for reason in reasons:
                     self._metrics.count(f"ictc_alerts_{name}", 0, reason=str(reason), partition=number)
@@ -53,6 +54,12 @@ class Books:
                     self._metrics.count("ictc_internal_errors", exception=outcome.result.exception)
         for stage, seconds in report.durations_s.items():
             self._metrics.observe("ictc_stage_duration_seconds", seconds, stage=stage)
+
+    def enter_lost(self, partition: Partition, alerts: int) -> None:
+        """Alerts of a partition left Kafka's log before we read them."""
+        with self._lock:
+            self._of.setdefault(partition, Accounts()).lost += alerts
+        self._metrics.count("ictc_alerts_lost", alerts, partition=str(partition.number))
 
     def of_partitions(self) -> dict[Partition, Accounts]:
         """A copy of the accounts."""
@@ -108,6 +115,7 @@ def as_facts(accounts: Accounts) -> dict[str, object]:
         "rejected": {str(reason): count for reason, count in accounts.rejected.items()},
         "revisions": accounts.revisions,
         "pasts_refused": accounts.pasts_refused,
+        "lost": accounts.lost,
     }
 
 

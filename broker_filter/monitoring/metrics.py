@@ -44,6 +44,7 @@ METRICS = (
     Metric("ictc_alerts_not_classified", "counter", "Good alerts that get no classification.", ("reason", "partition")),
     Metric("ictc_alerts_rejected", "counter", "Messages that never became an alert.", ("reason", "partition")),
     Metric("ictc_internal_errors", "counter", "Alerts rejected for a bug of ours, by what was raised.", ("exception",)),
+    Metric("ictc_alerts_lost", "counter", "Alerts that left Kafka's log before we read them.", ("partition",)),
     Metric("ictc_revisions", "counter", "Classifications published again because an earlier observation came late."),
     Metric("ictc_pasts_refused", "counter", "Alerts whose packets give the past one impossible time; it is not read."),
     Metric("ictc_classifications", "counter", "Published classifications by their most probable class.", ("class",)),

@@ -18,6 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from broker_filter.config import Settings, load, masked
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
+from broker_filter.kafka.beginning import begin_at_ends
 from broker_filter.kafka.clients import producer_configuration
 from broker_filter.kafka.sink import Sink
 from broker_filter.logs import facts, logger, set_up
@@ -97,7 +98,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         pipeline = assembly.build_pipeline(settings, classifiers, schemas, store, stack)
         status.introduce([classifier.card for classifier in classifiers.values()], schemas)
         encode = _patiently(lambda: assembly.output_encoder(settings.output, settings.registry), settings, stop, health)
-        if encode is None or _patiently(lambda: topics.ensure_outputs(settings), settings, stop, health) is None:
+        if encode is None or _patiently(lambda: _set_up_topics(settings), settings, stop, health) is None:
             return  # told to stop before Kafka was there
         sink = Sink(
             producer_configuration(settings.kafka, settings.output.delivery_timeout_s),
@@ -123,23 +124,33 @@ def serve(settings: Settings, stop: Stop) -> None:
         )
         loop = PollLoop(settings, worker, books, metrics, health)
         worker.start()
-        health.unready("assignment", "no partition is assigned")
+        health.unready("group", "the consumer group has not let us in yet")
         health.ready("starting")
         loop.run(stop)
 
 
+def _set_up_topics(settings: Settings) -> topics.Cluster:
+    cluster = topics.ensure_outputs(settings)
+    begin_at_ends(settings.kafka, cluster)
+    return cluster
+
+
 def _patiently(step: Callable[[], T], settings: Settings, stop: Stop, health: Health) -> T | None:
     """Try until it works, while the outside world is not there yet; None when told to stop."""
-    wait_s = settings.life.retry_first_s
+    wait_s, attempt = settings.life.retry_first_s, 0
     while not stop.asked:
         health.polled()
         try:
             return step()
         except RetryableError as error:
+            attempt += 1
+            if settings.life.retry_limit is not None and attempt > settings.life.retry_limit:
+                raise FatalError(f"gave up after {attempt} attempts to start (life.retry_limit): {error}") from error
             log.warning("not there yet, next attempt in %.1f s", wait_s, extra=facts(error=str(error)))
             health.unready("starting", str(error))
         until_s = time.monotonic() + wait_s
         while time.monotonic() < until_s and not stop.asked:
+            health.polled()
             time.sleep(STOP_POLL_S)
         wait_s = min(2 * wait_s, settings.life.retry_longest_s)
     return None

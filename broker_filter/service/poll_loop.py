@@ -6,18 +6,18 @@ consumer that does not poll is put out of its group. Nothing is committed that i
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Protocol
 
 from broker_filter.config import Settings
 from broker_filter.kafka.batches import Batcher
 from broker_filter.kafka.clients import consumer_configuration
 from broker_filter.kafka.consumer import AlertConsumer
+from broker_filter.kafka.group import GroupWatch
 from broker_filter.logs import facts, logger
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books, as_facts
 from broker_filter.monitoring.metrics import Metrics
-from broker_filter.records import Partition
+from broker_filter.records import Partition, partition_of
 from broker_filter.service.worker import Batch, Worker
 
 POLL_S = 0.05  # longest wait for alerts, and so the longest wait of a finished batch for its commit
@@ -40,9 +40,8 @@ class PollLoop:
         self._metrics, self._health = metrics, health
         batch = settings.batch
         self._batcher = Batcher(batch.alert_limit, batch.byte_limit, batch.wait_s)
-        self._consumer = AlertConsumer(
-            consumer_configuration(settings.kafka), settings.kafka.topics, self._drain_partitions
-        )
+        self._consumer = AlertConsumer(consumer_configuration(settings.kafka), settings.kafka.topics, self)
+        self._group = GroupWatch(settings.kafka)
         self._paused = False
         self._measured_s = self._told_s = self._busy_s = self._arrived_s = time.monotonic()
         self._lag_partitions: set[str] = set()
@@ -56,8 +55,7 @@ class PollLoop:
         FatalError
             What only the operator can help; nothing undelivered is committed.
         """
-        with ExitStack() as stack:
-            stack.enter_context(self._consumer)
+        with self._consumer:
             try:
                 while not stop.asked and not self._idle_too_long():
                     self._turn()
@@ -107,17 +105,22 @@ class PollLoop:
         for ticket in self._worker.finished(timeout_s):
             self._consumer.finish(ticket)
 
-    def _drain_partitions(self, leaving: Sequence[Partition]) -> bool:
-        """Partitions leave: forget what was not begun, wait for what was, commit it."""
-        gone = set(leaving)
-        self._batcher.keep(lambda m: Partition(m.origin.source, m.origin.partition) not in gone)
+    def drop(self, gone: Sequence[Partition]) -> None:
+        """Forget what was read of these partitions and not begun: others may read it, or we again."""
+        self._batcher.keep(lambda message: partition_of(message) not in gone)
+
+    def drain(self, leaving: Sequence[Partition]) -> bool:
+        """Wait for what was begun of these partitions, and let it be committed."""
         deadline_s = time.monotonic() + self._settings.life.drain_s
         # Of a worker that has failed the loop hears next; what is not finished is not committed.
         while self._consumer.in_flight_of(leaving) > 0 and time.monotonic() < deadline_s and not self._worker.failed:
             self._health.polled()
-            self._worker.release_held()
             self._commit_finished(DRAIN_POLL_S)
         return self._consumer.in_flight_of(leaving) == 0
+
+    def count_lost(self, partition: Partition, alerts: int) -> None:
+        """Enter alerts that left the log before we read them."""
+        self._books.enter_lost(partition, alerts)
 
     def _drain_all(self) -> None:
         begun_s = time.monotonic()
@@ -158,7 +161,9 @@ class PollLoop:
             self._metrics.forget("ictc_consumer_lag_alerts", partition=number)
         self._lag_partitions = set(lag)
         self._health.waiting(max(sum(lag.values()), self._consumer.in_flight + len(self._batcher)))
-        if self._consumer.assigned:
-            self._health.ready("assignment")
-        else:
-            self._health.unready("assignment", "no partition is assigned")
+        if self._joined():
+            self._health.ready("group")
+
+    def _joined(self) -> bool:
+        """True once we are a member of the group, even one without partitions: then it stands by."""
+        return self._consumer.joined or self._consumer.member_id in {m.member_id for m in self._group.members()}

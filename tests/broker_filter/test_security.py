@@ -35,6 +35,19 @@ from broker_filter.service.main import main
 KEY_PASSWORD, CLIENT = "key-s3cret-1", "ictc-test-client"
 
 
+class Nobody:
+    """An owner to whom nothing happens."""
+
+    def drain(self, leaving):
+        return True
+
+    def drop(self, gone):
+        pass
+
+    def count_lost(self, partition, alerts):
+        pass
+
+
 def certificate(name: str, issuer: str, public_key, signing_key, authority: bool) -> x509.Certificate:
     now = datetime.datetime.now(datetime.UTC)
     builder = (
@@ -121,7 +134,7 @@ def test_wrong_tls_settings_stop_the_service(tls, key, value):
     """The message says what librdkafka says, without the secret."""
     settings = tls_settings(tls, **{key: value})
     with pytest.raises(ConfigurationError, match="librdkafka refuses") as caught:
-        AlertConsumer(consumer_configuration(settings), settings.topics, lambda _: True)
+        AlertConsumer(consumer_configuration(settings), settings.topics, Nobody())
     assert "s3cret" not in f"{caught.value!r} {settings!r}"
 
 

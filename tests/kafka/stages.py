@@ -4,7 +4,7 @@ import io
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,12 +86,12 @@ class Stage:
             for record in fastavro.reader(io.BytesIO(message.value()))
         ]
 
-    def flags(self, store: Path, *more: str) -> list[str]:
+    def flags(self, store: Path, *more: str, group: Mapping[str, str | int] = QUICK_GROUP) -> list[str]:
         """The service's command line for this test."""
-        group = [flag for key, value in QUICK_GROUP.items() for flag in ("--kafka.consumer", f"{key}={value}")]
+        group_flags = [flag for key, value in group.items() for flag in ("--kafka.consumer", f"{key}={value}")]
         return [
             *("--kafka.brokers", self.brokers, "--kafka.topics", self.alerts, "--kafka.group", self.name),
-            *group,
+            *group_flags,
             *("--output.topic", self.outputs, "--dead-letter.topic", self.dead_letters),
             *("--model.weights", str(self.weights), "--allow-untrained", "--model.threads", "1"),
             *("--store.path", str(store), "--http.port", "null", "--log.format", "json"),
