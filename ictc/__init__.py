@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from broker_filter.alerts.packet_schema import Schemas
     from broker_filter.errors import ConfigurationError, FatalError, NotClassifiedError, RejectedAlertError
+    from broker_filter.look.story import ObjectStory
     from broker_filter.output.formats import as_json
     from broker_filter.output.read import UnreadableClassificationError, read_message
     from broker_filter.packets import series_of
     from broker_filter.records import Classification, Message, Origin, Rejected
+    from ictc.classifier import Classifications, Classifier
     from ictc.topic import TopicReader, newest_of_each_object
     from model.past_photometry import History
     from model.series import Series
@@ -25,12 +27,15 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "Classification": "broker_filter.records",
+    "Classifications": "ictc.classifier",
+    "Classifier": "ictc.classifier",
     "ConfigurationError": "broker_filter.errors",
     "FatalError": "broker_filter.errors",
     "History": "model.past_photometry",
     "Message": "broker_filter.records",
     "ModelCard": "model.serving.card",
     "NotClassifiedError": "broker_filter.errors",
+    "ObjectStory": "broker_filter.look.story",
     "Origin": "broker_filter.records",
     "Prediction": "model.serving.predictor",
     "Predictor": "model.serving.predictor",
@@ -51,12 +56,15 @@ _ROOMS = {
 
 __all__ = [
     "Classification",
+    "Classifications",
+    "Classifier",
     "ConfigurationError",
     "FatalError",
     "History",
     "Message",
     "ModelCard",
     "NotClassifiedError",
+    "ObjectStory",
     "Origin",
     "Prediction",
     "Predictor",

@@ -71,6 +71,13 @@ COMMANDS = {
             "broker_filter.archive.inspect:main",
         ),
         Command(
+            "look",
+            "draw what is known of objects",
+            "broker_filter.look.options:parser",
+            "broker_filter.look.main:main",
+            shows_progress=False,
+        ),
+        Command(
             "simulate",
             "make labelled data sets and alert streams",
             "model.simulation.cli:parser_of_simulate",

@@ -94,6 +94,12 @@ def arrow_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Tabl
     return table
 
 
+def table_of(classifications: Sequence[Classification]) -> Table:
+    """Classifications as a table of astropy, with a column for every class that they name."""
+    classes = tuple(dict.fromkeys(name for one in classifications for name in one.probabilities))
+    return astropy_table(arrow_table([row_of(one) for one in classifications], columns_of(classes)))
+
+
 class Parquet:
     """A Parquet file that is written as rows come; memory holds at most ``ROWS_PER_GROUP`` of them.
 

@@ -48,6 +48,18 @@ def draw_epochs(axes: Axes, history: History) -> None:
             )
 
 
+def limit_fluxes(axes: Axes, series: Series, history: History) -> None:
+    """Let the measured fluxes fill the axis; limits far above them, which tell nothing, fall outside."""
+    flux = np.concatenate([series.flux_T, history.flux_P]).astype(np.float64) / NJY_PER_UJY
+    error = (
+        np.concatenate([series.flux_error_T, np.where(history.flux_P == 0, 0.0, history.flux_error_P)]) / NJY_PER_UJY
+    )
+    ends = np.concatenate([flux - np.nan_to_num(error), flux + np.nan_to_num(error), [0.0]])
+    low, high = np.nanmin(ends), np.nanmax(ends)
+    if high > low:
+        axes.set_ylim(low - 0.07 * (high - low), high + 0.1 * (high - low))
+
+
 def finish(axes: Axes, bands: Sequence[str], theme: Theme = LIGHT, words: Sequence[tuple[str, str]] = ()) -> None:
     """Zero line, plain spines and a legend of bands, and of further (marker, words)."""
     for band in bands:
@@ -59,6 +71,8 @@ def finish(axes: Axes, bands: Sequence[str], theme: Theme = LIGHT, words: Sequen
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(theme.ink)
     axes.margins(x=0.02)
+    if not axes.get_legend_handles_labels()[0]:
+        return
     axes.legend(
         frameon=False,
         fontsize=8,

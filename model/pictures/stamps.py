@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
-from model.pictures.theme import BAND_COLOURS, LIGHT, Theme, diverging_map
+from model.pictures.theme import BAND_COLOURS, LIGHT, Theme
 from model.series import BANDS, MAD_TO_SIGMA, Series
 
 NIGHT_DAYS = 0.5  # frames closer than this stand in one column
@@ -65,7 +65,7 @@ def draw_stamps(figure: Figure, grid: GridSpec, series: Series, layout: Layout, 
             axes.set_facecolor(theme.not_observed)
             axes.imshow(
                 stretched(series, frame, 0 if layout.by_band else row),
-                cmap=diverging_map() if name == "difference" else "gray",
+                cmap=theme.difference_map() if name == "difference" else "gray",
                 origin="lower",
                 vmin=limits[0],
                 vmax=limits[1],
