@@ -121,14 +121,15 @@ class Detection:
     @staticmethod
     def of(alert: Alert) -> "Detection":
         """Those fields of an alert."""
-        fluxes = stored_flux(alert.flux_njy), stored_flux(alert.flux_error_njy)
-        return Detection(alert.ra_deg, alert.dec_deg, *fluxes, alert.real_bogus)
+        fluxes = _as_stored(alert.flux_njy), _as_stored(alert.flux_error_njy)
+        score = None if alert.real_bogus is None else _as_stored(alert.real_bogus)
+        return Detection(alert.ra_deg, alert.dec_deg, *fluxes, score)
 
 
-def stored_flux(flux_njy: float) -> float | None:
-    """A flux in the precision in which stores keep it, so that revisions repeat first answers; None for NaN."""
-    flux = float(np.float32(flux_njy))
-    return flux if math.isfinite(flux) else None
+def _as_stored(number: float) -> float | None:
+    """A number in the precision in which stores keep it, so that revisions repeat first answers; None for NaN."""
+    number = float(np.float32(number))
+    return number if math.isfinite(number) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,11 +159,8 @@ def classifiers(predictor: FakePredictor | None = None) -> dict[str, Classifier]
 
 
 def timeless(classification: Classification) -> Classification:
-    """Without what may differ between runs; of the detection only what a store of series keeps."""
-    detection = classification.detection
-    if detection is not None:
-        detection = replace(detection, ra_deg=None, dec_deg=None, real_bogus=None)
-    return replace(classification, ingest_time_ms=0, publication_time_ms=0, revision=False, detection=detection)
+    """Without what may differ between runs."""
+    return replace(classification, ingest_time_ms=0, publication_time_ms=0, revision=False)
 
 
 def final_state(results: Sequence[object]) -> dict[tuple[str, int], Classification]:
