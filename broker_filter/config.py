@@ -213,6 +213,15 @@ class BatchSettings(Section):
     """alerts decoded at a time"""
 
 
+class MessageSettings(Section):
+    """How much one message may hold; beyond it the whole message is one rejection, too_large."""
+
+    record_limit: PositiveInt = 1_000
+    """records of an Avro container"""
+    inflated_byte_limit: PositiveInt = 64 * 2**20
+    """bytes of all its blocks together once they are inflated"""
+
+
 class OutputSettings(Section):
     """Where classifications go, in which form."""
 
@@ -309,6 +318,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     store: StoreSettings = StoreSettings()
     batch: BatchSettings = BatchSettings()
+    message: MessageSettings = MessageSettings()
     output: OutputSettings = OutputSettings()
     dead_letter: DeadLetterSettings = DeadLetterSettings()
     http: HttpSettings = HttpSettings()

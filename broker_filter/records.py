@@ -1,7 +1,7 @@
 """The records that travel between rooms: frozen, typed, units in names. They know nothing of Kafka, Avro or torch."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
@@ -242,6 +242,16 @@ class Outcome:
     message: Message
     result: Classification | Rejected
     past_refused: bool = False  # its packet's past has impossible times, and was not read
+
+
+def rejections_by_message(outcomes: Iterable[Outcome]) -> list[tuple[Rejected, int]]:
+    """The first rejection of each message and how many it has: a message of many bad records is one dead letter."""
+    firsts: dict[int, tuple[Rejected, int]] = {}
+    for outcome in outcomes:
+        if isinstance(outcome.result, Rejected):
+            first, count = firsts.get(id(outcome.message), (outcome.result, 0))
+            firsts[id(outcome.message)] = first, count + 1
+    return list(firsts.values())
 
 
 def account(outcomes: Sequence[Outcome]) -> Accounts:

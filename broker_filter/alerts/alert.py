@@ -15,7 +15,7 @@ from broker_filter.alerts.packet_schema import PacketSchema, Schemas
 from broker_filter.alerts.past_photometry import history_of
 from broker_filter.alerts.survey import ZTF_BANDS, ZTF_NEGATIVE, Survey
 from broker_filter.alerts.units import flux_of_magnitude, known_flux, tai_of_jd
-from broker_filter.avro.container import read_blocks, read_header
+from broker_filter.avro.container import DEFAULT_LIMITS, MessageLimits, read_blocks, read_header
 from broker_filter.avro.envelope import Bare, ConfluentFrame, split
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.records import STAMP_KINDS, Alert, Message
@@ -37,7 +37,10 @@ ZTF_SOLAR_SYSTEM_ARCSEC = 12.0
 
 
 def read_alerts(
-    message: Message, schemas: Schemas, histories: Mapping[str, str] = NO_HISTORIES
+    message: Message,
+    schemas: Schemas,
+    histories: Mapping[str, str] = NO_HISTORIES,
+    limits: MessageLimits = DEFAULT_LIMITS,
 ) -> Iterator[Alert | RejectedAlertError]:
     """Read every record of a message.
 
@@ -45,13 +48,15 @@ def read_alerts(
     ----------
     histories
         Survey -> the bands in which its packets' light curves are read; of others none is.
+    limits
+        How much the message may hold; beyond that it is one rejection.
 
     Raises
     ------
     RetryableError
         The schema is known to nobody but a registry that does not answer: the message is to be read again.
     """
-    datums = read_datums(message, schemas)
+    datums = read_datums(message, schemas, limits)
     while (cut := attempt(lambda: next(datums, None))) is not None:
         if isinstance(cut, RejectedAlertError):
             yield cut
@@ -60,7 +65,9 @@ def read_alerts(
         yield attempt(partial(read_alert, packet, datum, histories))
 
 
-def read_datums(message: Message, schemas: Schemas) -> Iterator[tuple[PacketSchema, bytes]]:
+def read_datums(
+    message: Message, schemas: Schemas, limits: MessageLimits = DEFAULT_LIMITS
+) -> Iterator[tuple[PacketSchema, bytes]]:
     """Cut a message into datums with their schema; raises ``RejectedAlertError`` where that ends."""
     form = split(message.value)
     if isinstance(form, ConfluentFrame):
@@ -74,7 +81,7 @@ def read_datums(message: Message, schemas: Schemas) -> Iterator[tuple[PacketSche
         return
     header = read_header(form.value)
     packet = schemas.of_container(header.schema_text)
-    for count, block in read_blocks(form.value, header):
+    for count, block in read_blocks(form.value, header, limits):
         if count == 1:
             yield packet, block
             continue

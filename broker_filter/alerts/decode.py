@@ -13,6 +13,7 @@ from broker_filter.alerts import alert, stamp
 from broker_filter.alerts.door import attempt
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.alerts.past_photometry import REFUSED_PAST
+from broker_filter.avro.container import DEFAULT_LIMITS, MessageLimits
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
 from broker_filter.records import LONGEST_KEY_BYTES, Alert, Detection, Message, Observation, Rejected
 from model.clock import unix_ms
@@ -123,11 +124,13 @@ def publication_time_ms(message: Message, time_mjd: float) -> int:
     return unix_ms(time_mjd)
 
 
-def connect(schemas: Schemas, cards: Mapping[str, ModelCard], threads: int = 2) -> Decoder:
+def connect(
+    schemas: Schemas, cards: Mapping[str, ModelCard], threads: int = 2, limits: MessageLimits = DEFAULT_LIMITS
+) -> Decoder:
     """The decoder of real packets, set to what the network of each survey's card reads."""
     observers = {
         survey: partial(stamp.observe, channels=card.channels, size=card.size_px, bands=tuple(card.bands))
         for survey, card in cards.items()
     }
     histories = {survey: card.bands for survey, card in cards.items() if card.history_limit}
-    return Decoder(partial(alert.read_alerts, schemas=schemas, histories=histories), observers, threads)
+    return Decoder(partial(alert.read_alerts, schemas=schemas, histories=histories, limits=limits), observers, threads)

@@ -23,13 +23,19 @@ from broker_filter.alerts.packet_schema import PacketSchema, Schemas
 from broker_filter.alerts.past_photometry import light_curve
 from broker_filter.alerts.stamp import decode
 from broker_filter.alerts.survey import SURVEYS
+from broker_filter.archive.left_out import LeftOutCounts
+from broker_filter.archive.names import as_text
 from broker_filter.archive.options import inspect_parser
 from broker_filter.archive.picture import draw
 from broker_filter.archive.read import nothing_below, read_messages
 from broker_filter.avro.envelope import Bare, split
-from broker_filter.errors import ConfigurationError, NotClassifiedError, RejectedAlertError
+from broker_filter.errors import ConfigurationError, NotClassifiedError, RejectedAlertError, Rejection
 from broker_filter.records import STAMP_KINDS, Alert, Message
+from broker_filter.terminal import complain, console, styled
+from model.cli import DONE, FAILED, INTERRUPTED, MISUSE
+from model.printable import printable_json
 
+PROGRAM = "ictc-inspect"
 SCHEMA_BESIDE = "schema.json"  # taken for the schema of the bare datums in the same folder
 
 
@@ -51,13 +57,17 @@ class Inspected:
         return {kind: _pixels(self.alert, kind) for kind in STAMP_KINDS}
 
 
-def inspect(paths: Sequence[Path], schema: Path | None = None) -> Iterator[Inspected]:
+def inspect(
+    paths: Sequence[Path], schema: Path | None = None, left_out: LeftOutCounts | None = None
+) -> Iterator[Inspected]:
     """Look at every record at these paths.
 
     Parameters
     ----------
     schema
         Of bare datums; None: ``schema.json`` in their folder, if there is one.
+    left_out
+        Takes what is not read.
 
     Raises
     ------
@@ -66,16 +76,25 @@ def inspect(paths: Sequence[Path], schema: Path | None = None) -> Iterator[Inspe
     """
     schemas = Schemas(bare_schema=schema)
     beside: dict[Path, Schemas] = {}
-    for message in read_messages(paths):
-        if not isinstance(message, Message):
-            origin = message.message.origin
-            yield Inspected(origin.source, origin.offset, error=RejectedAlertError(message.reason, message.detail))
-            continue
-        folder = Path(message.origin.source).parent
-        fitting = schemas
-        if schema is None and (folder / SCHEMA_BESIDE).is_file() and _is_bare(message):
-            fitting = beside.setdefault(folder, Schemas(bare_schema=folder / SCHEMA_BESIDE))
-        yield from _inspect_message(message, fitting)
+
+    def schemas_of(message: Message) -> Schemas:
+        path = Path(message.origin.source).parent / SCHEMA_BESIDE
+        if schema is not None or not path.is_file() or not _is_bare(message):
+            return schemas
+        return beside.setdefault(path, Schemas(bare_schema=path))
+
+    for path, messages in [(path, read_messages([path], left_out)) for path in paths]:
+        empty = not path.is_dir()
+        for item in messages:
+            empty = False
+            if isinstance(item, Message):
+                yield from _inspect_message(item, schemas_of(item))
+            else:
+                origin = item.message.origin
+                yield Inspected(origin.source, origin.offset, error=RejectedAlertError(item.reason, item.detail))
+        if empty:  # a file that was named and holds nothing gets a line too
+            detail = "an archive without anything named like alerts"
+            yield Inspected(as_text(str(path)), 0, error=RejectedAlertError(Rejection.EMPTY, detail))
 
 
 def _is_bare(message: Message) -> bool:
@@ -86,7 +105,8 @@ def _is_bare(message: Message) -> bool:
 
 
 def _inspect_message(message: Message, schemas: Schemas) -> Iterator[Inspected]:
-    file, index = message.origin.source, message.origin.offset
+    file, first = message.origin.source, message.origin.offset
+    index = first
     datums = read_datums(message, schemas)
     while (cut := attempt(lambda: next(datums, None))) is not None:
         if isinstance(cut, RejectedAlertError):
@@ -99,6 +119,8 @@ def _inspect_message(message: Message, schemas: Schemas) -> Iterator[Inspected]:
         else:
             yield Inspected(file, index, alert, datum, packet)
         index += 1
+    if index == first:
+        yield Inspected(file, index, error=RejectedAlertError(Rejection.EMPTY, "a sound container without records"))
 
 
 def _pixels(alert: Alert, kind: str) -> NDArray[np.float32] | RejectedAlertError | NotClassifiedError | None:
@@ -153,22 +175,23 @@ def _describe_stamp(
     }
 
 
-def _show(console: Console, described: dict[str, Any]) -> None:
+def _show(shown: Console, described: dict[str, Any]) -> None:
     """Print one record for a person."""
     if described["status"] == "rejected":
-        console.print(f"[bold red]rejected[/] {described['file']} record {described['record']}", highlight=False)
-        console.print(f"  {described.get('reason')}: {described.get('detail')}\n", highlight=False, markup=False)
+        where = f" {described['file']} record {described['record']}"
+        shown.print(styled(("rejected", "bold red"), where))
+        shown.print(styled(f"  {described.get('reason')}: {described.get('detail')}\n"))
         return
-    console.print(f"[bold]{described['objectId']}[/]  {described['file']}", highlight=False)
+    shown.print(styled((described["objectId"], "bold"), f"  {described['file']}"))
     score = "unknown" if described["realBogus"] is None else f"{described['realBogus']:.2f}"
-    console.print(
+    facts = (
         f"  {described['survey'].upper()} {described['schema']}  alert {described['alertId']}"
         f"  MJD {described['mjd']:.5f}  band {described['band']}"
         f"  RA {described['ra']:.5f}°  Dec {described['dec']:+.5f}°\n"
         f"  flux {described['fluxNjy']:.0f} ± {described['fluxErrorNjy']:.0f} nJy  real {score}"
-        + ("  Solar-system object" if described["solarSystem"] else ""),
-        highlight=False,
+        + ("  Solar-system object" if described["solarSystem"] else "")
     )
+    shown.print(styled(facts))
     table = Table("stamp", "shape", "NaN", "sum", "SHA-256", box=None, padding=(0, 2), header_style="dim")
     for kind, stamp in described["stamps"].items():
         if stamp is None or "reason" in stamp:
@@ -176,8 +199,8 @@ def _show(console: Console, described: dict[str, Any]) -> None:
         else:
             shape = " x ".join(map(str, stamp["shape"]))
             table.add_row(kind, shape, str(stamp["nan"]), f"{stamp['sum']:.6g}", stamp["sha256"][:16])
-    console.print(table, soft_wrap=False)
-    console.print()
+    shown.print(table, soft_wrap=False)
+    shown.print()
 
 
 def _draw(path: Path, seen: Inspected) -> None:
@@ -185,8 +208,12 @@ def _draw(path: Path, seen: Inspected) -> None:
         return
     stamps = {kind: None if isinstance(p, Exception) else p for kind, p in seen.stamps().items()}
     scale = SURVEYS[seen.alert.survey].arcsec_per_pixel
+    points = attempt(partial(light_curve, seen.packet, seen.datum, seen.alert))
+    if isinstance(points, RejectedAlertError):
+        complain(PROGRAM, f"{seen.file}: a picture without a light curve: {points.detail}")
+        points = []
     try:
-        draw(path, seen.alert, stamps, scale, light_curve(seen.packet, seen.datum, seen.alert))
+        draw(path, seen.alert, stamps, scale, points)
     except OSError as error:
         raise ConfigurationError(f"the picture {path} cannot be written: {error}") from error
 
@@ -197,39 +224,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 every record is an alert, 1 some are not, or there is none; 2 a wrong setting, 130 interrupted.
+        0 done: every record is an alert, 1 some are not, or there is none; 2 asked wrongly, 130 interrupted.
     """
     arguments = inspect_parser().parse_args(argv)
-    console = Console(soft_wrap=True)
+    shown, left_out = console(), LeftOutCounts()
     read = rejected = drawn = 0
     try:
-        for count, seen in enumerate(inspect(arguments.paths, arguments.schema)):
+        for count, seen in enumerate(inspect(arguments.paths, arguments.schema, left_out)):
             if count == arguments.limit:
                 break
             read += 1
             rejected += seen.alert is None
             described = describe(seen)
             if arguments.json:
-                sys.stdout.buffer.write(orjson.dumps(described, option=orjson.OPT_APPEND_NEWLINE))
+                line = orjson.dumps(described, option=orjson.OPT_APPEND_NEWLINE).decode()
+                sys.stdout.buffer.write(printable_json(line).encode())
             else:
-                _show(console, described)
+                _show(shown, described)
             if arguments.png is not None and seen.alert is not None:
                 name = arguments.png.stem if drawn == 0 else f"{arguments.png.stem}-{seen.alert.alert_id}"
                 _draw(arguments.png.with_name(name + arguments.png.suffix), seen)
                 drawn += 1
     except ConfigurationError as error:
-        print(f"ictc-inspect: {error}", file=sys.stderr)
-        return 2
+        complain(PROGRAM, error)
+        return MISUSE
     except BrokenPipeError:  # the reader of our lines has seen enough
         sys.stderr.close()
-        return 0
+        return DONE
     except KeyboardInterrupt:
-        print("ictc-inspect: interrupted", file=sys.stderr)
-        return 130
+        complain(PROGRAM, "interrupted")
+        return INTERRUPTED
+    if left_out:
+        complain(PROGRAM, f"left out: {left_out}")
     if not read and arguments.limit != 0:
-        print(f"ictc-inspect: {nothing_below(arguments.paths)}", file=sys.stderr)
-        return 1
-    return 1 if rejected else 0
+        complain(PROGRAM, nothing_below(arguments.paths))
+        return FAILED
+    return FAILED if rejected else DONE
 
 
 if __name__ == "__main__":

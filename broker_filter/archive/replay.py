@@ -9,7 +9,7 @@ import argparse
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
@@ -20,27 +20,36 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from broker_filter.alerts.decode import Arrival, Decoder, connect
 from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.archive.options import parser
 from broker_filter.archive.read import nothing_below, read_messages
 from broker_filter.archive.republish import Pace, Publisher, as_given, in_order_of_time
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
 from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
-from broker_filter.errors import FatalError, RetryableError
+from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka.read_topic import read_topic
 from broker_filter.output.files import ResultFile, open_output, open_results
 from broker_filter.records import Accounts, Classification, Message, Rejected
 from broker_filter.reject_file import RejectFile
 from broker_filter.series.lmdb_store import LmdbSeriesStore
-from model.cli import is_quiet
+from broker_filter.terminal import complain
+from model.cli import DONE, FAILED, INTERRUPTED, MISUSE, is_quiet
 
 ALERTS_AT_ONCE = 256
 DECODE_BYTES_AT_ONCE = 32 << 20
-EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+PROGRAM = "ictc-replay"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when every alert is accounted for, 1 also when there was none."""
+    """Run the command.
+
+    Returns
+    -------
+    int
+        0 done: every alert is accounted for, 1 it failed, or nothing could be classified (or published), 2 asked
+        wrongly, 130 interrupted.
+    """
     options = parser().parse_args(arguments)
     if (options.publish or options.topic) and not options.brokers:
         parser().error("--publish and --topic need --brokers")
@@ -49,35 +58,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.topic is not None and options.topic == options.publish:
         parser().error("--publish and --topic name the same topic: it would never end")
     try:
-        accounts = publish(options) if options.publish else replay(options)
-        _tell(accounts, options)
+        left_out = LeftOutCounts()
+        accounts = publish(options, left_out) if options.publish else replay(options, left_out)
+        _warn(accounts, left_out, options)
+    except ConfigurationError as error:
+        complain(PROGRAM, error)
+        return MISUSE
     except (FatalError, RetryableError) as error:
-        print(f"ictc-replay: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        complain(PROGRAM, error)
+        return FAILED
     except KeyboardInterrupt:
-        print("ictc-replay: interrupted, the output is incomplete", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        complain(PROGRAM, "interrupted, the output is incomplete")
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has seen enough
-        return EXIT_FAILED
-    return 0 if accounts.read else EXIT_FAILED
+        return FAILED
+    good = accounts.read - sum(accounts.rejected.values()) if options.publish else accounts.classified
+    return DONE if good else FAILED
 
 
-def _tell(accounts: Accounts, options: argparse.Namespace) -> None:
-    """Say what no number of the summary says by itself: that there was nothing, or nothing good."""
+def _warn(accounts: Accounts, left_out: LeftOutCounts, options: argparse.Namespace) -> None:
+    """Say what no number of the summary says by itself: what was not read, that there was nothing, or nothing good."""
+    if left_out:
+        complain(PROGRAM, f"left out: {left_out}")
     if accounts.read == 0:
-        print(f"ictc-replay: {nothing_below(options.paths, options.topic)}", file=sys.stderr)
+        complain(PROGRAM, nothing_below(options.paths, options.topic))
     elif accounts.read == (rejected := sum(accounts.rejected.values())):
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(accounts.rejected.items()))
-        print(f"ictc-replay: all {rejected} messages were rejected: {reasons}", file=sys.stderr)
+        complain(PROGRAM, f"all {rejected} messages were rejected: {_numbers(accounts.rejected)}")
+    elif not options.publish and accounts.classified == 0:
+        reasons = _numbers(accounts.not_classified | accounts.rejected)
+        complain(PROGRAM, f"none of {accounts.read} alerts could be classified: {reasons}")
 
 
-def replay(options: argparse.Namespace) -> Accounts:
+def _numbers(by_reason: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(by_reason.items()))
+
+
+def replay(options: argparse.Namespace, left_out: LeftOutCounts) -> Accounts:
     """Classify what is at the paths, and write results, rejects and summary."""
     with ExitStack() as stack:
         schemas = Schemas(folder=options.schemas, bare_schema=options.schema)
         classifiers = load_classifiers(options.weights, options.device, options.deterministic, options.allow_untrained)
-        incoming = _incoming(options)
+        incoming = _incoming(options, left_out)
         folder = options.store or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ictc-replay-")))
         store = LmdbSeriesStore(folder, sync=options.store is not None)
         stack.callback(store.close)
@@ -95,17 +117,17 @@ def replay(options: argparse.Namespace) -> Accounts:
         else:
             run.as_given(incoming, progress)
         if (evicted := store.stats().evicted_objects) > 0:
-            print(f"ictc-replay: the store was full: {evicted} objects lost their series", file=sys.stderr)
-    _summarise(run.accounts, options.summary)
+            complain(PROGRAM, f"the store was full: {evicted} objects lost their series")
+    _summarise(run.accounts, left_out, options.summary)
     return run.accounts
 
 
-def publish(options: argparse.Namespace) -> Accounts:
+def publish(options: argparse.Namespace, left_out: LeftOutCounts) -> Accounts:
     """Put what is at the paths on a topic; what cannot be read from the archive is accounted for as rejected."""
     accounts = Accounts()
 
     def readable() -> Iterator[Message]:
-        for item in _incoming(options):
+        for item in _incoming(options, left_out):
             accounts.read += 1
             if isinstance(item, Message):
                 yield item
@@ -126,7 +148,7 @@ def publish(options: argparse.Namespace) -> Accounts:
         for sent in publisher.publish(timed, Pace(options.rate, options.burst, options.speed)):
             progress.update(task, completed=sent)
     summary = {"read": accounts.read, "published": publisher.acknowledged, "rejected": accounts.rejected}
-    _write_summary(summary, options.summary)
+    _write_summary(summary, left_out, options.summary)
     return accounts
 
 
@@ -177,9 +199,9 @@ class _Run:
         self.accounts.add(done.accounts)
 
 
-def _incoming(options: argparse.Namespace) -> Iterator[Message | Rejected]:
+def _incoming(options: argparse.Namespace, left_out: LeftOutCounts) -> Iterator[Message | Rejected]:
     """What is to be read, from paths first, then from a topic."""
-    sources: list[Iterable[Message | Rejected]] = [read_messages(options.paths)]
+    sources: list[Iterable[Message | Rejected]] = [read_messages(options.paths, left_out)]
     if options.topic:
         sources.append(read_topic(options.topic, options.brokers, dict(options.kafka)))
     return islice(chain.from_iterable(sources), options.limit)
@@ -218,7 +240,7 @@ def _progress() -> Progress:
     return Progress(*columns, console=console, disable=is_quiet() or not console.is_terminal)
 
 
-def _summarise(accounts: Accounts, path: str | None) -> None:
+def _summarise(accounts: Accounts, left_out: LeftOutCounts, path: str | None) -> None:
     """Read = classified + the sum of not_classified + the sum of rejected: read is the sum of all the rest."""
     if not accounts.balanced:
         raise FatalError(f"the accounts do not balance, please report it: {accounts}")
@@ -227,10 +249,12 @@ def _summarise(accounts: Accounts, path: str | None) -> None:
         sys.stderr.write(f"{revisions} classifications were published again, for an earlier alert came later\n")
     if refused := summary.pop("pasts_refused"):
         sys.stderr.write(f"{refused} alerts tell of a past with one time for all its epochs: it was not read\n")
-    _write_summary(summary, path)
+    _write_summary(summary, left_out, path)
 
 
-def _write_summary(summary: dict[str, object], path: str | None) -> None:
+def _write_summary(summary: dict[str, object], left_out: LeftOutCounts, path: str | None) -> None:
+    if left_out:
+        summary["left_out"] = left_out.by_reason
     text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if path is None:
         sys.stderr.write(text.decode())

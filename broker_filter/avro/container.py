@@ -5,13 +5,11 @@ References
 Apache Avro 1.12 specification, "Object Container Files".
 """
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import error as StructError  # noqa: N812 - the module calls it error, which says too little here
 
-from isal import isal_zlib
-
+from broker_filter.avro.codecs import decompress
 from broker_filter.avro.envelope import CONTAINER_MAGIC
 from broker_filter.avro.parse import MAX_SCHEMA_BYTES
 from broker_filter.avro.projection import CorruptDatumError, read_bytes, read_long
@@ -21,6 +19,17 @@ SYNC_BYTES = 16
 MAX_METADATA_ENTRIES = 64  # writers put two or three there
 MAX_BLOCK_BYTES = 64 * 1024 * 1024  # of a block, before and after inflation; writers close theirs at 16 kB to 16 MB
 BLOCK_HEAD_BYTES = 20  # the two numbers before a block's data are never longer
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLimits:
+    """How much one message may hold; beyond it the whole message is one rejection."""
+
+    records: int = 1_000
+    inflated_bytes: int = 64 * 1024 * 1024  # of all its blocks together
+
+
+DEFAULT_LIMITS = MessageLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +79,60 @@ def read_header(value: bytes) -> Header:
     return Header(schema_text, codec, value[at:end], end)
 
 
-def read_blocks(value: bytes, header: Header) -> Iterator[tuple[int, bytes]]:
-    """Yield the number of records and the data of each block, in order.
+def read_blocks(value: bytes, header: Header, limits: MessageLimits = DEFAULT_LIMITS) -> Iterator[tuple[int, bytes]]:
+    """Yield the number of records and the inflated data of each block, in order.
+
+    Nothing is yielded of a container beyond a limit, so that it is one rejection as a whole.
 
     Raises
     ------
     RejectedAlertError
-        ``CORRUPT`` when a block breaks off, lies about its size or lacks its sync marker; ``TOO_LARGE`` when it
-        inflates beyond ``MAX_BLOCK_BYTES``; ``BAD_SCHEMA`` for a codec that is not read.
+        ``TOO_LARGE`` when it has more records or inflates to more bytes than the limits allow; ``CORRUPT`` when a block
+        breaks off, lies about its size or lacks its sync marker; ``BAD_SCHEMA`` for a codec that is not read.
     """
+    blocks: list[tuple[int, bytes]] = []
+    records = inflated_bytes = 0
+    failure: RejectedAlertError | None = None
+    try:
+        for count, stored in _stored_blocks(value, header):
+            if header.codec == "null":
+                _check_count(count, stored)
+            records += count
+            if records > limits.records or len(blocks) >= limits.records:
+                raise RejectedAlertError(
+                    Rejection.TOO_LARGE,
+                    f"{records} records or more in {len(blocks) + 1} blocks of one message, limit {limits.records}",
+                )
+            data = decompress(stored, header.codec, limits.inflated_bytes - inflated_bytes)
+            inflated_bytes += len(data)
+            _check_count(count, data)
+            blocks.append((count, data))
+    except RejectedAlertError as error:
+        if error.reason == Rejection.TOO_LARGE:
+            raise
+        failure = error
+    yield from blocks
+    if failure is not None:
+        raise failure
+
+
+def _check_count(count: int, data: bytes) -> None:
+    if count > len(data):
+        raise RejectedAlertError(Rejection.CORRUPT, f"container block of {count} records in {len(data)} bytes")
+
+
+def _stored_blocks(value: bytes, header: Header) -> Iterator[tuple[int, bytes]]:
+    """Yield the number of records and the bytes of each block as they are stored; raises ``CORRUPT``."""
     at = header.end
     while at < len(value):
         count, size, length = read_block_head(value[at : at + BLOCK_HEAD_BYTES])
         at += length
-        data = value[at : at + size]
+        stored = value[at : at + size]
         at += size
         if value[at : at + SYNC_BYTES] != header.sync:
             raise RejectedAlertError(Rejection.CORRUPT, "container block without its sync marker")
         at += SYNC_BYTES
-        data = decompress(data, header.codec)
-        if count > len(data):
-            raise RejectedAlertError(Rejection.CORRUPT, f"container block of {count} records in {len(data)} bytes")
-        yield count, data
+        yield count, stored
 
 
 def read_block_head(head: bytes) -> tuple[int, int, int]:
@@ -127,23 +168,3 @@ def write_long(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
-
-
-def decompress(data: bytes, codec: str) -> bytes:
-    """Undo the codec of a block within ``MAX_BLOCK_BYTES``; raises as ``read_blocks`` says."""
-    if codec == "null":
-        return data
-    if codec != "deflate":
-        raise RejectedAlertError(
-            Rejection.BAD_SCHEMA, f"container codec {codec[:40]} is not read; null and deflate are"
-        )
-    inflater = isal_zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        inflated = inflater.decompress(data, MAX_BLOCK_BYTES)
-    except isal_zlib.error as error:  # type: ignore[misc] # its stub does not say that it is an exception
-        raise RejectedAlertError(Rejection.CORRUPT, f"container block does not inflate: {error}") from error
-    if not inflater.eof:
-        if len(inflated) >= MAX_BLOCK_BYTES:
-            raise RejectedAlertError(Rejection.TOO_LARGE, f"container block inflates beyond {MAX_BLOCK_BYTES} bytes")
-        raise RejectedAlertError(Rejection.CORRUPT, "container block breaks off while it is inflated")
-    return inflated

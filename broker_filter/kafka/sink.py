@@ -7,7 +7,7 @@ classification of an object stays its last one.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from broker_filter.kafka.clients import LIBRARY_LOG, Configuration
 from broker_filter.kafka.refusals import HOPELESS, explained, refused_configuration
 from broker_filter.logs import Repeats, logger
 from broker_filter.output.formats import key
-from broker_filter.records import Classification, Outcome, Rejected
+from broker_filter.records import Classification, Outcome, Rejected, rejections_by_message
 
 Headers = tuple[tuple[str, bytes], ...]
 POLL_S = 0.1  # how long librdkafka's delivery reports are waited for at a time
@@ -104,13 +104,18 @@ class Sink:
         FatalError
             Only the operator can help.
         """
-        self._deliver_records([record for outcome in outcomes if (record := self._record_of(outcome)) is not None])
+        self._deliver_records([*self._classifications(outcomes), *self._dead_letters(outcomes)])
 
-    def _record_of(self, outcome: Outcome) -> Record | None:
-        result = outcome.result
-        if isinstance(result, Classification):
-            return Record(self._topic, key(result), self._encode(result), identity_headers(result))
-        return None if self._dead_letter_topic is None else dead_letter(self._dead_letter_topic, result)
+    def _classifications(self, outcomes: Sequence[Outcome]) -> Iterator[Record]:
+        for outcome in outcomes:
+            if isinstance(result := outcome.result, Classification):
+                yield Record(self._topic, key(result), self._encode(result), identity_headers(result))
+
+    def _dead_letters(self, outcomes: Sequence[Outcome]) -> Iterator[Record]:
+        """One for each message, however many of its records were rejected."""
+        if self._dead_letter_topic is not None:
+            for rejected, count in rejections_by_message(outcomes):
+                yield dead_letter(self._dead_letter_topic, rejected, count)
 
     def _deliver_records(self, records: Sequence[Record]) -> None:
         reports = _Reports()
@@ -193,7 +198,7 @@ def identity_headers(result: Classification) -> Headers:
     )
 
 
-def dead_letter(topic: str, rejected: Rejected) -> Record:
+def dead_letter(topic: str, rejected: Rejected, records: int = 1) -> Record:
     """The original bytes and headers, with what was wrong and where it came from.
 
     Where the broker finds it too large it loses its bytes, and says so; if that does not help, its own headers, too.
@@ -207,6 +212,8 @@ def dead_letter(topic: str, rejected: Rejected) -> Record:
         "offset": message.origin.offset,
         "timestamp": "" if message.timestamp_ms is None else message.timestamp_ms,
     }
+    if records > 1:
+        told["records"] = records
     ours = tuple((HEADER_PREFIX + name, str(value).encode("utf-8", "replace")) for name, value in told.items())
     said = f"{len(message.value)} bytes are over the broker's limit".encode()
     omitted = (*ours, (f"{HEADER_PREFIX}value_omitted", said))

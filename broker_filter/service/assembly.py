@@ -13,6 +13,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from broker_filter.alerts.decode import connect
 from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.avro.container import MessageLimits
 from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers, use_threads
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import ModelSettings, OutputSettings, RegistrySettings, Settings, StoreSettings
@@ -91,7 +92,8 @@ def build_pipeline(
     settings: Settings, classifiers: Mapping[str, Classifier], schemas: Schemas, store: SeriesStore, stack: ExitStack
 ) -> Pipeline:
     """The stream core; what it opens, ``stack`` closes."""
-    decoder = connect(schemas, cards_of(classifiers), settings.batch.decode_threads)
+    limits = MessageLimits(settings.message.record_limit, settings.message.inflated_byte_limit)
+    decoder = connect(schemas, cards_of(classifiers), settings.batch.decode_threads, limits)
     stack.callback(decoder.close)
     return Pipeline(decoder, classifiers, store, frame_limit=settings.store.frame_limit)
 

@@ -18,7 +18,7 @@ from broker_filter.logs import facts, logger
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books
 from broker_filter.monitoring.metrics import Metrics
-from broker_filter.records import FinishedBatch, Message, Outcome, Rejected
+from broker_filter.records import FinishedBatch, Message, Outcome, rejections_by_message
 from broker_filter.series.store import StoreStats
 from broker_filter.service.internal_watch import InternalWatch
 
@@ -239,19 +239,19 @@ class Worker:
                 total_s=round(done.total_s, 4),
             ),
         )
-        for outcome in done.report.outcomes:
-            if isinstance(outcome.result, Rejected):
-                origin = outcome.message.origin
-                log.warning(
-                    "rejected",
-                    extra=facts(
-                        reason=str(outcome.result.reason),
-                        detail=outcome.result.detail,
-                        topic=origin.source,
-                        partition=origin.partition,
-                        offset=origin.offset,
-                    ),
-                )
+        for rejected, count in rejections_by_message(done.report.outcomes):
+            origin = rejected.message.origin
+            log.warning(
+                "rejected",
+                extra=facts(
+                    reason=str(rejected.reason),
+                    detail=rejected.detail,
+                    records=count,
+                    topic=origin.source,
+                    partition=origin.partition,
+                    offset=origin.offset,
+                ),
+            )
 
     def _measure_store(self, ask: Callable[[], StoreStats]) -> None:
         try:

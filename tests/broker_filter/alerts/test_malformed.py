@@ -137,10 +137,10 @@ def test_bombs():
 
 def test_codecs_that_are_not_read():
     """A codec that is not read is named."""
-    value = container(ztf_schema(), [ztf_record()], codec="bzip2")
+    value = container(ztf_schema(), [ztf_record()], codec="null").replace(b"\x08null", b"\x08lz4x")
     (error,) = read_alerts(Message(value, Origin("test")), SCHEMAS)
     assert error.reason == Rejection.BAD_SCHEMA
-    assert "bzip2" in error.detail
+    assert "lz4x" in error.detail
 
 
 def test_container_without_schema():

@@ -12,7 +12,8 @@ from packets import container, lsst_packet, ztf_packet, ztf_record, ztf_schema
 
 from broker_filter.alerts.alert import read_alerts
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.archive.read import MAX_TAR_HEADER_BYTES, read_messages
+from broker_filter.archive.read import read_messages
+from broker_filter.archive.tars import MAX_TAR_HEADER_BYTES
 from broker_filter.avro.envelope import MAX_MESSAGE_BYTES
 from broker_filter.errors import ConfigurationError, RejectedAlertError, Rejection
 from broker_filter.records import Message, Rejected

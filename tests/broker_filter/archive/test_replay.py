@@ -1,5 +1,6 @@
 """``ictc-replay`` as a user runs it: on folders, archives and broken files, in any order, to every format."""
 
+import gzip
 import io
 import random
 import subprocess
@@ -35,11 +36,13 @@ from model.serving.weights import save
 JD = 2_459_433.5
 
 
-def summary_of(*arguments: str | Path, folder: Path) -> dict[str, Any]:
-    """Run the command, which must succeed, and read its accounts."""
+def summary_of(*arguments: str | Path, folder: Path, status: int | None = 0) -> dict[str, Any]:
+    """Run the command, which must end with a status (None: 0 where something was classified); its accounts."""
     accounts = folder / "summary.json"
-    assert main([*map(str, arguments), "--allow-untrained", "--summary", str(accounts)]) == 0
-    return orjson.loads(accounts.read_bytes())
+    ended = main([*map(str, arguments), "--allow-untrained", "--summary", str(accounts)])
+    summary: dict[str, Any] = orjson.loads(accounts.read_bytes())
+    assert ended == (int(summary["classified"] == 0) if status is None else status)
+    return summary
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -108,7 +111,7 @@ def test_rejects_can_be_replayed(night: Path, tmp_path: Path) -> None:
         assert file.read() == (night / "broken.avro").read_bytes()
         assert member.pax_headers["ICTC.source"].endswith("broken.avro")
         reason = member.pax_headers["ICTC.reason"]
-    again = summary_of(rejects, "--output", tmp_path / "out", folder=tmp_path)
+    again = summary_of(rejects, "--output", tmp_path / "out", folder=tmp_path, status=1)
     assert again["rejected"] == {reason: 1}
 
 
@@ -186,25 +189,25 @@ def test_kept_store_continues_the_series(night: Path, tmp_path: Path) -> None:
 
 def test_wrong_paths_and_untrained_networks_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A path that does not exist ends the command with what is wrong, not with a traceback."""
-    assert main([str(tmp_path / "absent"), "--allow-untrained"]) == 1
+    assert main([str(tmp_path / "absent"), "--allow-untrained"]) == 2
     assert "absent" in capsys.readouterr().err
-    assert main([str(tmp_path), "--allow-untrained", "--output", str(tmp_path / "no" / "folder")]) == 1
+    assert main([str(tmp_path), "--allow-untrained", "--output", str(tmp_path / "no" / "folder")]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
 
 def test_an_archive_without_alerts_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing read is status 1 and a line; everything rejected is accounted for, status 0, and a line too."""
+    """Nothing read is status 1 and a line; everything rejected is accounted for, a line and status 1 too."""
     assert main([str(tmp_path), "--allow-untrained"]) == 1
     assert f"nothing that looks like alerts below {tmp_path}" in capsys.readouterr().err
     (tmp_path / "broken.avro").write_bytes(b"Obj\x01 and no more")
-    assert main([str(tmp_path), "--allow-untrained"]) == 0
+    assert main([str(tmp_path), "--allow-untrained"]) == 1
     assert "all 1 messages were rejected: " in capsys.readouterr().err
 
 
 def test_a_store_that_cannot_be_made_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder that no process can make is one line, not a traceback."""
     (tmp_path / "file").write_text("")
-    assert main([str(tmp_path), "--allow-untrained", "--store", str(tmp_path / "file" / "store")]) == 1
+    assert main([str(tmp_path), "--allow-untrained", "--store", str(tmp_path / "file" / "store")]) == 2
     assert "cannot be opened" in capsys.readouterr().err
 
 
@@ -314,7 +317,7 @@ def test_wrong_kafka_settings_are_refused() -> None:
 def test_every_real_ztf_alert_is_accounted_for(shared_data: Path, tmp_path: Path) -> None:
     """All real ZTF alerts are classified, but for those of moving objects."""
     folder = shared_data / "alerts" / "ztf"
-    accounts = summary_of(folder, "--output", tmp_path / "out", folder=tmp_path)
+    accounts = summary_of(folder, "--output", tmp_path / "out", folder=tmp_path, status=None)
     assert accounts["read"] == len(list(folder.rglob("*.avro"))) == 817
     assert accounts["rejected"] == {}
     assert set(accounts["not_classified"]) <= {"solar_system"}
@@ -325,10 +328,50 @@ def test_every_real_ztf_alert_is_accounted_for(shared_data: Path, tmp_path: Path
 def test_real_oddities_are_accounted_for(shared_data: Path, tmp_path: Path, name: str) -> None:
     """Whatever else is in the archive has an outcome with a reason; nothing crashes and nothing is silent."""
     folder = shared_data / "alerts" / name
-    accounts = summary_of(folder, "--output", tmp_path / "out", folder=tmp_path)
+    accounts = summary_of(folder, "--output", tmp_path / "out", folder=tmp_path, status=None)
     assert accounts["read"] >= len(list(folder.rglob("*.avro")))
     assert accounts["read"] == accounts["classified"] + sum(
         sum(accounts[kind].values()) for kind in ("not_classified", "rejected")
     )
     if name == "lsst":
         assert accounts["classified"] > 80
+
+
+def test_what_is_left_out_stands_in_the_summary(
+    night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was not read at all is counted by reason in the summary, and said at the end with examples."""
+    archive = tmp_path / "night.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(night, "night")
+        link = tarfile.TarInfo("night/out.avro")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+        tar.addfile(tarfile.TarInfo("README"))
+    accounts = summary_of(archive, "--output", tmp_path / "out", folder=tmp_path)
+    assert accounts["left_out"] == {"other_name": 1, "link_outside": 1}
+    assert accounts["classified"] == 12
+    assert f"1 link_outside ({archive}::night/out.avro)" in capsys.readouterr().err
+
+
+def test_one_alert_that_cannot_be_decoded_ends_nothing(tmp_path: Path) -> None:
+    """A stamp whose header says BITPIX = --32 is one rejection; what follows is classified and the summary written."""
+    fields = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
+    plain = packets.fits_bytes(packets.sky(1, 63))
+    poison = plain.replace(b"BITPIX  =                  -32", b"BITPIX  =                 --32")
+    assert poison != plain
+    stamps = dict.fromkeys(fields, gzip.compress(poison))
+    (tmp_path / "0.avro").write_bytes(packets.ztf_packet(candid=1, stamps=stamps))
+    (tmp_path / "1.avro").write_bytes(packets.ztf_packet(candid=2))
+    accounts = summary_of(tmp_path, "--output", tmp_path / "out.jsonl", folder=tmp_path)
+    assert accounts["rejected"] == {"bad_stamp": 1}
+    assert [line["alertId"] for line in lines_of(tmp_path / "out.jsonl")] == [2]
+
+
+def test_nothing_classified_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Alerts of which none can be classified end with status 1 and say why."""
+    stamps = dict.fromkeys(("cutoutScience", "cutoutTemplate", "cutoutDifference"))
+    (tmp_path / "0.avro").write_bytes(packets.ztf_packet(candid=1, stamps=stamps))
+    accounts = summary_of(tmp_path, "--output", tmp_path / "out.jsonl", folder=tmp_path, status=1)
+    assert accounts["not_classified"] == {"no_stamps": 1}
+    assert "none of 1 alerts could be classified: no_stamps 1" in capsys.readouterr().err

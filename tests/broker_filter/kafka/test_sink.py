@@ -168,3 +168,13 @@ def test_records_are_pure_functions():
     assert letter.shorter is not None
     assert letter.shorter.headers[: len(letter.headers)] == letter.headers
     assert identity_headers(classification(7)) == identity_headers(classification(7))
+
+
+def test_a_message_of_many_bad_records_is_one_dead_letter(cluster):
+    """However many of its records are rejected, its bytes are kept once, with their number."""
+    sink = sink_to(cluster)
+    bad = Rejected(message(b"many"), Rejection.CORRUPT, "breaks off")
+    sink.deliver([Outcome(bad.message, bad)] * 500)
+    sink.close()
+    (letter,) = read(cluster, "dead", 1)
+    assert dict(letter.headers())["ictc.records"] == b"500"
