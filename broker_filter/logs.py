@@ -1,4 +1,4 @@
-"""Log records in, lines out: JSON for machines, plain text for a person at a terminal. Knows nothing of what is logged.
+"""Lines of a log: JSON for machines, plain text for a person at a terminal. Knows nothing of what is logged.
 
 Facts travel in ``extra={"facts": {...}}`` and stand as fields of their own in the JSON line.
 """
@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import orjson
+
+from model.printable import printable, printable_json
 
 ROOT = "ictc"
 
@@ -86,17 +88,20 @@ class JsonFormatter(logging.Formatter):
         line.update(getattr(record, "facts", {}))
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return printable_json(orjson.dumps(_sound(line), default=str, option=orjson.OPT_NON_STR_KEYS).decode())
 
 
 class TextFormatter(logging.Formatter):
-    """A line for a person; control characters of foreign data are escaped."""
+    """A line for a person; what cannot be seen of foreign data is escaped, in tracebacks too."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told = " ".join(f"{name}={_short(value)}" for name, value in getattr(record, "facts", {}).items())
+        values = getattr(record, "facts", {})
+        named = " ".join(f"{printable(name)}={_short(value)}" for name, value in values.items())
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        line = f"{clock} {record.levelname.lower():7} {_printable(record.getMessage())}{'  ' if told else ''}{told}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{clock} {record.levelname.lower():7} {printable(record.getMessage())}{'  ' if named else ''}{named}"
+        if not record.exc_info:
+            return line
+        return "\n".join([line, *map(printable, self.formatException(record.exc_info).split("\n"))])
 
 
 def set_up(level: str, style: str, stream: TextIO | None = None) -> None:
@@ -115,9 +120,14 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k}: {_short(v)}" for k, v in value.items()) + "}"
-    return _printable(str(value))
+        return "{" + ", ".join(f"{printable(str(k))}: {_short(v)}" for k, v in value.items()) + "}"
+    return printable(str(value))
 
 
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _sound(value: Any) -> Any:
+    """A value of which every text is text: half of a surrogate pair, for instance of a file's name, is escaped."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_sound(k): _sound(v) for k, v in value.items()}
+    return [_sound(v) for v in value] if isinstance(value, (list, tuple)) else value

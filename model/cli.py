@@ -16,8 +16,12 @@ from importlib import metadata
 from pathlib import Path
 from types import FrameType
 
+from model.printable import printable
+
 QUIET_VARIABLE = "ICTC_QUIET"
-MISUSE, INTERRUPTED = 2, 130  # exit statuses; the second is what shells give a command that ctrl-C ended
+# Exit statuses of every command. FAILED also where nothing at all could be read or classified; MISUSE also for a path
+# that does not exist; the last is what shells give a command that ctrl-C ended.
+DONE, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp")
 
 Main = Callable[..., int]  # of the command's arguments, which are those of the process where there are none
@@ -156,4 +160,4 @@ def is_quiet() -> bool:
 
 
 def _say(name: str, what: str) -> None:
-    print(f"{name}: {' '.join(what.split())}", file=sys.stderr)
+    print(f"{name}: {printable(' '.join(what.split()))}", file=sys.stderr)

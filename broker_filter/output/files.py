@@ -24,6 +24,7 @@ from broker_filter.output.formats import (
 )
 from broker_filter.output.names import TABLE_FORMATS
 from broker_filter.records import Classification
+from model.printable import printable_json
 
 
 class ResultFile(Protocol):
@@ -40,7 +41,8 @@ class JsonLines:
         self._out = out
 
     def write(self, classification: Classification) -> None:
-        self._out.write(json_line(classification))
+        line = json_line(classification)
+        self._out.write(line if line.isascii() else printable_json(line.decode()).encode())
 
     def close(self) -> None:
         self._out.flush()

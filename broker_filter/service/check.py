@@ -13,6 +13,7 @@ from broker_filter.config import Settings, masked
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
 from broker_filter.service import assembly
+from model.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,13 @@ def run(settings: Settings, console: Console | None = None) -> int:
     shown = Table("setting", "value", title="settings")
     for section, values in masked(settings).items():
         for name, value in values.items():
-            shown.add_row(f"{section}.{name}", Text("null" if value is None else str(value)))
+            shown.add_row(f"{section}.{name}", Text("null" if value is None else printable(str(value))))
     console.print(shown)
     findings = list(findings_of(settings))
     table = Table("", "what", "found", title="check")
     for finding in findings:
         mark = Text("ok", "green") if finding.good else Text("FAILED", "bold red")
-        table.add_row(mark, finding.what, Text(finding.text))
+        table.add_row(mark, finding.what, Text(printable(finding.text)))
     console.print(table)
     return 0 if all(finding.good for finding in findings) else 2
 

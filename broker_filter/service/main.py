@@ -33,9 +33,10 @@ from broker_filter.records import FinishedBatch
 from broker_filter.service import assembly, check
 from broker_filter.service.poll_loop import PollLoop
 from broker_filter.service.worker import Worker
+from broker_filter.terminal import complain
+from model.cli import DONE, FAILED, INTERRUPTED, MISUSE
 from model.serving.card import ModelCard
 
-EXIT_FATAL, EXIT_CONFIGURATION = 1, 2
 STOP_POLL_S = 0.1
 log = logger("service")
 T = TypeVar("T")
@@ -203,12 +204,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Stop().on_signals() as stop:
             serve(command.settings, stop)
     except ConfigurationError as error:
-        print(f"ictc-broker: {error}", file=sys.stderr)
-        return EXIT_CONFIGURATION
+        complain("ictc-broker", error)
+        return MISUSE
     except FatalError as error:
         log.error("the service stops", extra=facts(error=str(error)))
-        return EXIT_FATAL
-    return 0
+        return FAILED
+    except KeyboardInterrupt:  # before the first signal is heard as a wish for an orderly end
+        complain("ictc-broker", "interrupted")
+        return INTERRUPTED
+    return DONE
 
 
 if __name__ == "__main__":
