@@ -28,7 +28,7 @@ from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import RegistrySettings
 from broker_filter.errors import NotClassified, Rejection
 from broker_filter.monitoring.health import Health
-from broker_filter.monitoring.http import HttpServer
+from broker_filter.monitoring.http import HttpServer, application
 from broker_filter.monitoring.ledger import Books
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent
@@ -76,7 +76,9 @@ class Service:
         stack.callback(decoder.close)
         self.pipeline = Pipeline(decoder, self.classifiers, self.store)
         self.page.introduce([classifier.card for classifier in self.classifiers.values()], schemas)
-        self.server = stack.enter_context(HttpServer("127.0.0.1", 0, routes_of(self.metrics, self.health, self.page)))
+        self.server = stack.enter_context(
+            HttpServer("127.0.0.1", 0, application(*routes_of(self.metrics, self.health, self.page)))
+        )
 
     def fill_store(self) -> None:
         """One observation of each of many objects."""

@@ -252,9 +252,11 @@ class HttpSettings(Section):
     """Where metrics, health and readiness are served."""
 
     host: str = "127.0.0.1"
-    """interface; 0.0.0.0 in a container"""
+    """interface, for instance ::1; 0.0.0.0 in a container"""
     port: Annotated[int, Field(ge=0, le=65535)] | None = 8080
     """0 takes a free one; null: no server"""
+    host_names: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    """names besides localhost under which a server on loopback is asked, for instance by a proxy"""
     stuck_after_s: PositiveFloat = 120.0
     """no progress for so long, while alerts wait, is unhealthy"""
 

@@ -23,7 +23,7 @@ from broker_filter.kafka.clients import producer_configuration
 from broker_filter.kafka.sink import Sink
 from broker_filter.logs import facts, logger, set_up
 from broker_filter.monitoring.health import Health, Verdict
-from broker_filter.monitoring.http import HttpServer, Page, Routes
+from broker_filter.monitoring.http import HttpServer, Page, Routes, application, is_loopback
 from broker_filter.monitoring.ledger import Books
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent
@@ -81,8 +81,9 @@ def serve(settings: Settings, stop: Stop) -> None:
     status = StatusPage(_introduce_us(settings), metrics, health, books, recent)
     with ExitStack() as stack:
         if settings.http.port is not None:
-            routes = routes_of(metrics, health, status)
-            server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, routes))
+            names = settings.http.host_names if is_loopback(settings.http.host) else None
+            app = application(*routes_of(metrics, health, status), host_names=names)
+            server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, app))
             log.info("pages", extra=facts(address=server.address))
         traces = open_traces(settings.trace, stack)
         store = _patiently(lambda: assembly.open_store(settings.store), settings, stop, health)
@@ -179,14 +180,13 @@ def _introduce_us(settings: Settings) -> list[tuple[str, str]]:
     return lines + ([("instance", kafka.instance_id)] if kafka.instance_id is not None else [])
 
 
-def routes_of(metrics: Metrics, health: Health, status: StatusPage) -> Routes:
-    """The page that people read, and those that machines read."""
-    return {
+def routes_of(metrics: Metrics, health: Health, status: StatusPage) -> tuple[Routes, Routes]:
+    """The pages that take time to make, for people and for Prometheus, and those that must always answer."""
+    pages: Routes = {
         "/": lambda: Page(status.page(), "text/html; charset=utf-8"),
         "/metrics": lambda: Page(generate_latest(metrics.registry), CONTENT_TYPE_LATEST),
-        "/healthz": lambda: _page_of(health.alive()),
-        "/readyz": lambda: _page_of(health.able()),
     }
+    return pages, {"/healthz": lambda: _page_of(health.alive()), "/readyz": lambda: _page_of(health.able())}
 
 
 def _page_of(verdict: Verdict) -> Page:

@@ -23,6 +23,7 @@ FLAGS = (
     "--help",
     "--http",
     "--http.host",
+    "--http.host-names",
     "--http.port",
     "--http.stuck-after-s",
     "--kafka",
