@@ -138,7 +138,7 @@ class RedisSeriesStore:
         self._sha = dict(zip(SCRIPTS, self._asking(self._load_scripts), strict=True))
         if namespace == NAMESPACE:
             self._asking(self._refuse_version_2)
-        self._incarnation = self._asking(self._name)
+        self._incarnation = self._asking(lambda: _text(self._server.get(f"{self._store}:incarnation") or b""))
 
     def _load_scripts(self) -> list[str]:
         pipe = self._server.pipeline(transaction=False)
@@ -161,7 +161,7 @@ class RedisSeriesStore:
 
     @property
     def incarnation(self) -> str:
-        """Name of this store's contents, as of the last ``add``. See store.SeriesStore."""
+        """Name of this store's contents, as of the last ``add``; empty before the first. See store.SeriesStore."""
         return self._incarnation
 
     def _asking(self, ask: Callable[[], Answer]) -> Answer:

@@ -174,7 +174,10 @@ class SeriesStore(Protocol):
 
     @property
     def incarnation(self) -> str:
-        """Name of this store's contents, as last seen: another name means that they were lost and begin anew."""
+        """Name of this store's contents, as last seen: another name means that they were lost and begin anew.
+
+        Empty for a shared store into which nobody has put anything yet.
+        """
         ...
 
     def prepare(self, changes: Sequence[Change]) -> None:

@@ -530,8 +530,10 @@ def test_withdrawn_observations_leave(open_store: OpenStore) -> None:
 def test_a_store_keeps_its_name(open_store: OpenStore) -> None:
     """The incarnation of a store is the same after a restart."""
     store = open_store()
-    name = store.incarnation
     store.add([("ztf/a", fake.observation(1))])
+    name = store.incarnation
+    assert name
+    store.add([("ztf/a", fake.observation(2))])
     assert store.incarnation == name
     store.close()
     assert open_store().incarnation == name
@@ -541,8 +543,8 @@ def test_a_server_that_comes_back_empty_has_another_name(redis_port: int, tmp_pa
     """When a server has lost everything, the next batch already tells."""
     namespace = f"lost{hash(tmp_path)}"
     store = RedisSeriesStore(f"redis://127.0.0.1:{redis_port}", namespace=namespace)
-    name = store.incarnation
     store.add([("ztf/a", fake.observation(1))])
+    name = store.incarnation
     with redis.Redis(port=redis_port) as client:
         client.delete(*client.keys(f"{namespace}:*"))
     assert len(store.add([("ztf/a", fake.observation(2, 60_001.0))])["ztf/a"].heads) == 1
