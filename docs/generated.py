@@ -3,15 +3,11 @@
 They are made anew at each build and kept nowhere, so they cannot be out of date.
 """
 
+import argparse
 import ast
-import contextlib
-import io
 import json
 import os
-import re
-import tomllib
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from broker_filter.config import ENVIRONMENT_PREFIX, Section, Settings
 from broker_filter.output import formats
+from ictc.command import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 # Packages in the order in which data flow: first the stream, then the networks.
@@ -180,31 +177,21 @@ def _avro_type(kind: Any) -> str:
 
 
 def commands() -> str:
-    """What every command says of itself."""
-    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
-    lines = ["# Commands", "", "What each says with `--help`.", ""]
-    for name, target in scripts.items():
-        module, _, function = target.partition(":")
-        main = getattr(import_module(module), function)
-        text = help_of(main, name)
-        lines += [f"## {name}", "", "```text", text, "```", ""]
-        _, _, positional = text.partition("positional arguments:\n")
-        for command in re.findall(r"^    ([a-z-]+)", positional.partition("\n\n")[0], re.M):
-            lines += [f"### {name} {command}", "", "```text", help_of(main, name, command), "```", ""]
+    """What every command says with ``--help``."""
+    lines = ["# Commands", "", "Each is `ictc COMMAND`, and a program of its own: `ictc-COMMAND`.", ""]
+    with patch.dict(os.environ, {"COLUMNS": str(HELP_WIDTH), "NO_COLOR": "1"}):
+        for command in COMMANDS.values():
+            parser = command.open_parser()
+            lines += [f"## ictc {command.name}", "", "```text", parser.format_help().rstrip(), "```", ""]
+            for name, inner in _inner_commands(parser):
+                lines += [f"### ictc {command.name} {name}", "", "```text", inner.format_help().rstrip(), "```", ""]
     return "\n".join(lines)
 
 
-def help_of(main: Any, program: str, *arguments: str) -> str:
-    """The help that a command prints."""
-    heard = io.StringIO()
-    with (
-        patch.dict(os.environ, {"COLUMNS": str(HELP_WIDTH), "NO_COLOR": "1"}),
-        patch("sys.argv", [program, *arguments, "--help"]),
-        contextlib.redirect_stdout(heard),
-        contextlib.suppress(SystemExit),
-    ):
-        main()
-    return heard.getvalue().rstrip()
+def _inner_commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.items()
 
 
 def modules() -> str:
