@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKERS ?= logical
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: install demo test test-quick kafka test-kafka test-adapters lint audit bench clean
+.PHONY: install demo docs test test-quick kafka test-kafka test-adapters lint audit bench clean
 
 install: $(VENV)/.installed
 
@@ -25,8 +25,8 @@ demo: install
 test: install
 	$(PYTEST)
 
-test-quick: install  # no broker, no training, no drawn sky
-	$(PYTEST) -m "not broker and not training and not sky"
+test-quick: install  # no broker, no training, no drawn sky, no ONNX
+	$(PYTEST) -m "not broker and not training and not sky and not export"
 
 kafka: .kafka/libs/.fetched
 
@@ -42,7 +42,10 @@ test-kafka: install $(if $(ICTC_KAFKA_HOME),,kafka)
 test-adapters: install  # each adapter with the real library, in an environment of its own
 	$(BIN)/python tests/adapters/environments.py
 
-lint: install
+docs: install  # the site, in docs/_build
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -j auto docs docs/_build
+
+lint: install docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -3,8 +3,6 @@
 import gzip
 import io
 import random
-import subprocess
-import sys
 import tarfile
 import tracemalloc
 from collections import Counter
@@ -211,12 +209,12 @@ def test_a_store_that_cannot_be_made_is_told(tmp_path: Path, capsys: pytest.Capt
     assert "cannot be opened" in capsys.readouterr().err
 
 
-def test_output_is_clean_on_standard_output(night: Path) -> None:
+def test_output_is_clean_on_standard_output(night: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """Standard output carries JSON lines and nothing else; the accounts go to standard error."""
-    command = [sys.executable, "-m", "broker_filter.archive.replay", str(night), "--allow-untrained", "--limit", "3"]
-    done = subprocess.run(command, capture_output=True, check=True)
-    assert len([orjson.loads(line) for line in done.stdout.splitlines()]) == 3
-    assert orjson.loads(done.stderr)["read"] == 3
+    assert main([str(night), "--allow-untrained", "--limit", "3"]) == 0
+    out, err = capfdbinary.readouterr()
+    assert len([orjson.loads(line) for line in out.splitlines()]) == 3
+    assert orjson.loads(err)["read"] == 3
 
 
 def test_sorting_takes_fixed_memory() -> None:

@@ -100,7 +100,7 @@ def test_tracing_is_off_by_default():
     """Nobody who does not ask for it pays for it."""
     with ExitStack() as stack:
         assert open_traces(TraceSettings(), stack) is None
-    code = "import broker_filter.service.main, sys; assert 'opentelemetry.exporter' not in sys.modules"
+    code = "import broker_filter.monitoring.traces, sys; assert 'opentelemetry' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -78,8 +78,11 @@ def test_a_stream_is_a_function_of_its_seed() -> None:
 def test_every_class_appears() -> None:
     """Over some hundred objects the stream holds every label of the mix."""
     sky = NightSky("ztf", 3, 9, 60_500.0, "physical", 4, MIX)
-    labels = {alert.truth["label"] for number in range(70) for alert in alerts_of_object(sky, number)}
-    assert labels == set(MIX)
+    missing, number = set(MIX), 0
+    while missing and number < 70:
+        missing -= {alert.truth["label"] for alert in alerts_of_object(sky, number)}
+        number += 1
+    assert not missing
 
 
 def test_ztf_packets_say_what_was_simulated(ztf_night: Night) -> None:
