@@ -15,6 +15,7 @@ from unittest.mock import patch
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+import ictc
 from broker_filter.config import ENVIRONMENT_PREFIX, Section, Settings
 from broker_filter.output import formats
 from ictc.command import COMMANDS
@@ -38,6 +39,7 @@ def write(folder: Path) -> None:
         "output_format.md": output_format(),
         "commands.md": commands(),
         "modules.md": modules(),
+        "ictc.md": public_names(),
         "runbook.md": runbook(),
     }
     for name, text in pages.items():
@@ -192,6 +194,16 @@ def _inner_commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argp
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             yield from action.choices.items()
+
+
+def public_names() -> str:
+    """The public interface, name by name."""
+    lines = ["# ictc", "", "```{eval-rst}", ".. automodule:: ictc", "   :no-members:", ""]
+    for name in sorted(ictc.__all__, key=lambda name: (name.endswith("Error"), name.lower())):
+        value = getattr(ictc, name)
+        kind = "function" if not isinstance(value, type) else "exception" if name.endswith("Error") else "class"
+        lines.append(f".. auto{kind}:: ictc.{name}")
+    return "\n".join([*lines, "```", ""])
 
 
 def modules() -> str:
