@@ -4,7 +4,7 @@ Pages that repeat the program (settings, output format, commands, modules) are m
 """
 
 import sys
-from importlib import metadata
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -14,7 +14,7 @@ import generated  # noqa: E402 - stands beside this file
 
 project = "ictc"
 author = "the ictc authors"
-release = metadata.version("ictc")
+release = tomllib.loads((HERE.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 exclude_patterns = ["_build", "README.md"]
@@ -26,6 +26,7 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+maximum_signature_line_length = 88
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_numpy_docstring, napoleon_google_docstring = True, False
 napoleon_use_rtype = False
@@ -39,7 +40,8 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
-    "header_links_before_dropdown": 8,
+    "logo": {"text": html_title},
+    "show_toc_level": 2,
 }
 
 

@@ -53,10 +53,10 @@ def configuration() -> str:
     lines = [
         "# Configuration",
         "",
-        "Every setting of `ictc-broker` is a line of YAML, a flag and an environment variable. A flag beats the",
-        "variable, which beats the file that `--config` names. Mistyped names are refused. Secrets belong in",
-        "variables; `ictc-broker --check` prints all settings with secrets masked, and says what of the surroundings",
-        "works.",
+        "Every setting of `ictc-broker` is a line of YAML, a flag and an environment variable: `kafka.instance_id` is",
+        f"`--kafka.instance-id` and `{ENVIRONMENT_PREFIX}KAFKA__INSTANCE_ID`. A flag beats the variable, and it the",
+        "file that `--config` names. `null` switches off. Mistyped names are refused. Secrets belong in variables;",
+        "`ictc-broker --check` prints all settings with secrets masked, and says what of the surroundings works.",
         "",
         "```console",
         "$ ictc-broker --config broker.yaml --kafka.group night-watch",
@@ -71,17 +71,15 @@ def configuration() -> str:
         assert isinstance(section, type)
         assert issubclass(section, Section)
         lines += [f"## {name}", "", (section.__doc__ or "").strip(), ""]
-        lines += ["| setting | meaning | kind | default | flag | variable |", "|---|---|---|---|---|---|"]
+        lines += ["| setting | meaning | kind | default |", "|---|---|---|---|"]
         lines += [_setting(name, key, setting) for key, setting in section.model_fields.items()]
         lines.append("")
     return "\n".join(lines)
 
 
 def _setting(section: str, name: str, field: FieldInfo) -> str:
-    flag = f"--{section}.{name}".replace("_", "-")
-    variable = f"{ENVIRONMENT_PREFIX}{section}__{name}".upper()
     meaning = " ".join((field.description or "").split())
-    return _row(f"`{section}.{name}`", meaning, _kind(field), _default(field), f"`{flag}`", f"`{variable}`")
+    return _row(f"`{section}.{name}`", meaning, _kind(field), _default(field))
 
 
 def _row(*cells: str) -> str:
