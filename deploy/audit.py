@@ -1,4 +1,4 @@
-"""Ask whether a version that we pin has a known vulnerability: constraints in, one line out (and one for each finding).
+"""Known vulnerabilities of the versions that we pin: one line, and one for each finding.
 
     python deploy/audit.py [--strict]
 

@@ -17,7 +17,7 @@ SCALE = 30.0
 
 
 class CosineHead(nn.Module):
-    """See the module."""
+    """Cosines of features and one learned vector per class, times a scale."""
 
     def __init__(self, feature_width: int, class_count: int) -> None:
         super().__init__()

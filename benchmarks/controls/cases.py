@@ -1,4 +1,4 @@
-"""A data set's rows or a survey's name in, objects that can be drawn again under other circumstances out.
+"""Objects that can be drawn again under other circumstances, from a data set's truth or anew.
 
 It knows the simulator and no network. Legend: ``T`` all visits of an object, ``N`` those that it is shown at.
 """

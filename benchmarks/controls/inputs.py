@@ -1,4 +1,4 @@
-"""A recorded series in, the same with a part of it hidden or reordered out. It knows no simulator.
+"""Recorded series with a part of them hidden or reordered.
 
 Legend: ``T`` frames, ``C`` channels, ``H W`` pixels.
 """

@@ -1,4 +1,4 @@
-"""A data set in, answers of models that are trained on what must tell nothing out: dates, positions, wrong labels.
+"""Models that are trained on what must tell nothing: dates, positions, wrong labels.
 
 Boosted trees throughout: they find whatever is there. A network that never saw a date or a position cannot be asked.
 """

@@ -1,4 +1,4 @@
-"""A simulated object in, the same with one thing changed out: source, light curve, surroundings or conditions.
+"""Simulated objects with one thing changed: source, light curve, surroundings or conditions.
 
 Nothing is drawn here; times and bands of visits never change. Legend: ``T`` visits, ``N`` those that are shown.
 """

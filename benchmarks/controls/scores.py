@@ -1,4 +1,4 @@
-"""Answers of the same objects with and without a change in, what the change did to the scores out, and a table.
+"""Scores of the same objects with and without a change, their intervals, and the table of all controls.
 
 It knows neither networks nor skies. Legend: ``N`` objects, ``K`` classes.
 """

@@ -1,4 +1,4 @@
-"""Draw a dashboard from a running Prometheus, where no Grafana is at hand: panels and answers in, a PNG out.
+"""A dashboard drawn from a running Prometheus, where no Grafana is at hand.
 
     python deploy/grafana/draw.py ictc-operators --prometheus http://127.0.0.1:9090 --minutes 10 --png operators.png
 

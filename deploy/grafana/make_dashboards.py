@@ -1,4 +1,4 @@
-"""Dashboards as code: two lists of panels in, Grafana's JSON out. Knows nothing of Prometheus but its language.
+"""Dashboards as code: Grafana's JSON from two lists of panels.
 
     python deploy/grafana/make_dashboards.py      rewrites deploy/grafana/dashboards/*.json
 

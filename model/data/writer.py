@@ -1,4 +1,4 @@
-"""Labelled series in, a data set's folder out: whole or not at all, resumable, bounded in memory.
+"""Writer of a data set's folder: whole or not at all, resumable, in bounded memory.
 
 Knows nothing of where the series come from. Everything goes to ``<folder>.partial``; a shard counts once it and its
 truth are renamed into place there; ``close`` writes the manifest and gives the folder its name.

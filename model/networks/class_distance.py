@@ -1,4 +1,4 @@
-"""Penultimate features in, how unlike the training objects they are out: distance to the nearest class.
+"""Distance of penultimate features to the nearest class of the training objects.
 
 A network may be sure of what it never saw, and then its logits hide it. Features keep what the logits drop. Each class
 is a normal distribution about its mean, all of one covariance (Lee et al. 2018, "A simple unified framework for

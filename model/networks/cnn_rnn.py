@@ -1,4 +1,4 @@
-"""CNN+GRU and CNN+LSTM: one vector per frame by a CNN, a recurrent network over them. Series in, logits out.
+"""CNN+GRU and CNN+LSTM: one vector per frame by a CNN, a recurrent network over them.
 
 Legend: ``B`` objects, ``N`` frames, ``T`` frames of one object, ``C`` image channels, ``H W`` pixels, ``D`` width of a
 vector, ``F`` recurrent width, ``K`` classes.
@@ -57,7 +57,7 @@ class CnnRnnConfig:
 
 
 class CnnRnn(GroupedNetwork):
-    """See the module. ``embed`` returns vectors [N, D]."""
+    """CNN+GRU or CNN+LSTM; ``embed`` returns vectors [N, D]."""
 
     name = "cnn_rnn"
 

@@ -1,4 +1,4 @@
-"""The contract of every network: series in, ``embed`` per group of frames, ``classify`` over groups, logits out.
+"""The contract of every network: ``embed`` per group of frames, ``classify`` over the groups of a series.
 
 Legend: ``B`` objects, ``N`` groups of frames of any objects, ``G`` groups of one object, ``T`` frames, ``C`` channels,
 ``H W`` pixels, ``P`` epochs without stamp, ``D`` width of an embedding (its trailing shape is the network's own),

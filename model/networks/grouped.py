@@ -1,4 +1,4 @@
-"""What all our networks do alike: series in, logits out, by way of one embedding per group of frames.
+"""The base of our networks: one embedding per group of frames, class logits from all of them.
 
 It knows how groups are cut, padded and put together again; what an embedding means is each network's own business.
 

@@ -1,4 +1,4 @@
-"""LSTM: two recurrent layers over the nights' fluxes, then two dense ones. Light curves in, logits out.
+"""LSTM: two recurrent layers over the fluxes of nights, then two dense ones.
 
 Legend: ``B`` objects, ``N`` nights, ``F`` features, ``K`` classes.
 
@@ -33,7 +33,7 @@ class LstmConfig:
 
 
 class Lstm(LightCurveNetwork):
-    """See the module."""
+    """Two recurrent layers over nights, then two dense ones."""
 
     name = "lstm"
 

@@ -1,4 +1,4 @@
-"""Pixels in nJy in, pixels in standard deviations of their band out, as the networks of the published table read them.
+"""Standardisation of pixels by band and channel, as the networks of the published table read them.
 
 Legend: ``B`` rows, ``T`` frames, ``C`` image channels, ``H W`` pixels, ``L`` bands of ``model.series.BANDS``.
 """

@@ -1,4 +1,4 @@
-"""Networks by name: a readable configuration goes in, a network comes out, and back.
+"""Networks by name, made from a readable configuration and told by it again.
 
 A configuration is a flat JSON object with the key ``network`` and fields of that network's config dataclass::
 

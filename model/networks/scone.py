@@ -58,7 +58,7 @@ class SconeConfig:
 
 
 class Scone(LightCurveNetwork):
-    """See the module."""
+    """A CNN on the image of a light curve: wavelength against time."""
 
     name = "scone"
 

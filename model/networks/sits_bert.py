@@ -1,4 +1,4 @@
-"""SITS-BERT: a transformer over nights, each a vector of fluxes beside its day. Light curves in, logits out.
+"""SITS-BERT: a transformer over nights, each a vector of fluxes beside its day.
 
 Legend: ``B`` objects, ``N`` nights, ``L`` bands, ``E`` width of a token, ``K`` classes.
 
@@ -39,7 +39,7 @@ class SitsBertConfig:
 
 
 class SitsBert(LightCurveNetwork):
-    """See the module."""
+    """A transformer over the nights of a light curve."""
 
     name = "sits_bert"
 

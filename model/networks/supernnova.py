@@ -1,4 +1,4 @@
-"""SuperNNova: a bidirectional LSTM over nights, plain or Bayesian. Light curves in, logits out.
+"""SuperNNova: a bidirectional LSTM over nights, plain or Bayesian.
 
 Legend: ``B`` objects, ``N`` nights, ``L`` bands, ``I`` inputs of a step, ``F`` features, ``K`` classes.
 
@@ -52,7 +52,7 @@ class SuperNNovaConfig:
 
 
 class SuperNNova(LightCurveNetwork):
-    """See the module."""
+    """A bidirectional LSTM over nights, plain or Bayesian."""
 
     name = "supernnova"
 

@@ -1,4 +1,4 @@
-"""``ictc-export``: weights in, one ONNX file out that answers like the predictor and says how to feed it.
+"""``ictc-export``: an ONNX file that answers like the predictor and says how to feed it.
 
 Legend: ``N`` objects, ``T`` frames, ``P`` epochs without stamp, ``C`` image channels, ``H W`` pixels, ``K`` classes.
 

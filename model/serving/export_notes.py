@@ -1,4 +1,4 @@
-"""A model card in, what a user of its ONNX file must know out, as strings. Knows no graph.
+"""Notes inside an ONNX file: what its user must know, from the model card, as strings.
 
 Legend: ``N`` objects, ``T`` frames, ``P`` epochs without stamp, ``C`` image channels, ``H W`` pixels, ``K`` classes.
 """

@@ -1,4 +1,4 @@
-"""From series to calibrated probabilities, for those who must not know torch: numpy in, numpy out.
+"""Calibrated probabilities of series, numpy to numpy, for those who must not know torch.
 
 ``embed`` turns groups of frames into vectors that can be kept; ``classify`` turns the vectors of a series, and its
 light curve, into probabilities. It knows devices, batch shapes and calibration; it knows no alerts and keeps no state.
