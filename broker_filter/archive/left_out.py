@@ -1,7 +1,9 @@
 """What of an archive or folder was not read at all, counted by reason with a few examples."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 EXAMPLES_KEPT = 3
 
@@ -31,6 +33,25 @@ class LeftOutCounts:
         examples = self._examples.setdefault(reason, [])
         if len(examples) < EXAMPLES_KEPT:
             examples.append(source)
+
+    def add_all(self, other: "LeftOutCounts") -> None:
+        """Count what somebody else left out."""
+        for reason, count in other._counts.items():
+            self._counts[reason] += count
+            examples = self._examples.setdefault(reason, [])
+            examples += other._examples[reason][: EXAMPLES_KEPT - len(examples)]
+
+    def to_json(self) -> dict[str, list[Any]]:
+        """Reason -> number and examples."""
+        return {str(reason): [self._counts[reason], self._examples[reason]] for reason in self._counts}
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Sequence[Any]]) -> "LeftOutCounts":
+        counts = cls()
+        for reason, (count, examples) in table.items():
+            counts._counts[LeftOut(reason)] = count
+            counts._examples[LeftOut(reason)] = list(examples)
+        return counts
 
     @property
     def by_reason(self) -> dict[str, int]:

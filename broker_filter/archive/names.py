@@ -6,6 +6,11 @@ TAR_SUFFIXES = (".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst")
 REFUSED_SUFFIXES = (".zip", ".7z", ".rar")  # archives that are not read, and said to be
 
 
+def looks_like_alerts(name: str) -> bool:
+    """Whether a file of a folder is looked into, if only to say that it is refused."""
+    return is_alert(name) or is_tar(name) or is_refused(name)
+
+
 def is_alert(name: str) -> bool:
     """Whether something of this name is taken for alerts, compressed or not."""
     return _uncompressed(name).endswith(ALERT_SUFFIXES)

@@ -23,12 +23,17 @@ def inspect_parser() -> argparse.ArgumentParser:
     return p
 
 
+CATALOGUE = "hats"  # a folder of Parquet files by position; written by the engine "ray"
+NOT_ON_RAY = ("topic", "publish", "limit", "store")
+
+
 def parser() -> argparse.ArgumentParser:
     """Options of ``ictc-replay``."""
     p = argparse.ArgumentParser("ictc-replay", description="Classify the alerts of an archive, or publish it to Kafka.")
-    p.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="file, folder, tar or tar.gz of alerts")
+    p.add_argument("paths", nargs="*", metavar="PATH", help="file, folder, tar or tar.gz of alerts")
     p.add_argument("--output", default="-", metavar="FILE", help="where classifications go; - is standard output")
-    p.add_argument("--format", choices=FILE_FORMATS, default="jsonl", help="of the output (default: %(default)s)")
+    forms = (*FILE_FORMATS, CATALOGUE)
+    p.add_argument("--format", choices=forms, default="jsonl", help="of the output (default: %(default)s)")
     p.add_argument("--rejects", metavar="FILE", help="tar archive of rejected messages, which this command reads again")
     p.add_argument("--summary", metavar="FILE", help="where the accounts go as JSON; standard error without it")
     p.add_argument("--order", choices=("time", "given"), default="time", help="of alerts (default: %(default)s)")
@@ -44,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--store", type=Path, metavar="FOLDER", help="keep the series there; a temporary folder without it")
     p.add_argument("--broker-name", default="ICTC", help="ours, in the desc format (default: %(default)s)")
     p.add_argument("--threads", type=_positive, default=2, help="that decode alerts (default: %(default)s)")
+    cluster = p.add_argument_group("Ray", "replay an archive on the machines of a Ray cluster; PATH may be a URL then")
+    cluster.add_argument("--engine", choices=("process", "ray"), default="process", help="default: %(default)s")
+    cluster.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto; this machine without it")
+    cluster.add_argument("--work", metavar="FOLDER", help="that all machines reach; the same command goes on from it")
+    cluster.add_argument("--partitions", type=_positive, metavar="N", help="of objects (default: by size)")
+    cluster.add_argument("--workers", type=_positive, metavar="N", help="cores of this machine (default: all)")
     kafka = p.add_argument_group("Kafka", "read a topic as if it were an archive, or put an archive on a topic")
     kafka.add_argument("--topic", metavar="TOPIC", help="read this topic to its end; no group, no commits")
     kafka.add_argument("--publish", metavar="TOPIC", help="put the original bytes there instead of classifying them")
@@ -56,6 +67,28 @@ def parser() -> argparse.ArgumentParser:
     )
     add_common_options(p)
     return p
+
+
+def checked(p: argparse.ArgumentParser, options: argparse.Namespace) -> argparse.Namespace:
+    """The options, when they go together; a wrong pair ends the program with what is wrong about it."""
+    if (options.publish or options.topic) and not options.brokers:
+        p.error("--publish and --topic need --brokers")
+    if not options.paths and not options.topic:
+        p.error("nothing to read: give a PATH or --topic")
+    if options.topic is not None and options.topic == options.publish:
+        p.error("--publish and --topic name the same topic: it would never end")
+    if options.engine == "ray":
+        if given := [f"--{name}" for name in NOT_ON_RAY if getattr(options, name)]:
+            p.error(f"--engine ray cannot do {' and '.join(given)}: leave it out, or use one process")
+        if options.order != "time":
+            p.error("--engine ray reads archives in order of time only: leave --order out, or use one process")
+        if options.address is not None and options.work is None:
+            p.error("--address needs --work: a folder or URL that all machines of the cluster reach")
+    elif given := [f"--{name}" for name in ("address", "work", "partitions", "workers") if getattr(options, name)]:
+        p.error(f"{' and '.join(given)} belong to --engine ray")
+    if options.format == CATALOGUE and (options.engine != "ray" or options.output == "-"):
+        p.error(f"--format {CATALOGUE} needs --engine ray and a folder or URL as --output")
+    return options
 
 
 def _positive_float(text: str) -> float:

@@ -6,11 +6,11 @@ cut into one message per record. Whatever is left out is counted by reason.
 
 import io
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from broker_filter.archive.compressed import UNREADABLE, uncompressed
 from broker_filter.archive.containers import HEAD_BYTES, Feed, read_container, too_large
@@ -20,8 +20,6 @@ from broker_filter.archive.names import (
     COMPRESSED_SUFFIXES,
     TAR_SUFFIXES,
     as_text,
-    is_alert,
-    is_refused,
     is_tar,
 )
 from broker_filter.archive.tars import broken_off, read_tar
@@ -71,14 +69,21 @@ def nothing_below(paths: Sequence[Path], topic: str | None = None) -> str:
 
 
 def _read_path(path: Path, left_out: LeftOutCounts) -> Iterator[Message | Rejected]:
-    if path.is_dir():
-        yield from _read_folder(path, left_out, set())
-    else:
-        yield from _read_file(path, left_out)
+    for file in files_at(path, left_out):
+        if isinstance(file, Rejected):
+            yield file
+        else:
+            reopenable = file.is_file()  # a pipe is not
+            yield from read_file(partial(file.open, "rb"), str(file), left_out, reopenable)
 
 
-def _read_folder(folder: Path, left_out: LeftOutCounts, seen: set[tuple[int, int]]) -> Iterator[Message | Rejected]:
-    """Read a folder and those below it, links to folders too, each folder once."""
+def files_at(path: Path, left_out: LeftOutCounts) -> Iterator[Path | Rejected]:
+    """The file itself, or the files of alerts in a folder in the order of names; a folder that cannot be read."""
+    return _files_below(path, left_out, set()) if path.is_dir() else iter((path,))
+
+
+def _files_below(folder: Path, left_out: LeftOutCounts, seen: set[tuple[int, int]]) -> Iterator[Path | Rejected]:
+    """Files of a folder and of those below it, links to folders too, each folder once."""
     try:
         state = folder.stat()
         if (state.st_dev, state.st_ino) in seen:
@@ -90,17 +95,17 @@ def _read_folder(folder: Path, left_out: LeftOutCounts, seen: set[tuple[int, int
         yield broken_off(as_text(str(folder)), f"folder cannot be read: {error.strerror}")
         return
     for path in paths:
-        name, kind = path.name, _kind_of(path)
+        kind = _kind_of(path)
         if kind == stat.S_IFDIR:
-            yield from _read_folder(path, left_out, seen)
-        elif not (is_alert(name) or is_tar(name) or is_refused(name)):
+            yield from _files_below(path, left_out, seen)
+        elif not looks_like_alerts(path.name):
             left_out.add(LeftOut.OTHER_NAME, as_text(str(path)))
         elif kind is None:
             left_out.add(LeftOut.LINK_BROKEN, as_text(str(path)))
         elif kind != stat.S_IFREG:
             left_out.add(LeftOut.SPECIAL_FILE, as_text(str(path)))
         else:
-            yield from _read_file(path, left_out)
+            yield path
 
 
 def _kind_of(path: Path) -> int | None:
@@ -111,18 +116,31 @@ def _kind_of(path: Path) -> int | None:
         return None
 
 
-def _read_file(path: Path, left_out: LeftOutCounts) -> Iterator[Message | Rejected]:
-    source = as_text(str(path))
+def read_file(
+    opened: Callable[[], AbstractContextManager[Any]], name: str, left_out: LeftOutCounts, reopenable: bool = True
+) -> Iterator[Message | Rejected]:
+    """The messages of one file.
+
+    Parameters
+    ----------
+    opened
+        Opens it, buffered, as often as it is called.
+    name
+        Its path or URL.
+    reopenable
+        Whether opening it again gives the same bytes; links in a tar are followed only then.
+    """
+    source = as_text(name)
     try:
-        with path.open("rb") as file:
+        with opened() as file:
             refused = _REFUSED_MAGICS.get(file.peek(4)[:4])
             if refused is not None:
                 yield _refused(source, refused)
                 return
             content = uncompressed(file)
             start = content.peek(_TAR_BLOCK_BYTES)
-            if _looks_like_tar(path.name, start):
-                reopen = partial(_reopened, path) if path.is_file() else None
+            if _looks_like_tar(name, start):
+                reopen = partial(_reopened, opened) if reopenable else None
                 yield from read_tar(reopen, cast(BinaryIO, content), source, _read_member, left_out)
             else:
                 yield from _read_content(cast(BinaryIO, content), source)
@@ -137,8 +155,8 @@ def _looks_like_tar(name: str, start: bytes) -> bool:
 
 
 @contextmanager
-def _reopened(path: Path) -> Iterator[BinaryIO]:
-    with path.open("rb") as file:
+def _reopened(opened: Callable[[], AbstractContextManager[Any]]) -> Iterator[BinaryIO]:
+    with opened() as file:
         yield cast(BinaryIO, uncompressed(file))
 
 

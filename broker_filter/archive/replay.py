@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from broker_filter.alerts.decode import Arrival, Decoder, connect
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.left_out import LeftOutCounts
-from broker_filter.archive.options import parser
+from broker_filter.archive.options import CATALOGUE, checked, parser
 from broker_filter.archive.read import nothing_below, read_messages
 from broker_filter.archive.republish import Pace, Publisher, as_given, in_order_of_time
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
@@ -30,8 +31,8 @@ from broker_filter.classify.pipeline import Pipeline
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka.read_topic import read_topic
 from broker_filter.output.files import ResultFile, open_output, open_results
+from broker_filter.output.reject_file import RejectFile
 from broker_filter.records import Accounts, Classification, Message, Rejected
-from broker_filter.reject_file import RejectFile
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.terminal import complain
 from model.cli import DONE, FAILED, INTERRUPTED, MISUSE, is_quiet
@@ -50,16 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done: every alert is accounted for, 1 it failed, or nothing could be classified (or published), 2 asked
         wrongly, 130 interrupted.
     """
-    options = parser().parse_args(arguments)
-    if (options.publish or options.topic) and not options.brokers:
-        parser().error("--publish and --topic need --brokers")
-    if not options.paths and not options.topic:
-        parser().error("nothing to read: give a PATH or --topic")
-    if options.topic is not None and options.topic == options.publish:
-        parser().error("--publish and --topic name the same topic: it would never end")
+    options = checked(parser(), parser().parse_args(arguments))
+    run = publish if options.publish else _replay_on_ray if options.engine == "ray" else replay
     try:
         left_out = LeftOutCounts()
-        accounts = publish(options, left_out) if options.publish else replay(options, left_out)
+        accounts = run(options, left_out)
         _warn(accounts, left_out, options)
     except ConfigurationError as error:
         complain(PROGRAM, error)
@@ -82,7 +78,7 @@ def _warn(accounts: Accounts, left_out: LeftOutCounts, options: argparse.Namespa
     if left_out:
         complain(PROGRAM, f"left out: {left_out}")
     if accounts.read == 0:
-        complain(PROGRAM, nothing_below(options.paths, options.topic))
+        complain(PROGRAM, nothing_below([*map(Path, options.paths)], options.topic))
     elif accounts.read == (rejected := sum(accounts.rejected.values())):
         complain(PROGRAM, f"all {rejected} messages were rejected: {_numbers(accounts.rejected)}")
     elif not options.publish and accounts.classified == 0:
@@ -120,6 +116,43 @@ def replay(options: argparse.Namespace, left_out: LeftOutCounts) -> Accounts:
             complain(PROGRAM, f"the store was full: {evicted} objects lost their series")
     _summarise(run.accounts, left_out, options.summary)
     return run.accounts
+
+
+def _replay_on_ray(options: argparse.Namespace, left_out: LeftOutCounts) -> Accounts:
+    """The same as :func:`replay`, on the machines of a cluster."""
+    from broker_filter.archive.cluster import run  # noqa: PLC0415 - of the extra "archive"
+    from broker_filter.archive.cluster.plan import Settings  # noqa: PLC0415
+    from broker_filter.archive.cluster.ray_cluster import ray_cluster  # noqa: PLC0415
+    from broker_filter.archive.cluster.stages import networks_of  # noqa: PLC0415
+
+    classifiers = load_classifiers(options.weights, "cpu", False, options.allow_untrained)
+    settings = Settings(
+        weights=tuple(_absolute(name) for name in options.weights),
+        networks=networks_of(classifiers),
+        device=options.device,
+        deterministic=options.deterministic,
+        allow_untrained=options.allow_untrained,
+        schema=options.schema and str(options.schema.resolve()),
+        schemas=options.schemas and str(options.schemas.resolve()),
+        keep_rejects=options.rejects is not None,
+        as_catalogue=options.format == CATALOGUE,
+    )
+    division = run.ClusterOptions(options.work, options.partitions)
+    with ExitStack() as stack:
+        rejects = _open_rejects(options.rejects, stack)
+        cluster = stack.enter_context(ray_cluster(options.address, options.workers))
+        output = run.Output(rejects, catalogue=options.output)
+        if options.format != CATALOGUE:
+            form, classes, name = options.format, _classes(classifiers), options.broker_name
+            output = run.Output(rejects, partial(open_results, options.output, form, classes, name, stack))
+        accounts = run.replay_on(cluster, options.paths, settings, division, output, left_out)
+    _summarise(accounts, left_out, options.summary)
+    return accounts
+
+
+def _absolute(weights: str) -> str:
+    """A path that means the same in every folder; the name of shipped weights as it is."""
+    return str(Path(weights).resolve()) if Path(weights).parent != Path() else weights
 
 
 def publish(options: argparse.Namespace, left_out: LeftOutCounts) -> Accounts:
@@ -201,7 +234,7 @@ class _Run:
 
 def _incoming(options: argparse.Namespace, left_out: LeftOutCounts) -> Iterator[Message | Rejected]:
     """What is to be read, from paths first, then from a topic."""
-    sources: list[Iterable[Message | Rejected]] = [read_messages(options.paths, left_out)]
+    sources: list[Iterable[Message | Rejected]] = [read_messages([*map(Path, options.paths)], left_out)]
     if options.topic:
         sources.append(read_topic(options.topic, options.brokers, dict(options.kafka)))
     return islice(chain.from_iterable(sources), options.limit)

@@ -24,8 +24,8 @@ _SEQUENCE_BYTES = 8
 _LENGTH_BYTES = 4
 
 
-class TimeOrder:
-    """Records by (time, id, order of arrival).
+class SortedFile:
+    """Records by (name, order of arrival).
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class TimeOrder:
     def __len__(self) -> int:
         return self._count
 
-    def put(self, time_mjd: float, number: int, record: bytes) -> None:
+    def put(self, name: bytes, record: bytes) -> None:
         """Take a record.
 
         Raises
@@ -53,7 +53,7 @@ class TimeOrder:
         FatalError
             When the disk is full.
         """
-        name = sortable_order(time_mjd, number) + self._count.to_bytes(_SEQUENCE_BYTES, "big")
+        name += self._count.to_bytes(_SEQUENCE_BYTES, "big")
         self._waiting.append((name, record))
         self._waiting_bytes += len(name) + len(record)
         self._count += 1
@@ -71,20 +71,43 @@ class TimeOrder:
         self._waiting.clear()
         self._waiting_bytes = 0
 
-    def items(self) -> Iterator[tuple[float, bytes]]:
-        """(MJD, record) in order."""
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        """(name, record) in order."""
         self._write()
         with self._env.begin() as txn, txn.cursor() as cursor:
             for name, record in cursor:
-                yield parse_order(bytes(name[:-_SEQUENCE_BYTES]))[0], bytes(record)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return (record for _, record in self.items())
+                yield bytes(name[:-_SEQUENCE_BYTES]), bytes(record)
 
     def close(self) -> None:
         """Delete the file; closing twice does nothing."""
         self._env.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class TimeOrder:
+    """Records by (time, id, order of arrival); ``folder`` as in :class:`SortedFile`."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._file = SortedFile(folder)
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    def put(self, time_mjd: float, number: int, record: bytes) -> None:
+        """Take a record; raises as :meth:`SortedFile.put`."""
+        self._file.put(sortable_order(time_mjd, number), record)
+
+    def items(self) -> Iterator[tuple[float, bytes]]:
+        """(MJD, record) in order."""
+        for name, record in self._file:
+            yield parse_order(name)[0], record
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (record for _, record in self._file)
+
+    def close(self) -> None:
+        """Delete the file; closing twice does nothing."""
+        self._file.close()
 
 
 def pack_arrival(arrival: Arrival) -> bytes:
