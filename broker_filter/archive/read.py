@@ -21,6 +21,7 @@ from broker_filter.archive.names import (
     TAR_SUFFIXES,
     as_text,
     is_tar,
+    looks_like_alerts,
 )
 from broker_filter.archive.tars import broken_off, read_tar
 from broker_filter.avro.envelope import CONTAINER_MAGIC, MAX_MESSAGE_BYTES

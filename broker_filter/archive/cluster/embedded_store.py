@@ -1,17 +1,19 @@
 """A series store whose observations came embedded: pixels stayed where the alert was decoded.
 
-It stands before another store, which keeps everything but those pixels, and shows the pipeline the embedding of each
-frame as if an earlier batch had left it there. For networks that embed one frame at a time.
+It keeps everything else, and shows the pipeline the embedding of each frame as if an earlier batch had left it there.
+For networks that embed one frame at a time.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter.errors import FatalError
 from broker_filter.records import Observation
+from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.rows import group_tag
 from broker_filter.series.store import (
     Change,
@@ -19,8 +21,6 @@ from broker_filter.series.store import (
     FrameKey,
     HeldSeries,
     Pixels,
-    SeriesStore,
-    StoreStats,
 )
 
 NO_PIXELS = np.empty((0, 0, 0), np.float16)
@@ -32,19 +32,20 @@ def without_pixels(observation: Observation) -> Observation:
     return replace(observation, pixels=NO_PIXELS, scale_njy=NO_SCALE)
 
 
-class EmbeddedSeriesStore:
-    """A :class:`SeriesStore` that is told embeddings before it is asked for series.
+class EmbeddedSeriesStore(LmdbSeriesStore):
+    """A temporary series store that is told embeddings before it is asked for series.
 
     Parameters
     ----------
-    store
-        Keeps heads, past photometry and embeddings.
+    folder
+        Made when absent.
     model_of_survey
         Survey -> ``"NAME VERSION"`` of the network that made the embeddings.
     """
 
-    def __init__(self, store: SeriesStore, model_of_survey: Mapping[str, str]) -> None:
-        self._store, self._model_of_survey = store, model_of_survey
+    def __init__(self, folder: Path, model_of_survey: Mapping[str, str]) -> None:
+        super().__init__(folder, sync=False)
+        self._model_of_survey = model_of_survey
         self._offered: dict[tuple[str, int], NDArray[np.float32]] = {}
         self._fresh: dict[str, dict[int, Embedding]] = {}
 
@@ -54,7 +55,7 @@ class EmbeddedSeriesStore:
 
     def add(self, arrivals: Sequence[tuple[str, Observation]]) -> dict[str, HeldSeries]:
         """Merge as the store does; each frame that was offered has its embedding."""
-        held = self._store.add(arrivals)
+        held = super().add(arrivals)
         return {key: self._with_embeddings(series) for key, series in held.items()}
 
     def _with_embeddings(self, series: HeldSeries) -> HeldSeries:
@@ -76,7 +77,7 @@ class EmbeddedSeriesStore:
         FatalError
             When one came without, and so embedded, but is asked for all the same.
         """
-        found = self._store.pixels(frames)
+        found = super().pixels(frames)
         if bare := [frame for frame, (pixels, _) in found.items() if pixels.size == 0]:
             raise FatalError(f"{len(bare)} frames came neither with pixels nor embedded, the first of {bare[0].key}: "
                              "the work folder is damaged; start again with another --work")  # fmt: skip
@@ -84,12 +85,6 @@ class EmbeddedSeriesStore:
 
     def settle(self, changes: Sequence[Change]) -> None:
         """Keep the embeddings that were offered, with the rest."""
-        self._store.settle([replace(c, embeddings={**self._fresh.get(c.key, {}), **c.embeddings}) for c in changes])
+        super().settle([replace(c, embeddings={**self._fresh.get(c.key, {}), **c.embeddings}) for c in changes])
         self._fresh.clear()
         self._offered.clear()
-
-    def stats(self) -> StoreStats:
-        return self._store.stats()
-
-    def close(self) -> None:
-        self._store.close()

@@ -24,10 +24,9 @@ from broker_filter.archive.cluster.rejects import read_rejects
 from broker_filter.archive.cluster.sky import COUNT_ORDER, finish_catalogue, pixels_for
 from broker_filter.archive.cluster.stages import Report
 from broker_filter.archive.left_out import LeftOutCounts
-from broker_filter.classify.outcome import Outcome, account
 from broker_filter.output.files import ResultFile
 from broker_filter.output.reject_file import RejectFile
-from broker_filter.records import Accounts, Classification
+from broker_filter.records import Accounts, Classification, Outcome, account
 
 PARTITIONS_PER_CORE = 2  # so that an uneven one does not keep the others waiting
 SMALLEST_TASK_BYTES, LARGEST_TASK_BYTES = 16 << 20, 4 << 30

@@ -39,11 +39,9 @@ from broker_filter.archive.cluster.sky import Pixel, SkyOrder, leaf_name, write_
 from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
 from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
-from broker_filter.classify.outcome import Outcome, account
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.errors import FatalError
-from broker_filter.records import Accounts, Classification, Message, Observation, Rejected
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.records import Accounts, Classification, Message, Observation, Outcome, Rejected, account
 from model.series import Series
 
 ALERTS_AT_ONCE = 256
@@ -202,10 +200,9 @@ def classify_partition(work_url: str, partition: int, batches_of_task: Sequence[
                 record = _record(row)
                 input_bytes += len(record)
                 order.put(row.time_mjd, row.alert_id, record)
-        inner = LmdbSeriesStore(scratch / "series", sync=False)
-        stack.callback(inner.close)
         names = {survey: f"{c.card.name} {c.card.version}" for survey, c in tools.classifiers.items()}
-        store = EmbeddedSeriesStore(inner, names)
+        store = EmbeddedSeriesStore(scratch / "series", names)
+        stack.callback(store.close)
         pipeline = Pipeline(tools.decoder, tools.classifiers, store)
         name = classified_name(partition, settings)
         answers = stack.enter_context(_answers(work, name, settings, tools, scratch))
