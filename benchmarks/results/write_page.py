@@ -1,4 +1,4 @@
-"""The four pages under ``docs/results/``, from what was measured: ``python benchmarks/results/write_page.py``.
+"""The results pages and README's two tables, from what was measured: ``python benchmarks/results/write_page.py``.
 
 Every number of their tables is read from a file that a command wrote; the page names the command. The words stand in
 ``benchmarks/results/pages/``.
@@ -184,6 +184,48 @@ def compared(folder: str) -> str:
     return path.read_text("utf-8") if path.is_file() else "Not run yet.\n"
 
 
+def front_page() -> dict[str, str]:
+    """The two tables of the README: shipped weights on simulated objects, and on real alerts."""
+    simulated = [["survey", "macro-F1", "trees", "AUC", "ECE", "F1 after 1 night", "3 nights", "8 nights"]]
+    for survey in SURVEYS:
+        scores, trees_of = read(HERE / survey / "scores.json"), read(HERE / "trees" / survey / "table.json")
+        f1, reached = scores["intervals"]["macro_f1"], scores["scores"]
+        by_trees = {line["system"]: line["macro_f1"] for line in trees_of["systems"]}["photometry-trees"]
+        nights = [f"{scores['early']['by_night'][night]['macro_f1']:.2f}" for night in ("1", "3", "8")]
+        value = f"{f1['value']:.2f} [{f1['low']:.2f}, {f1['high']:.2f}]"
+        simulated.append(
+            [survey.upper(), value, f"{by_trees:.2f}", f"{reached['auc']:.2f}", f"{reached['ece']:.3f}", *nights]
+        )
+    measured = read(HERE / "real_ztf" / "scores.json")
+    lines = {
+        "last_alert": "real, last alert of each",
+        "first_alert": "real, first alert of each",
+        "simulated_single_alerts_real_mix": "simulated, one alert, in the real mix",
+    }
+    observed = [["ZTF", "objects", "macro-F1", "AUC", "SN or not, AUC", "recall AGN / SNIa / Variable / SNOther"]]
+    for key, name in lines.items():
+        if (line := measured.get(key)) is None:
+            continue
+        f1, recalls = (
+            line["macro_f1_interval"],
+            [f"{recall['value']:.2f}" for recall in line["recall_interval"].values()],
+        )
+        observed.append(
+            [name, str(line["objects"]), f"{f1['value']:.2f} [{f1['low']:.2f}, {f1['high']:.2f}]", f"{line['auc']:.2f}",
+             f"{line['supernova_auroc']:.2f}", " / ".join(recalls)]
+        )  # fmt: skip
+    return {"SIMULATED": table(simulated), "REAL": table(observed)}
+
+
+def between_marks(page: str, name: str, text: str) -> str:
+    """The page with what stands between ``<!-- name -->`` and the next ``<!-- end -->`` replaced."""
+    before, mark, rest = page.partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    if not mark or not end:
+        raise ValueError(f"no place for {name}: <!-- {name} --> ... <!-- end -->")
+    return f"{before}{mark}{text}{end}{after}"
+
+
 def table(rows: list[list[str]]) -> str:
     rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
@@ -212,6 +254,11 @@ def main() -> int:
         for name, text in tables.items():
             page = page.replace(f"@{name}@\n", text)
         (folder / words.name).write_text(page, "utf-8")
+    readme = ROOT / "README.md"
+    page = readme.read_text("utf-8")
+    for name, text in front_page().items():
+        page = between_marks(page, name, text)
+    readme.write_text(page, "utf-8")
     return 0
 
 
