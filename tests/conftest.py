@@ -12,6 +12,7 @@ REPO_ROOT = TESTS.parent
 NEEDS = {"kafka": "broker", "model/training": "training", "model/simulation": "sky"}
 # Marks of what takes long: such tests begin first, so that no worker is left alone with one at the end.
 LONG = ("broker", "training", "sky", "export")
+LONGEST_NAME_BYTES = 16
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; and workers, not threads, fill the cores
 
@@ -31,6 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(need)
         item.add_marker(pytest.mark.xdist_group("broker" if item.get_closest_marker("broker") else str(file)))
     items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in LONG))  # stable
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name long bytes by their length: compressed ones differ from run to run, and workers must agree on names."""
+    if isinstance(val, bytes) and len(val) > LONGEST_NAME_BYTES:
+        return f"{argname} of {len(val)} bytes"
+    return None
 
 
 @pytest.fixture(scope="session")
