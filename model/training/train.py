@@ -211,6 +211,23 @@ def engine_of(options: argparse.Namespace) -> Engine:
     return Engine.of(resolve_device(options.device), options.precision, options.compile)
 
 
+def provenance_of(
+    recipe: Recipe, dataset: Dataset, parts: Parts, fold: int | None, seed: int, epochs: int
+) -> dict[str, Any]:
+    """What a card says of how its weights came to be."""
+    return {
+        "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
+        "seed": seed,
+        "fold": fold,
+        "commit": commit(),
+        "torch": torch.__version__,
+        "data": {**identity_of(dataset), "recipe": dataset.manifest.get("recipe")},
+        "epochs": epochs,
+        "trained_on": learned_objects(recipe, parts),
+        "validated_on": len(parts.validation),
+    }
+
+
 def run(options: argparse.Namespace) -> ModelCard | None:
     """Train as asked and write the weights; None on all but the first of several processes."""
     engine = engine_of(options)
@@ -241,16 +258,8 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     if not first:
         return None
     provenance = {
-        "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
-        "seed": options.seed,
-        "fold": options.fold,
+        **provenance_of(recipe, dataset, parts, options.fold, options.seed, len(history)),
         "started_from": begun_at,
-        "commit": commit(),
-        "torch": torch.__version__,
-        "data": {**identity, "recipe": dataset.manifest.get("recipe")},
-        "epochs": len(history),
-        "trained_on": learned_objects(recipe, parts),
-        "validated_on": len(parts.validation),
     }
     card = make_card(dataset, facts, network, provenance, recipe.form)
     card = calibrated(card, network.cpu(), dataset, parts, recipe.prefix == "all")

@@ -28,6 +28,7 @@ from model.networks.contract import LightCurve
 from model.networks.grouped import GroupedNetwork
 from model.networks.registry import NetworkError
 from model.serving.predictor import DeviceUnavailableError
+from model.serving.weights import save
 from model.training.comparison.baselines import FLOORS, Answers, floor_answers
 from model.training.comparison.pooling import kept_by_night
 from model.training.comparison.tables import NoRunsError, write_tables
@@ -49,11 +50,14 @@ from model.training.learning.recipe import Recipe, RecipeError, load_recipe, rec
 from model.training.learning.trainer import Engine, Training
 from model.training.options import compare_parser, recipe_names
 from model.training.train import (
+    calibrated,
     commit,
     engine_of,
     learned_objects,
+    make_card,
     make_network,
     make_shelves,
+    provenance_of,
     rows_of,
 )
 
@@ -151,9 +155,17 @@ def kept_answers(
 
 
 def train_one(
-    run: Run, recipe: Recipe, dataset: Dataset, parts: Parts, engine: Engine, work: Path
+    run: Run, recipe: Recipe, dataset: Dataset, parts: Parts, engine: Engine, work: Path, keep: Path | None = None
 ) -> tuple[dict[str, Any], Answers]:
-    """Train a network as its recipe says; what it tells of itself, and its answers to the test rows."""
+    """Train a network as its recipe says; what it tells of itself, and its answers to the test rows.
+
+    Parameters
+    ----------
+    keep
+        Where to write its weights, calibrated, as float16, if it reads series as they come. With it nothing looks at
+        the test rows before the end; else every epoch is scored on them too, for "best epoch on test", the habit of
+        the published code.
+    """
     facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
     network = make_network(recipe, facts, run.seed).to(engine.device)
     shelves = make_shelves(dataset, parts, recipe, network, engine.device)
@@ -167,7 +179,8 @@ def train_one(
     started = time.monotonic()
     with interrupts_noted() as interrupted, Progress(work) as progress:
         training = Training(
-            recipe, network, shelves, classes, run.seed, engine, progress, work, watch=watch, checkpoint_every_s=60,
+            recipe, network, shelves, classes, run.seed, engine, progress, work,
+            watch=watch if keep is None else None, checkpoint_every_s=60,
             origin={"data set": identity_of(dataset), "fold": run.fold}, interrupted=interrupted,
         )  # fmt: skip
         history = training.run(resume=True)
@@ -183,8 +196,17 @@ def train_one(
         "this_process_seconds": time.monotonic() - started,
         "predict_ms_per_object": 1000 * (time.monotonic() - began) / len(test),
         "temperature": temperature,
-        "authors_habit_macro_f1": max(entry["test_macro_f1"] for entry in history),
     }
+    if keep is None:
+        told["authors_habit_macro_f1"] = max(entry["test_macro_f1"] for entry in history)
+    else:
+        told["history"] = history
+    if keep is not None and recipe.form == "series":
+        provenance = provenance_of(recipe, dataset, parts, run.fold, run.seed, len(history))
+        card = make_card(dataset, facts, network, provenance, recipe.form)
+        card = calibrated(card, network.cpu(), dataset, parts, recipe.prefix == "all")
+        save(keep, network, card, half=True)
+        network.to(engine.device)
     if recipe.network["network"] in WITHOUT_CURVE or recipe.form.endswith("_stack"):
         return told, (probability_NK, None)
     return told, (probability_NK, answers_by_night(network, dataset, test, recipe.form, temperature))
@@ -263,12 +285,22 @@ def check_parts(dataset: Dataset, fold: int | None, systems: Mapping[str, Recipe
             rows_of(recipe, parts)
 
 
-def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine, out: Path) -> None:
-    """Do one run, unless it is done or another process is at it."""
-    result, work = out / "runs" / f"{run.name}.json", out / "work" / run.name
+def carry_out(
+    run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine, out: Path, work: Path | None = None
+) -> None:
+    """Do one run, unless it is done or another process is at it.
+
+    Parameters
+    ----------
+    work
+        Folder for checkpoints, if not in ``out``; then the weights are kept in ``out``, and the test rows looked at
+        once, at the end.
+    """
+    keep = None if work is None else out / "weights" / run.name
+    result, work = out / "runs" / f"{run.name}.json", (out / "work" if work is None else work) / run.name
     if result.exists():
         return
-    with claimed(out / "work" / f"{run.name}.lock") as mine:
+    with claimed(work.parent / f"{run.name}.lock") as mine:
         if not mine or result.exists():
             return
         parts = divide(dataset, run.fold, run.seed)
@@ -276,7 +308,7 @@ def carry_out(run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine,
             told: dict[str, Any] = {}
             answers = floor_answers(run.system, dataset, parts.train, parts.test, run.seed)
         else:
-            told, answers = train_one(run, recipe, dataset, parts, engine, work)
+            told, answers = train_one(run, recipe, dataset, parts, engine, work, keep)
         probability_NK, early_VNK = answers
         label_N = dataset.labels[parts.test]
         entry = {

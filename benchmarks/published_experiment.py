@@ -1,0 +1,178 @@
+"""The published experiment on a processor: ``python -m benchmarks.published_experiment --work FOLDER``.
+
+One command that goes on where it stopped: it makes the data where they are missing, then trains and scores the next run
+of the list that is not done, and the next. What is done lies in ``benchmarks/results/convention``: a run's scores, its
+history epoch by epoch, its answers to every test object, and of image networks the calibrated weights. The test objects
+are looked at once per run, after its last epoch.
+
+A training keeps a checkpoint in FOLDER once a minute. ``--pack`` puts that of the run that is not finished into the
+results, the optimiser's memory in bfloat16, so that the experiment can go on from a fresh copy of the repository; a run
+without a checkpoint of its own goes on from there. ``--tables`` writes the tables of what is done and trains nothing.
+``--only NAME[,NAME]`` takes these runs alone, ``--list`` says where each stands.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from model.data.dataset import Dataset
+from model.files import replacing
+from model.training.comparison.baselines import FLOORS
+from model.training.comparison.compare import Run, carry_out, check_runs
+from model.training.comparison.tables import write_tables
+from model.training.data.dataset_identity import identity_of
+from model.training.learning.recipe import load_recipe
+from model.training.learning.trainer import CHECKPOINT, Engine
+
+RESULTS = Path(__file__).parent / "results" / "convention"
+SEED_OF_THE_SKY = 1
+MAIN = ("convention-reduced", "ict-convention-reduced", "convention-whole-reduced")
+OTHERS = (
+    "majority",
+    "metadata-trees",
+    "photometry-trees",
+    "prefix-trees",
+    "lstm-two-stage",
+    "supernnova-two-stage",
+    "scone-two-stage",
+    "sits-bert-pretrained-two-stage",
+    "vigil-two-stage",
+    "supernnova-bayesian-two-stage",
+    "cnn-gru-reduced",
+    "cnn-lstm-reduced",
+)
+RUNS = (
+    *[Run(name, None, 0) for name in MAIN],
+    *[Run(name, None, 0) for name in OTHERS],
+    *[Run(name, None, 1) for name in MAIN],
+    Run("convention-published-constants-reduced", None, 0),
+    *[Run(name, None, 2) for name in MAIN],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where things lie."""
+
+    data: Path
+    work: Path
+    results: Path
+
+    def checkpoint(self, run: Run) -> Path:
+        return self.work / run.name / CHECKPOINT
+
+    def packed(self, run: Run) -> Path:
+        return self.results / "unfinished" / f"{run.name}.safetensors"
+
+    def done(self, run: Run) -> bool:
+        return (self.results / "runs" / f"{run.name}.json").exists()
+
+
+def make_data(folder: Path) -> None:
+    """Simulate the published split where it is missing: the same bytes everywhere."""
+    if (folder / "manifest.json").exists():
+        return
+    asked = ["dataset", "--survey", "sdss", "--recipe", "convention", "--seed", str(SEED_OF_THE_SKY)]
+    subprocess.run([sys.executable, "-m", "model.simulation.cli", *asked, "--out", str(folder)], check=True)
+
+
+def pack(checkpoint: Path, packed: Path) -> None:
+    """Copy a checkpoint with the optimiser's memory in bfloat16: it goes on alike, not to the same bits."""
+    with safe_open(checkpoint, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    smaller = {
+        name: value.bfloat16() if name.startswith("optimizer.") and value.ndim > 0 else value
+        for name, value in tensors.items()
+    }
+    packed.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(packed) as partial:
+        save_file(smaller, partial, metadata=metadata)
+
+
+def unpack(packed: Path, checkpoint: Path) -> None:
+    """Give back what :func:`pack` kept."""
+    with safe_open(packed, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    whole = {name: value.float() if value.dtype == torch.bfloat16 else value for name, value in tensors.items()}
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(checkpoint) as partial:
+        save_file(whole, partial, metadata=metadata)
+
+
+def pack_unfinished(places: Places) -> None:
+    """Put the checkpoints of runs that are not done into the results, and take out those of runs that are."""
+    for run in RUNS:
+        packed = places.packed(run)
+        if places.done(run):
+            packed.unlink(missing_ok=True)
+        elif places.checkpoint(run).exists():
+            pack(places.checkpoint(run), packed)
+            print(f"{packed}: {packed.stat().st_size / 1e6:.1f} MB")
+
+
+def standing(places: Places, run: Run) -> str:
+    if places.done(run):
+        return "done"
+    if places.checkpoint(run).exists():
+        return "has a checkpoint"
+    return "has a packed checkpoint" if places.packed(run).exists() else "to do"
+
+
+def carry_on(places: Places, runs: tuple[Run, ...]) -> None:
+    """Do what is not done, in order."""
+    make_data(places.data)
+    dataset = Dataset.open(places.data, verify=True)
+    recipes = {run.system: None if run.system in FLOORS else load_recipe(run.system) for run in runs}
+    check_runs(places.results, identity_of(dataset), recipes)
+    for run in runs:
+        if places.done(run):
+            continue
+        if places.packed(run).exists() and not places.checkpoint(run).exists():
+            unpack(places.packed(run), places.checkpoint(run))
+        print(f"{run.name} begins or goes on", flush=True)
+        carry_out(run, recipes[run.system], dataset, Engine.of(torch.device("cpu")), places.results, places.work)
+        places.packed(run).unlink(missing_ok=True)
+        write_tables(places.results, dataset.classes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder for data and checkpoints")
+    parser.add_argument("--data", type=Path, help="folder of the data set (default: WORK/data)")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--only", help="these runs alone, in this order, by the names that --list gives")
+    parser.add_argument("--core", type=int, help="compute on this core alone")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--pack", action="store_true")
+    parser.add_argument("--tables", action="store_true")
+    options = parser.parse_args()
+    places = Places(options.data or options.work / "data", options.work, options.results)
+    by_name = {run.name: run for run in RUNS}
+    if unknown := [name for name in (options.only or "").split(",") if name and name not in by_name]:
+        parser.error(f"there is no run {', '.join(unknown)}; there are {', '.join(by_name)}")
+    runs = tuple(by_name[name] for name in options.only.split(",")) if options.only else RUNS
+    if options.core is not None:
+        os.sched_setaffinity(0, {options.core})
+    torch.set_num_threads(1)
+    if options.list:
+        for run in RUNS:
+            print(f"{run.name:50} {standing(places, run)}")
+    elif options.pack:
+        pack_unfinished(places)
+    elif options.tables:
+        write_tables(places.results, Dataset.open(places.data).classes)
+    else:
+        carry_on(places, runs)
+
+
+if __name__ == "__main__":
+    main()
