@@ -65,7 +65,7 @@ def moments(x_xdNC: Tensor, count_N: Tensor) -> tuple[Tensor, Tensor]:
     origin_C = flat[len(flat) // 2, 0]
     sum_NC = flat.new_zeros(flat.shape[1:])
     square_NC = flat.new_zeros(flat.shape[1:])
-    for row_NC in flat:
+    for row_NC in flat.unbind(0):
         there = row_NC - origin_C
         sum_NC += there
         square_NC.addcmul_(there, there)
@@ -89,19 +89,19 @@ class Rectified(torch.autograd.Function):
         count_N: Tensor,
     ) -> Tensor:
         gain_C = weight_C / sigma_C
-        y = torch.addcmul(bias_C - mean_C * gain_C, x, gain_C).relu_()
-        ctx.save_for_backward(x, y, gain_C, mean_C, sigma_C, count_N)
-        return y
+        level_C = bias_C - mean_C * gain_C
+        ctx.save_for_backward(x, level_C, gain_C, mean_C, sigma_C, count_N)
+        return torch.addcmul(level_C, x, gain_C).relu_()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
-        x, y, gain_C, mean_C, sigma_C, count_N = ctx.saved_tensors
+        x, level_C, gain_C, mean_C, sigma_C, count_N = ctx.saved_tensors
         of_x = torch.empty_like(x)
         sum_NC, product_NC = (x.new_zeros(x.shape[2:]) for _ in range(2))
-        rows = (x.flatten(0, 1), y.flatten(0, 1), gradient.flatten(0, 1), of_x.flatten(0, 1))
-        for x_NC, y_NC, gradient_NC, passed_NC in zip(*rows, strict=True):
-            torch.mul(gradient_NC, y_NC > 0, out=passed_NC)
+        rows = [values.flatten(0, 1).unbind(0) for values in (x, gradient, of_x)]
+        for x_NC, gradient_NC, passed_NC in zip(*rows, strict=True):
+            torch.mul(gradient_NC, torch.addcmul(level_C, x_NC, gain_C) > 0, out=passed_NC)
             sum_NC += passed_NC
             product_NC.addcmul_(passed_NC, x_NC - mean_C)
         of_bias_C = sum_NC.sum(0)
@@ -109,6 +109,6 @@ class Rectified(torch.autograd.Function):
         share_N1 = count_N[:, None] / (count_N.sum() * len(rows[0]))
         slope_NC = -share_N1 * (gain_C / sigma_C * of_weight_C)
         level_NC = -share_N1 * (gain_C * of_bias_C) - slope_NC * mean_C
-        for x_NC, passed_NC in zip(rows[0], rows[3], strict=True):
+        for x_NC, passed_NC in zip(rows[0], rows[2], strict=True):
             passed_NC.mul_(gain_C).add_(level_NC).addcmul_(slope_NC, x_NC)
         return of_x, of_weight_C, of_bias_C, torch.zeros_like(of_bias_C), None, None, None

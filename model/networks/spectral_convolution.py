@@ -33,9 +33,10 @@ from torch import Tensor
 
 KERNEL_DEPTH = 3
 POINTS = 5  # of the polynomials: 0, 1, -1, 2 and infinity
-Matrix = tuple[tuple[tuple[int, float], ...], ...]  # per row the columns that are not 0, and what stands there
+# Of each row the first column that is not 0 and what stands there, and the other columns and what stands in them.
+Matrix = tuple[tuple[int, Tensor, tuple[tuple[int, float], ...]], ...]
 
-CHUNK = 64  # images at a time: what is in work stays near the processor
+CHUNK = 128  # images at a time: what is in work stays near the processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,10 @@ class Plan:
 
         three, five = vandermonde(KERNEL_DEPTH), torch.linalg.inv(vandermonde(POINTS))
         depth_in, depth_out = (three, five) if self.padded_depth else (five.T, three.T)
-        object.__setattr__(self, "depth_in", terms_of(depth_in))
-        object.__setattr__(self, "depth_in_transposed", terms_of(depth_in.T))
-        object.__setattr__(self, "depth_out", terms_of(depth_out))
-        object.__setattr__(self, "depth_out_transposed", terms_of(depth_out.T))
+        object.__setattr__(self, "depth_in", terms_of(depth_in, self.dtype))
+        object.__setattr__(self, "depth_in_transposed", terms_of(depth_in.T, self.dtype))
+        object.__setattr__(self, "depth_out", terms_of(depth_out, self.dtype))
+        object.__setattr__(self, "depth_out_transposed", terms_of(depth_out.T, self.dtype))
         keep("depth_kernel_PD", three.flip(1) if self.padded_depth else three)
         period = self.side + self.padding
         frequency_K2, weight_K = half_plane(period)
@@ -114,10 +115,13 @@ def vandermonde(terms: int) -> Tensor:
     return torch.cat([powers, infinite])
 
 
-def terms_of(matrix: Tensor) -> Matrix:
-    """What is not 0 in a small matrix."""
-    rows = matrix.tolist()
-    return tuple(tuple((i, value) for i, value in enumerate(row) if abs(value) > 1e-12) for row in rows)
+def terms_of(matrix: Tensor, dtype: torch.dtype) -> Matrix:
+    """What is not 0 in a small matrix; first factors are tensors, which need no conversion at each use."""
+    rows = []
+    for row in matrix.tolist():
+        (first, factor), *others = ((depth, value) for depth, value in enumerate(row) if abs(value) > 1e-12)
+        rows.append((first, torch.tensor(factor, dtype=dtype), tuple(others)))
+    return tuple(rows)
 
 
 def half_plane(period: int) -> tuple[Tensor, Tensor]:
@@ -137,11 +141,12 @@ def centred(side: int) -> Tensor:
 
 def mixed(matrix: Matrix, values_DnC: Tensor, out_PnC: Tensor) -> None:
     """A small matrix applied along depth, term by term: a library's product of so few numbers is slower."""
-    for row, out in zip(matrix, out_PnC, strict=True):
-        (depth, factor), *others = row
-        torch.mul(values_DnC[depth], factor, out=out)
-        for depth, factor in others:
-            out.add_(values_DnC[depth], alpha=factor)
+    values = values_DnC.unbind(0)
+    for row, out in zip(matrix, out_PnC.unbind(0), strict=True):
+        first, factor, others = row
+        torch.mul(values[first], factor, out=out)
+        for depth, alpha in others:
+            out.add_(values[depth], alpha=alpha)
 
 
 def parts(matrix: Matrix, image_xDnC: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,22 +159,28 @@ def parts(matrix: Matrix, image_xDnC: Tensor) -> tuple[Tensor, Tensor]:
     even = image_xDnC.new_empty((len(image_xDnC) - half, *shape))
     odd = image_xDnC.new_empty((half, *shape))
     there = torch.empty_like(image_xDnC[0], memory_format=torch.contiguous_format)
-    for x in range(half):
-        mixed(matrix, torch.add(image_xDnC[x], image_xDnC[-1 - x], out=there), even[x])
-        mixed(matrix, torch.sub(image_xDnC[x], image_xDnC[-1 - x], out=there), odd[x])
-    for x in range(half, len(even)):
-        mixed(matrix, image_xDnC[x], even[x])
+    pixels = image_xDnC.unbind(0)
+    for pixel, facing, of_sum, of_difference in zip(
+        pixels, reversed(pixels), even.unbind(0), odd.unbind(0), strict=False
+    ):
+        mixed(matrix, torch.add(pixel, facing, out=there), of_sum)
+        mixed(matrix, torch.sub(pixel, facing, out=there), of_difference)
+    if len(even) > half:
+        mixed(matrix, pixels[half], even[half])
     return even, odd
 
 
 def whole(matrix: Matrix, even: Tensor, odd: Tensor, out_xDnC: Tensor) -> None:
     """The image whose sums and differences these are, mixed in depth: the transpose of :func:`parts`."""
     there = torch.empty_like(even[0])
-    for x in range(len(odd)):
-        mixed(matrix, torch.add(even[x], odd[x], out=there), out_xDnC[x])
-        mixed(matrix, torch.sub(even[x], odd[x], out=there), out_xDnC[-1 - x])
-    for x in range(len(odd), len(even)):
-        mixed(matrix, even[x], out_xDnC[x])
+    pixels = out_xDnC.unbind(0)
+    for pixel, facing, of_sum, of_difference in zip(
+        pixels, reversed(pixels), even.unbind(0), odd.unbind(0), strict=False
+    ):
+        mixed(matrix, torch.add(of_sum, of_difference, out=there), pixel)
+        mixed(matrix, torch.sub(of_sum, of_difference, out=there), facing)
+    if len(even) > len(odd):
+        mixed(matrix, even[len(odd)], pixels[len(odd)])
 
 
 def spectra(cos: Tensor, sin: Tensor, even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
@@ -191,27 +202,30 @@ class SpectralConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, kernel: Tensor, plan: Plan) -> Tensor:
         factors = kernel_factors(kernel, plan)
-        ctx.save_for_backward(image, *factors)
-        ctx.plan, ctx.kernel_shape = plan, kernel.shape
+        kept: list[Tensor] = []  # the images' spectra, in place of the images
         out = image.new_empty((plan.side_out**2, len(plan.depth_out), image.shape[2], kernel.shape[0]))
         for some, there in zip(image.split(CHUNK, 2), out.split(CHUNK, 2), strict=True):
-            convolve(some, factors, plan, there)
+            of_some = image_spectra(some, plan)
+            kept += of_some if any(ctx.needs_input_grad) else ()
+            convolve(of_some, factors, plan, there)
+        ctx.save_for_backward(*factors, *kept)
+        ctx.plan, ctx.kernel_shape, ctx.image_shape = plan, kernel.shape, image.shape
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (gradient,) = gradients
-        image, *factors = ctx.saved_tensors
+        factors = ctx.saved_tensors[:3]
+        kept = iter(ctx.saved_tensors[3:])
         plan: Plan = ctx.plan
         wanted, _, _ = ctx.needs_input_grad
         turned = [factor.transpose(1, 2) for factor in factors]
         of_factors = [torch.zeros_like(factor) for factor in factors]
-        of_image = torch.empty_like(image) if wanted else None
-        for start in range(0, image.shape[2], CHUNK):
+        of_image = gradient.new_empty(ctx.image_shape) if wanted else None
+        for start, *ours in zip(range(0, gradient.shape[2], CHUNK), kept, kept, strict=True):
             some = slice(start, start + CHUNK)
             real, imaginary = output_spectra(gradient[:, :, some], plan)
             total = real + imaginary
-            ours = image_spectra(image[:, :, some], plan)
             accumulate(of_factors, ours, (total, real, imaginary))
             if of_image is not None:
                 common = torch.bmm(total, turned[0])
@@ -250,9 +264,9 @@ def image_gradient(real: Tensor, imaginary: Tensor, plan: Plan, out: Tensor) -> 
     whole(plan.depth_in_transposed, *halves(plan.cos_in_KE.T, plan.sin_in_KO.T, real, imaginary), out)
 
 
-def convolve(image: Tensor, factors: tuple[Tensor, Tensor, Tensor], plan: Plan, out: Tensor) -> None:
-    """The convolution of some images."""
-    real, imaginary = image_spectra(image, plan)
+def convolve(of_images: tuple[Tensor, Tensor], factors: tuple[Tensor, Tensor, Tensor], plan: Plan, out: Tensor) -> None:
+    """The convolution of some images, whose spectra these are."""
+    real, imaginary = of_images
     common = torch.bmm(real + imaginary, factors[0])
     out_real = torch.baddbmm(common, imaginary, factors[1], alpha=-1)
     out_imaginary = common.baddbmm_(real, factors[2], alpha=-1)
@@ -264,7 +278,7 @@ def output_spectra(gradient: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     return spectra(plan.cos_out_EK.T, plan.sin_out_OK.T, *parts(plan.depth_out_transposed, gradient))
 
 
-def accumulate(of_factors: list[Tensor], ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor, Tensor]) -> None:
+def accumulate(of_factors: list[Tensor], ours: list[Tensor], theirs: tuple[Tensor, Tensor, Tensor]) -> None:
     """Add what some images ask of the kernel's three factors."""
     real, imaginary = ours
     total, out_real, out_imaginary = theirs
