@@ -37,13 +37,12 @@ from pydantic_settings import (
 )
 
 from broker_filter.errors import ConfigurationError
+from broker_filter.secret import is_secret_name, mask
 from model.cli import add_common_options
 
 ENVIRONMENT_PREFIX = "ICTC_"
-MASK = "**********"
 _SEPARATOR = re.compile(r"[,\s]+(?![^{]*\})")  # but the comma in ^x{1,2}$
 LibrdkafkaValue = str | int | float | bool
-_SECRET_KEY = re.compile(r"password|passphrase|secret|token|oauthbearer\.config|\.pem$|jaas", re.IGNORECASE)
 
 # Keys that the service sets itself, with the setting to use instead: another value would break what it promises.
 OWN_KEYS = {
@@ -67,13 +66,6 @@ def _split(topics: object) -> object:
     if isinstance(topics, str):
         return json.loads(topics) if topics.startswith("[") else [name for name in _SEPARATOR.split(topics) if name]
     return topics
-
-
-def mask(key: str, value: Any) -> Any:
-    """The value, or a mask where its key (or a key in it) speaks of a secret."""
-    if isinstance(value, Mapping):
-        return {k: mask(k, v) for k, v in value.items()}
-    return MASK if value is not None and _SECRET_KEY.search(key) else value
 
 
 def _foreign_keys(mapping: dict[str, LibrdkafkaValue]) -> dict[str, LibrdkafkaValue]:
@@ -143,7 +135,7 @@ class RegistrySettings(Section):
     password: SecretStr | None = None
     """basic authentication"""
     folder: Path | None = None
-    """folder of schemas that were fetched before: <id>.avsc or <major>.<minor>.avsc"""
+    """folder of schemas that were fetched before: <id>.avsc or, of LSST, <major>.<minor>.avsc"""
     datum_schema: Path | None = None
     """schema (.avsc) of messages that carry neither an id nor their schema"""
     timeout_s: PositiveFloat = 10.0
@@ -483,6 +475,6 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"{name} is no setting: see --help for their names")
             continue
         given = problem["input"]
-        scalar = isinstance(given, str | int | float) and not _SECRET_KEY.search(name) and "@" not in str(given)
+        scalar = isinstance(given, str | int | float) and not is_secret_name(name) and "@" not in str(given)
         lines.append(f"{name}{f' = {given!r}' if scalar else ''}: {problem['msg']}")
     return "; ".join(lines)

@@ -1,34 +1,32 @@
 """A schema id or a schema's text enters, a compiled packet schema leaves; this room knows no message and no alert.
 
-Sources by id, in order: the survey's own package (bundled with the program), a folder, a registry. Schemas never change
-under their id and are kept for ever, so that an outage of the registry is survived by every schema that is known.
+Sources by id, in order: a registry, where one is set; a folder; the survey's own package (bundled with the program). A
+registry that does not answer is survived by every schema that is known, and by those of the folder and the package;
+what these gave is compared with the registry's as soon as it answers. Schemas never change under their id.
 """
 
+import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka.schema_registry import SchemaRegistryClient
-from confluent_kafka.schema_registry.common._httpx_compat import httpx  # whichever of the two that the client uses
-from confluent_kafka.schema_registry.error import SchemaRegistryError
 from fastavro.repository.base import SchemaRepositoryError
 from fastavro.schema import SchemaParseException, UnknownType, load_schema
 
+from broker_filter.alerts.schema_source import SchemaSource
 from broker_filter.alerts.survey import Survey, recognise
 from broker_filter.avro.parse import parse_schema, parse_tree
-from broker_filter.avro.projection import Schema, compile_reader, compile_skipper
-from broker_filter.errors import ConfigurationError, RejectedAlertError, Rejection, RetryableError
+from broker_filter.avro.projection import Node, Schema, compile_reader, compile_skipper
+from broker_filter.errors import ConfigurationError, FatalError, RejectedAlertError, Rejection, RetryableError
 
-REGISTRY_TIMEOUT_S = 5.0  # of one request; the service tries the batch again
 UNKNOWN_ID_RETRY_S = 60.0  # an id that nobody knew is looked for again after this time
+COMPARE_AGAIN_S = 30.0  # a registry that did not answer is asked again for what was used instead
 UNKNOWN_IDS_KEPT = 64
 CONTAINER_SCHEMAS_KEPT = 64  # surveys change theirs a few times a year; bounded against schemas made up by a sender
-_NOT_FOUND = 404
-_FORBIDDEN = (401, 403)
 _IDS_PER_MAJOR = 100  # LSST's rule: id = 100 * major + minor
 
 
@@ -68,12 +66,11 @@ class Schemas:
 
     Parameters
     ----------
-    registry_url
-        Confluent-protocol schema registry; None: there is none.
-    registry_settings
-        Further keys for confluent-kafka's client, for instance ``basic.auth.user.info``.
+    registry
+        Who knows schemas by id; None: nobody but the folder and the package.
     folder
-        Schemas as ``ID.avsc``, ``ID.json`` or, in any sub-folder, ``lsst.vMAJOR_MINOR.alert.avsc``.
+        Schemas as ``ID.avsc``, ``MAJOR.MINOR.avsc`` (of LSST, whose ids are 100 * major + minor), either with ``.json``
+        too, or, in any sub-folder, ``lsst.vMAJOR_MINOR.alert.avsc``.
     bare_schema
         File with the schema of bare datums; None: they are rejected.
     clock
@@ -83,8 +80,7 @@ class Schemas:
     def __init__(
         self,
         *,
-        registry_url: str | None = None,
-        registry_settings: Mapping[str, Any] | None = None,
+        registry: SchemaSource | None = None,
         folder: Path | None = None,
         bare_schema: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -92,16 +88,10 @@ class Schemas:
         if folder is not None and not folder.is_dir():
             raise ConfigurationError(f"schema folder {folder} is not a folder")
         self._folder = folder
-        self._registry = None
-        if registry_url is not None:
-            # The client gets no retries of its own: retrying is the service's work, and it must not block here.
-            conf = {"url": registry_url, "timeout": REGISTRY_TIMEOUT_S, "max.retries": 0, **(registry_settings or {})}
-            try:
-                self._registry = SchemaRegistryClient(conf)
-            except (ValueError, TypeError) as error:
-                raise ConfigurationError(f"schema registry {registry_url}: {error}") from error
+        self._registry = registry
         self.bare: PacketSchema | None = None if bare_schema is None else load_packet_schema(bare_schema)
         self._by_id: dict[int, PacketSchema] = {}
+        self._unconfirmed: dict[int, float] = {}  # used because the registry did not answer; when to ask again
         self._unknown_until: dict[int, float] = {}
         self._by_text: OrderedDict[bytes, PacketSchema | RejectedAlertError] = OrderedDict()
         self._clock = clock
@@ -140,45 +130,92 @@ class Schemas:
         known = self._by_id.get(schema_id)
         if known is None:
             known = self._by_id[schema_id] = self._find(schema_id)
+        elif schema_id in self._unconfirmed and self._clock() >= self._unconfirmed[schema_id]:
+            self._compare(schema_id, known)
         return known
 
     def _find(self, schema_id: int) -> PacketSchema:
         if self._clock() < self._unknown_until.get(schema_id, 0.0):
             raise RejectedAlertError(Rejection.UNKNOWN_SCHEMA_ID, self._unknown(schema_id))
-        for folder in (_bundled_folder(), self._folder):
+        why: RetryableError | RejectedAlertError | None = None
+        if self._registry is not None:
+            try:
+                return _registered(self._registry, schema_id)
+            except RetryableError as error:
+                why = error
+            except RejectedAlertError as error:
+                if error.reason != Rejection.UNKNOWN_SCHEMA_ID:
+                    raise
+                why = error
+        for folder in (self._folder, _bundled_folder()):
             path = None if folder is None else _file_of(folder, schema_id)
             if path is not None:
+                if isinstance(why, RetryableError):
+                    self._unconfirmed[schema_id] = self._clock() + COMPARE_AGAIN_S
                 return load_packet_schema(path)
-        if self._registry is None:
-            raise self._remember_unknown(schema_id)
-        return self._ask_registry(self._registry, schema_id)
+        if isinstance(why, RetryableError):
+            raise why
+        self._remember_unknown(schema_id)
+        raise why or RejectedAlertError(Rejection.UNKNOWN_SCHEMA_ID, self._unknown(schema_id))
+
+    def _compare(self, schema_id: int, used: PacketSchema) -> None:
+        """Hold a schema that stood in for the registry's against it, once it answers."""
+        assert self._registry is not None
+        try:
+            registered = _registered(self._registry, schema_id)
+        except RetryableError:
+            self._unconfirmed[schema_id] = self._clock() + COMPARE_AGAIN_S
+            return
+        except RejectedAlertError:
+            self._unconfirmed.pop(schema_id, None)  # it will not say: what the program brings along holds
+            return
+        if fingerprint(registered.schema) != fingerprint(used.schema):
+            raise FatalError(
+                f"schema id {schema_id} of the registry is another than the one of the program or of registry.folder, "
+                "which was used while the registry did not answer: what was read of it since the start is wrong. "
+                "Nothing of this batch is committed; start again, and read those messages again (Replay one night)"
+            )
+        self._unconfirmed.pop(schema_id, None)
 
     def _unknown(self, schema_id: int) -> str:
         asked = "and no registry" if self._registry is None else "nor known to the registry"
         return f"schema id {schema_id}: not bundled, not in the folder, {asked}"
 
-    def _remember_unknown(self, schema_id: int) -> RejectedAlertError:
+    def _remember_unknown(self, schema_id: int) -> None:
         if len(self._unknown_until) >= UNKNOWN_IDS_KEPT:
             self._unknown_until.clear()
         self._unknown_until[schema_id] = self._clock() + UNKNOWN_ID_RETRY_S
-        return RejectedAlertError(Rejection.UNKNOWN_SCHEMA_ID, self._unknown(schema_id))
 
-    def _ask_registry(self, registry: SchemaRegistryClient, schema_id: int) -> PacketSchema:
-        try:
-            answer = registry.get_schema(schema_id)
-        except SchemaRegistryError as error:
-            if error.http_status_code == _NOT_FOUND:
-                raise self._remember_unknown(schema_id) from error
-            if error.http_status_code in _FORBIDDEN:
-                raise ConfigurationError(f"the schema registry refuses us: {error}") from error
-            raise RetryableError(f"schema id {schema_id}: the registry answers {error}") from error
-        except (httpx.HTTPError, OSError, ValueError) as error:
-            raise RetryableError(f"schema id {schema_id}: the registry does not answer: {error}") from error
-        if answer.schema_str is None or answer.schema_type not in (None, "AVRO"):
-            raise RejectedAlertError(
-                Rejection.BAD_SCHEMA, f"schema id {schema_id} is {answer.schema_type}, only AVRO is read"
-            )
-        return PacketSchema(parse_schema(answer.schema_str))
+
+def _registered(registry: SchemaSource, schema_id: int) -> PacketSchema:
+    answer = registry.schema(schema_id)
+    return PacketSchema(parse_schema(answer.text, answer.named))
+
+
+def fingerprint(schema: Schema) -> bytes:
+    """A digest of the layout that data of a schema have: equal for schemas that read the same bytes alike."""
+    known: dict[str, bytes] = {}
+
+    def of(node: Node) -> bytes:
+        if isinstance(node, str):
+            if node not in known:
+                known[node] = of(schema.types[node]) if node in schema.types else node.encode()
+            return known[node]
+        if isinstance(node, list):
+            parts = [b"union", *map(of, node)]
+        elif node["type"] == "record":
+            parts = [b"record"]
+            for name, kind in node["by_name"].items():
+                parts += [name.encode(), of(kind)]
+        elif node["type"] == "array":
+            parts = [b"array", of(node["items"])]
+        elif node["type"] == "map":
+            parts = [b"map", of(node["entry"])]
+        else:
+            parts = [repr(sorted(node.items())).encode()]
+        return hashlib.blake2b(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()
+
+    return of(schema.root)
 
 
 def load_packet_schema(path: Path) -> PacketSchema:
@@ -210,7 +247,9 @@ def _bundled_folder() -> Path:
 def _file_of(folder: Path, schema_id: int) -> Path | None:
     major, minor = divmod(schema_id, _IDS_PER_MAJOR)
     name = f"lsst.v{major}_{minor}.alert.avsc"
-    for path in (folder / f"{schema_id}.avsc", folder / f"{schema_id}.json", folder / str(major) / str(minor) / name):
+    stems = (str(schema_id), f"{major}.{minor}")
+    paths = [folder / f"{stem}{ending}" for stem in stems for ending in (".avsc", ".json")]
+    for path in (*paths, folder / str(major) / str(minor) / name):
         if path.is_file():
             return path
     return next(iter(sorted(folder.rglob(name))), None)

@@ -6,6 +6,7 @@ types, sizes below zero, schemas beyond ``MAX_SCHEMA_BYTES`` or ``MAX_SCHEMA_DEP
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from broker_filter.avro.projection import Node, Schema
@@ -20,26 +21,33 @@ class _BadSchemaError(ValueError):
     """The schema is not one."""
 
 
-def parse_schema(text: bytes | str) -> Schema:
+def parse_schema(text: bytes | str, named: Sequence[str] = ()) -> Schema:
     """Parse and check a schema.
+
+    Parameters
+    ----------
+    named
+        Schemas whose types it names, the innermost first.
 
     Raises
     ------
     RejectedAlertError
         ``BAD_SCHEMA`` when it is no schema, or one that is not read; ``TOO_LARGE`` over ``MAX_SCHEMA_BYTES``.
     """
-    if len(text) > MAX_SCHEMA_BYTES:
-        raise RejectedAlertError(Rejection.TOO_LARGE, f"schema of {len(text)} bytes, limit {MAX_SCHEMA_BYTES}")
+    size = len(text) + sum(map(len, named))
+    if size > MAX_SCHEMA_BYTES:
+        raise RejectedAlertError(Rejection.TOO_LARGE, f"schema of {size} bytes, limit {MAX_SCHEMA_BYTES}")
     try:
-        tree = json.loads(text)
-        return parse_tree(tree)
+        return parse_tree(json.loads(text), [json.loads(other) for other in named])
     except (ValueError, RecursionError) as error:
         raise RejectedAlertError(Rejection.BAD_SCHEMA, f"schema does not parse: {error}") from error
 
 
-def parse_tree(tree: Any) -> Schema:
+def parse_tree(tree: Any, named: Sequence[Any] = ()) -> Schema:
     """Check a schema that is already a tree of dictionaries and lists; raises ``ValueError``."""
     parser = _Parser()
+    for other in named:
+        parser.parse(other, "", ())
     root, _ = parser.parse(tree, "", ())
     return Schema(root, parser.types)
 

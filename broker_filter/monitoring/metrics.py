@@ -61,6 +61,7 @@ METRICS = (
     Metric("ictc_paused", "gauge", "1 while partitions are paused because the worker is behind."),
     Metric("ictc_series_held", "gauge", "Objects in the store."),
     Metric("ictc_series_bytes", "gauge", "Bytes in the store."),
+    Metric("ictc_registry_failures", "counter", "Answers of the registry that are no schema.", ("reason",)),
     Metric("ictc_series_damaged", "counter", "Rows of the store that failed their check and were dropped."),
     Metric("ictc_series_evicted", "counter", "Objects dropped from a full store, the longest silent first."),
     Metric("ictc_last_progress_timestamp_seconds", "gauge", "Unix time of the last finished batch, or of the start."),

@@ -3,13 +3,8 @@
 Nothing silently falls back: a device, weights or a store that is asked for and absent is a ConfigurationError.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any
-
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.common._httpx_compat import httpx  # whichever of the two that the client uses
-from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from broker_filter.alerts.decode import connect
 from broker_filter.alerts.packet_schema import Schemas
@@ -17,49 +12,21 @@ from broker_filter.avro.container import MessageLimits
 from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers, use_threads
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import ModelSettings, OutputSettings, RegistrySettings, Settings, StoreSettings
-from broker_filter.errors import ConfigurationError, RetryableError
+from broker_filter.errors import ConfigurationError
+from broker_filter.kafka.registry import Registry
 from broker_filter.output import formats as classification
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
 
 
-def registry_settings(settings: RegistrySettings) -> dict[str, Any]:
-    """Keys of confluent-kafka's registry client, without the address."""
-    keys: dict[str, Any] = {"timeout": settings.timeout_s}
-    if settings.username is not None:
-        password = "" if settings.password is None else settings.password.get_secret_value()
-        keys["basic.auth.user.info"] = f"{settings.username}:{password}"
-    return keys
-
-
-def open_schemas(settings: RegistrySettings) -> Schemas:
-    """Every source of schemas that the settings name."""
+def open_schemas(settings: RegistrySettings, on_failure: Callable[[str], None] = lambda _: None) -> Schemas:
+    """Every source of schemas that the settings name; ``on_failure`` as in kafka.registry.Registry."""
     return Schemas(
-        registry_url=settings.url,
-        registry_settings=registry_settings(settings),
+        registry=None if settings.url is None else Registry(settings, on_failure),
         folder=settings.folder,
         bare_schema=settings.datum_schema,
     )
-
-
-def ask_registry(settings: RegistrySettings) -> int:
-    """How many subjects the schema registry has.
-
-    Raises
-    ------
-    ConfigurationError
-        It refuses us, or is no registry.
-    RetryableError
-        It does not answer.
-    """
-    client = SchemaRegistryClient({"url": settings.url, "max.retries": 0, **registry_settings(settings)})
-    try:
-        return len(client.get_subjects())
-    except SchemaRegistryError as error:
-        raise ConfigurationError(f"registry.url {settings.url}: {error}") from error
-    except (httpx.HTTPError, OSError, ValueError) as error:
-        raise RetryableError(f"registry.url {settings.url} does not answer: {error}") from error
 
 
 def open_classifiers(settings: ModelSettings) -> dict[str, Classifier]:
@@ -122,13 +89,6 @@ def output_encoder(settings: OutputSettings, registry: RegistrySettings) -> clas
 def _register(settings: OutputSettings, registry: RegistrySettings) -> int:
     if registry.url is None:
         raise ConfigurationError("output.format confluent needs output.schema_id, or registry.url to register at")
-    client = SchemaRegistryClient({"url": registry.url, "max.retries": 0, **registry_settings(registry)})
-    schema = Schema(classification.schema_text(classification.LEAN_SCHEMA), "AVRO")
-    try:
-        return client.register_schema(f"{settings.topic}-value", schema)
-    except SchemaRegistryError as error:
-        raise ConfigurationError(
-            f"the schema registry refuses our schema: {error}; register it yourself and give output.schema_id"
-        ) from error
-    except (httpx.HTTPError, OSError, ValueError) as error:
-        raise RetryableError(f"the schema registry does not answer: {error}") from error
+    return Registry(registry).register(
+        f"{settings.topic}-value", classification.schema_text(classification.LEAN_SCHEMA)
+    )

@@ -12,6 +12,8 @@ from rich.text import Text
 from broker_filter.config import Settings, masked
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
+from broker_filter.kafka.registry import Registry
+from broker_filter.secret import masked_address
 from broker_filter.service import assembly
 from model.printable import printable
 
@@ -86,7 +88,7 @@ def _registry(settings: Settings) -> str:
     assembly.open_schemas(settings.registry)
     if settings.registry.url is None:
         return "none: schemas come from the messages, the package and registry.folder"
-    return f"{settings.registry.url} has {assembly.ask_registry(settings.registry)} subjects"
+    return f"{masked_address(settings.registry.url)} has {Registry(settings.registry).subjects()} subjects"
 
 
 def _store(settings: Settings) -> str:

@@ -96,7 +96,9 @@ def serve(settings: Settings, stop: Stop) -> None:
             _introduce(classifier.card, metrics)
             books.expect_classes(classifier.card.classes)
         metrics.set("ictc_device_info", 1, device=settings.model.device)
-        schemas = assembly.open_schemas(settings.registry)
+        schemas = assembly.open_schemas(
+            settings.registry, lambda reason: metrics.count("ictc_registry_failures", reason=reason)
+        )
         pipeline = assembly.build_pipeline(settings, classifiers, schemas, store, stack)
         status.introduce([classifier.card for classifier in classifiers.values()], schemas)
         encode = _patiently(lambda: assembly.output_encoder(settings.output, settings.registry), settings, stop, health)

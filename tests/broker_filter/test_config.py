@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from broker_filter.config import MASK, Settings, load, masked, parser_of
+from broker_filter.config import Settings, load, masked, parser_of
 from broker_filter.errors import ConfigurationError
+from broker_filter.secret import MASK
 
 FLAGS = (
     "--allow-untrained",

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from broker_filter.config import MASK, KafkaSettings, Settings, load, masked
+from broker_filter.config import KafkaSettings, Settings, load, masked
 from broker_filter.errors import ConfigurationError
 from broker_filter.kafka.clients import (
     LIBRARY_LOG,
@@ -30,6 +30,7 @@ from broker_filter.kafka.clients import (
     producer_configuration,
 )
 from broker_filter.kafka.consumer import AlertConsumer
+from broker_filter.secret import MASK
 from broker_filter.service.main import main
 
 KEY_PASSWORD, CLIENT = "key-s3cret-1", "ictc-test-client"

@@ -1,62 +1,41 @@
 """Schemas by id, by text, and from a registry that comes and goes."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
+from fastavro.schema import load_schema
 from packets import lsst_datum, lsst_schema, ztf_schema
 
-from broker_filter.alerts.packet_schema import CONTAINER_SCHEMAS_KEPT, UNKNOWN_ID_RETRY_S, Schemas
+from broker_filter.alerts.packet_schema import (
+    COMPARE_AGAIN_S,
+    CONTAINER_SCHEMAS_KEPT,
+    UNKNOWN_ID_RETRY_S,
+    Schemas,
+    bundled_schema_file,
+)
+from broker_filter.alerts.schema_source import RegisteredSchema
 from broker_filter.avro.parse import MAX_SCHEMA_BYTES
-from broker_filter.errors import ConfigurationError, RejectedAlertError, Rejection, RetryableError
+from broker_filter.errors import ConfigurationError, FatalError, RejectedAlertError, Rejection, RetryableError
 
 
-class Registry:
-    """A schema registry of our own: answers with what it holds, counts what it is asked."""
+class Source:
+    """A source of schemas of our own: answers with what it holds, or raises what it is told to."""
 
     def __init__(self) -> None:
-        self.schemas: dict[int, str] = {}
-        self.status: int | None = None  # answer this to everything
+        self.schemas: dict[int, RegisteredSchema] = {}
+        self.failure: Exception | None = None
         self.asked = 0
-        self.url = ""
+
+    def schema(self, schema_id: int) -> RegisteredSchema:
+        self.asked += 1
+        if self.failure is not None:
+            raise self.failure
+        if schema_id not in self.schemas:
+            raise RejectedAlertError(Rejection.UNKNOWN_SCHEMA_ID, f"schema id {schema_id} is not known")
+        return self.schemas[schema_id]
 
 
-@contextmanager
-def running_registry() -> Iterator[Registry]:
-    registry = Registry()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            registry.asked += 1
-            schema_id = int(self.path.partition("?")[0].rpartition("/")[2])
-            status, body = 200, {"schema": registry.schemas.get(schema_id, "")}
-            if registry.status is not None:
-                status, body = registry.status, {"error_code": registry.status, "message": "as the test wants it"}
-            elif schema_id not in registry.schemas:
-                status, body = 404, {"error_code": 40403, "message": "Schema not found"}
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    registry.url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield registry
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+AWAY = RetryableError("the registry does not answer")
 
 
 class Clock:
@@ -109,81 +88,119 @@ def test_wrong_files_are_wrong_settings(tmp_path):
         Schemas(folder=tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("name", ["300.avsc", "300.json", "3.0.avsc", "3.0.json"])
+def test_names_of_files_in_the_folder(tmp_path, name):
+    """A file in the folder is named after its id, or after LSST's version, and comes before what is bundled."""
+    (tmp_path / name).write_text(json.dumps(ztf_schema()))
+    assert Schemas(folder=tmp_path).by_id(300).survey.name == "ztf"
+
+
 def test_registry_is_asked_once():
     """A schema from the registry is kept for ever, and an outage after it is not noticed."""
-    with running_registry() as registry:
-        registry.schemas[4200] = json.dumps(ztf_schema())
-        schemas = Schemas(registry_url=registry.url)
-        assert schemas.by_id(4200).survey.name == "ztf"
-        assert schemas.by_id(4200) is schemas.by_id(4200)
-        assert registry.asked == 1
+    source = Source()
+    source.schemas[4200] = RegisteredSchema(json.dumps(ztf_schema()))
+    schemas = Schemas(registry=source)
     assert schemas.by_id(4200).survey.name == "ztf"
+    source.failure = AWAY
+    assert schemas.by_id(4200) is schemas.by_id(4200)
+    assert source.asked == 1
 
 
-def test_bundled_schemas_need_no_registry():
-    """An outage of the registry does not matter to the ids that are bundled."""
-    with running_registry() as registry:
-        schemas = Schemas(registry_url=registry.url)
-    assert schemas.by_id(1000).survey.name == "lsst"
-    assert registry.asked == 0
+@pytest.mark.parametrize("schema_id", [300, 701, 900])
+def test_ids_of_ones_own_registry_are_its_own(schema_id):
+    """An id of a registry that equals one of LSST's is read with the registry's schema."""
+    source = Source()
+    source.schemas[schema_id] = RegisteredSchema(json.dumps(ztf_schema()))
+    assert Schemas(registry=source).by_id(schema_id).survey.name == "ztf"
+
+
+def test_bundled_schemas_stand_in_for_a_registry_that_is_away():
+    """While the registry is away a bundled schema is used, and confirmed once it answers."""
+    source, clock = Source(), Clock()
+    source.failure = AWAY
+    schemas = Schemas(registry=source, clock=clock)
+    used = schemas.by_id(1000)
+    assert used.survey.name == "lsst"
+    assert schemas.by_id(1000) is used
+    assert source.asked == 1
+    clock.now += COMPARE_AGAIN_S
+    assert schemas.by_id(1000) is used  # still away
+    source.failure = None
+    source.schemas[1000] = RegisteredSchema(json.dumps(load_schema(str(bundled_schema_file(1000)))))
+    clock.now += COMPARE_AGAIN_S
+    assert schemas.by_id(1000) is used
+    asked = source.asked
+    clock.now += COMPARE_AGAIN_S
+    assert schemas.by_id(1000) is used
+    assert source.asked == asked
+
+
+def test_a_registry_that_differs_from_what_stood_in_stops_us():
+    """When the registry's schema turns out to be another than the bundled one that was used, nothing goes on."""
+    source, clock = Source(), Clock()
+    source.failure = AWAY
+    schemas = Schemas(registry=source, clock=clock)
+    schemas.by_id(701)
+    source.failure = None
+    source.schemas[701] = RegisteredSchema(json.dumps(ztf_schema()))
+    clock.now += COMPARE_AGAIN_S
+    with pytest.raises(FatalError, match=r"701 of the registry is another.*Nothing of this batch is committed"):
+        schemas.by_id(701)
+
+
+def test_what_the_registry_does_not_know_may_be_bundled():
+    """An id that the registry refuses, or does not know, is looked for in the folder and the package."""
+    assert Schemas(registry=Source()).by_id(1000).survey.name == "lsst"
 
 
 def test_outage_on_an_unknown_id():
     """An unknown id while the registry is away is no fault of the alert: it is to be tried again, and then succeeds."""
-    with running_registry() as registry:
-        registry.schemas[4200] = json.dumps(ztf_schema())
-        registry.status = 503
-        schemas = Schemas(registry_url=registry.url)
-        with pytest.raises(RetryableError, match="4200"):
-            schemas.by_id(4200)
-        registry.status = None
-        assert schemas.by_id(4200).survey.name == "ztf"
-
-
-def test_registry_is_gone():
-    """A registry that does not answer at all is to be tried again."""
-    with running_registry() as registry:
-        schemas = Schemas(registry_url=registry.url)
-    with pytest.raises(RetryableError, match="4200"):
+    source = Source()
+    source.failure = AWAY
+    schemas = Schemas(registry=source)
+    with pytest.raises(RetryableError):
         schemas.by_id(4200)
+    source.failure = None
+    source.schemas[4200] = RegisteredSchema(json.dumps(ztf_schema()))
+    assert schemas.by_id(4200).survey.name == "ztf"
 
 
 def test_registry_does_not_know():
     """An id that the registry does not know is rejected, and asked for again only after a while."""
-    clock = Clock()
-    with running_registry() as registry:
-        schemas = Schemas(registry_url=registry.url, clock=clock)
-        for _ in range(3):
-            with pytest.raises(RejectedAlertError, match="12345") as caught:
-                schemas.by_id(12345)
-            assert caught.value.reason == Rejection.UNKNOWN_SCHEMA_ID
-        assert registry.asked == 1
-        registry.schemas[12345] = json.dumps(ztf_schema())
-        clock.now += UNKNOWN_ID_RETRY_S + 1
-        assert schemas.by_id(12345).survey.name == "ztf"
-
-
-def test_registry_refuses_us():
-    """Wrong credentials are a wrong setting, which stops the service."""
-    with running_registry() as registry:
-        registry.status = 401
-        with pytest.raises(ConfigurationError, match="refuses"):
-            Schemas(registry_url=registry.url).by_id(4200)
+    clock, source = Clock(), Source()
+    schemas = Schemas(registry=source, clock=clock)
+    for _ in range(3):
+        with pytest.raises(RejectedAlertError, match="12345") as caught:
+            schemas.by_id(12345)
+        assert caught.value.reason == Rejection.UNKNOWN_SCHEMA_ID
+    assert source.asked == 1
+    source.schemas[12345] = RegisteredSchema(json.dumps(ztf_schema()))
+    clock.now += UNKNOWN_ID_RETRY_S + 1
+    assert schemas.by_id(12345).survey.name == "ztf"
 
 
 def test_registry_holds_nonsense():
     """A registered schema that does not parse rejects the alert that names it."""
-    with running_registry() as registry:
-        registry.schemas[4200] = "{"
-        with pytest.raises(RejectedAlertError) as caught:
-            Schemas(registry_url=registry.url).by_id(4200)
+    source = Source()
+    source.schemas[4200] = RegisteredSchema("{")
+    with pytest.raises(RejectedAlertError) as caught:
+        Schemas(registry=source).by_id(4200)
     assert caught.value.reason == Rejection.BAD_SCHEMA
 
 
-def test_wrong_url():
-    """A registry address that is none is a wrong setting."""
-    with pytest.raises(ConfigurationError, match="not-a-url"):
-        Schemas(registry_url="not-a-url")
+def test_types_of_named_schemas_are_known():
+    """A schema that names types of other schemas is read with them; without them it is none."""
+    schema = ztf_schema()
+    candidate = next(field for field in schema["fields"] if field["name"] == "candidate")
+    inner, candidate["type"] = candidate["type"], "ztf.alert.candidate"
+    inner["name"], inner["namespace"] = "candidate", "ztf.alert"
+    source = Source()
+    source.schemas[4200] = RegisteredSchema(json.dumps(schema), (json.dumps(inner),))
+    source.schemas[4201] = RegisteredSchema(json.dumps(schema))
+    schemas = Schemas(registry=source)
+    assert schemas.by_id(4200).survey.name == "ztf"
+    with pytest.raises(RejectedAlertError, match=r"unknown type ztf\.alert\.candidate"):
+        schemas.by_id(4201)
 
 
 def test_container_schemas_are_parsed_once_and_bounded():

@@ -403,6 +403,7 @@ def test_round_trips_do_not_grow_with_the_batch(redis_port: int, tmp_path: Path)
             return int(client.info("stats")["total_reads_processed"])
 
         used = []
+        store.add([("ztf/first", fake.observation(1))])  # names the store
         for size in (1, 200):
             before = reads()
             batch = [(f"ztf/{size}/{i}", fake.observation(i)) for i in range(size)]

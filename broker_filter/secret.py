@@ -1,0 +1,57 @@
+"""What may not be printed: values by their names, users and passwords in addresses, and every secret that was set.
+
+Errors of libraries quote what they were given. Whatever reaches a log, a terminal or a page goes through ``conceal``,
+which knows the secrets of the settings by their values.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+MASK = "**********"
+SHORTEST = 4  # a shorter secret would blot out half of every sentence
+_SECRET_NAME = re.compile(
+    r"passw|passphrase|\bpwd\b|[._-]pwd|secret|token|credential|api_?key|access_?key|private|oauthbearer\.config|\.pem$|jaas|kinit",
+    re.IGNORECASE,
+)
+_USER_IN_ADDRESS = re.compile(r"(?<=//)[^\s@,]*(?:@[^\s@,/]*)*@|(?<![^\s,\"'(=])[^\s@,/:\"']+:[^\s@,]+@")
+_QUERY_VALUE = re.compile(r"(?<=[?&])([^=&\s#]+)=[^&\s#]*")
+_known: frozenset[str] = frozenset()
+
+
+def is_secret_name(name: str) -> bool:
+    """True for a name that speaks of a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def masked_address(text: str) -> str:
+    """A text without the users and passwords, and without the query values, of the addresses in it."""
+    text = _USER_IN_ADDRESS.sub(f"{MASK}@", text)
+    return _QUERY_VALUE.sub(lambda found: f"{found[1]}={MASK}", text) if "://" in text else text
+
+
+def mask(name: str, value: Any) -> Any:
+    """The value, or a mask where its name (or a name in it) speaks of a secret; addresses without users and queries."""
+    if isinstance(value, Mapping):
+        return {inner: mask(inner, one) for inner, one in value.items()}
+    if value is not None and is_secret_name(name):
+        return MASK
+    if isinstance(value, str):
+        return masked_address(value)
+    return [mask(name, one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def remember(secrets: Iterable[str]) -> None:
+    """Replace the secrets that ``conceal`` knows."""
+    global _known  # noqa: PLW0603 - one process has one set of settings
+    _known = frozenset(
+        form for secret in secrets for form in (secret, unquote(secret), repr(secret)[1:-1]) if len(form) >= SHORTEST
+    )
+
+
+def conceal(text: str) -> str:
+    """A text without the secrets of the settings."""
+    for secret in sorted(_known, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
