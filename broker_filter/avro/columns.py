@@ -28,7 +28,9 @@ class Columns:
     """What is wanted of an array of records; a field that the schema does not have is unknown in every item."""
 
     numbers: tuple[str, ...]  # read as float64, NaN for null
-    codes: Mapping[str, Mapping[Any, int]] = field(default_factory=dict)  # field -> text or integer -> 0 to 254
+    codes: Mapping[str, Mapping[Any, int]] = field(
+        default_factory=dict
+    )  # field -> text, integer or boolean -> 0 to 254
 
 
 class _Number:
@@ -61,14 +63,18 @@ class _Number:
 
 
 class _Code:
-    """A column of texts or integers, each turned into its code."""
+    """A column of texts, integers or booleans, each turned into its code."""
 
     def __init__(self, name: str, node: Any, resolve: Callable[[Any], Any], codes: Mapping[Any, int]) -> None:
         self.name = name
         self._codes = codes
         whole = pattern_of(node, resolve)
-        plain = all(isinstance(branch, str) for _, branch in _branches(node))  # an enum's text is not in the datum
-        self.pattern = b"(" + whole + b")" if plain and whole is not None else None
+        branches = _branches(node)
+        plain = all(isinstance(branch, str) for _, branch in branches)  # an enum's text is not in the datum
+        self.pattern = None
+        if plain and whole is not None:
+            each = [re.escape(prefix) + _exact(kind, resolve) for prefix, kind in branches]
+            self.pattern = b"((?>" + b"|".join(each) + b"))"
         self._code_of_bytes: dict[bytes | None, int] = {
             prefix + written: code
             for prefix, kind in _branches(node)
@@ -81,7 +87,7 @@ class _Code:
         return bytes([codes(written, UNKNOWN) for written in found])
 
     def of_value(self, value: Any) -> bytes:
-        return bytes([self._codes.get(value, UNKNOWN) if type(value) in (int, str) else UNKNOWN])
+        return bytes([self._codes.get(value, UNKNOWN) if type(value) in (int, str, bool) else UNKNOWN])
 
     def column(self, content: bytearray) -> NDArray[np.uint8]:
         return np.frombuffer(content, np.uint8)
@@ -98,6 +104,8 @@ class ColumnReader:
         Turns the name of a type into the type.
     read_item
         From a datum and a position to a dictionary of the wanted fields, and the position behind the item.
+    matched
+        Whether items are matched by an expression; else each is read by ``read_item``.
     """
 
     def __init__(
@@ -106,6 +114,7 @@ class ColumnReader:
         wanted: Columns,
         resolve: Callable[[Any], Any],
         read_item: Callable[[bytes, int], tuple[dict[str, Any], int]],
+        matched: bool = True,
     ) -> None:
         self._wanted, self._read_item = wanted, read_item
         self._columns: list[_Number | _Code] = []
@@ -120,7 +129,7 @@ class ColumnReader:
                 patterns.append(self._columns[-1].pattern)
             else:
                 patterns.append(pattern_of(node, resolve))
-        self._match_many, self._match_one = _matchers(patterns)
+        self._match_many, self._match_one = _matchers(patterns) if matched else (_no_match, _no_match)
 
     def new(self) -> list[bytearray]:
         """Nothing read yet; ``read`` adds to it."""
@@ -197,8 +206,17 @@ def _branches(node: Any) -> list[tuple[bytes, Any]]:
     return [(code_of(index), branch) for index, branch in enumerate(node)] if len(node) <= MOST_BRANCHES else []
 
 
+def _exact(kind: str, resolve: Callable[[Any], Any]) -> bytes:
+    """An expression for values as writers write them; a padded number or an odd boolean is read item by item."""
+    if kind == "boolean":
+        return rb"[\x00\x01]"
+    return rb"(?>[\x80-\xff]++[\x01-\x7f]|[\x00-\x7f])" if kind in VARINTS else pattern_of(kind, resolve) or b""
+
+
 def _written(value: Any, kind: Any) -> bytes | None:
     """A value as Avro writes it, None when it is of another type."""
+    if isinstance(value, bool):
+        return bytes([value]) if kind == "boolean" else None
     if isinstance(value, str) and kind == "string":
         return code_of(len(value.encode())) + value.encode()
     return code_of(value) if isinstance(value, int) and kind in VARINTS else None

@@ -14,6 +14,7 @@ Apache Avro 1.12 specification, "Data Serialization and Deserialization".
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - the module calls it error, which says too little here
 from typing import Any
@@ -28,7 +29,7 @@ Skip = Callable[[bytes, int], int]
 Read = Callable[[bytes, int], tuple[Any, int]]
 Node = str | list["Node"] | dict[str, Any]
 
-_VARINT_BITS = 64
+_VARINT_BITS, _NINE_BYTES_BITS = 64, 62
 _FAR = 1 << 60  # added to a position by a union index that no branch has: the next look beyond the end refuses it
 _TABLE = 256
 _MAX_TABLED_BRANCHES = 64  # union indices that fit in one byte
@@ -51,12 +52,14 @@ def read_long(datum: bytes, at: int) -> tuple[int, int]:
     while byte > 127:
         byte = datum[at]
         at += 1
-        value |= (byte & 127) << shift
+        bits = byte & 127
+        if (
+            shift > _NINE_BYTES_BITS and bits
+        ):  # what fits into ten bytes is at most one bit in the last; zeros may follow
+            if shift >= _VARINT_BITS or bits > 1:
+                raise CorruptDatumError("an integer of more than 64 bits")
+        value |= bits << shift
         shift += 7
-        if shift > _VARINT_BITS + 6:
-            raise CorruptDatumError("an integer of more than ten bytes")
-    if value >> _VARINT_BITS:
-        raise CorruptDatumError("an integer of more than 64 bits")
     return (value >> 1) ^ -(value & 1), at
 
 
@@ -96,7 +99,7 @@ def _read_float(datum: bytes, at: int) -> tuple[float, int]:
 
 
 def _read_boolean(datum: bytes, at: int) -> tuple[bool, int]:
-    return datum[at] == 1, at + 1
+    return datum[at] != 0, at + 1
 
 
 def _read_null(_: bytes, at: int) -> tuple[None, int]:
@@ -174,24 +177,41 @@ def compile_reader(schema: Schema, wanted: Wanted) -> Callable[[bytes], Any]:
         It raises ``RejectedAlertError`` (``CORRUPT``) for a datum that breaks off, lies about a length, or goes on
         behind its end.
     """
-    compiler = _Compiler(schema)
-    read = compiler.reader(schema.root, wanted)
+    read = _Compiler(schema).reader(schema.root, wanted)
+
+    @cache
+    def patient() -> Read:
+        return _Compiler(schema, patient=True).reader(schema.root, wanted)
 
     def read_datum(datum: bytes) -> Any:
-        value, end = _guarded(read, datum, 0)
-        if end != len(datum):
-            raise RejectedAlertError(Rejection.CORRUPT, f"datum ends at byte {end} of {len(datum)}")
-        return value
+        try:
+            return _whole(read, datum)
+        except RejectedAlertError:
+            return _whole(patient(), datum)
 
     return read_datum
+
+
+def _whole(read: Read, datum: bytes) -> Any:
+    value, end = _guarded(read, datum, 0)
+    if end != len(datum):
+        raise RejectedAlertError(Rejection.CORRUPT, f"datum ends at byte {end} of {len(datum)}")
+    return value
 
 
 def compile_skipper(schema: Schema) -> Callable[[bytes, int], int]:
     """Compile a function from a datum's position to the position behind it; raises as ``compile_reader`` says."""
     skip = _as_function(_Compiler(schema).skipper(schema.root))
 
+    @cache
+    def patient() -> Skip:
+        return _as_function(_Compiler(schema, patient=True).skipper(schema.root))
+
     def skip_datum(block: bytes, at: int) -> int:
-        return _guarded(lambda b, a: (None, skip(b, a)), block, at)[1]
+        try:
+            return _guarded(lambda b, a: (None, skip(b, a)), block, at)[1]
+        except RejectedAlertError:
+            return _guarded(lambda b, a: (None, patient()(b, a)), block, at)[1]
 
     return skip_datum
 
@@ -212,10 +232,14 @@ _Step = int | tuple[int, ...] | Skip  # a fixed size, a table from union index t
 
 
 class _Compiler:
-    """Compiles nodes of one schema; named types are compiled once."""
+    """Compiles nodes of one schema; named types are compiled once.
 
-    def __init__(self, schema: Schema) -> None:
-        self._schema = schema
+    The fast way expects numbers in as few bytes as they need, as every writer writes them. What it refuses is read once
+    more patiently: the format allows a number, the index of a union's branch for instance, to be padded.
+    """
+
+    def __init__(self, schema: Schema, patient: bool = False) -> None:
+        self._schema, self._patient = schema, patient
         self._named: dict[str, _Step] = {}
         self._patterns: dict[int, bytes | None] = {}
         self._pattern_bytes_left = _PATTERN_BYTES
@@ -243,12 +267,13 @@ class _Compiler:
 
     def _union_skipper(self, branches: list[Node]) -> _Step:
         steps = [self.skipper(branch) for branch in branches]
-        if all(isinstance(step, int) for step in steps) and len(steps) <= _MAX_TABLED_BRANCHES:
+        tabled = all(isinstance(step, int) for step in steps) and len(steps) <= _MAX_TABLED_BRANCHES
+        if tabled and not self._patient:
             table = [_FAR] * _TABLE
             for index, step in enumerate(steps):
                 table[2 * index] = 1 + step  # type: ignore[operator] # all of them are integers here
             return tuple(table)
-        if len(branches) == 2 and 0 in steps:
+        if len(branches) == 2 and 0 in steps and not self._patient:
             return _optional(steps.index(0), steps[1 - steps.index(0)])
         skips = [_as_function(step) for step in steps]
 
@@ -264,7 +289,8 @@ class _Compiler:
         step = self.skipper(items)
         # Items that may have no bytes are never counted one by one: a count costs nothing to write.
         size = step if isinstance(step, int) else None
-        pattern = None if size is not None else pattern_of(items, self._schema.resolve, self._patterns)
+        matched = size is None and not self._patient
+        pattern = pattern_of(items, self._schema.resolve, self._patterns) if matched else None
         if pattern is not None and len(pattern) > self._pattern_bytes_left:
             pattern = None
         if size is not None:
@@ -314,7 +340,8 @@ class _Compiler:
             skip = _as_function(self.skipper(node))
             return lambda datum, at: (None, skip(datum, at))
         names: Wanted = dict.fromkeys((*wanted.numbers, *wanted.codes))
-        columns = ColumnReader(items, wanted, self._schema.resolve, self._record_reader(items, names))
+        read_item = self._record_reader(items, names)
+        columns = ColumnReader(items, wanted, self._schema.resolve, read_item, matched=not self._patient)
         skip_items = _one_by_one(_as_function(self.skipper(items)))
 
         def read(datum: bytes, at: int) -> tuple[Any, int]:
