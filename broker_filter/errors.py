@@ -30,6 +30,7 @@ class NotClassified(StrEnum):
     BLANK_STAMP = "blank_stamp"  # no finite pixel
     SOLAR_SYSTEM = "solar_system"  # a moving object: no series at a fixed position
     UNSUPPORTED_BAND = "unsupported_band"  # a band that the network was not trained on
+    WITHDRAWN = "withdrawn"  # the survey took this source back
     TOO_LATE = "too_late"  # older than the oldest observation that the full series still holds
 
 

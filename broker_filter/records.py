@@ -51,6 +51,15 @@ class Message:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
+class Withdrawal(NamedTuple):
+    """A source of an object that its survey took back, as a later packet of the object tells."""
+
+    alert_id: int
+    time_mjd: float  # TAI, of the exposure
+    band: int  # index in model.series.BANDS
+    flux_njy: float  # that was measured, NaN unknown
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """The fields that we use of one alert of any survey."""
@@ -72,6 +81,7 @@ class Alert:
     difference_sign: float = 1.0  # -1 where the published difference is template minus science (ZTF's negative sources)
     position_px: tuple[float, float] | None = None  # x, y on the detector, where stamps are cut off at its edge (ZTF)
     history: History = NO_HISTORY  # epochs before time_mjd of which the packet tells, where a network reads them
+    withdrawn: tuple[Withdrawal, ...] = ()  # sources of the object that the survey took back, this one among them
 
 
 NO_METADATA = PacketMetadata()

@@ -6,6 +6,7 @@ Only a container that is sound and has no record gives none, and then there was 
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -13,12 +14,13 @@ from typing import Any, TypeVar
 from broker_filter.alerts.door import attempt
 from broker_filter.alerts.packet_schema import PacketSchema, Schemas
 from broker_filter.alerts.past_photometry import history_of
-from broker_filter.alerts.survey import ZTF_BANDS, ZTF_NEGATIVE, Survey
+from broker_filter.alerts.survey import LSST_FLUX_FLAGS, ZTF_BANDS, ZTF_NEGATIVE, Survey
 from broker_filter.alerts.units import flux_of_magnitude, known_flux, tai_of_jd
+from broker_filter.alerts.withdrawals import is_withdrawn, withdrawn_of
 from broker_filter.avro.container import DEFAULT_LIMITS, MessageLimits, read_blocks, read_header
 from broker_filter.avro.envelope import Bare, ConfluentFrame, split
 from broker_filter.errors import RejectedAlertError, Rejection
-from broker_filter.records import STAMP_KINDS, Alert, Message
+from broker_filter.records import STAMP_KINDS, Alert, Message, Withdrawal
 from model.past_photometry import NO_HISTORY
 from model.series import BANDS
 
@@ -47,7 +49,8 @@ def read_alerts(
     Parameters
     ----------
     histories
-        Survey -> the bands in which its packets' light curves are read; of others none is.
+        Survey -> the bands in which its packets' light curves are read, empty for none; of these surveys the packets'
+        lists of earlier sources also tell which were withdrawn.
     limits
         How much the message may hold; beyond that it is one rejection.
 
@@ -106,10 +109,16 @@ def read_alert(packet: PacketSchema, datum: bytes, histories: Mapping[str, str] 
     if survey is None:
         packet.read(datum)  # a packet that is broken says so, whosever it is
         raise RejectedAlertError(Rejection.FOREIGN_SURVEY, f"schema {packet.name[:80]!r} is of no survey that is read")
-    bands = histories.get(survey.name, "")
-    record = packet.read_with_history(datum) if bands else packet.read(datum)
+    bands = histories.get(survey.name)
+    if bands:
+        record = packet.read_with_history(datum)
+    else:
+        record = packet.read(datum) if bands is None else packet.read_with_withdrawals(datum)
     read = _ztf_alert if survey.name == "ztf" else _lsst_alert
-    return read(record, survey, packet, bands)
+    alert = read(record, survey, packet, bands or "")
+    if bands is not None and (withdrawn := withdrawn_of(survey, packet, datum, record)):
+        alert = replace(alert, withdrawn=(*alert.withdrawn, *withdrawn))
+    return alert
 
 
 def _ztf_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, bands: str) -> Alert:
@@ -155,23 +164,26 @@ def _lsst_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, ba
     if band not in tuple(BANDS):
         raise RejectedAlertError(Rejection.BAD_VALUE, f"band {band[:20]!r}: one of {BANDS}")
     object_id, solar_system = _lsst_object(record, source)
-    time_mjd = _time(_needed(source, "midpointMjdTai", float))
+    time_mjd, alert_id = _time(_needed(source, "midpointMjdTai", float)), _needed(source, "diaSourceId", int)
+    flagged = any(source.get(flag) is True for flag in LSST_FLUX_FLAGS)
+    flux_njy = math.nan if flagged else known_flux(_number(source, "psfFlux"))
     return Alert(
         survey=survey.name,
         schema=_text(record, "lsst_schema_version").removeprefix("lsst.v").replace("_", ".") or packet.version,
         object_id=object_id,
-        alert_id=_needed(source, "diaSourceId", int),
+        alert_id=alert_id,
         time_mjd=time_mjd,
         band=band,
         ra_deg=_angle(source, "ra", 0.0, 360.0),
         dec_deg=_angle(source, "dec", -90.0, 90.0),
-        flux_njy=known_flux(_number(source, "psfFlux")),
-        flux_error_njy=known_flux(_number(source, "psfFluxErr")),
+        flux_njy=flux_njy,
+        flux_error_njy=math.nan if flagged else known_flux(_number(source, "psfFluxErr")),
         real_bogus=_score(source, "reliability"),
         zero_point_mag=None,
         solar_system=solar_system,
         stamps=_stamps(record, survey),
         history=history_of(survey, record, time_mjd, bands) if bands else NO_HISTORY,
+        withdrawn=(Withdrawal(alert_id, time_mjd, BANDS.index(band), flux_njy),) if is_withdrawn(source) else (),
     )
 
 
@@ -217,8 +229,8 @@ def _angle(record: dict[str, Any], name: str, low_deg: float, high_deg: float) -
 
 
 def _score(record: dict[str, Any], *names: str) -> float | None:
-    """Return the first of these scores that is set."""
-    return next((score for name in names if math.isfinite(score := _number(record, name))), None)
+    """Return the first of these scores that is set; one outside 0 to 1, for instance -999, is none."""
+    return next((score for name in names if 0.0 <= (score := _number(record, name)) <= 1.0), None)
 
 
 def _text(record: dict[str, Any], name: str) -> str:

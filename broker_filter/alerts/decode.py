@@ -15,7 +15,7 @@ from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.alerts.past_photometry import REFUSED_PAST
 from broker_filter.avro.container import DEFAULT_LIMITS, MessageLimits
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
-from broker_filter.records import LONGEST_KEY_BYTES, Alert, Detection, Message, Observation, Rejected
+from broker_filter.records import LONGEST_KEY_BYTES, Alert, Detection, Message, Observation, Rejected, Withdrawal
 from model.clock import unix_ms
 from model.serving.card import ModelCard
 
@@ -40,6 +40,7 @@ class Arrival:
     reason: NotClassified | None = None
     detail: str = ""
     detection: Detection | None = None
+    withdrawn: tuple[Withdrawal, ...] = ()  # sources of the object that its survey took back
     past_refused: bool = False  # what its packet tells of the past has impossible times, and was not read
 
     @property
@@ -101,10 +102,18 @@ class Decoder:
                 raise RejectedAlertError(
                     Rejection.BAD_VALUE, f"object id of {len(alert.object_id)} characters, at most {LONGEST_KEY_BYTES}"
                 )
+            if any(source.alert_id == alert.alert_id for source in alert.withdrawn):
+                raise NotClassifiedError(NotClassified.WITHDRAWN, f"the survey took source {alert.alert_id} back")
             refused = alert.history is REFUSED_PAST
-            return Arrival(*name, observe(alert), detection=Detection.of(alert), past_refused=refused)
+            return Arrival(
+                *name,
+                observe(alert),
+                detection=Detection.of(alert),
+                withdrawn=alert.withdrawn,
+                past_refused=refused,
+            )
         except NotClassifiedError as error:
-            return Arrival(*name, None, error.reason, error.detail, Detection.of(alert))
+            return Arrival(*name, None, error.reason, error.detail, Detection.of(alert), alert.withdrawn)
 
     @staticmethod
     def _reject(message: Message, error: RejectedAlertError) -> Rejected:
@@ -132,5 +141,5 @@ def connect(
         survey: partial(stamp.observe, channels=card.channels, size=card.size_px, bands=tuple(card.bands))
         for survey, card in cards.items()
     }
-    histories = {survey: card.bands for survey, card in cards.items() if card.history_limit}
+    histories = {survey: card.bands if card.history_limit else "" for survey, card in cards.items()}
     return Decoder(partial(alert.read_alerts, schemas=schemas, histories=histories, limits=limits), observers, threads)

@@ -51,6 +51,16 @@ class PacketSchema:
         return compile_reader(self.schema, {**self.survey.wanted, **self.survey.history} if self.survey else {})
 
     @cached_property
+    def read_with_withdrawals(self) -> Callable[[bytes], dict[str, Any]]:
+        """Reader of the fields of an alert and of whether earlier sources were taken back."""
+        return compile_reader(self.schema, {**self.survey.wanted, **self.survey.withdrawals} if self.survey else {})
+
+    @cached_property
+    def read_withdrawn(self) -> Callable[[bytes], dict[str, Any]]:
+        """Reader of the earlier sources, one by one: for packets in which one was taken back."""
+        return compile_reader(self.schema, self.survey.withdrawn if self.survey else {})
+
+    @cached_property
     def read_light_curve(self) -> Callable[[bytes], dict[str, Any]]:
         """Reader of every epoch of the past that the packet carries."""
         return compile_reader(self.schema, {**self.survey.history, **self.survey.forced} if self.survey else {})

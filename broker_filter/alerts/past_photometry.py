@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter.alerts.packet_schema import PacketSchema
-from broker_filter.alerts.survey import Survey
+from broker_filter.alerts.survey import LSST_FLAGGED, LSST_FLUX_FLAGS, Survey
 from broker_filter.alerts.units import AB_MAG_OF_1_NJY, LARGEST_FLUX_NJY, MAG_TO_FRACTION, flux_of_magnitudes, tai_of_jd
 from broker_filter.records import Alert
 from model.past_photometry import HISTORY_DAYS, HISTORY_LIMIT, LIMIT_SIGMA, NO_HISTORY, History, of_visits, repeated
@@ -168,8 +168,9 @@ def _ztf_forced(columns: Mapping[str, NDArray]) -> _Epochs:
 
 
 def _lsst_sources(columns: Mapping[str, NDArray]) -> _Epochs:
-    """A measurement that the survey took back is unknown."""
-    flux_P = np.where(columns["timeWithdrawnMjdTai"] > 0.0, np.nan, columns["psfFlux"])
+    """A measurement that the survey took back, or could not make, is unknown."""
+    unknown_P = (columns["timeWithdrawnMjdTai"] > 0.0) | (columns[LSST_FLUX_FLAGS[0]] == LSST_FLAGGED[True])
+    flux_P = np.where(unknown_P, np.nan, columns["psfFlux"])
     return _Epochs(columns["midpointMjdTai"], columns["band"], flux_P, columns["psfFluxErr"])
 
 

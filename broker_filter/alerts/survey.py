@@ -34,6 +34,8 @@ class Survey:
     wanted: Wanted  # fields of an alert
     history: Wanted  # lists of epochs that a network reads of the light curve that a packet carries
     forced: Wanted  # further lists, for people
+    withdrawals: Wanted  # a list that tells which sources were taken back: whether any was ...
+    withdrawn: Wanted  # ... and which, read of packets where one was
 
 
 _STAMP_FIELDS = {"science": "cutoutScience", "template": "cutoutTemplate", "difference": "cutoutDifference"}
@@ -79,7 +81,13 @@ ZTF = Survey(
         )
     },
     forced={"fp_hists": Columns(("jd", "forcediffimflux", "forcediffimfluxunc", "magzpsci"), {"fid": ZTF_BANDS})},
+    withdrawals={},
+    withdrawn={},
 )
+
+# Set where the flux of the point source could not be measured. The first is set wherever one of the others is.
+LSST_FLUX_FLAGS = ("psfFlux_flag", "psfFlux_flag_edge", "psfFlux_flag_noGoodPixels")
+LSST_FLAGGED = {False: 0, True: 1}
 
 LSST = Survey(
     name="lsst",
@@ -106,7 +114,7 @@ LSST = Survey(
         "diaSource": dict.fromkeys(
             (
                 *("diaSourceId", "diaObjectId", "ssObjectId", "midpointMjdTai", "band"),
-                *("ra", "dec", "psfFlux", "psfFluxErr", "reliability"),
+                *("ra", "dec", "psfFlux", "psfFluxErr", "reliability", "timeWithdrawnMjdTai", *LSST_FLUX_FLAGS),
             )
         ),
         "diaObject": {"diaObjectId": None},
@@ -118,10 +126,14 @@ LSST = Survey(
         ("prvDiaSources", "prvDiaForcedSources"),
         Columns(
             ("midpointMjdTai", "psfFlux", "psfFluxErr", "timeWithdrawnMjdTai"),
-            {"band": {band: index for index, band in enumerate(BANDS)}},
+            {"band": {band: index for index, band in enumerate(BANDS)}, LSST_FLUX_FLAGS[0]: LSST_FLAGGED},
         ),
     ),
     forced={},
+    withdrawals={"prvDiaSources": Columns(("timeWithdrawnMjdTai",))},
+    withdrawn={
+        "prvDiaSources": dict.fromkeys(("diaSourceId", "midpointMjdTai", "band", "psfFlux", "timeWithdrawnMjdTai"))
+    },
 )
 
 SURVEYS: Mapping[str, Survey] = {survey.name: survey for survey in (ZTF, LSST)}

@@ -5,6 +5,7 @@ batch of writes: the rest is the system's page cache, which it takes back when i
 """
 
 import dataclasses
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import orjson
 
 from broker_filter.alerts.decode import Arrival
 from broker_filter.errors import FatalError, NotClassified
-from broker_filter.records import Detection, Message, Origin
+from broker_filter.records import Detection, Message, Origin, Withdrawal
 from broker_filter.series.rows import decode_observation, encode_observation, parse_order, sortable_order
 
 BYTES_AT_ONCE = 4 << 20  # of one transaction; an observation has 6 kB, a message up to 150 kB
@@ -125,6 +126,7 @@ def pack_arrival(arrival: Arrival) -> bytes:
             arrival.reason,
             arrival.detail,
             None if arrival.detection is None else dataclasses.astuple(arrival.detection),
+            [list(source) for source in arrival.withdrawn],
         ]
     )
     row = b"" if arrival.observation is None else encode_observation(arrival.observation, False, arrival.key)
@@ -134,8 +136,8 @@ def pack_arrival(arrival: Arrival) -> bytes:
 def unpack_arrival(record: bytes) -> Arrival:
     """The inverse of :func:`pack_arrival`."""
     end = _LENGTH_BYTES + int.from_bytes(record[:_LENGTH_BYTES], "big")
-    survey, object_id, alert_id, time_mjd, band, published_ms, origin, reason, detail, detection = orjson.loads(
-        record[_LENGTH_BYTES:end]
+    survey, object_id, alert_id, time_mjd, band, published_ms, origin, reason, detail, detection, withdrawn = (
+        orjson.loads(record[_LENGTH_BYTES:end])
     )
     return Arrival(
         survey,
@@ -149,4 +151,5 @@ def unpack_arrival(record: bytes) -> Arrival:
         None if reason is None else NotClassified(reason),
         detail,
         None if detection is None else Detection(*detection),
+        tuple(Withdrawal(i, time, band, math.nan if flux is None else flux) for i, time, band, flux in withdrawn),
     )

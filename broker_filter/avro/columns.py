@@ -28,9 +28,7 @@ class Columns:
     """What is wanted of an array of records; a field that the schema does not have is unknown in every item."""
 
     numbers: tuple[str, ...]  # read as float64, NaN for null
-    codes: Mapping[str, Mapping[Any, int]] = field(
-        default_factory=dict
-    )  # field -> text, integer or boolean -> 0 to 254
+    codes: Mapping[str, Mapping[Any, int]] = field(default_factory=dict)  # field -> text, integer, boolean -> 0 to 254
 
 
 class _Number:

@@ -29,7 +29,7 @@ Skip = Callable[[bytes, int], int]
 Read = Callable[[bytes, int], tuple[Any, int]]
 Node = str | list["Node"] | dict[str, Any]
 
-_VARINT_BITS, _NINE_BYTES_BITS = 64, 62
+_VARINT_BITS, _NINE_BYTES_BITS = 64, 56
 _FAR = 1 << 60  # added to a position by a union index that no branch has: the next look beyond the end refuses it
 _TABLE = 256
 _MAX_TABLED_BRANCHES = 64  # union indices that fit in one byte
@@ -53,11 +53,8 @@ def read_long(datum: bytes, at: int) -> tuple[int, int]:
         byte = datum[at]
         at += 1
         bits = byte & 127
-        if (
-            shift > _NINE_BYTES_BITS and bits
-        ):  # what fits into ten bytes is at most one bit in the last; zeros may follow
-            if shift >= _VARINT_BITS or bits > 1:
-                raise CorruptDatumError("an integer of more than 64 bits")
+        if shift > _NINE_BYTES_BITS and bits >> max(_VARINT_BITS - shift, 0):  # zeros may follow
+            raise CorruptDatumError("an integer of more than 64 bits")
         value |= bits << shift
         shift += 7
     return (value >> 1) ^ -(value & 1), at

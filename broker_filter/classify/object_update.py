@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter.alerts.decode import Arrival
+from broker_filter.records import Withdrawal
 from broker_filter.series.store import FrameKey, HeldSeries
-from broker_filter.series.window import Target, Window, WindowRule, targets_of
+from broker_filter.series.window import Target, Window, WindowRule, targets_of, without
 from model.past_photometry import History
 from model.series import Series
 
@@ -32,13 +33,21 @@ class Job:
     rule: WindowRule
     alert_ids: tuple[int, ...]  # that arrived with the batch
     targets: tuple[Target, ...]
+    withdrawn: tuple[Withdrawal, ...] = ()  # sources that the survey took back: no longer in the series ...
+    leaving: tuple[int, ...] = ()  # ... and the alert ids of those that the store still holds
 
     @staticmethod
     def of(arrivals: Sequence[Arrival], series: HeldSeries, rule: WindowRule) -> "Job":
-        """The job that the arrivals of one object make."""
-        alert_ids = tuple(dict.fromkeys(arrival.alert_id for arrival in arrivals))
-        targets = tuple(targets_of(series, set(alert_ids), rule))
-        return Job(arrivals[0].key, arrivals[0].survey, series, rule, alert_ids, targets)
+        """The job that the arrivals of one object make, those without a frame among them."""
+        alert_ids = tuple(dict.fromkeys(a.alert_id for a in arrivals if a.observation is not None))
+        withdrawn = tuple(dict.fromkeys(source for arrival in arrivals for source in arrival.withdrawn))
+        leaving: tuple[int, ...] = ()
+        changed_from = None
+        if withdrawn:
+            leaving = tuple({source.alert_id for source in withdrawn}.intersection(series.heads["alert_id"].tolist()))
+            series, changed_from = without(series, leaving)
+        targets = tuple(targets_of(series, set(alert_ids), rule, changed_from))
+        return Job(arrivals[0].key, arrivals[0].survey, series, rule, alert_ids, targets, withdrawn, leaving)
 
     def groups(self, target: Target) -> list[Group]:
         """The groups of frames of which a classification is made."""
@@ -77,7 +86,16 @@ class Job:
     def told(self, window: Window) -> History:
         """What the packets of a window's observations tell, in the order of the observations."""
         held = self._held(window)
-        return self.series.told(held.start, held.stop)
+        epochs = self.series.told(held.start, held.stop)
+        return epochs if not self.withdrawn else epochs[~self._is_withdrawn(epochs)]
+
+    def _is_withdrawn(self, epochs: History) -> NDArray[np.bool_]:
+        """Which epochs are withdrawn sources, of which packets told that came before the withdrawal."""
+        gone_P = np.zeros(len(epochs), bool)
+        for source in self.withdrawn:
+            same_P = (epochs.time_P == source.time_mjd) & (epochs.band_P == source.band)
+            gone_P |= same_P & (epochs.flux_P == np.float32(source.flux_njy))
+        return gone_P
 
     def _held(self, ranks: Group | Window) -> slice:
         return slice(ranks.start - self.series.dropped, ranks.stop - self.series.dropped)

@@ -69,7 +69,7 @@ class Reporter:
                 outcomes.append(Outcome(item.message, item))
                 continue
             outcomes.append(Outcome(item.message, self._of_arrival(item), item.past_refused))
-            if item.observation is not None:
+            if item.observation is not None or item.withdrawn:
                 outcomes += [self._of_revision(item, target) for target in self._revisions.pop(item.key, ())]
         return outcomes
 
@@ -78,7 +78,8 @@ class Reporter:
             return self._blank(arrival, arrival.reason)
         target = self._arrived.get((arrival.key, arrival.alert_id))
         if target is None:
-            return self._blank(arrival, NotClassified.TOO_LATE)
+            gone = arrival.alert_id in self._jobs[arrival.key].leaving
+            return self._blank(arrival, NotClassified.WITHDRAWN if gone else NotClassified.TOO_LATE)
         return self._classified(self._blank(arrival, None), arrival.key, target)
 
     def _of_revision(self, cause: Arrival, target: Target) -> Outcome:

@@ -83,20 +83,33 @@ class Pipeline:
         """The second half of ``process``, for what was decoded elsewhere."""
         stages = _Stopwatch()
         ingest_ms = int(1000 * self._clock())
-        seen = [a for a in decoded if isinstance(a, Arrival) and a.observation is not None]
-        held = self._store.add([(a.key, _to_store(a, a.observation)) for a in seen if a.observation is not None])
-        stages.lap("store_read")
+        seen = [a for a in decoded if isinstance(a, Arrival) and (a.observation is not None or a.withdrawn)]
         by_key: dict[str, list[Arrival]] = {}
         for arrival in seen:
             by_key.setdefault(arrival.key, []).append(arrival)
-        jobs = {key: Job.of(arrivals, held[key], self._rules[arrivals[0].survey]) for key, arrivals in by_key.items()}
+        held = self._store.add([(a.key, _to_store(a, a.observation)) for a in seen if a.observation is not None])
+        if told_only := [key for key in by_key if key not in held]:  # packets without a frame that tell of withdrawals
+            held |= self._store.read(told_only)
+        stages.lap("store_read")
+        jobs = {
+            key: Job.of(arrivals, held[key], self._rules[arrivals[0].survey])
+            for key, arrivals in by_key.items()
+            if key in held
+        }
         embedded = self._embed(jobs, stages)
         verdicts = self._verdicts(jobs, embedded)
         stages.lap("classify")
         publication_ms = int(1000 * self._clock())
         outcomes = Reporter(self._classifiers, jobs, verdicts, (ingest_ms, publication_ms)).report(decoded)
         changes = tuple(
-            Change(job.key, job.alert_ids, job.rule.hold_limit, job.rule.group_size, self._lasting(job, embedded))
+            Change(
+                job.key,
+                job.alert_ids,
+                job.rule.hold_limit,
+                job.rule.group_size,
+                self._lasting(job, embedded),
+                job.leaving,
+            )
             for job in jobs.values()
         )
         stages.lap("report")

@@ -5,7 +5,7 @@ multiples of the network's group size in rank, so that a series that loses its o
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,11 +61,29 @@ class Target:
 
     index: int  # in HeldSeries.heads
     window: Window
-    revision: bool  # published again because an earlier observation arrived
+    revision: bool  # published again because an earlier observation arrived, or was withdrawn
 
 
-def targets_of(held: HeldSeries, arrived: Collection[int], rule: WindowRule) -> list[Target]:
-    """Everything to classify after a batch: what arrived, and what lies later than an unsettled arrival.
+def without(held: HeldSeries, alert_ids: Collection[int]) -> tuple[HeldSeries, int | None]:
+    """A series without these observations, and the index in it from which on the series has changed (None: nowhere).
+
+    Ranks are counted anew, so that embeddings of groups behind a gap no longer fit; their tags say so.
+    """
+    gone_T = np.isin(held.heads["alert_id"], np.fromiter(alert_ids, np.int64, len(alert_ids)))
+    if not gone_T.any():
+        return held, None
+    epochs_left = np.repeat(~gone_T, held.heads["history"])
+    metadata_left = np.repeat(~gone_T, held.heads["metadata"])
+    shorter = replace(
+        held, heads=held.heads[~gone_T], epochs=held.epochs[epochs_left], metadata_M=held.metadata_M[metadata_left]
+    )
+    return shorter, int(np.flatnonzero(gone_T)[0])
+
+
+def targets_of(
+    held: HeldSeries, arrived: Collection[int], rule: WindowRule, changed_from: int | None = None
+) -> list[Target]:
+    """Everything to classify after a batch: what arrived, and what lies later than an unsettled arrival or a gap.
 
     Parameters
     ----------
@@ -73,6 +91,8 @@ def targets_of(held: HeldSeries, arrived: Collection[int], rule: WindowRule) -> 
         The series with the batch merged in.
     arrived
         Alert ids of this batch, duplicates of settled ones among them.
+    changed_from
+        Index from which on an observation before it has left the series; None: none has.
 
     Returns
     -------
@@ -82,8 +102,9 @@ def targets_of(held: HeldSeries, arrived: Collection[int], rule: WindowRule) -> 
     is_arrival = np.isin(ids, np.fromiter(arrived, np.int64, len(arrived)))
     new = np.flatnonzero(is_arrival & (settled == 0))
     first_new = int(new[0]) if len(new) else len(ids)
+    first_revised = min(first_new + 1, len(ids) if changed_from is None else changed_from)
     targets = []
-    for index in sorted({*np.flatnonzero(is_arrival).tolist(), *range(first_new + 1, len(ids))}):
+    for index in sorted({*np.flatnonzero(is_arrival).tolist(), *range(first_revised, len(ids))}):
         window = window_of(held.dropped + index, held.dropped, rule)
         revision = not is_arrival[index]
         if window.size > 0 and (window.whole or not revision):
