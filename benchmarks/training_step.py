@@ -4,7 +4,8 @@ A step is both views where the recipe has two, the loss, its gradient and the op
 that lie on the device; augmentation and reading are left out. Floating-point operations are counted by torch on the
 way. The peak is what the faster of a large matrix product and a large convolution reaches on the same device in the
 same precision, so that a share of 1 would mean a step that does nothing but multiply. One thread on a processor unless
-``--threads`` says more; on a GPU give ``--device cuda --batch 128 --compile``.
+``--threads`` says more; on a GPU give ``--device cuda --batch 128 --compile``. On a processor ConvEntion's step is
+timed twice, with its wide convolutions by spectra and direct; the arithmetic is that of the direct one.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.setting import describe
-from model.networks import registry
+from model.networks import convention, registry
 from model.networks.contract import Frames, collate
 from model.serving.export import random_series
 from model.serving.predictor import resolve_device, untrained
@@ -37,7 +38,7 @@ RECIPES = ("convention", "ict-convention", "cnn-gru", "vigil", "convention-mini"
 class Step:
     """One recipe's training step on one batch that never changes."""
 
-    def __init__(self, recipe: Recipe, batch: int, engine: Engine) -> None:
+    def __init__(self, recipe: Recipe, batch: int, engine: Engine, frames: int = FRAMES) -> None:
         settings = dict(recipe.network)
         name = str(settings.pop("network"))
         network, card = untrained("sdss", name, 1, **settings)
@@ -47,7 +48,7 @@ class Step:
         self.objective.to(engine.device).train()
         self.runner = torch.compile(self.objective) if engine.compiled else self.objective
         self.optimizer = torch.optim.AdamW(decay_groups(self.objective, recipe.weight_decay), amsgrad=recipe.amsgrad)
-        self.frames: Frames = collate([random_series(card, FRAMES, seed) for seed in range(batch)]).to(engine.device)
+        self.frames: Frames = collate([random_series(card, frames, seed) for seed in range(batch)]).to(engine.device)
         self.label_B = (torch.arange(batch) % 4).to(engine.device)
         self.counts_K = torch.bincount(self.label_B, minlength=4).float()
 
@@ -93,12 +94,20 @@ def peak_flops(engine: Engine) -> float:
     return max(2 * MATRIX**3 / product, 2 * 8 * 30 * 30 * 256 * 256 * 9 / convolution)
 
 
+def ways_of(recipe: Recipe, engine: Engine) -> list[tuple[str, bool]]:
+    """How a recipe's convolutions are computed: what is told of it, and whether by spectra."""
+    plainly = engine.device.type == "cpu" and engine.precision == "float32" and not engine.compiled
+    both = plainly and recipe.network["network"] == "convention"
+    return [(", direct", False), (", by spectra", True)] if both else [("", False)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--recipes", default=",".join(RECIPES))
+    parser.add_argument("--frames", type=int, default=FRAMES, help="of each series")
     parser.add_argument("--compile", action="store_true", help="also compiled: minutes on a processor")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -107,7 +116,8 @@ def main() -> None:
     engines = [Engine(device, precision, compiled) for compiled in ways for precision in PRECISIONS]
     peaks = {engine.precision: peak_flops(engine) for engine in engines}
     table = Table(
-        title=f"A training step of {options.batch} objects of {FRAMES} frames on {device}, {options.threads} thread(s)",
+        title=f"A training step of {options.batch} objects of {options.frames} frames on {device}, "
+        f"{options.threads} thread(s)",
         caption=", ".join(f"peak in {name}: {peak / 1e9:,.0f} GFLOP/s" for name, peak in peaks.items())
         + f"\n{describe('torch')}",
     )
@@ -116,17 +126,20 @@ def main() -> None:
     for name in options.recipes.split(","):
         recipe = load_recipe(name)
         for engine in engines:
-            step = Step(recipe, options.batch, engine)
-            seconds = median_seconds(step, device)
-            rate = step.operations() / seconds
-            table.add_row(
-                name,
-                engine.precision + (", compiled" if engine.compiled else ""),
-                f"{rate * seconds / options.batch / 1e9:,.3f}",
-                f"{seconds / options.batch * 1e3:,.2f}",
-                f"{rate / 1e9:,.0f}",
-                f"{rate / peaks[engine.precision]:.2f}",
-            )
+            step = Step(recipe, options.batch, engine, options.frames)
+            for how, by_spectra in ways_of(recipe, engine):
+                convention.SPECTRA_ON_PROCESSORS = by_spectra
+                seconds = median_seconds(step, device)
+                convention.SPECTRA_ON_PROCESSORS = False
+                rate = step.operations() / seconds
+                table.add_row(
+                    name,
+                    engine.precision + (", compiled" if engine.compiled else "") + how,
+                    f"{rate * seconds / options.batch / 1e9:,.3f}",
+                    f"{seconds / options.batch * 1e3:,.2f}",
+                    f"{rate / 1e9:,.0f}",
+                    f"{rate / peaks[engine.precision]:.2f}",
+                )
     Console(width=130).print(table)
 
 

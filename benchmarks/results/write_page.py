@@ -6,6 +6,7 @@ Every number of their tables is read from a file that a command wrote; the page 
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,25 @@ def compared(folder: str) -> str:
     return path.read_text("utf-8") if path.is_file() else "Not run yet.\n"
 
 
+def published() -> str:
+    """The published experiment so far: the tables of its runs, and its embeddings as training goes on."""
+    runs = {path.stem: read(path) for path in sorted((HERE / "convention" / "runs").glob("*.json"))}
+    if not runs:
+        return "No run is done yet.\n"
+    rows = [["run", "stage", "epoch", "macro-F1", "within", "between", "between / within", "silhouette"]]
+    for name, run in runs.items():
+        history = [entry for entry in run.get("history", []) if "validation_within" in entry]
+        ends = [entry for entry, after in pairwise(history) if after["stage"] != entry["stage"]]
+        for entry in (*history[:1], *ends, *history[-1:]):
+            within, between = entry["validation_within"], entry["validation_between"]
+            rows.append(
+                [name, str(entry["stage"] + 1), str(entry["epoch"] + 1), f"{entry['validation_macro_f1']:.3f}",
+                 f"{within:.3f}", f"{between:.3f}", f"{between / within:.2f}", f"{entry['validation_silhouette']:.3f}"]
+            )  # fmt: skip
+    apart = f"\nClasses in the space of the features, validation objects:\n\n{table(rows)}" if len(rows) > 1 else ""
+    return compared("convention") + apart
+
+
 def front_page() -> dict[str, str]:
     """The two tables of the README: shipped weights on simulated objects, and on real alerts."""
     simulated = [["survey", "macro-F1", "trees", "AUC", "ECE", "F1 after 1 night", "3 nights", "8 nights"]]
@@ -246,6 +266,7 @@ def main() -> int:
         "COMPARISON": compared("table"),
         "MIX": compared("mix"),
         "PHYSICAL": compared("physical"),
+        "PUBLISHED": published(),
     }
     folder = ROOT / "docs" / "results"
     folder.mkdir(exist_ok=True)
