@@ -256,6 +256,15 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
         "peers": of_peers(last, data / "peers"),
         "errors_that_may_be_opened": errors(last),
     }
+    if card.sets is not None:
+        kept_NK, right_N = card.sets.of(last.p_NK), np.arange(len(last.label_N))
+        covered_N = kept_NK[right_N, last.label_N]
+        table["prediction_sets"] = {
+            "promised": card.sets.coverage,
+            "covered": float(covered_N.mean()),
+            "of_supernovae": float(covered_N[last.supernovae].mean()),
+            "mean_size": float(kept_NK.sum(1).mean()),
+        }
     if others is not None:
         told = answers(others, card.classes)
         other = seen_of({name: told[name][-1] for name in known}, truth, facts, card.classes)

@@ -141,6 +141,7 @@ def real() -> str:
     names = {
         "last_alert": "real, last alert of each object",
         "first_alert": "real, first alert",
+        "last_alert_clocks_as_given": "real, last alert, broken clocks left broken",
         "objects_with_several_alerts": "real, objects with several alerts",
         "simulated_single_alerts": "simulated, one alert at random",
         "simulated_single_alerts_real_mix": "the same, weighted to the class mix of the real ones",
@@ -159,6 +160,75 @@ def real() -> str:
              *[f"{v['value']:.2f} [{v['low']:.2f}, {v['high']:.2f}]" for v in line["recall_interval"].values()]]
         )  # fmt: skip
     return table(rows)
+
+
+def told(interval: dict[str, float] | None) -> str:
+    """A value with its 95 % interval."""
+    return "" if interval is None else f"{interval['value']:.3f} [{interval['low']:.2f}, {interval['high']:.2f}]"
+
+
+def real_strata() -> str:
+    """Supernova or not, and type Ia among supernovae, by what an alert could know."""
+    scores = read(HERE / "real_ztf" / "scores.json")
+    if scores is None:
+        return "Not measured: no real alerts at hand.\n"
+    rows = [["", "supernovae (Ia)", "others", "SN against rest, AUC", "p10", "Ia among SN, AUC"]]
+    for when in ("last", "first"):
+        for name, found in scores[f"strata_{when}_alert"].items():
+            classes, sn = found["classes"], found["supernova"]
+            rows.append(
+                [f"{when} alert, {name}", f"{sn['positive']} ({classes['SNIa']})", str(sn["negative"]),
+                 told(sn.get("auc")), told(sn.get("p10")), told(found["ia_among_supernovae"].get("auc"))]
+            )  # fmt: skip
+    return table(rows)
+
+
+def real_peers() -> str:
+    """Other brokers' networks beside ours, with paired differences."""
+    scores = read(HERE / "real_ztf" / "scores.json") or {}
+    rows = [["", "network", "value", "ours less theirs"]]
+    for stratum, found in scores.get("peers", {}).items():
+        for what, score, name in (
+            ("supernova", "p10", "SN against rest, p10"),
+            ("supernova", "auc", "SN against rest, AUC"),
+            ("ia_among_supernovae", "auc", "Ia among SN, AUC"),
+        ):
+            rows += [
+                [f"{stratum}: {name}", peer, told(line.get(score)), told(line["ours_less_theirs"][score])]
+                for peer, line in found[what].items()
+            ]
+    return table(rows) if len(rows) > 1 else "Not measured.\n"
+
+
+def real_weights() -> str:
+    """Every set of weights that was ever scored on real labels."""
+    every = read(HERE / "real_ztf" / "scored_weights.json") or {}
+    names = ["macro_f1", "balanced_accuracy", "supernova_auc", "p10_in_flight", "ia_auc_in_flight"]
+    heads = ["weights", "macro-F1", "balanced accuracy", "SN against rest", "p10, in flight", "Ia among SN in flight"]
+    return table([heads, *[[version, *[f"{line[name]:.3f}" for name in names]] for version, line in every.items()]])
+
+
+def real_threshold() -> str:
+    """What a threshold that simulation fixed does on real alerts, and how wrong confidence is."""
+    scores = read(HERE / "real_ztf" / "scores.json") or {}
+    text = ""
+    for name, line in scores.get("threshold_of_simulation", {}).items():
+        text += (
+            f"Above the p(supernova) of {line['threshold']:.3f} that 1 % of the simulated others exceed in the real "
+            f"mix ({name}): recall {told(line['recall'])}, {line['false_objects']} false. "
+        )
+    if "honest_calibration_error" in scores:
+        honest = scores["honest_calibration_error"]
+        text += (
+            f"Calibration error {scores['last_alert']['ece']:.3f}; a forecaster with exact probabilities would have "
+            f"{honest['median']:.3f} on as many objects, at most {honest['high']:.3f} in 95 % of draws. "
+        )
+    if sets := scores.get("prediction_sets"):
+        text += (
+            f"Prediction sets that promise {sets['promised']:.0%}: they hold the true class of {sets['covered']:.0%} of "
+            f"the real objects (supernovae {sets['of_supernovae']:.0%}), with {sets['mean_size']:.2f} classes on average."
+        )
+    return text + "\n"
 
 
 def brightest() -> str:
@@ -261,6 +331,10 @@ def main() -> int:
         "REAL UNKNOWN": real_unknown(),
         "TREES": trees(),
         "REAL": real(),
+        "REAL STRATA": real_strata(),
+        "REAL PEERS": real_peers(),
+        "REAL WEIGHTS": real_weights(),
+        "REAL THRESHOLD": real_threshold(),
         "BRIGHTEST": brightest(),
         "CONTROLS": controls(),
         "COMPARISON": compared("table"),

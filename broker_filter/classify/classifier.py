@@ -99,7 +99,24 @@ class Classifier:
         prediction = self._predictor.classify(embeddings, curves, read)
         unknown = [None] * len(rows) if prediction.unknown is None else [float(u) for u in prediction.unknown]
         counts = [len(history) for history in histories]
-        return [Verdict(*answer) for answer in zip(prediction.probabilities, unknown, counts, strict=True)]
+        sets = self._sets(prediction.probabilities)
+        return [
+            Verdict(p_K, score, count, prediction_set=classes, coverage=self._coverage)
+            for p_K, score, count, classes in zip(prediction.probabilities, unknown, counts, sets, strict=True)
+        ]
+
+    @property
+    def _coverage(self) -> float | None:
+        return None if self.card.sets is None else self.card.sets.coverage
+
+    def _sets(self, p_BK: NDArray[np.float64]) -> list[tuple[str, ...] | None]:
+        """The classes that stay possible for each series; None where the card has no such sets."""
+        if self.card.sets is None:
+            return [None] * len(p_BK)
+        return [
+            tuple(name for name, kept in zip(self.card.classes, kept_K, strict=True) if kept)
+            for kept_K in self.card.sets.of(p_BK)
+        ]
 
 
 def cards_of(classifiers: Mapping[str, Classifier]) -> dict[str, ModelCard]:

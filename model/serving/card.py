@@ -88,6 +88,32 @@ class UnknownScore:
 
 
 @dataclass(frozen=True, slots=True)
+class PredictionSets:
+    """Which classes stay possible: those whose probability reaches what most held-out objects of the class gave it.
+
+    Of the held-out answers about objects of each class a share ``coverage`` named their class; new objects like them do
+    as often (conformal prediction by class, Vovk et al. 2005; Sadinle et al. 2019).
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    coverage: float
+    least: tuple[float, ...]  # probability of each class that keeps it in the set
+
+    def __post_init__(self) -> None:
+        if not 0 < self.coverage < 1:
+            raise WeightsError(f"coverage is {self.coverage}: it must lie between 0 and 1")
+        if not all(0 <= value <= 1 for value in self.least):
+            raise WeightsError(f"least probabilities of prediction sets are {self.least}: they must be from 0 to 1")
+
+    def of(self, probabilities_BK: NDArray) -> NDArray[np.bool_]:
+        """Which classes are in the set, [B, K]; the most probable one always is."""
+        sets_BK = np.asarray(probabilities_BK >= np.array(self.least))
+        sets_BK[np.arange(len(sets_BK)), probabilities_BK.argmax(1)] = True
+        return sets_BK
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """Everything about weights that is not a tensor."""
 
@@ -109,6 +135,7 @@ class ModelCard:
     temperature: float = 1.0  # probabilities = softmax((logits + logit_offset) / temperature)
     logit_offset: tuple[float, ...] = ()  # per class, e.g. a prior; empty means zero
     unknown: UnknownScore | None = None  # None where not calibrated
+    sets: PredictionSets | None = None  # None where not calibrated
     provenance: Mapping[str, Any] = field(default_factory=dict)  # data, recipe, seed, commit, scores, limits
     tensors_sha256: str = ""
 
@@ -135,6 +162,8 @@ class ModelCard:
             raise WeightsError(f"{len(self.classes)} classes, but the network has {self.network.get('class_count')}")
         if self.logit_offset and len(self.logit_offset) != len(self.classes):
             raise WeightsError(f"{len(self.logit_offset)} logit offsets for {len(self.classes)} classes")
+        if self.sets is not None and len(self.sets.least) != len(self.classes):
+            raise WeightsError(f"prediction sets of {len(self.sets.least)} classes for {len(self.classes)}")
         if not 0 < self.temperature < math.inf:
             raise WeightsError(f"temperature is {self.temperature}: it must be positive and finite")
         if not np.isfinite(self.logit_offset).all():

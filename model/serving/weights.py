@@ -32,6 +32,8 @@ def stamped(card: ModelCard, tensors: Mapping[str, Tensor]) -> ModelCard:
     sha256 = tensors_sha256(tensors)
     unknown = None if card.unknown is None else replace(card.unknown, auroc=None)
     identity = replace(card, version="", unknown=unknown, provenance={}, tensors_sha256=sha256).to_json()
+    if card.sets is None:
+        del identity["sets"]  # weights from before there were any keep their version
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:VERSION_DIGITS]
     return replace(card, version=f"{card.survey}-{digest}", tensors_sha256=sha256)
 

@@ -27,7 +27,7 @@ from model.training.data.dataset_facts import Facts, measure
 from model.training.data.dataset_identity import identity_of
 from model.training.data.loader import Shelf, shelf_for
 from model.training.data.splits import Parts, PartsError, divide
-from model.training.evaluation.calibrate import fit_bias_and_temperature, fit_unknown
+from model.training.evaluation.calibrate import fit_bias_and_temperature, fit_sets, fit_unknown
 from model.training.evaluation.metrics import score
 from model.training.evaluation.predict import predict_logits, softmax
 from model.training.evaluation.prefix_predictions import answers_of
@@ -164,6 +164,7 @@ def calibrated(card: ModelCard, network: GroupedNetwork, dataset: Dataset, parts
         features_MF, label_M, weight_M = map(torch.from_numpy, (seen.features_MF, seen.label_M, seen.weight_M))
         network.familiar = Familiar.of(features_MF, label_M, len(card.classes), weight_M)
     offset, temperature = fit_bias_and_temperature(held_out.logits_MK, held_out.label_M, held_out.weight_M)
+    probability_MK = softmax(held_out.logits_MK + np.array(offset), temperature)
     probability_NK = softmax(predict_logits(network, validation) + np.array(offset), temperature)
     reached = dataclasses.asdict(score(validation.label_N.cpu().numpy(), probability_NK, card.classes))
     return dataclasses.replace(
@@ -171,6 +172,7 @@ def calibrated(card: ModelCard, network: GroupedNetwork, dataset: Dataset, parts
         temperature=temperature,
         logit_offset=offset,
         unknown=fit_unknown(held_out.logits_MK, held_out.distances(network), held_out.weight_M),
+        sets=fit_sets(probability_MK, held_out.label_M, held_out.weight_M),
         provenance={**card.provenance, "validation_scores": reached},
     )
 

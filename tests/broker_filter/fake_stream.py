@@ -13,6 +13,7 @@ from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAler
 from broker_filter.records import NO_STAMPS, Alert, Classification, Message, Observation, Origin
 from model.past_photometry import NO_HISTORY, History
 from model.series import BANDS, Series, compact
+from model.serving.card import PredictionSets
 from model.serving.predictor import Prediction
 
 SIZE_PX = 4
@@ -34,6 +35,7 @@ class FakeCard:
     group_size: int = 3
     history_limit: int = 8
     trained: bool = True
+    sets: PredictionSets | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -9,12 +9,13 @@ from scipy.optimize import minimize, minimize_scalar
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from model.series import MAD_TO_SIGMA
-from model.serving.card import UnknownScore, energy
+from model.serving.card import PredictionSets, UnknownScore, energy
 from model.training.evaluation.metrics import log_loss
 from model.training.evaluation.predict import softmax
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 LARGEST_OFFSET = 10.0
+COVERAGE = 0.9  # of prediction sets
 
 
 def fit_temperature(logits_NK: NDArray, label_N: NDArray, balanced: bool = True) -> float:
@@ -83,6 +84,30 @@ def fit_unknown(logits_MK: NDArray, distance_M: NDArray | None, weight_M: NDArra
     if distance_M is None:
         return UnknownScore("energy", 1.0, location, scale)
     return UnknownScore("energy_and_distance", 1.0, location, scale, *middle_and_spread(distance_M, weight_M))
+
+
+def fit_sets(
+    probability_MK: NDArray, label_M: NDArray, weight_M: NDArray, coverage: float = COVERAGE
+) -> PredictionSets:
+    """Prediction sets that name the true class of a share ``coverage`` of new objects, class by class.
+
+    Parameters
+    ----------
+    weight_M
+        Of each answer, such that an object's answers weigh as much as another's: a class has as many objects as the
+        weights of its answers make.
+    """
+    least = []
+    for k in range(probability_MK.shape[1]):
+        own_M = label_M == k
+        objects = float(weight_M[own_M].sum())
+        missed = np.floor((1 - coverage) * (objects + 1)) / max(objects, 1)  # so many may lie below, no more
+        order = np.argsort(probability_MK[own_M, k])
+        passed = np.cumsum(weight_M[own_M][order]) / max(objects, 1e-12)
+        at = np.searchsorted(passed, missed, side="right")
+        some = missed > 0 and at < len(order)
+        least.append(float(probability_MK[own_M, k][order][at]) if some else 0.0)
+    return PredictionSets(coverage, tuple(least))
 
 
 def middle_and_spread(values_M: NDArray, weight_M: NDArray) -> tuple[float, float]:

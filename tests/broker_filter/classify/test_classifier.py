@@ -1,6 +1,7 @@
 """The classifier's room: bounded batches, a device without memory, and which weights are refused."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import fake_stream as fake
@@ -12,6 +13,7 @@ from broker_filter.classify.classifier import Classifier, load_classifiers
 from broker_filter.errors import ConfigurationError, RetryableError
 from model.past_photometry import History
 from model.series import Series
+from model.serving.card import PredictionSets
 from model.serving.predictor import Prediction
 
 
@@ -64,6 +66,20 @@ def test_device_without_memory_gets_smaller_batches() -> None:
     verdicts = Classifier(SmallDevice(2)).classify([e[None] for e in expected], asked)
     assert len(verdicts) == 11
     assert verdicts[0].probabilities.sum() == pytest.approx(1)
+
+
+def test_a_card_with_prediction_sets_gives_each_answer_its_classes() -> None:
+    """Classes that reach their least probability are named, the most probable one always; without sets nothing is."""
+    predictor = fake.FakePredictor()
+    asked = groups(3)
+    vectors = [e[None] for e in Classifier(predictor).embed(asked)]
+    assert Classifier(predictor).classify(vectors, asked)[0].prediction_set is None
+    few = (1.0,) * len(predictor.card.classes)
+    predictor = fake.FakePredictor(replace(predictor.card, sets=PredictionSets(0.9, (0.0, *few[1:]))))
+    for verdict in Classifier(predictor).classify(vectors, asked):
+        best = predictor.card.classes[int(verdict.probabilities.argmax())]
+        assert set(verdict.prediction_set or ()) == {predictor.card.classes[0], best}
+        assert verdict.coverage == 0.9
 
 
 def test_device_without_room_for_one_series_is_retryable() -> None:

@@ -9,6 +9,7 @@ from model.training.evaluation import early, intervals, metrics
 from model.training.evaluation.calibrate import (
     energy,
     fit_bias_and_temperature,
+    fit_sets,
     fit_temperature,
     fit_unknown,
     unknown_scores,
@@ -242,3 +243,27 @@ def test_detection_is_the_first_significant_frame():
     """Five sigma either way counts; without any the last frame does."""
     assert early.first_detection(np.array([1.0, -6.0, 9.0]), np.ones(3)) == 1
     assert early.first_detection(np.zeros(3), np.ones(3)) == 2
+
+
+def test_prediction_sets_hold_the_true_class_as_often_as_promised():
+    """Of new objects of each class nine in ten have it in their set; sure answers make small sets."""
+    rng = np.random.default_rng(3)
+
+    def answers(objects):
+        label_N = rng.integers(0, 4, objects)
+        logits_NK = 2.0 * np.eye(4)[label_N] + rng.normal(0, 1.2, (objects, 4))
+        return softmax(logits_NK), label_N
+
+    p_MK, label_M = answers(4000)
+    sets = fit_sets(p_MK, label_M, np.ones(len(label_M)))
+    p_NK, label_N = answers(8000)
+    kept_NK = sets.of(p_NK)
+    for k in range(4):
+        assert kept_NK[label_N == k, k].mean() == pytest.approx(0.9, abs=0.02)
+    assert kept_NK[p_NK.max(1) > 0.97].sum(1).mean() < kept_NK[p_NK.max(1) < 0.6].sum(1).mean()
+
+
+def test_few_objects_promise_nothing_they_cannot_keep():
+    """With fewer than nine objects of a class nothing shows that any probability is too small for it."""
+    p_MK = np.tile([0.7, 0.3], (6, 1))
+    assert fit_sets(p_MK, np.zeros(6, np.int64), np.ones(6)).least == (0.0, 0.0)
