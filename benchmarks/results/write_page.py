@@ -225,8 +225,8 @@ def real_threshold() -> str:
         )
     if sets := scores.get("prediction_sets"):
         text += (
-            f"Prediction sets that promise {sets['promised']:.0%}: they hold the true class of {sets['covered']:.0%} of "
-            f"the real objects (supernovae {sets['of_supernovae']:.0%}), with {sets['mean_size']:.2f} classes on average."
+            f"Prediction sets that promise {sets['promised']:.0%} hold the true class of {sets['covered']:.0%} of "
+            f"them (supernovae {sets['of_supernovae']:.0%}), with {sets['mean_size']:.2f} classes on average."
         )
     return text + "\n"
 
