@@ -231,7 +231,7 @@ def test_incomplete_or_broken_files_are_refused(pair, tmp_path):
 
 def test_shipped_weights_are_named_by_survey(monkeypatch, tmp_path, pair):
     """A survey's name means the shipped weights; where none ship, the error says how to get some."""
-    monkeypatch.setattr(weights, "SHIPPED_FOLDER", tmp_path)
+    monkeypatch.setattr("model.serving.card.SHIPPED_FOLDER", tmp_path)
     with pytest.raises(WeightsError, match="ictc-train"):
         weights.load("lsst")
     network, card = pair
