@@ -12,6 +12,7 @@ class Rejection(StrEnum):
     NOT_AVRO = "not_avro"  # neither a Confluent frame, nor an object container, nor a datum of the named schema
     CORRUPT = "corrupt"  # an Avro that breaks off, or whose lengths lie
     EMPTY = "empty"  # a sound container without any record: nothing was lost, and nothing is passed over in silence
+    TOMBSTONE = "tombstone"  # a null value, as compacted topics have: nothing that could be read again
     BAD_SCHEMA = "bad_schema"  # the writer's schema does not parse
     UNKNOWN_SCHEMA_ID = "unknown_schema_id"  # no source knows this schema id
     FOREIGN_SURVEY = "foreign_survey"  # a valid packet of a survey that we do not read

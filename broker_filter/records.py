@@ -49,6 +49,8 @@ class Message:
     origin: Origin
     timestamp_ms: int | None = None  # Kafka's own, Unix milliseconds
     headers: tuple[tuple[str, bytes], ...] = ()
+    key: bytes | None = None  # Kafka's
+    tombstone: bool = False  # its value was null, which in a compacted topic says that its key is gone
 
 
 class Withdrawal(NamedTuple):

@@ -75,6 +75,9 @@ class Decoder:
         return [message] if isinstance(message, Rejected) else list(self._decode(message))
 
     def _decode(self, message: Message) -> Iterator[Arrival | Rejected]:
+        if message.tombstone:
+            yield Rejected(message, Rejection.TOMBSTONE, "a null value: the topic says that this key is gone")
+            return
         results = self._results(message)
         first = next(results, None)
         if first is None:

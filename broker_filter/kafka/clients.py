@@ -75,9 +75,16 @@ def as_message(raw: KafkaMessage) -> Message:
     """A message of librdkafka's as ours."""
     kind, timestamp_ms = raw.timestamp()
     headers: Any = raw.headers() or ()
+    value = raw.value()
     return Message(
-        raw.value() or b"",
+        value or b"",
         Origin(raw.topic() or "", raw.partition() or 0, raw.offset() or 0),
         timestamp_ms if kind else None,
-        tuple((name, value if isinstance(value, bytes) else str(value or "").encode()) for name, value in headers),
+        tuple((name, one if isinstance(one, bytes) else str(one or "").encode()) for name, one in headers),
+        _bytes_of(raw.key()),
+        tombstone=value is None,
     )
+
+
+def _bytes_of(key: object) -> bytes | None:
+    return key if isinstance(key, bytes) or key is None else str(key).encode()

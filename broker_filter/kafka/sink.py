@@ -13,7 +13,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from broker_filter.errors import FatalError, RetryableError
+from broker_filter.errors import FatalError, Rejection, RetryableError
 from broker_filter.kafka.clients import LIBRARY_LOG, Configuration
 from broker_filter.kafka.refusals import HOPELESS, explained, refused_configuration
 from broker_filter.logs import Repeats, logger
@@ -24,6 +24,7 @@ Headers = tuple[tuple[str, bytes], ...]
 POLL_S = 0.1  # how long librdkafka's delivery reports are waited for at a time
 GRACE_S = 5.0  # reports arrive at the delivery timeout; later is a hang
 HEADER_PREFIX = "ictc."
+LARGEST_KEPT_KEY_BYTES = 1024  # of a dead letter that was too large in every other way
 _HOPELESS = HOPELESS - {KafkaError._FATAL} | {KafkaError.MSG_SIZE_TOO_LARGE}
 log = logger("sink")
 
@@ -112,9 +113,11 @@ class Sink:
                 yield Record(self._topic, key(result), self._encode(result), identity_headers(result))
 
     def _dead_letters(self, outcomes: Sequence[Outcome]) -> Iterator[Record]:
-        """One for each message, however many of its records were rejected."""
+        """One for each message, however many of its records were rejected; none for a null value."""
         if self._dead_letter_topic is not None:
             for rejected, count in rejections_by_message(outcomes):
+                if rejected.reason is Rejection.TOMBSTONE:
+                    continue
                 yield dead_letter(self._dead_letter_topic, rejected, count)
 
     def _deliver_records(self, records: Sequence[Record]) -> None:
@@ -199,7 +202,7 @@ def identity_headers(result: Classification) -> Headers:
 
 
 def dead_letter(topic: str, rejected: Rejected, records: int = 1) -> Record:
-    """The original bytes and headers, with what was wrong and where it came from.
+    """The original bytes, key and headers, with what was wrong and where it came from.
 
     Where the broker finds it too large it loses its bytes, and says so; if that does not help, its own headers, too.
     """
@@ -217,6 +220,8 @@ def dead_letter(topic: str, rejected: Rejected, records: int = 1) -> Record:
     ours = tuple((HEADER_PREFIX + name, str(value).encode("utf-8", "replace")) for name, value in told.items())
     said = f"{len(message.value)} bytes are over the broker's limit".encode()
     omitted = (*ours, (f"{HEADER_PREFIX}value_omitted", said))
-    least = Record(topic, None, b"", (*omitted, (f"{HEADER_PREFIX}headers_omitted", said)))
-    less = Record(topic, None, b"", message.headers + omitted, least)
-    return Record(topic, None, message.value, message.headers + ours, less)
+    key = message.key
+    short_key = key if key is None or len(key) <= LARGEST_KEPT_KEY_BYTES else None
+    least = Record(topic, short_key, b"", (*omitted, (f"{HEADER_PREFIX}headers_omitted", said)))
+    less = Record(topic, key, b"", message.headers + omitted, least)
+    return Record(topic, key, message.value, message.headers + ours, less)

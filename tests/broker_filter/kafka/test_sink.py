@@ -8,7 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from broker_filter.config import KafkaSettings
 from broker_filter.errors import ConfigurationError, Rejection, RetryableError
-from broker_filter.kafka.clients import LIBRARY_LOG, producer_configuration
+from broker_filter.kafka.clients import LIBRARY_LOG, as_message, producer_configuration
 from broker_filter.kafka.sink import Sink, dead_letter, identity_headers
 from broker_filter.records import Classification, Message, Origin, Outcome, Rejected
 
@@ -39,8 +39,8 @@ def classification(number: int = 1) -> Classification:
     )
 
 
-def message(value: bytes = b"x") -> Message:
-    return Message(value, Origin("alerts", 3, 42), 1_700_000_000_123, (("producer_timestamp", b"17"),))
+def message(value: bytes = b"x", **more: object) -> Message:
+    return Message(value, Origin("alerts", 3, 42), 1_700_000_000_123, (("producer_timestamp", b"17"),), **more)
 
 
 def sink_to(brokers: str, dead_letters: str | None = "dead", timeout_s: float = 10.0, **keys) -> Sink:
@@ -90,6 +90,37 @@ def test_dead_letters_carry_bytes_headers_and_place(cluster):
         "ictc.offset": b"42",
         "ictc.timestamp": b"1700000000123",
     }
+
+
+@pytest.mark.parametrize("key", [b"ZTF18abc", b"", None])
+def test_dead_letters_keep_the_key(cluster, key):
+    """A message read again goes where it came from: its key is the one that it had."""
+    sink = sink_to(cluster)
+    rejected = Rejected(message(b"rubbish", key=key), Rejection.CORRUPT, "breaks off")
+    sink.deliver([Outcome(rejected.message, rejected)])
+    sink.close()
+    (letter,) = read(cluster, "dead", 1)
+    assert letter.key() == key
+
+
+def test_tombstones_are_no_dead_letters(cluster):
+    """A null value is counted elsewhere; there is nothing in it that could be read again."""
+    sink = sink_to(cluster)
+    gone = Rejected(message(b"", tombstone=True), Rejection.TOMBSTONE, "a null value")
+    other = Rejected(message(b"rubbish"), Rejection.CORRUPT, "breaks off")
+    sink.deliver([Outcome(gone.message, gone), Outcome(other.message, other)])
+    sink.close()
+    assert [letter.value() for letter in read(cluster, "dead", 2)] == [b"rubbish"]
+
+
+def test_null_values_and_keys_are_told_apart_from_empty_ones(cluster):
+    """A null value is a tombstone, an empty one is not; keys are kept as bytes, and null stays null."""
+    producer = Producer({"bootstrap.servers": cluster}, logger=LIBRARY_LOG)
+    producer.produce("alerts", None, b"gone")
+    producer.produce("alerts", b"", None)
+    producer.flush(10)
+    seen = {(m.key, m.tombstone, m.value) for m in map(as_message, read(cluster, "alerts", 2))}
+    assert seen == {(b"gone", True, b""), (None, False, b"")}
 
 
 def test_dead_letters_can_be_switched_off(cluster):
