@@ -18,13 +18,16 @@ from ictc import Predictor, series_of
 from ictc.adapters import fink
 from model.simulation.alerts.night import write_night
 
-pytestmark = pytest.mark.filterwarnings("default")  # Spark's and pandas' own
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # Spark's and pandas' own
+    pytest.mark.timeout(1800),  # a JVM on a busy machine
+]
 
 
 @pytest.fixture(scope="module")
 def packets() -> list[bytes]:
-    """What ZTF would send of eight objects within six nights."""
-    return [packet for packet, _ in write_night("ztf", 8, 6, seed=5)]
+    """What ZTF would send of six objects within five nights."""
+    return [packet for packet, _ in write_night("ztf", 6, 5, seed=5)]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,8 @@ def spark() -> Iterator[SparkSession]:
         .config("spark.ui.enabled", "false")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1")  # a short life
+        .config("spark.sql.codegen.wholeStage", "false")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "7")  # so that objects are cut by batches
         .getOrCreate()
@@ -84,7 +89,7 @@ def test_an_alert_by_itself_is_answered_as_in_python(alerts: DataFrame, packets:
         assert [answer[f"p_{name}"] for name in vigil.card.classes] == pytest.approx(list(expected), abs=1e-5)
         assert answer.n_observations == 1
         classified += 1
-    assert classified > 10
+    assert classified > 5
 
 
 def test_an_object_is_answered_after_each_of_its_alerts(alerts: DataFrame, packets: list[bytes]) -> None:
