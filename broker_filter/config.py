@@ -214,6 +214,27 @@ class MessageSettings(Section):
     """bytes of all its blocks together once they are inflated"""
 
 
+class RouteSettings(Section):
+    """A further topic, for the classifications of which a rule is true."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    """in metrics and messages; small letters, digits and hyphens"""
+    topic: Annotated[str, Field(min_length=1)]
+    """where these classifications go too"""
+    rule: Annotated[str, Field(max_length=2000)]
+    """expression over the fields of the output, e.g. best == "SNIa" and p_SNIa > 0.8 and magnitude < 19.5"""
+
+    @model_validator(mode="after")
+    def _rule_compiles(self) -> "RouteSettings":
+        from broker_filter.rules import Route  # noqa: PLC0415 - only who has routes waits for its library
+
+        try:
+            Route(self.name, self.topic, self.rule)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
 class OutputSettings(Section):
     """Where classifications go, in which form."""
 
@@ -225,12 +246,22 @@ class OutputSettings(Section):
     """Confluent schema id to write; asked from (or registered with) the registry when not given"""
     broker_name: str = "ICTC"
     """name of this broker in the ELAsTiCC form"""
+    routes: tuple[RouteSettings, ...] = ()
+    """further topics, each with a rule: a list of name, topic and rule; on a command line as JSON"""
     create_topics: bool = False
     """create the output and dead-letter topics when they are absent"""
     partitions: PositiveInt = 8
     """partitions of a topic that is created"""
     delivery_timeout_s: PositiveFloat = 120.0
     """longest wait for the broker to acknowledge a classification before the batch is tried again"""
+
+    @field_validator("routes")
+    @classmethod
+    def _names_are_unique(cls, routes: tuple[RouteSettings, ...]) -> tuple[RouteSettings, ...]:
+        names = [route.name for route in routes]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two routes are named {', '.join(twice)}: a name counts one route")
+        return routes
 
 
 class DeadLetterSettings(Section):

@@ -106,7 +106,8 @@ class Admin:
 
 def output_topics(settings: Settings) -> list[str]:
     """The topics that we write to."""
-    return [settings.output.topic] + ([settings.dead_letter.topic] if settings.dead_letter.topic else [])
+    dead_letters = [settings.dead_letter.topic] if settings.dead_letter.topic else []
+    return list(dict.fromkeys([settings.output.topic, *dead_letters, *(r.topic for r in settings.output.routes)]))
 
 
 def ensure_outputs(settings: Settings) -> Cluster:

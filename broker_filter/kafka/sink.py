@@ -73,6 +73,8 @@ class Sink:
         For rejected messages; None: they are not published.
     delivery_timeout_s
         As the producer's own.
+    further_topics
+        Where a classification goes beside ``topic``.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class Sink:
         encode: Callable[[Classification], bytes],
         dead_letter_topic: str | None,
         delivery_timeout_s: float,
+        further_topics: Callable[[Classification], Sequence[str]] = lambda _: (),
     ) -> None:
+        self._further_topics = further_topics
         self._configuration, self._topic, self._encode = configuration, topic, encode
         self._dead_letter_topic, self._delivery_timeout_s = dead_letter_topic, delivery_timeout_s
         self._given_up = threading.Event()
@@ -110,7 +114,9 @@ class Sink:
     def _classifications(self, outcomes: Sequence[Outcome]) -> Iterator[Record]:
         for outcome in outcomes:
             if isinstance(result := outcome.result, Classification):
-                yield Record(self._topic, key(result), self._encode(result), identity_headers(result))
+                value, headers = self._encode(result), identity_headers(result)
+                for topic in (self._topic, *self._further_topics(result)):
+                    yield Record(topic, key(result), value, headers)
 
     def _dead_letters(self, outcomes: Sequence[Outcome]) -> Iterator[Record]:
         """One for each message, however many of its records were rejected; none for a null value."""

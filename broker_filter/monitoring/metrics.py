@@ -49,6 +49,7 @@ METRICS = (
     Metric("ictc_pasts_refused", "counter", "Alerts whose packets give the past one impossible time; it is not read."),
     Metric("ictc_classifications", "counter", "Published classifications by their most probable class.", ("class",)),
     Metric("ictc_early_classifications", "counter", "Sure of a class from at most 3 observations.", ("class",)),
+    Metric("ictc_routes", "counter", "Published classifications by what a route said of them.", ("route", "decision")),
     Metric("ictc_changed_mind", "counter", "Classifications whose class differs from the object's last one."),
     Metric("ictc_confidence", "histogram", "Largest probability of a classification.", (), SHARE_BUCKETS),
     Metric("ictc_unknown_score", "histogram", "Strangeness; median 0, sigma 1 in training.", (), UNKNOWN_BUCKETS),

@@ -15,6 +15,8 @@ from broker_filter.config import ModelSettings, OutputSettings, RegistrySettings
 from broker_filter.errors import ConfigurationError
 from broker_filter.kafka.registry import Registry
 from broker_filter.output import formats as classification
+from broker_filter.output.routes import Router
+from broker_filter.rules import Route
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
@@ -40,6 +42,27 @@ def open_classifiers(settings: ModelSettings) -> dict[str, Classifier]:
     if settings.threads is not None:  # the deterministic mode takes one, whatever is asked
         use_threads(settings.threads)
     return load_classifiers(settings.weights, settings.device, settings.deterministic, settings.allow_untrained)
+
+
+def open_router(settings: OutputSettings, classifiers: Mapping[str, Classifier]) -> Router:
+    """The routes of the settings.
+
+    Raises
+    ------
+    ConfigurationError
+        When a rule reads the probability of a class that no network in use has, or a route goes to the output topic.
+    """
+    classes = {name for classifier in classifiers.values() for name in classifier.card.classes}
+    routes = [Route(route.name, route.topic, route.rule) for route in settings.routes]
+    for route in routes:
+        if route.topic == settings.topic:
+            raise ConfigurationError(f"route {route.name} goes to the output topic {route.topic}: name another")
+        if unknown := route.classes - classes:
+            raise ConfigurationError(
+                f"the rule of route {route.name} reads p_{', p_'.join(sorted(unknown))}: the networks in use know "
+                f"{', '.join(sorted(classes))}"
+            )
+    return Router(routes)
 
 
 def open_store(settings: StoreSettings) -> SeriesStore:

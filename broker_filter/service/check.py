@@ -53,6 +53,7 @@ def findings_of(settings: Settings) -> Iterator[Finding]:
         ("store", lambda: _store(settings)),
         ("model", lambda: _model(settings)),
         ("output", lambda: _output(settings)),
+        *([("routes", lambda: _routes(settings))] if settings.output.routes else []),
     ):
         yield _finding(what, look)
 
@@ -107,6 +108,11 @@ def _store(settings: Settings) -> str:
     finally:
         store.close()
     return f"{stats.objects} objects, {stats.observations} observations, {stats.bytes / 2**20:.1f} MiB"
+
+
+def _routes(settings: Settings) -> str:
+    router = assembly.open_router(settings.output, assembly.open_classifiers(settings.model))
+    return "; ".join(f"{route.name} to {route.topic} where {route.rule}" for route in router.routes)
 
 
 def _nearest_folder(path: Path) -> Path:

@@ -29,7 +29,8 @@ from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import StatusPage
 from broker_filter.monitoring.traces import open_traces
-from broker_filter.records import FinishedBatch
+from broker_filter.output.routes import Router
+from broker_filter.records import Classification, FinishedBatch
 from broker_filter.service import assembly, check
 from broker_filter.service.poll_loop import PollLoop
 from broker_filter.service.worker import Worker
@@ -104,15 +105,19 @@ def serve(settings: Settings, stop: Stop) -> None:
         encode = _patiently(lambda: assembly.output_encoder(settings.output, settings.registry), settings, stop, health)
         if encode is None or _patiently(lambda: _set_up_topics(settings), settings, stop, health) is None:
             return  # told to stop before Kafka was there
+        router = assembly.open_router(settings.output, classifiers)
         sink = Sink(
             producer_configuration(settings.kafka, settings.output.delivery_timeout_s),
             settings.output.topic,
             encode,
             settings.dead_letter.topic,
             settings.output.delivery_timeout_s,
+            router.topics,
         )
         stack.callback(sink.close)
         witnesses: list[Callable[[FinishedBatch], None]] = [lambda done: recent.enter(done.report)]
+        if router.routes:
+            witnesses.append(lambda done: _count_routes(done, router, metrics))
         if traces is not None:
             witnesses.append(traces)
         worker = Worker(
@@ -131,6 +136,14 @@ def serve(settings: Settings, stop: Stop) -> None:
         health.unready("group", "the consumer group has not let us in yet")
         health.ready("starting")
         loop.run(stop)
+
+
+def _count_routes(done: FinishedBatch, router: Router, metrics: Metrics) -> None:
+    """Count what each route said of the classifications of a batch, once they were delivered."""
+    for outcome in done.report.outcomes:
+        if isinstance(outcome.result, Classification):
+            for route, decision in router.decisions(outcome.result):
+                metrics.count("ictc_routes", route=route.name, decision=decision)
 
 
 def _set_up_topics(settings: Settings) -> topics.Cluster:

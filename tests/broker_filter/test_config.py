@@ -68,6 +68,7 @@ FLAGS = (
     "--output.delivery-timeout-s",
     "--output.format",
     "--output.partitions",
+    "--output.routes",
     "--output.schema-id",
     "--output.topic",
     "--registry",

@@ -1,0 +1,70 @@
+"""Routes in the running service: further topics, what is counted, what --check says."""
+
+import io
+import json
+import re
+import urllib.request
+
+import fastavro
+from nights import last_of_each, night
+
+from broker_filter.config import KafkaSettings, load
+from broker_filter.kafka.admin import Admin
+from broker_filter.kafka.local_broker import free_port
+from broker_filter.service.check import findings_of
+
+
+def classified(exposed: str) -> float:
+    """Alerts that the service has classified, in what it exposes."""
+    return sum(float(n) for n in re.findall(r"^ictc_alerts_classified_total\S* (\S+)", exposed, re.MULTILINE))
+
+
+def test_a_route_gets_what_its_rule_takes(stage, run, tmp_path):
+    """On a night with duplicates, the further topic holds the messages of which the rule is true, byte for byte."""
+    topic, port = f"{stage.name}-third", free_port()
+    Admin(KafkaSettings(brokers=stage.brokers)).create([topic], stage.partitions)
+    routes = [
+        {"name": "third-look", "topic": topic, "rule": "nObservations >= 3 and magnitude < 30"},
+        {"name": "never", "topic": topic, "rule": "p_SNIa > 1"},
+    ]
+    flags = ["--output.routes", json.dumps(routes)]
+    packets = list(night(4, 5))
+    stage.publish([*packets, packets[0]])
+    service = run(stage.flags(tmp_path / "store", *flags, "--http.port", str(port), "--life.idle-exit-s", "null"))
+    service.wait_for('"event":"batch"')
+    counted, tries = "", 0
+    while (
+        sum(float(n) for n in re.findall(r"^ictc_alerts_classified_total\S* (\S+)", counted, re.MULTILINE))
+        < len(packets) + 1
+    ):
+        tries += 1
+        assert tries < 200, service.text()[-2000:]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            counted = answer.read().decode()
+    assert service.stop() == 0
+    everything = {message.value() for message in stage.read(stage.outputs)}
+    routed = [message.value() for message in stage.read(topic)]
+    assert set(routed) <= everything
+    expected = sum(result["nObservations"] >= 3 for result in last_of_each(stage.results()).values())
+    records = [next(fastavro.reader(io.BytesIO(value))) for value in routed]
+    assert all(record["nObservations"] >= 3 for record in records)
+    assert len({record["alertId"] for record in records}) == expected > 0
+    counts = dict(re.findall(r'^ictc_routes_total\{decision="(\w+)",route="third-look"\} (\S+)', counted, re.MULTILINE))
+    assert float(counts["routed"]) == len(routed)
+    assert sum(map(float, counts.values())) == len(packets) + 1
+    assert 'decision="not_routed",route="never"' in counted
+
+
+def test_check_says_where_routes_go(stage, tmp_path):
+    """``--check`` lists routes, fails for a class that the network lacks and for a topic that is not there."""
+    rule = {"name": "ia", "topic": stage.dead_letters, "rule": "p_SNIa > 0.5"}
+    found = {}
+    for change in ({}, {"rule": "p_Nova > 0.5"}, {"topic": f"{stage.name}-absent"}):
+        flags = stage.flags(tmp_path / "store", "--output.routes", json.dumps([rule | change]))
+        found[tuple(change)] = {finding.what: finding for finding in findings_of(load(flags).settings)}
+    assert found[()]["routes"].good
+    assert f"ia to {stage.dead_letters} where p_SNIa > 0.5" in found[()]["routes"].text
+    assert "p_Nova" in found["rule",]["routes"].text
+    assert not found["rule",]["routes"].good
+    assert f"{stage.name}-absent" in found["topic",]["topics"].text
+    assert not found["topic",]["topics"].good
