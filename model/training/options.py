@@ -34,6 +34,9 @@ def train_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=seed, default=0, metavar="N")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT")
     parser.add_argument("--start-from", metavar="WEIGHTS", help=f"begin at these, as far as they fit: {_WEIGHTS_HELP}")
+    parser.add_argument(
+        "--labels", type=float, default=1.0, metavar="SHARE", help="train on the labels of this share of the objects"
+    )
     parser.add_argument("--half", action="store_true", help=_HALF_HELP)
     parser.add_argument("--quiet", action="store_true", help="no progress")
     add_common_options(parser, quiet=False)

@@ -26,7 +26,7 @@ from model.taxonomy import load_taxonomy
 from model.training.data.dataset_facts import Facts, measure
 from model.training.data.dataset_identity import identity_of
 from model.training.data.loader import Shelf, shelf_for
-from model.training.data.splits import Parts, PartsError, divide
+from model.training.data.splits import Parts, PartsError, divide, with_fewer_labels
 from model.training.evaluation.calibrate import fit_bias_and_temperature, fit_sets, fit_unknown
 from model.training.evaluation.metrics import score
 from model.training.evaluation.predict import predict_logits, softmax
@@ -236,13 +236,15 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     check_out(options.out, options.resume)
     recipe = load_recipe(options.recipe)
     dataset = Dataset.open(options.data, verify=True)
-    parts = divide(dataset, options.fold, options.seed)
+    parts = with_fewer_labels(divide(dataset, options.fold, options.seed), dataset.labels, options.labels, options.seed)
     counts_K = np.bincount(dataset.labels[parts.train], minlength=len(dataset.classes))
     if absent := [name for name, count in zip(dataset.classes, counts_K, strict=True) if count == 0]:
         raise PartsError(f"{options.data} has no training objects of class {', '.join(absent)}: each class needs some")
     facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
     options.out.mkdir(parents=True, exist_ok=True)
-    identity = identity_of(dataset)
+    origin = {"data set": identity_of(dataset), "fold": options.fold}
+    if options.labels < 1:
+        origin["labels"] = options.labels
     with launched(engine.device) as (crew, device):
         engine = dataclasses.replace(engine, device=device)
         network = make_network(recipe, facts, options.seed)
@@ -254,7 +256,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         with interrupts_noted() as interrupted, Progress(options.out if first else None, quiet=quiet) as progress:
             training = Training(
                 recipe, network, shelves, len(dataset.classes), options.seed, engine, progress, options.out, crew,
-                origin={"data set": identity, "fold": options.fold}, interrupted=interrupted,
+                origin=origin, interrupted=interrupted,
             )  # fmt: skip
             history = training.run(resume=options.resume)
     if not first:
@@ -262,8 +264,13 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     provenance = {
         **provenance_of(recipe, dataset, parts, options.fold, options.seed, len(history)),
         "started_from": begun_at,
+        "share_of_labels": options.labels,
     }
     card = make_card(dataset, facts, network, provenance, recipe.form)
+    if recipe.stages[-1].without_labels:  # nobody told it a class: it is there to start from
+        return weights.save(
+            options.out / WEIGHTS, network.cpu(), dataclasses.replace(card, trained=False), half=options.half
+        )
     card = calibrated(card, network.cpu(), dataset, parts, recipe.prefix == "all")
     return weights.save(options.out / WEIGHTS, network, card, half=options.half)
 
@@ -285,7 +292,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = train_parser().parse_args(argv)
     card = run(options)
-    if card is not None:
+    if card is not None and not card.trained:
+        print(f"{card.name} {card.version}: pre-trained without labels, to --start-from {options.out / WEIGHTS}")
+    elif card is not None:
         print(validated(card, options.out / WEIGHTS))
     return 0
 

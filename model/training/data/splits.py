@@ -1,6 +1,6 @@
 """A data set and a fold in, the row numbers to pretrain, train, validate and test on out; no row is in two of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,27 @@ class Parts:
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     test: NDArray[np.int64]
+
+
+def with_fewer_labels(parts: Parts, label_N: NDArray[np.int64], share: float, seed: int = 0) -> Parts:
+    """The same division with labels for a share of the training objects: of each class as large a part, at least one.
+
+    Smaller shares are parts of larger ones; validation and test stay whole.
+
+    Raises
+    ------
+    PartsError
+        When the share is not more than 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise PartsError(f"the share of labels is {share:g}: it must be more than 0 and at most 1")
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(parts.train)
+    kept = []
+    for label in np.unique(label_N[parts.train]):
+        members = order[label_N[order] == label]
+        kept.append(members[: max(1, round(share * len(members)))])
+    return replace(parts, train=np.sort(np.concatenate(kept)))
 
 
 def divide(dataset: Dataset, fold: int | None = None, seed: int = 0) -> Parts:

@@ -110,6 +110,10 @@ class Objective(nn.Module):
             return self._class_loss(self.network.head(features_BF), label_B, counts_K, stage, beta, weight_K).mean()
 
         feature_BF = self.network.features(first)
+        if stage.without_labels:
+            assert second is not None  # the recipe was checked
+            pull = self._pull(first, second, feature_BF, self.network.features(second), label_B)
+            return {"pull": pull, "loss": self.ict.weight * pull}
         parts = {"class": class_loss(feature_BF)}
         if second is not None and self.projector is not None:
             other_BF = self.network.features(second)

@@ -25,7 +25,9 @@ SCHEDULES = ("constant", "cosine")
 HEADS = ("last", "dense")
 CLASS_WEIGHTS = ("none", "balanced", "as_listed")
 WEIGHTED_LOSSES = ("focal_of_mean",)
-RESTORE = "restore"  # the loss that needs no labels: see restore.Restorer
+RESTORE = "restore"  # a loss that needs no labels: see denoising.Restorer
+NONE = "none"  # no loss of classes: two views are pulled together, and no label is looked at
+PULLS_WITHOUT_LABELS = ("cosine", "dino")
 
 
 class RecipeError(Exception):
@@ -55,6 +57,11 @@ class Stage:
     def restores(self) -> bool:
         """Whether it learns no classes, but what disturbed nights were."""
         return self.loss == RESTORE
+
+    @property
+    def without_labels(self) -> bool:
+        """Whether it learns no classes, but that two views show one object."""
+        return self.loss == NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,7 @@ def _check(recipe: Recipe) -> Recipe:
             (f"stages[{i}].part", stage.part, PARTS),
             (f"stages[{i}].sampler", stage.sampler, SAMPLERS),
             (f"stages[{i}].schedule", stage.schedule, SCHEDULES),
-            (f"stages[{i}].loss", stage.loss, (*CLASS_LOSSES, RESTORE)),
+            (f"stages[{i}].loss", stage.loss, (*CLASS_LOSSES, RESTORE, NONE)),
             (f"stages[{i}].head", stage.head, HEADS),
             (f"stages[{i}].class_weights", stage.class_weights, CLASS_WEIGHTS),
         ]
@@ -157,10 +164,21 @@ def _check(recipe: Recipe) -> Recipe:
                 f"stages[{i}] corrects the class prior twice: sampler 'weighted' makes it uniform already, "
                 f"so use loss 'cross_entropy', or sampler 'shuffle'"
             )
+        if stage.without_labels and (recipe.ict.pull not in PULLS_WITHOUT_LABELS or recipe.ict.class_positive):
+            raise RecipeError(
+                f"stages[{i}].loss is {NONE!r}, which needs two views of each object and no labels: set ict.pull to "
+                f"one of {', '.join(PULLS_WITHOUT_LABELS)}, and ict.class_positive to false"
+            )
+        if stage.without_labels and stage.sampler == "weighted":
+            raise RecipeError(
+                f"stages[{i}].sampler is 'weighted', which needs labels: with loss {NONE!r} use 'shuffle'"
+            )
         if stage.epochs < 1:
             raise RecipeError(f"stages[{i}].epochs is {stage.epochs}: it must be at least 1")
     if recipe.stages[-1].restores:
         raise RecipeError(f"the last stage has loss {RESTORE!r}: it must have one that learns classes")
+    if recipe.stages[-1].without_labels and recipe.keep != "last":
+        raise RecipeError(f"keep is {recipe.keep!r}, which needs labels: where the last stage has none, use 'last'")
     for where, value, allowed in choices:
         if value not in allowed:
             raise RecipeError(f"{where} is {value!r}: it must be one of {', '.join(allowed)}")

@@ -1,0 +1,101 @@
+"""What pre-training without labels is worth: ``python -m benchmarks.labels_curve --work FOLDER``.
+
+ConvEntion at the width of ``convention-mini`` is pre-trained on series without labels, by BYOL's loss and by DINO's,
+and tuned on 1, 5, 20 and 100 % of the labels of the objects with spectroscopic ones, beside the same tuning from scratch.
+Each run is a file in ``benchmarks/results/labels``; what is there is not done again. ``table.md`` has the curve.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import torch
+
+from benchmarks.imbalance import HERE, make_data
+from model.data.dataset import Dataset
+from model.files import replacing
+from model.serving import weights
+from model.training.data.loader import shelf_for
+from model.training.evaluation.metrics import macro_f1
+from model.training.evaluation.predict import predict_features
+from model.training.evaluation.separation import separation
+from model.training.train import main as train
+
+STARTS = {"scratch": None, "byol": "ict-pretrain-mini", "dino": "dino-pretrain-mini"}
+SHARES = (0.01, 0.05, 0.2, 1.0)
+TUNE = "convention-tune-mini"
+
+
+def trained(recipe: str, data: Path, out: Path, seed: int, *more: str) -> Path:
+    """Where the weights of a training lie, which is carried out, or gone on with, where it is not done."""
+    if not (out / "weights.json").exists():
+        asked = [recipe, "--data", str(data), "--out", str(out), "--seed", str(seed), "--quiet", "--resume", *more]
+        if train(asked):
+            raise SystemExit(f"the training in {out} did not end")
+    return out / "weights"
+
+
+def scored(path: Path, dataset: Dataset) -> dict[str, float]:
+    """Macro-F1 on the test objects, and how far their classes lie apart."""
+    network, card = weights.load(path)
+    test = shelf_for(network, dataset, dataset.splits["test"], torch.device("cpu"), card.form)
+    label_N = test.label_N.numpy()
+    feature_NF, logits_NK = predict_features(network, test)
+    chosen_N = np.argmax(logits_NK + np.array(card.logit_offset or 0.0), 1)
+    apart = separation(feature_NF, label_N, len(card.classes))
+    return {
+        "macro_f1": macro_f1(label_N, chosen_N, len(card.classes)),
+        "within": apart.within,
+        "between": apart.between,
+        "silhouette": apart.silhouette,
+    }
+
+
+def table_of(folder: Path) -> str:
+    """The curve: macro-F1 by start and share of the labels, mean over seeds."""
+    found: dict[tuple[str, float], list[float]] = {}
+    for path in sorted(folder.glob("*.json")):
+        run = json.loads(path.read_bytes())
+        found.setdefault((run["start"], run["share"]), []).append(run["macro_f1"])
+    head = ["start", *[f"{share:.0%} of the labels" for share in SHARES]]
+    rows = [head, ["---"] * len(head)]
+    for start in STARTS:
+        reached = [found.get((start, share)) for share in SHARES]
+        rows.append([start, *["–" if not f1 else f"{mean(f1):.3f} ({len(f1)})" for f1 in reached]])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder for data and trainings")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--results", type=Path, default=HERE / "results" / "labels")
+    options = parser.parse_args()
+    data = options.work / "mix"
+    make_data(data)
+    dataset = Dataset.open(data, verify=True)
+    options.results.mkdir(parents=True, exist_ok=True)
+    for seed in map(int, options.seeds.split(",")):
+        for start, recipe in STARTS.items():
+            begin: tuple[str, ...] = ()
+            for share in SHARES:
+                result = options.results / f"{start}-{share:g}-seed{seed}.json"
+                if result.exists():
+                    continue
+                if recipe is not None:
+                    begin = ("--start-from", str(trained(recipe, data, options.work / f"{start}-seed{seed}", seed)))
+                out = options.work / f"{start}-{share:g}-seed{seed}"
+                tuned = trained(TUNE, data, out, seed, "--labels", str(share), *begin)
+                told = {"start": start, "share": share, "seed": seed, **scored(tuned, dataset)}
+                with replacing(result) as partial:
+                    partial.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+                (options.results / "table.md").write_text(table_of(options.results), "utf-8")
+    print(table_of(options.results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

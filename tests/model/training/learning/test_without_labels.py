@@ -1,0 +1,104 @@
+"""Learning without labels: two views alone teach a network, and its weights are a start for one that sees labels."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.data.dataset import Dataset
+from model.serving.weights import load
+from model.training.data.dataset_facts import measure
+from model.training.data.splits import PartsError, divide, with_fewer_labels
+from model.training.learning.progress import Progress
+from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, recipe_of
+from model.training.learning.trainer import Engine, Training
+from model.training.train import main, make_network, make_shelves
+
+CPU = torch.device("cpu")
+NETWORK = {"network": "convention", "width": 0.1, "size": 15, "dropout": 0.1}
+ALONE = Recipe(
+    name="alone",
+    network=NETWORK,
+    stages=(Stage("pretrain", epochs=1, loss="none"),),
+    ict=Ict(pull="cosine", projection_width=16),
+    batch_size=20,
+)
+
+
+def trained(recipe: Recipe, data: Dataset, labels_shuffled: bool = False) -> dict[str, torch.Tensor]:
+    parts = divide(data)
+    network = make_network(recipe, measure(data, parts.train), 1)
+    shelves = make_shelves(data, parts, recipe, network, CPU)
+    if labels_shuffled:
+        shelf = shelves["pretrain"]
+        shelf.label_N = shelf.label_N[torch.randperm(len(shelf), generator=torch.Generator().manual_seed(5))]
+    Training(recipe, network, shelves, len(data.classes), 1, Engine(CPU), Progress(None, quiet=True)).run()
+    return network.state_dict()
+
+
+@pytest.mark.parametrize("pull", ["cosine", "dino"])
+def test_labels_are_not_looked_at(toy: Dataset, pull: str):
+    """Labels dealt out anew lead to the same weights, to the bit; and the backbone has moved."""
+    recipe = dataclasses.replace(ALONE, ict=dataclasses.replace(ALONE.ict, pull=pull))
+    told, shuffled = trained(recipe, toy), trained(recipe, toy, labels_shuffled=True)
+    assert all(torch.equal(told[name], shuffled[name]) for name in told)
+    fresh = make_network(recipe, measure(toy, divide(toy).train), 1).state_dict()
+    assert not torch.equal(told["stem.convolutions.1.weight"], fresh["stem.convolutions.1.weight"])
+    assert torch.equal(told["output.weight"], fresh["output.weight"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"ict": {"pull": "none"}}, "ict.pull"),
+        ({"ict": {"pull": "supervised_contrastive"}}, "ict.pull"),
+        ({"ict": {"pull": "cosine", "class_positive": True}}, "class_positive"),
+        ({"keep": "best_f1"}, "keep is 'best_f1'"),
+        ({"stages": [{"loss": "none", "sampler": "weighted"}]}, "sampler"),
+    ],
+)
+def test_recipes_that_would_need_labels_are_refused(changed: dict, what: str):
+    """A loss without labels beside anything that asks for them is refused, with what to change."""
+    table = {"name": "x", "network": NETWORK, "ict": {"pull": "cosine"}, "stages": [{"loss": "none"}]}
+    assert recipe_of(table).stages[0].without_labels
+    with pytest.raises(RecipeError, match=what):
+        recipe_of(table | changed)
+
+
+def test_fewer_labels_are_of_every_class(toy: Dataset):
+    """A share of the labels has of every class its share, at least one; a smaller share is a part of it."""
+    parts = divide(toy)
+    few, some = (with_fewer_labels(parts, toy.labels, share, 3) for share in (0.01, 0.2))
+    assert set(few.train) <= set(some.train) <= set(parts.train)
+    assert set(toy.labels[few.train]) == set(toy.labels[parts.train])
+    for label, count in enumerate(np.bincount(toy.labels[parts.train])):
+        assert np.sum(toy.labels[some.train] == label) == max(1, round(0.2 * count))
+    assert np.array_equal(some.validation, parts.validation)
+    with pytest.raises(PartsError, match="share of labels is 0"):
+        with_fewer_labels(parts, toy.labels, 0.0)
+
+
+def test_a_network_without_labels_is_one_to_start_from(
+    toy: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Its card says that it is untrained; tuned on a share of the labels it answers, and tells what it began with."""
+    alone, tune = tmp_path / "alone.json", tmp_path / "tune.json"
+    table = {"network": NETWORK, "batch_size": 20}
+    alone.write_text(
+        json.dumps(table | {"ict": {"pull": "cosine"}, "stages": [{"part": "pretrain", "epochs": 1, "loss": "none"}]})
+    )
+    tune.write_text(json.dumps(table | {"stages": [{"epochs": 1, "renew_head": True}]}))
+    common = ["--data", str(toy.folder), "--quiet"]
+    assert main([str(alone), *common, "--out", str(tmp_path / "a")]) == 0
+    assert "--start-from" in capsys.readouterr().out
+    _, card = load(tmp_path / "a" / "weights")
+    assert not card.trained
+    started = ["--start-from", str(tmp_path / "a" / "weights"), "--labels", "0.2"]
+    assert main([str(tune), *common, "--out", str(tmp_path / "b"), *started]) == 0
+    _, tuned = load(tmp_path / "b" / "weights")
+    assert tuned.trained
+    assert tuned.provenance["started_from"] == card.version
+    assert tuned.provenance["share_of_labels"] == 0.2
