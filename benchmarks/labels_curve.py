@@ -1,7 +1,7 @@
 """What pre-training without labels is worth: ``python -m benchmarks.labels_curve --work FOLDER``.
 
 ConvEntion at the width of ``convention-mini`` is pre-trained on series without labels, by BYOL's loss and by DINO's,
-and tuned on 1, 5, 20 and 100 % of the labels of the objects with spectroscopic ones, beside the same tuning from scratch.
+and tuned on 1, 5, 20 and 100 % of the labels of the objects with spectroscopic ones, beside such a tuning from scratch.
 Each run is a file in ``benchmarks/results/labels``; what is there is not done again. ``table.md`` has the curve.
 """
 
