@@ -57,7 +57,7 @@ OWN_KEYS = {
     "enable.auto.offset.store": "nothing: offsets are stored after delivery",
     "enable.idempotence": "nothing: the producer is always idempotent",
     "enable.partition.eof": "nothing: the stream has no end",
-    "transactional.id": "nothing: delivery is at least once",
+    "transactional.id": "output.delivery: its id comes from kafka.group and kafka.instance_id",
 }
 
 
@@ -252,6 +252,8 @@ class OutputSettings(Section):
     """create the output and dead-letter topics when they are absent"""
     partitions: PositiveInt = 8
     """partitions of a topic that is created"""
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    """exactly_once: classifications and offsets in one transaction; readers need isolation.level=read_committed"""
     delivery_timeout_s: PositiveFloat = 120.0
     """longest wait for the broker to acknowledge a classification before the batch is tried again"""
 

@@ -49,7 +49,7 @@ class Repeats:
         self._said_s: dict[str, float] = {}
         self._held_back: dict[str, int] = {}
 
-    def warn(self, text: str, **details: Any) -> None:
+    def warn(self, text: str, level: int = logging.WARNING, **details: Any) -> None:
         """Say it, unless the same text was said within the period."""
         with self._lock:
             now_s = self._clock()
@@ -61,7 +61,7 @@ class Repeats:
             held_back = self._held_back.pop(text, 0)
         if held_back:
             details |= {"held_back": held_back, "lasts_s": round(now_s - begun_s, 1)}
-        self._log.warning(text, extra=facts(**details))
+        self._log.log(level, text, extra=facts(**details))
 
     def over(self, text: str) -> None:
         """Say once that whatever was warned of is over; nothing where nothing was."""

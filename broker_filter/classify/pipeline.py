@@ -75,6 +75,10 @@ class Pipeline:
         result = self.classify(decoded)
         return replace(result, durations_s={"decode": decode_s, **result.durations_s})
 
+    def prepare(self, result: BatchResult) -> None:
+        """Write the batch's observations, unsettled, before a delivery that commits offsets."""
+        self._store.prepare(result.changes)
+
     def settle(self, result: BatchResult) -> None:
         """Make the batch lasting, after its outcomes were delivered."""
         self._store.settle(result.changes)

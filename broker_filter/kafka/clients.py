@@ -10,6 +10,7 @@ from broker_filter.records import Message, Origin
 
 Configuration = dict[str, Any]
 CLIENT_ID = "ictc"
+TRANSACTION_TIMEOUT_MS = 30_000
 
 
 class _LibraryLog:
@@ -68,6 +69,17 @@ def producer_configuration(settings: KafkaSettings, delivery_timeout_s: float) -
         **settings.producer,
         "enable.idempotence": True,
         "delivery.timeout.ms": int(1000 * delivery_timeout_s),
+    }
+
+
+def transactional_configuration(producer: Configuration, transactional_id: str) -> Configuration:
+    """A producer of transactions that are aborted half a minute after their process died."""
+    timeout_ms = min(int(producer["delivery.timeout.ms"]), TRANSACTION_TIMEOUT_MS)
+    return {
+        "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+        **producer,
+        "transactional.id": transactional_id,
+        "delivery.timeout.ms": timeout_ms,  # librdkafka asks that it is no longer
     }
 
 

@@ -10,18 +10,18 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from broker_filter.errors import FatalError
+from broker_filter.errors import FatalError, RetryableError
 from broker_filter.kafka.bounds import refused_value
 from broker_filter.kafka.clients import LIBRARY_LOG, Configuration, as_message, rebalances_in_steps
 from broker_filter.kafka.offsets import Offsets, Ticket
 from broker_filter.kafka.refusals import explained, is_hopeless, refused_configuration
 from broker_filter.logs import Repeats, facts, logger
-from broker_filter.records import Message, Partition
+from broker_filter.records import Message, Partition, partition_of
 
 READ_AT_ONCE = 500
 ANSWER_S = 5.0  # longest wait for one answer of the broker
@@ -55,6 +55,10 @@ class Owner(Protocol):
         """So many alerts left the log before we read them."""
         ...
 
+    def settle_below(self, partition: Partition, offset: int) -> None:
+        """Everything before this offset is committed, whoever did it; may raise RetryableError."""
+        ...
+
 
 class AlertConsumer:
     """The member of the consumer group.
@@ -67,9 +71,13 @@ class AlertConsumer:
         Names, and regular expressions that start with ``^``.
     owner
         Told when partitions leave or are lost, and of alerts that nobody can read any more.
+    commits
+        False where offsets are committed with the records, in a transaction: then each turn of a partition begins by
+        asking what is committed.
     """
 
-    def __init__(self, configuration: Configuration, topics: Sequence[str], owner: Owner) -> None:
+    def __init__(self, configuration: Configuration, topics: Sequence[str], owner: Owner, commits: bool = True) -> None:
+        self._commits = commits
         self._owner, self._configuration = owner, configuration
         self._offsets = Offsets()
         self._incremental = rebalances_in_steps(configuration)
@@ -82,6 +90,7 @@ class AlertConsumer:
         self._uncommitted: dict[Partition, int] = {}  # finished, and not known to be committed
         self._committed_s = self._asked_s = 0.0
         self._astray: dict[Partition, int | None] = {}  # without a position, or with this one outside the log
+        self._unresolved: set[Partition] = set()  # nothing of these is read before it is known what is committed
         try:
             self._consumer = Consumer(
                 configuration | {"error_cb": self._on_error, "on_commit": self._on_commit}, logger=LIBRARY_LOG
@@ -127,13 +136,17 @@ class AlertConsumer:
         if self._flow_is_stale:
             self._set_flow(self._offsets.assigned)
             self._flow_is_stale = False
+        early = set(self._unresolved)
         received = self._consumer.consume(READ_AT_ONCE, timeout_s)
+        early |= self._unresolved
         messages = [message for raw in received if (message := self._accept(raw)) is not None]
         if self._fatal is not None:
             raise self._fatal
         if received:
             self._repeats.over("Kafka answers again")
-        messages = [message for message in messages if self._offsets.owns(message)]
+        if self._unresolved:
+            self._resolve()
+        messages = [m for m in messages if self._offsets.owns(m) and partition_of(m) not in early]
         for message in messages:
             partition = Partition(message.origin.source, message.origin.partition)
             self._position[partition] = message.origin.offset + 1
@@ -154,10 +167,22 @@ class AlertConsumer:
     def finish(self, ticket: Ticket) -> None:
         """These are delivered and settled: let their offsets be committed."""
         committable = self._offsets.finish(ticket)
-        if committable:
-            self._finished.update(committable)
+        self._finished.update(committable)
+        if committable and self._commits:
             self._uncommitted.update(committable)
             self._commit()
+
+    def member(self) -> Any:
+        """Who we are in the group now, for a transaction to commit offsets as."""
+        return self._consumer.consumer_group_metadata()
+
+    def rewind(self) -> None:
+        """Read again from the committed offsets; nothing that was taken counts any more."""
+        ours = list(self._offsets.assigned)
+        self._owner.drop(ours)
+        self._forget(ours)
+        self._offsets.assign(ours)
+        self._unresolved.update(ours)
 
     def pause(self) -> None:
         """Fetch no more for now, but go on polling, so that the group keeps us."""
@@ -224,6 +249,24 @@ class AlertConsumer:
             self._repeats.warn(f"reading {partition.topic}: {error.name()}", detail=error.str())
         return None
 
+    def _resolve(self) -> None:
+        """Begin a turn at what is committed, and let the rows before it be settled; later where nobody answers."""
+        self._unresolved &= self._offsets.assigned
+        if not self._unresolved or time.monotonic() - self._asked_s < ASK_AGAIN_S:
+            return
+        asked = [TopicPartition(*partition) for partition in self._unresolved]
+        try:
+            answers = {Partition(a.topic, a.partition): a.offset for a in self._consumer.committed(asked, ANSWER_S)}
+            for partition, offset in answers.items():
+                if offset >= 0:
+                    self._owner.settle_below(partition, offset)
+        except (KafkaException, RetryableError) as error:
+            self._asked_s = time.monotonic()
+            self._repeats.warn("not known yet what is committed", error=str(error))
+            return
+        self._unresolved.clear()
+        self._place({p: offset if offset >= 0 else OFFSET_BEGINNING for p, offset in answers.items()})
+
     def _refusal(self, what: str, error: KafkaError) -> FatalError:
         value = refused_value(error, self._configuration)
         return FatalError(f"{what}: {explained(error)}{f' ({value})' if value else ''}")
@@ -287,6 +330,9 @@ class AlertConsumer:
         self._owner.drop(ours)
         self._forget(ours)
         self._offsets.assign(ours)
+        if not self._commits:
+            self._unresolved.update(ours)
+            self._asked_s = 0.0
         self._joined = True
         self._ever_assigned = self._ever_assigned or bool(ours)
         log.info("partitions assigned", extra=facts(partitions=_counted(ours)))
@@ -318,6 +364,7 @@ class AlertConsumer:
         for partition in partitions:
             for table in (self._position, self._finished, self._ends, self._uncommitted, self._astray):
                 table.pop(partition, None)
+            self._unresolved.discard(partition)
 
     def _commit(self) -> None:
         if not self._uncommitted:

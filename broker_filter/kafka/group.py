@@ -1,6 +1,7 @@
 """Who reads as our group, asked now and then without waiting for the answer."""
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,6 @@ def client_id(store_kind: str, store_id: str) -> str:
     return f"{CLIENT_ID}.{store_kind}.{store_id}"
 
 
-def strangers(members: tuple[Member, ...], ours: str) -> list[Member]:
+def strangers(members: Sequence[Member], ours: str) -> list[Member]:
     """Members that keep their series in another store than we do: an object's alerts would be split between the two."""
     return [member for member in members if member.client_id != ours]

@@ -17,6 +17,11 @@ class Ticket:
 
     held: tuple[tuple[Partition, int, int, int], ...]  # partition, next offset, messages, turn
 
+    @property
+    def next_offsets(self) -> dict[Partition, int]:
+        """Where each partition goes on after this batch."""
+        return {partition: offset for partition, offset, *_ in self.held}
+
     def touches(self, partitions: Iterable[Partition]) -> bool:
         """True when the batch holds a message of one of these."""
         return not {partition for partition, *_ in self.held}.isdisjoint(partitions)

@@ -127,6 +127,20 @@ class Sink:
                 yield dead_letter(self._dead_letter_topic, rejected, count)
 
     def _deliver_records(self, records: Sequence[Record]) -> None:
+        """Send; what is too large goes once more and shorter."""
+        too_large = self._send(records)
+        if too_large:
+            self._deliver_records([record.shorter for record in too_large if record.shorter is not None])
+        self._repeats.over("Kafka takes our records again")
+
+    def _send(self, records: Sequence[Record]) -> list[Record]:
+        """Send and wait for what becomes of them; returns those that are too large and can be sent shorter.
+
+        Raises
+        ------
+        RetryableError, FatalError
+            As ``deliver``.
+        """
         reports = _Reports()
         deadline_s = time.monotonic() + self._delivery_timeout_s + GRACE_S
         for record in records:
@@ -136,9 +150,7 @@ class Sink:
         if reports.open > 0:
             self._replace_producer()
             raise RetryableError(f"{reports.open} of {len(records)} records without a delivery report")
-        if reports.errors:
-            self._answer(reports.errors)
-        self._repeats.over("Kafka takes our records again")
+        return self._judge(reports.errors)
 
     def _produce(self, record: Record, reports: _Reports, deadline_s: float) -> None:
         report = reports.of(record)
@@ -159,16 +171,15 @@ class Sink:
                 self._producer.poll(0)
                 return
 
-    def _answer(self, errors: Sequence[tuple[Record, KafkaError]]) -> None:
-        """Send what is too large once more and shorter, if nothing else is amiss; else say what is."""
+    def _judge(self, errors: Sequence[tuple[Record, KafkaError]]) -> list[Record]:
+        """Those that are too large, if nothing else is amiss; else say what is."""
         rest = [
             (record, error)
             for record, error in errors
             if record.shorter is None or error.code() != KafkaError.MSG_SIZE_TOO_LARGE
         ]
         if not rest:
-            self._deliver_records([record.shorter for record, _ in errors if record.shorter is not None])
-            return
+            return [record for record, _ in errors]
         # An idempotent producer that lost its place, by a fatal error or because the broker forgot it, never produces
         # again; a new one costs little.
         self._replace_producer()

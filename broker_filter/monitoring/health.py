@@ -35,6 +35,7 @@ class Health:
         self._waiting_alerts = 0
         self._unready = {"starting": "the service starts"}
         self._trouble: str | None = None
+        self._warnings: dict[str, str] = {}
 
     def polled(self) -> None:
         """The poll loop went round."""
@@ -69,6 +70,14 @@ class Health:
         with self._lock:
             self._unready.pop(what, None)
 
+    def warn(self, what: str, text: str | None) -> None:
+        """Something that readiness shall tell although the service works; None: no more."""
+        with self._lock:
+            if text is None:
+                self._warnings.pop(what, None)
+            else:
+                self._warnings[what] = text
+
     def alive(self) -> Verdict:
         """False when the poll loop hangs, or alerts wait and none is finished for too long."""
         with self._lock:
@@ -87,4 +96,4 @@ class Health:
         with self._lock:
             if self._unready:
                 return Verdict(False, "; ".join(self._unready.values()))
-            return Verdict(True, "ready")
+            return Verdict(True, "; ".join(["ready", *self._warnings.values()]))

@@ -5,6 +5,7 @@ Here the rooms are put together and told to end; what they do is theirs.
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +20,9 @@ from broker_filter.config import Settings, load, masked
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
 from broker_filter.kafka.beginning import begin_at_ends
-from broker_filter.kafka.clients import producer_configuration
+from broker_filter.kafka.clients import producer_configuration, transactional_configuration
 from broker_filter.kafka.sink import Sink
+from broker_filter.kafka.transactions import TransactionalSink
 from broker_filter.logs import facts, logger, set_up
 from broker_filter.monitoring.health import Health, Verdict
 from broker_filter.monitoring.http import HttpServer, Page, Routes, application, is_loopback
@@ -31,6 +33,7 @@ from broker_filter.monitoring.status import StatusPage
 from broker_filter.monitoring.traces import open_traces
 from broker_filter.output.routes import Router
 from broker_filter.records import Classification, FinishedBatch
+from broker_filter.series.store import SeriesStore
 from broker_filter.service import assembly, check
 from broker_filter.service.poll_loop import PollLoop
 from broker_filter.service.worker import Worker
@@ -106,15 +109,11 @@ def serve(settings: Settings, stop: Stop) -> None:
         if encode is None or _patiently(lambda: _set_up_topics(settings), settings, stop, health) is None:
             return  # told to stop before Kafka was there
         router = assembly.open_router(settings.output, classifiers)
-        sink = Sink(
-            producer_configuration(settings.kafka, settings.output.delivery_timeout_s),
-            settings.output.topic,
-            encode,
-            settings.dead_letter.topic,
-            settings.output.delivery_timeout_s,
-            router.topics,
-        )
+        sink = _open_sink(settings, encode, store, router)
         stack.callback(sink.close)
+        transactions = sink if isinstance(sink, TransactionalSink) else None
+        if transactions is not None and _patiently(lambda: _begun(transactions), settings, stop, health) is None:
+            return
         witnesses: list[Callable[[FinishedBatch], None]] = [lambda done: recent.enter(done.report)]
         if router.routes:
             witnesses.append(lambda done: _count_routes(done, router, metrics))
@@ -130,8 +129,9 @@ def serve(settings: Settings, stop: Stop) -> None:
             settings.batch.queue_limit,
             stats=store.stats,
             witnesses=witnesses,
+            transactions=transactions,
         )
-        loop = PollLoop(settings, worker, books, metrics, health)
+        loop = PollLoop(settings, worker, books, metrics, health, store)
         worker.start()
         health.unready("group", "the consumer group has not let us in yet")
         health.ready("starting")
@@ -144,6 +144,28 @@ def _count_routes(done: FinishedBatch, router: Router, metrics: Metrics) -> None
         if isinstance(outcome.result, Classification):
             for route, decision in router.decisions(outcome.result):
                 metrics.count("ictc_routes", route=route.name, decision=decision)
+
+
+def _open_sink(
+    settings: Settings, encode: Callable[[Classification], bytes], store: SeriesStore, router: Router
+) -> Sink:
+    """The producer, of transactions where delivery is exactly once."""
+    output, kafka = settings.output, settings.kafka
+    configuration = producer_configuration(kafka, output.delivery_timeout_s)
+    topics_and_form = (output.topic, encode, settings.dead_letter.topic)
+    if output.delivery == "at_least_once":
+        return Sink(configuration, *topics_and_form, output.delivery_timeout_s, router.topics)
+    # A successor with the same name ends at once what we left open: a process that comes back must have its own again.
+    alone = store.incarnation if settings.store.kind == "lmdb" else f"{socket.gethostname()}-{os.getpid()}"
+    transactional = transactional_configuration(configuration, f"{kafka.group}.{kafka.instance_id or alone}")
+    return TransactionalSink(
+        transactional, *topics_and_form, transactional["delivery.timeout.ms"] / 1000, router.topics
+    )
+
+
+def _begun(sink: TransactionalSink) -> bool:
+    sink.begin()
+    return True
 
 
 def _set_up_topics(settings: Settings) -> topics.Cluster:

@@ -4,6 +4,7 @@ The loop decides (when a batch is closed, when to pause) and keeps account of po
 consumer that does not poll is put out of its group. Nothing is committed that is not delivered and settled.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,12 +13,13 @@ from broker_filter.config import Settings
 from broker_filter.kafka.batches import Batcher
 from broker_filter.kafka.clients import consumer_configuration
 from broker_filter.kafka.consumer import AlertConsumer
-from broker_filter.kafka.group import GroupWatch
-from broker_filter.logs import facts, logger
+from broker_filter.kafka.group import GroupWatch, Member, client_id, strangers
+from broker_filter.logs import Repeats, facts, logger
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books, as_facts
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Partition, partition_of
+from broker_filter.series.store import SeriesStore
 from broker_filter.service.worker import Batch, Worker
 
 POLL_S = 0.05  # longest wait for alerts, and so the longest wait of a finished batch for its commit
@@ -35,12 +37,29 @@ class Stops(Protocol):
 class PollLoop:
     """Over a worker that has begun; ``run`` returns when everything taken is finished or given up."""
 
-    def __init__(self, settings: Settings, worker: Worker, books: Books, metrics: Metrics, health: Health) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        worker: Worker,
+        books: Books,
+        metrics: Metrics,
+        health: Health,
+        store: SeriesStore,
+    ) -> None:
         self._settings, self._worker, self._books = settings, worker, books
         self._metrics, self._health = metrics, health
         batch = settings.batch
         self._batcher = Batcher(batch.alert_limit, batch.byte_limit, batch.wait_s)
-        self._consumer = AlertConsumer(consumer_configuration(settings.kafka), settings.kafka.topics, self)
+        self._store, self._incarnation = store, store.incarnation
+        self._exactly_once, self._epoch = settings.output.delivery == "exactly_once", 0
+        self._client_id = client_id(settings.store.kind, self._incarnation)
+        self._consumer = AlertConsumer(
+            {**consumer_configuration(settings.kafka), "client.id": self._client_id},
+            settings.kafka.topics,
+            self,
+            commits=not self._exactly_once,
+        )
+        self._warnings = Repeats(log)
         self._group = GroupWatch(settings.kafka)
         self._paused = False
         self._measured_s = self._told_s = self._busy_s = self._arrived_s = time.monotonic()
@@ -70,6 +89,9 @@ class PollLoop:
         self._health.polled()
         self._commit_finished(0.0)
         self._worker.raise_failure()
+        if self._worker.epoch > self._epoch:
+            self._epoch = self._worker.epoch
+            self._consumer.rewind()
         self._set_flow()
         arrived = self._consumer.read(POLL_S)
         if arrived:
@@ -89,7 +111,8 @@ class PollLoop:
 
     def _submit_one(self) -> None:
         opened_s, messages = self._batcher.take()
-        self._worker.submit(Batch(messages, self._consumer.take(messages), opened_s))
+        member = self._consumer.member() if self._exactly_once else None
+        self._worker.submit(Batch(messages, self._consumer.take(messages), opened_s, member, self._epoch))
 
     def _set_flow(self) -> None:
         """Pause while the worker is behind, instead of waiting: the poll loop keeps us in the group."""
@@ -114,9 +137,21 @@ class PollLoop:
         deadline_s = time.monotonic() + self._settings.life.drain_s
         # Of a worker that has failed the loop hears next; what is not finished is not committed.
         while self._consumer.in_flight_of(leaving) > 0 and time.monotonic() < deadline_s and not self._worker.failed:
+            if self._worker.epoch > self._epoch:
+                return False  # the transaction under way was aborted: whoever gets the partitions reads them again
             self._health.polled()
+            self._worker.release_held()
             self._commit_finished(DRAIN_POLL_S)
         return self._consumer.in_flight_of(leaving) == 0
+
+    def settle_below(self, partition: Partition, offset: int) -> None:
+        """Settle rows whose outputs were committed by a process that ended before it could do so."""
+        settled = self._store.settle_below(partition.topic, partition.number, offset)
+        if settled:
+            log.info(
+                "settled what an earlier process had delivered",
+                extra=facts(topic=partition.topic, partition=partition.number, observations=settled, below=offset),
+            )
 
     def count_lost(self, partition: Partition, alerts: int) -> None:
         """Enter alerts that left the log before we read them."""
@@ -161,9 +196,29 @@ class PollLoop:
             self._metrics.forget("ictc_consumer_lag_alerts", partition=number)
         self._lag_partitions = set(lag)
         self._health.waiting(max(sum(lag.values()), self._consumer.in_flight + len(self._batcher)))
-        if self._joined():
+        members = self._group.members()
+        # A member without partitions stands by; where the broker rules over the group, it alone says that we are in.
+        if self._consumer.joined or self._consumer.member_id in {member.member_id for member in members}:
             self._health.ready("group")
+        self._look_at_memories(members)
 
-    def _joined(self) -> bool:
-        """True once we are a member of the group, even one without partitions: then it stands by."""
-        return self._consumer.joined or self._consumer.member_id in {m.member_id for m in self._group.members()}
+    def _look_at_memories(self, members: Sequence[Member]) -> None:
+        """An object's alerts must meet in one memory that lasts: say so where they do not."""
+        foreign = strangers(members, self._client_id)
+        self._metrics.set("ictc_foreign_members", len(foreign))
+        if foreign:
+            text = "others of kafka.group keep their series in another store: an object's alerts are split between them"
+            others = [f"{member.client_id} on {member.host}" for member in foreign]
+            remedy = "one process alone with store.kind lmdb, or one store.kind redis for all"
+            self._warnings.warn(text, level=logging.ERROR, members=others, remedy=remedy)
+            self._health.warn("memories", f"{len(foreign)} others of the group keep their series in another store")
+        else:
+            self._health.warn("memories", None)
+        if self._store.incarnation != self._incarnation:
+            self._incarnation = self._store.incarnation
+            self._metrics.count("ictc_store_lost")
+            log.error(
+                "the series store came back empty: series begin anew; rebuild it with ictc-replay --store",
+                extra=facts(incarnation=self._incarnation),
+            )
+            self._health.warn("store", "the series store was lost while we ran: series have begun anew")

@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from broker_filter.classify.outcome import BatchResult
 from broker_filter.config import LifeSettings
 from broker_filter.errors import FatalError, RetryableError
 from broker_filter.kafka.offsets import Ticket
+from broker_filter.kafka.transactions import AbortedError, TransactionalSink
 from broker_filter.logs import facts, logger
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books
@@ -33,6 +34,7 @@ class Works(Protocol):
     """What is asked of the pipeline."""
 
     def process(self, messages: Sequence[Message]) -> BatchResult: ...
+    def prepare(self, result: BatchResult) -> None: ...
     def settle(self, result: BatchResult) -> None: ...
 
 
@@ -50,6 +52,8 @@ class Batch:
     messages: tuple[Message, ...]
     ticket: Ticket
     opened_s: float  # monotonic time at which its first message came
+    member: Any = None  # of the group when the batch was taken, where offsets are committed with the records
+    epoch: int = 0  # of the readings: after a rewind the batches of earlier ones are not worked on
 
 
 class _AbandonedError(Exception):
@@ -67,6 +71,9 @@ class Worker:
         How full the store is.
     witnesses
         Called with each finished batch, after its accounts are entered; they are quick and do not fail.
+    transactions
+        The sink, where it commits offsets with the records; ``epoch`` rises each time that one is aborted, and whoever
+        submits then reads again from the committed offsets.
     """
 
     def __init__(
@@ -80,7 +87,11 @@ class Worker:
         queue_limit: int,
         stats: Callable[[], StoreStats] | None = None,
         witnesses: Sequence[Callable[[FinishedBatch], None]] = (),
+        transactions: TransactionalSink | None = None,
     ) -> None:
+        self._transactions = transactions
+        self._aborts = 0  # one after the other
+        self.epoch = 0
         self._pipeline, self._sink, self._books, self._metrics, self._health = pipeline, sink, books, metrics, health
         self._life, self._stats, self._witnesses = life, stats, tuple(witnesses)
         self._waiting: queue.Queue[Batch | None] = queue.Queue()
@@ -175,11 +186,14 @@ class Worker:
             self._finished.put(ticket)
 
     def _work(self, batch: Batch) -> None:
+        if batch.epoch < self.epoch:
+            return  # its messages come again
         waited_s = time.monotonic() - batch.opened_s
         result = self._until_it_works(lambda: self._pipeline.process(batch.messages), "process")
         self._watch.see(result.outcomes)
         begun_s = time.monotonic()
-        self._until_it_works(lambda: self._sink.deliver(result.outcomes), "deliver")
+        if not self._deliver(batch, result):
+            return
         delivered_s = time.monotonic()
         self._until_it_works(lambda: self._pipeline.settle(result), "settle")
         settled_s = time.monotonic()
@@ -206,6 +220,38 @@ class Worker:
         if self._stats is not None and settled_s >= self._stats_due_s:
             self._stats_due_s = settled_s + STATS_EVERY_S
             self._measure_store(self._stats)
+
+    def _deliver(self, batch: Batch, result: BatchResult) -> bool:
+        """Publish; False when the transaction was aborted and the messages must be read again."""
+        sink = self._transactions
+        if sink is None:
+            self._until_it_works(lambda: self._sink.deliver(result.outcomes), "deliver")
+            return True
+        self._until_it_works(lambda: self._pipeline.prepare(result), "prepare")
+        try:
+            sink.deliver_with_offsets(result.outcomes, batch.ticket.next_offsets, batch.member)
+        except AbortedError as error:
+            self._read_again(batch, sink, error)
+            return False
+        self._aborts = 0
+        return True
+
+    def _read_again(self, batch: Batch, sink: TransactionalSink, error: AbortedError) -> None:
+        """Have the batch's messages, and all that came after them, read again from the committed offsets."""
+        self._aborts += 1
+        self._metrics.count("ictc_transactions_aborted")
+        if self._life.retry_limit is not None and self._aborts > self._life.retry_limit:
+            raise FatalError(f"gave up after {self._aborts} transactions that were aborted: {error}") from error
+        wait_s = min(self._life.retry_first_s * 2 ** (self._aborts - 2), self._life.retry_longest_s)
+        self._health.in_trouble(str(error))
+        log.warning(
+            "transaction aborted: nothing of its batch is visible, its alerts are read again",
+            extra=facts(error=str(error), alerts=len(batch.messages), attempt=self._aborts),
+        )
+        if self._aborts > 1 and self._abandon.wait(wait_s):
+            raise _AbandonedError from error
+        self._until_it_works(sink.begin, "begin transactions")
+        self.epoch = batch.epoch + 1
 
     def _until_it_works(self, step: Callable[[], T], name: str) -> T:
         wait_s, attempt = self._life.retry_first_s, 0

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
-import forked
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 
+from benchmarks import forked
 from broker_filter.kafka.clients import LIBRARY_LOG
 from broker_filter.kafka.local_broker import QUICK_GROUP
 

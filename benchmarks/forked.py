@@ -1,4 +1,7 @@
-"""The service in a process of its own, forked from one that has its libraries loaded: started often, it starts fast."""
+"""The service in a process of its own, forked from one that has its libraries loaded: started often, it starts fast.
+
+No benchmark by itself.
+"""
 
 import faulthandler
 import multiprocessing
@@ -24,6 +27,6 @@ def _be_the_service(flags: list[str], log: str) -> None:
     os.dup2(file, 2)
     faulthandler.enable(file)
     os.setpgrp()  # a Ctrl-C of the test run is not for us
-    from broker_filter.service.main import main
+    from broker_filter.service.main import main  # noqa: PLC0415 - loaded already where we are forked from
 
     sys.exit(main(flags))
