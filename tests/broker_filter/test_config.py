@@ -65,6 +65,7 @@ FLAGS = (
     "--output",
     "--output.broker-name",
     "--output.create-topics",
+    "--output.delivery",
     "--output.delivery-timeout-s",
     "--output.format",
     "--output.partitions",
