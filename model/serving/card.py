@@ -218,18 +218,25 @@ def find(weights: Path | str) -> Path:
     WeightsError
         When there are none: the message says what to do.
     """
-    path = SHIPPED_FOLDER / str(weights) if str(weights) in SHIPPED_SURVEYS else stem_of(Path(weights))
+    names = shipped_names()
+    shipped = str(weights) in (*names, *SHIPPED_SURVEYS)
+    path = SHIPPED_FOLDER / str(weights) if shipped else stem_of(Path(weights))
     if not path.with_name(path.name + ".json").is_file():
-        if str(weights) in SHIPPED_SURVEYS:
+        if shipped:
             raise WeightsError(
                 f"this package ships no trained weights for {weights}: give a path to weights, train them with "
                 "ictc-train, or allow an untrained model"
             )
         raise WeightsError(
-            f"no weights at {path}.safetensors and {path}.json: give a path, or a shipped survey "
-            f"({', '.join(SHIPPED_SURVEYS)})"
+            f"no weights at {path}.safetensors and {path}.json: give a path, or the name of shipped ones "
+            f"({', '.join(names)})"
         )
     return path
+
+
+def shipped_names() -> list[str]:
+    """What ``find`` takes for names: of surveys, whose first choice they are, and of other weights in the package."""
+    return sorted(path.stem for path in SHIPPED_FOLDER.glob("*.json"))
 
 
 def stem_of(path: Path) -> Path:

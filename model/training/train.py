@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
@@ -135,7 +136,7 @@ def make_card(
         version="",
         survey=dataset.survey,
         classes=dataset.classes,
-        taxonomy_version=load_taxonomy().version,
+        taxonomy_version=taxonomy_version_of(dataset),
         channels=dataset.channels,
         size_px=dataset.size_px,
         bands=facts.bands,
@@ -146,6 +147,16 @@ def make_card(
         form=form,
         provenance=provenance,
     )
+
+
+def taxonomy_version_of(dataset: Dataset) -> str:
+    """Of the taxonomy that the data set was drawn with, of the package's where its classes are those, or their own."""
+    recipe, shipped = dataset.manifest.get("recipe"), load_taxonomy()
+    if isinstance(recipe, dict) and "version" in (told := recipe.get("taxonomy") or {}):
+        return str(told["version"])
+    if set(dataset.classes) <= set(shipped.classes):
+        return shipped.version
+    return "own-" + hashlib.sha256("\n".join(dataset.classes).encode()).hexdigest()[:8]
 
 
 def calibrated(card: ModelCard, network: GroupedNetwork, dataset: Dataset, parts: Parts, prefixes: bool) -> ModelCard:

@@ -322,6 +322,27 @@ def test_every_real_ztf_alert_is_accounted_for(shared_data: Path, tmp_path: Path
     assert accounts["read"] == accounts["classified"] + sum(accounts["not_classified"].values())
 
 
+def test_convention_by_its_name_answers_real_alerts(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights beside a survey's first choice go by name, with embeddings kept: two halves say what one run says."""
+    monkeypatch.setattr("model.serving.card.SHIPPED_FOLDER", tmp_path)
+    network, card = untrained("ztf", "convention", 1, width=0.1, frame_limit=33)
+    save(tmp_path / "ict-convention-ztf", network, card)
+    listed = sorted((shared_data / "alerts" / "ztf").rglob("*.avro"))[:60]
+    named = ["--weights", "ict-convention-ztf", "--deterministic", "--order", "given"]
+    summary_of(*listed, *named, "--output", tmp_path / "whole", folder=tmp_path)
+    for half, part in (("first", listed[:31]), ("second", listed[31:])):
+        summary_of(*part, *named, "--store", tmp_path / "s", "--output", tmp_path / half, folder=tmp_path)
+    whole = last_words(tmp_path / "whole")
+    assert len(whole) > 40
+    assert all(line["classifier"] == "convention" for line in lines_of(tmp_path / "whole"))
+    halves = last_words(tmp_path / "first") | last_words(tmp_path / "second")
+    assert halves.keys() == whole.keys()
+    for alert, (known, probabilities) in whole.items():
+        assert halves[alert][1] == pytest.approx(probabilities, abs=1e-5), (alert, known)
+
+
 @pytest.mark.parametrize("name", ["lsst", "lsst_wire_minimal", "malformed", "edge", "other_surveys"])
 def test_real_oddities_are_accounted_for(shared_data: Path, tmp_path: Path, name: str) -> None:
     """Whatever else is in the archive has an outcome with a reason; nothing crashes and nothing is silent."""

@@ -239,6 +239,15 @@ def test_shipped_weights_are_named_by_survey(monkeypatch, tmp_path, pair):
     assert weights.load("lsst")[1].survey == "lsst"
 
 
+def test_other_shipped_weights_have_names_too(monkeypatch, tmp_path, pair):
+    """Weights beside a survey's first choice are found by their file's name; a wrong name is told which there are."""
+    monkeypatch.setattr("model.serving.card.SHIPPED_FOLDER", tmp_path)
+    weights.save(tmp_path / "ict-convention-ztf", *pair)
+    assert weights.load("ict-convention-ztf")[1].name == pair[1].name
+    with pytest.raises(WeightsError, match="ict-convention-ztf"):
+        weights.load("ict-convention-lsst")
+
+
 @pytest.mark.parametrize("survey", SHIPPED_SURVEYS)
 def test_shipped_weights_load(survey):
     """What the package ships was trained, for the survey it is named after, and fits its card."""

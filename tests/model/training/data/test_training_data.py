@@ -1,6 +1,7 @@
 """How training divides a data set, serves batches of it and disturbs them."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from model.networks.contract import Frames, collate
 from model.networks.vigil import baseline_features
 from model.past_photometry import History
 from model.series import Series
+from model.taxonomy import load_taxonomy
 from model.training.data import augment
 from model.training.data.augment import Augmentation
 from model.training.data.dataset_facts import measure
 from model.training.data.loader import Shelf, batch_order
 from model.training.data.splits import PartsError, divide
+from model.training.train import taxonomy_version_of
 
 CPU = torch.device("cpu")
 
@@ -40,6 +43,20 @@ def test_parts_are_disjoint_by_split_and_by_fold(toy: Dataset):
             assert set(parts.test) == set(np.flatnonzero(toy.folds == fold))
     with pytest.raises(PartsError, match="no fold 7"):
         divide(toy, 7)
+
+
+def test_a_card_names_the_taxonomy_of_its_classes():
+    """Other classes than the package's have a taxonomy of their own: the one the set was drawn with, or one by name."""
+
+    def version(classes: tuple[str, ...], recipe: dict | str | None = None) -> str:
+        return taxonomy_version_of(SimpleNamespace(classes=classes, manifest={"recipe": recipe}))
+
+    shipped = load_taxonomy()
+    assert version(shipped.classes) == shipped.version
+    assert version(("TDE", "SNIa"), {"taxonomy": {"version": "mine-3"}}) == "mine-3"
+    own = version(("TDE", "SNIa"), "by hand")
+    assert own.startswith("own-")
+    assert own != version(("SNIa", "TDE"))
 
 
 def test_the_shelf_serves_what_the_stream_would_collate(toy: Dataset):
