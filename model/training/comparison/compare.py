@@ -39,6 +39,7 @@ from model.training.data.loader import Shelf, shelf_for
 from model.training.data.splits import Parts, PartsError, divide
 from model.training.evaluation import early
 from model.training.evaluation.calibrate import fit_temperature
+from model.training.evaluation.calibrated_card import calibrated
 from model.training.evaluation.evaluate import label_modes
 from model.training.evaluation.metrics import macro_f1, score
 from model.training.evaluation.predict import in_order, predict, predict_logits, softmax
@@ -49,9 +50,8 @@ from model.training.learning.progress import Progress
 from model.training.learning.recipe import Recipe, RecipeError, load_recipe, recipe_of
 from model.training.learning.trainer import Engine, Training
 from model.training.options import compare_parser, recipe_names
+from model.training.source_commit import commit
 from model.training.train import (
-    calibrated,
-    commit,
     engine_of,
     learned_objects,
     make_card,

@@ -15,9 +15,10 @@ from model.serving import weights
 from model.serving.card import WeightsError
 from model.training.data.dataset_identity import identity_of
 from model.training.data.splits import PartsError, divide
+from model.training.evaluation.calibrated_card import calibrated, validated
 from model.training.evaluation.evaluate import check_fit
 from model.training.options import calibrate_parser
-from model.training.train import calibrated, commit, validated
+from model.training.source_commit import commit
 
 OF_OTHER_CALIBRATIONS = ("test_scores", "limits", "validation_scores")
 

@@ -28,11 +28,12 @@ from model.training.data.input_form import FORMS
 from model.training.data.loader import Shelf
 from model.training.data.splits import divide
 from model.training.evaluation import evaluate, recalibrate
+from model.training.evaluation.calibrated_card import calibrated
 from model.training.evaluation.metrics import log_loss, macro_f1
 from model.training.evaluation.prefix_predictions import first_frames, histories_of, prefix_answers
 from model.training.learning.recipe import load_recipe
 from model.training.learning.trainer import Engine
-from model.training.train import calibrated, make_card
+from model.training.train import make_card
 
 CPU = torch.device("cpu")
 TINY = {
