@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client import Metric as Family
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -84,6 +84,9 @@ METRICS = (
     ),
 )
 _KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
+
+
+disable_created_metrics()  # nobody asks when a counter began, and it would double their number
 
 
 class _WholeRegistry(CollectorRegistry):

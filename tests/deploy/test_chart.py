@@ -1,5 +1,6 @@
 """The Helm chart, rendered by Helm's own engine and checked against Kubernetes' own schemas."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,8 @@ def chart(chart_folder: Path) -> helm_python.Chart:
 
 def resources(chart: helm_python.Chart, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Kind -> object of everything that the chart makes of some values."""
-    documents = (
-        d for text in chart.render(values, name="night", namespace="brokers").values() for d in yaml.safe_load_all(text)
-    )
+    texts = chart.render(values, name="night", namespace="brokers")
+    documents = (d for path, text in texts.items() if path.endswith(".yaml") for d in yaml.safe_load_all(text))
     return {document["kind"]: document for document in documents if document}
 
 
@@ -66,6 +66,33 @@ def test_every_option_makes_its_resource(chart: helm_python.Chart) -> None:
     assert trigger["metadata"]["consumerGroup"] == "ictc"
     assert "topic" not in trigger["metadata"], "a regular expression is no topic name"
     assert rendered["PrometheusRule"]["spec"]["groups"], "the rules came along"
+
+
+def test_dashboards_come_along(chart: helm_python.Chart) -> None:
+    """Grafana's sidecar finds every dashboard in a ConfigMap."""
+    texts = chart.render(STORE_URL | {"monitoring": {"dashboards": True}}, name="night", namespace="brokers")
+    (text,) = (text for path, text in texts.items() if path.endswith("dashboards.yaml"))
+    dashboards = yaml.safe_load(text)
+    assert dashboards["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboards["data"]
+    for name, content in dashboards["data"].items():
+        assert name.endswith(".json")
+        assert json.loads(content)["panels"]
+
+
+def test_a_pod_that_waits_is_not_killed(chart: helm_python.Chart) -> None:
+    """While Kafka is away, or where the group has no partition for it, a pod starts up and lives."""
+    (container,) = resources(chart, STORE_URL)["Deployment"]["spec"]["template"]["spec"]["containers"]
+    for probe in ("startupProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["path"] == "/healthz"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def test_each_pods_page_can_be_reached(chart: helm_python.Chart) -> None:
+    """A headless Service names the pods, ready or not."""
+    service = resources(chart, STORE_URL)["Service"]["spec"]
+    assert service["clusterIP"] == "None"
+    assert service["publishNotReadyAddresses"]
 
 
 def test_settings_are_settings_of_the_service(chart: helm_python.Chart) -> None:

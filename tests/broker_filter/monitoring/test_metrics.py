@@ -54,3 +54,8 @@ def test_a_partition_that_left_has_no_lag():
     metrics.set("ictc_consumer_lag_alerts", 5, partition="3")
     metrics.forget("ictc_consumer_lag_alerts", partition="3")
     assert b'partition="3"' not in generate_latest(metrics.registry)
+
+
+def test_no_series_says_when_a_counter_began():
+    """A scrape holds counts, sums and buckets, and no creation times."""
+    assert b"_created" not in generate_latest(Metrics().registry)
