@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from survey_alerts import SurveyAlerts, write_stand_in
 
 TESTS = Path(__file__).resolve().parent
 REPO_ROOT = TESTS.parent
@@ -54,3 +55,12 @@ def shared_data() -> Path:
     if not (folder / "alerts").is_dir():
         pytest.skip(f"no real alerts at {folder}: set ICTC_SHARED_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def survey_alerts(tmp_path_factory: pytest.TempPathFactory) -> SurveyAlerts:
+    """Alerts of both surveys with their manifests: real ones, or simulated ones that stand in for them."""
+    folder = Path(os.environ.get("ICTC_SHARED_DATA", REPO_ROOT.parent / "shared" / "data"))
+    if (folder / "alerts").is_dir():
+        return SurveyAlerts(folder, real=True)
+    return write_stand_in(tmp_path_factory.mktemp("survey"))

@@ -10,9 +10,9 @@ from broker_filter.archive.replay import main as replay
 from broker_filter.records import Alert
 
 
-def test_real_ztf_alerts(stage, run, tmp_path, shared_data):
+def test_real_ztf_alerts(stage, run, tmp_path, survey_alerts):
     """Every real ZTF packet is accounted for, and classified as the replay of the archive classifies it."""
-    folder, schemas = shared_data / "alerts" / "ztf", Schemas()
+    folder, schemas = survey_alerts.alerts / "ztf", Schemas()
     alerts = [
         (alert.time_mjd, alert.object_id, message.value)
         for message in read_messages([folder])

@@ -176,16 +176,16 @@ def test_rest_of_a_cut_container():
     assert error.reason == Rejection.CORRUPT
 
 
-def test_real_alerts(shared_data):
+def test_real_alerts(survey_alerts):
     """Every real alert of both surveys is read, with the id, time and band of the manifests."""
     import csv
 
-    bare = Schemas(bare_schema=shared_data / "alerts/lsst/v9_0_schemaless/schema.json")
+    bare = Schemas(bare_schema=survey_alerts.bare_schema)
     checked = 0
     for manifest, id_column in (("manifest_ztf.csv", "candid"), ("manifest_lsst.csv", "diaSourceId")):
-        with (shared_data / "alerts" / manifest).open() as rows:
+        with (survey_alerts.alerts / manifest).open() as rows:
             for row in csv.DictReader(rows):
-                value = (shared_data / row["file"]).read_bytes()
+                value = (survey_alerts.folder / row["file"]).read_bytes()
                 (alert,) = read_alerts(Message(value, Origin(row["file"])), bare)
                 assert isinstance(alert, Alert), (row["file"], alert)
                 assert alert.alert_id == int(row[id_column])
@@ -199,4 +199,4 @@ def test_real_alerts(shared_data):
                     assert alert.object_id == row["objectId"]
                     assert np.sign(alert.flux_njy) == (1 if row["isdiffpos"] == "t" else -1)
                 checked += 1
-    assert checked == 928
+    assert checked == survey_alerts.count

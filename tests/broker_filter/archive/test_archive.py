@@ -237,9 +237,11 @@ def test_huge_tar_headers(tmp_path):
     assert peak < 20 * MAX_TAR_HEADER_BYTES
 
 
-def test_real_archive(tmp_path, shared_data):
+def test_real_archive(tmp_path, survey_alerts):
     """A night of real alerts gives the same messages from its folder as from a tar of it."""
-    folder = shared_data / "alerts/ztf/20211122"
+    folder = survey_alerts.alerts / "ztf" / "20211122"
+    if not survey_alerts.real:
+        folder = max((survey_alerts.alerts / "ztf").iterdir(), key=lambda night: len(list(night.iterdir())))
     path = tmp_path / "ztf_public_20211122.tar.gz"
     with tarfile.open(path, "w:gz", compresslevel=1) as tar:
         for file in sorted(folder.iterdir()):
@@ -247,4 +249,4 @@ def test_real_archive(tmp_path, shared_data):
     from_folder = [message.value for message in read_messages([folder])]
     from_tar = [message.value for message in read_messages([path]) if isinstance(message, Message)]
     assert from_folder == from_tar
-    assert len(from_folder) == 101
+    assert len(from_folder) == (101 if survey_alerts.real else len(list(folder.iterdir())))

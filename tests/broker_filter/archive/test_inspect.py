@@ -154,11 +154,12 @@ def test_lsst_light_curve():
     assert max(point.flux_njy for point in points) == 3900.0
 
 
-def test_real_alerts(shared_data, capsysbinary):
+def test_real_alerts(survey_alerts, capsysbinary):
     """All 928 files of expected_pixels.csv are reproduced: shape, NaN count, sum and SHA-256 of every stamp."""
-    with (shared_data / "alerts/expected_pixels.csv").open() as rows:
-        expected = {str(shared_data / row["file"]): row for row in csv.DictReader(rows)}
-    seen = {line["file"]: line for line in lines(capsysbinary, shared_data / "alerts/ztf", shared_data / "alerts/lsst")}
+    with (survey_alerts.alerts / "expected_pixels.csv").open() as rows:
+        expected = {str(survey_alerts.folder / row["file"]): row for row in csv.DictReader(rows)}
+    folders = [survey_alerts.alerts / survey for survey in ("ztf", "lsst")]
+    seen = {line["file"]: line for line in lines(capsysbinary, *folders)}
     assert seen.keys() == expected.keys()
     for file, row in expected.items():
         for kind, stamp in seen[file]["stamps"].items():
@@ -169,11 +170,11 @@ def test_real_alerts(shared_data, capsysbinary):
             assert stamp["sha256"].startswith(row[f"{prefix}_sha"])
 
 
-def test_real_light_curves(shared_data):
+def test_real_light_curves(survey_alerts):
     """The light curves of real packets have as many epochs of the past as the manifest counts."""
     schemas = Schemas()
-    with (shared_data / "alerts/manifest_ztf.csv").open() as rows:
-        for row in list(csv.DictReader(rows))[::20]:
-            points = points_of((shared_data / row["file"]).read_bytes(), schemas)
+    with (survey_alerts.alerts / "manifest_ztf.csv").open() as rows:
+        for row in list(csv.DictReader(rows))[:: 20 if survey_alerts.real else 1]:
+            points = points_of((survey_alerts.folder / row["file"]).read_bytes(), schemas)
             detections = [point for point in points if point.kind == DETECTION]
             assert len(detections) == 1 + int(float(row["n_prv_det"] or 0))

@@ -17,6 +17,7 @@ import orjson
 import packets
 import pyarrow.parquet as pq
 import pytest
+from survey_alerts import SurveyAlerts
 
 from broker_filter.alerts.decode import Arrival
 from broker_filter.alerts.packet_schema import Schemas
@@ -312,11 +313,11 @@ def test_wrong_kafka_settings_are_refused() -> None:
         Publisher("topic", "127.0.0.1:9", {"no.such.key": "1"})
 
 
-def test_every_real_ztf_alert_is_accounted_for(shared_data: Path, tmp_path: Path) -> None:
+def test_every_real_ztf_alert_is_accounted_for(survey_alerts: SurveyAlerts, tmp_path: Path) -> None:
     """All real ZTF alerts are classified, but for those of moving objects."""
-    folder = shared_data / "alerts" / "ztf"
+    folder = survey_alerts.alerts / "ztf"
     accounts = summary_of(folder, "--output", tmp_path / "out", folder=tmp_path, status=None)
-    assert accounts["read"] == len(list(folder.rglob("*.avro"))) == 817
+    assert accounts["read"] == len(list(folder.rglob("*.avro"))) == survey_alerts.ztf_count
     assert accounts["rejected"] == {}
     assert set(accounts["not_classified"]) <= {"solar_system"}
     assert accounts["read"] == accounts["classified"] + sum(accounts["not_classified"].values())
