@@ -28,8 +28,10 @@ from model.training.comparison.baselines import FLOORS
 from model.training.comparison.compare import Run, carry_out, check_runs
 from model.training.comparison.tables import write_tables
 from model.training.data.dataset_identity import identity_of
+from model.training.evaluation.evaluate import main as evaluate
 from model.training.learning.recipe import load_recipe
 from model.training.learning.trainer import CHECKPOINT, Engine
+from model.training.train import main as train
 
 RESULTS = Path(__file__).parent / "results" / "convention"
 SEED_OF_THE_SKY = 1
@@ -48,9 +50,11 @@ OTHERS = (
     "cnn-gru-reduced",
     "cnn-lstm-reduced",
 )
+ALERTS = Run("ict-convention-alerts", None, 0)  # on the ZTF sky, for the stream: see carry_out_alerts
 RUNS = (
     *[Run(name, None, 0) for name in MAIN],
     *[Run(name, None, 0) for name in OTHERS],
+    ALERTS,
     *[Run(name, None, 1) for name in MAIN],
     Run("convention-published-constants-reduced", None, 0),
     *[Run(name, None, 2) for name in MAIN],
@@ -72,14 +76,16 @@ class Places:
         return self.results / "unfinished" / f"{run.name}.safetensors"
 
     def done(self, run: Run) -> bool:
+        if run == ALERTS:
+            return (self.results / "ict-convention-ztf" / "history.jsonl").exists()
         return (self.results / "runs" / f"{run.name}.json").exists()
 
 
-def make_data(folder: Path) -> None:
-    """Simulate the published split where it is missing: the same bytes everywhere."""
+def make_data(folder: Path, survey: str = "sdss", recipe: str = "convention", seed: int = SEED_OF_THE_SKY) -> None:
+    """Simulate a data set where it is missing, as the published split unless told: the same bytes everywhere."""
     if (folder / "manifest.json").exists():
         return
-    asked = ["dataset", "--survey", "sdss", "--recipe", "convention", "--seed", str(SEED_OF_THE_SKY)]
+    asked = ["dataset", "--survey", survey, "--recipe", recipe, "--seed", str(seed)]
     subprocess.run([sys.executable, "-m", "model.simulation.cli", *asked, "--out", str(folder)], check=True)
 
 
@@ -119,6 +125,25 @@ def pack_unfinished(places: Places) -> None:
             print(f"{packed}: {packed.stat().st_size / 1e6:.1f} MB")
 
 
+def carry_out_alerts(run: Run, places: Places) -> None:
+    """Train, score and keep weights for ZTF's alerts: the set that Vigil's shipped weights were trained and scored on.
+
+    The weights lie with the results as ``ict-convention-ztf``; put both files into ``model/weights`` to ship them.
+    """
+    data, out = places.work / "ztf", places.work / run.name
+    results = places.results / "ict-convention-ztf"
+    make_data(data, "ztf", str(Path(__file__).parent / "recipes" / "shipped_alerts.json"), 11)
+    if not (out / "weights.json").exists():
+        asked = [run.system, "--data", str(data), "--out", str(out), "--seed", str(run.seed), "--resume"]
+        if train([*asked, "--half"]):
+            raise SystemExit(f"the training in {out} did not end: the same command goes on")
+    scored = ["--data", str(data), "--out", str(results), "--copy-to", str(results / "ict-convention-ztf"), "--half"]
+    if evaluate([str(out / "weights"), *scored]):
+        raise SystemExit(f"the weights in {out} could not be scored")
+    history = (out / "history.jsonl").read_text("utf-8")
+    (results / "history.jsonl").write_text(history, "utf-8")
+
+
 def standing(places: Places, run: Run) -> str:
     if places.done(run):
         return "done"
@@ -131,7 +156,8 @@ def carry_on(places: Places, runs: tuple[Run, ...]) -> None:
     """Do what is not done, in order."""
     make_data(places.data)
     dataset = Dataset.open(places.data, verify=True)
-    recipes = {run.system: None if run.system in FLOORS else load_recipe(run.system) for run in runs}
+    compared = [run for run in runs if run != ALERTS]
+    recipes = {run.system: None if run.system in FLOORS else load_recipe(run.system) for run in compared}
     check_runs(places.results, identity_of(dataset), recipes)
     for run in runs:
         if places.done(run):
@@ -139,9 +165,12 @@ def carry_on(places: Places, runs: tuple[Run, ...]) -> None:
         if places.packed(run).exists() and not places.checkpoint(run).exists():
             unpack(places.packed(run), places.checkpoint(run))
         print(f"{run.name} begins or goes on", flush=True)
-        carry_out(run, recipes[run.system], dataset, Engine.of(torch.device("cpu")), places.results, places.work)
+        if run == ALERTS:
+            carry_out_alerts(run, places)
+        else:
+            carry_out(run, recipes[run.system], dataset, Engine.of(torch.device("cpu")), places.results, places.work)
+            write_tables(places.results, dataset.classes)
         places.packed(run).unlink(missing_ok=True)
-        write_tables(places.results, dataset.classes)
 
 
 def main() -> None:

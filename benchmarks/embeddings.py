@@ -1,0 +1,76 @@
+"""How far the classes lie apart in networks' features: ``python -m benchmarks.embeddings WEIGHTS... --data FOLDER``.
+
+Of each set of weights, on the test objects: scatter within and between the classes on the unit sphere, their ratio, the
+silhouette, every class weighing the same, and the scatter within each class. ``--png`` draws t-SNE pictures of the
+features side by side; where points lie in them says little about distances, the table does.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.manifold import TSNE
+
+from model.data.dataset import Dataset
+from model.serving import weights
+from model.training.data.loader import shelf_for
+from model.training.evaluation.evaluate import check_pixels
+from model.training.evaluation.predict import predict_features
+from model.training.evaluation.separation import separation
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+
+
+def features_of(path: str, dataset: Dataset, split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Penultimate features [N, F] and labels [N]."""
+    network, card = weights.load(path)
+    check_pixels(card, dataset)
+    shelf = shelf_for(network, dataset, dataset.splits[split], torch.device("cpu"), card.form)
+    return predict_features(network, shelf)[0], shelf.label_N.numpy()
+
+
+def picture(found: dict[str, tuple[NDArray, NDArray]], classes: tuple[str, ...], png: Path) -> None:
+    """The features of each network, brought into a plane."""
+    figure = Figure(figsize=(5 * len(found), 5), layout="constrained")
+    for axes, (name, (feature_NF, label_N)) in zip(
+        figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True
+    ):
+        unit_NF = feature_NF / np.maximum(np.linalg.norm(feature_NF, axis=1, keepdims=True), 1e-12)
+        perplexity = min(30.0, (len(unit_NF) - 1) / 3)
+        plane_N2 = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(unit_NF)
+        for k, of_class in enumerate(classes):
+            at = label_N == k
+            axes.scatter(*plane_N2[at].T, s=6, color=COLOURS[k % len(COLOURS)], label=f"{of_class} ({at.sum()})")
+        axes.set(title=name, xticks=[], yticks=[])
+        axes.legend(markerscale=2, fontsize="small")
+    figure.savefig(png, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", nargs="+", help="paths of weights, or names of shipped ones")
+    parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--png", type=Path)
+    options = parser.parse_args()
+    mpl.use("agg")
+    dataset = Dataset.open(options.data, verify=True)
+    found = {Path(path).name: features_of(path, dataset, options.split) for path in options.weights}
+    head = ["weights", "within", "between", "between / within", "silhouette"]
+    rows = [head + [f"within {name}" for name in dataset.classes]]
+    rows.append(["---"] * len(rows[0]))
+    for name, (feature_NF, label_N) in found.items():
+        apart = separation(feature_NF, label_N, len(dataset.classes))
+        numbers = (apart.within, apart.between, apart.ratio, apart.silhouette, *apart.within_by_class)
+        rows.append([name, *[f"{number:.3f}" for number in numbers]])
+    print("\n".join("| " + " | ".join(row) + " |" for row in rows))
+    if options.png is not None:
+        picture(found, dataset.classes, options.png)
+
+
+if __name__ == "__main__":
+    main()
