@@ -73,8 +73,8 @@ COMMANDS = {
         Command(
             "look",
             "draw what is known of objects",
-            "broker_filter.look.options:parser",
-            "broker_filter.look.main:main",
+            "broker_filter.archive.options:look_parser",
+            "broker_filter.archive.look:main",
             shows_progress=False,
         ),
         Command(

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from broker_filter.look.sheet import DOTS_PER_INCH, verdict_of
 from broker_filter.look.story import ObjectStory
 from model.pictures import light_curve
+from model.pictures.colours import colours_of_classes
 from model.pictures.stamps import stretched
-from model.pictures.theme import LIGHT, Theme, colours_of_classes
+from model.pictures.theme import LIGHT, Theme
 
 TILE_WIDTH_IN, TILE_HEIGHT_IN, GAP_IN, MARGIN_IN = 3.1, 3.05, 0.3, 0.22
 TILES_ACROSS = 4

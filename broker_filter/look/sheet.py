@@ -18,8 +18,9 @@ from broker_filter.look.story import ObjectStory, bands_of
 from broker_filter.records import Classification
 from model.clock import calendar_date
 from model.pictures import light_curve
+from model.pictures.colours import colours_of_classes
 from model.pictures.stamps import draw_stamps, layout_of
-from model.pictures.theme import LIGHT, Theme, colours_of_classes
+from model.pictures.theme import LIGHT, Theme
 from model.taxonomy import load_taxonomy
 
 WIDTH_IN, LEFT, RIGHT = 13.2, 0.068, 0.945

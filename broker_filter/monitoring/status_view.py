@@ -9,14 +9,13 @@ from typing import Any
 
 from broker_filter.monitoring.recent import Shown
 from broker_filter.records import Classification
+from model.pictures.colours import CLASS_COLOURS, colours_of_classes
 from model.serving.card import ModelCard
 
 CHART_WIDTH, CHART_HEIGHT, CHART_MARGIN, CHART_LEFT = 300, 84, 6, 14
 RATE_WIDTH, RATE_HEIGHT, RATE_BIN_S = 240, 44, 10
 TEXT_LIMIT = 300  # characters of one value of a model card
 STRANGE_SCORE = 5.0  # robust standard deviations of the unknown score over objects of known classes
-# Told apart also by those who see few colours, on light and dark ground (after Okabe and Ito 2008).
-COLOURS = ("#0f85c9", "#e08a00", "#12a178", "#c2579b", "#c4543a", "#8a7fd1", "#7c8a2d", "#7d8794")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def object_view(shown: Shown, colours: Mapping[str, str], pictures: Mapping[str,
     return ObjectView(
         newest=newest,
         age=age,
-        shares=tuple(Share(name, colours.get(name, COLOURS[-1]), p) for name, p in ranked),
+        shares=tuple(Share(name, colours.get(name, CLASS_COLOURS[-1]), p) for name, p in ranked),
         lines=_lines(shown.history, [name for name, _ in ranked], colours),
         days=shown.history[-1].time_mjd - shown.history[0].time_mjd,
         strange=newest.unknown_score is not None and newest.unknown_score > STRANGE_SCORE,
@@ -82,8 +81,7 @@ def object_view(shown: Shown, colours: Mapping[str, str], pictures: Mapping[str,
 
 def colours_of(cards: Sequence[ModelCard]) -> dict[str, str]:
     """A colour for each class, the same for every network."""
-    names = list(dict.fromkeys(name for card in cards for name in card.classes))
-    return {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)}
+    return colours_of_classes([name for card in cards for name in card.classes])
 
 
 def rate_path(per_second: Sequence[int]) -> tuple[str, float]:
@@ -164,7 +162,7 @@ def _lines(history: Sequence[Classification], names: Sequence[str], colours: Map
     return tuple(
         Line(
             name,
-            colours.get(name, COLOURS[-1]),
+            colours.get(name, CLASS_COLOURS[-1]),
             tuple(
                 (x, CHART_MARGIN + height * (1 - one.probabilities.get(name, 0.0)))
                 for x, one in zip(across, history, strict=True)

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from model.past_photometry import LIMIT_SIGMA, History
-from model.pictures.theme import BAND_COLOURS, LIGHT, Theme
+from model.pictures.colours import BAND_COLOURS
+from model.pictures.theme import LIGHT, Theme
 from model.series import BANDS, Series
 
 DETECTION_SIGMA = 5.0

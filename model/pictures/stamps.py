@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
-from model.pictures.theme import BAND_COLOURS, LIGHT, Theme
+from model.pictures.colours import BAND_COLOURS
+from model.pictures.theme import LIGHT, Theme
 from model.series import BANDS, MAD_TO_SIGMA, Series
 
 NIGHT_DAYS = 0.5  # frames closer than this stand in one column

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from model.data.dataset import Dataset
 from model.data.writer import disk_errors
 from model.pictures import light_curve
+from model.pictures.colours import BAND_COLOURS
 from model.pictures.light_curve import NJY_PER_UJY
 from model.pictures.stamps import draw_stamps, layout_of
-from model.pictures.theme import BAND_COLOURS, LIGHT
+from model.pictures.theme import LIGHT
 from model.series import BANDS, Series
 from model.simulation.survey.surveys import survey_named
 

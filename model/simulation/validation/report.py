@@ -13,7 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from model.data.dataset import Dataset
-from model.pictures.theme import BAND_COLOURS, LIGHT
+from model.pictures.colours import BAND_COLOURS
+from model.pictures.theme import LIGHT
 from model.series import BANDS
 from model.simulation.datasets import draw as datasets
 from model.simulation.datasets.look import draw_object

@@ -13,12 +13,12 @@ from matplotlib.image import imread
 
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive import replay
+from broker_filter.archive.look import main
 from broker_filter.classify.classifier import Classifier, load_classifiers
 from broker_filter.errors import NotClassified
 from broker_filter.look.contact_sheet import MOST_TILES, draw_contact_sheet
 from broker_filter.look.gather import stories_of
 from broker_filter.look.links import links_of
-from broker_filter.look.main import main
 from broker_filter.look.sheet import draw_sheet, facts_of
 from broker_filter.look.story import ObjectStory, last_words
 from broker_filter.records import Message, Origin, Rejected

@@ -8,8 +8,9 @@ from PIL import Image
 
 from broker_filter.alerts.alert import read_alerts
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.monitoring.thumbnail import NOT_OBSERVED, SIDE_LIMIT_PX, draw, pictures
+from broker_filter.monitoring.thumbnail import pictures
 from broker_filter.records import Message, Origin
+from model.pictures.png import NOT_OBSERVED, SIDE_LIMIT_PX, draw
 
 
 def read(png: bytes) -> Image.Image:

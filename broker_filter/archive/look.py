@@ -7,12 +7,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.archive.options import look_parser
 from broker_filter.archive.read import read_messages
 from broker_filter.classify.classifier import load_classifiers
 from broker_filter.errors import ConfigurationError
 from broker_filter.look.contact_sheet import MOST_TILES, draw_contact_sheet
 from broker_filter.look.gather import stories_of
-from broker_filter.look.options import parser
 from broker_filter.look.sheet import draw_sheet
 from broker_filter.look.story import ObjectStory
 from model.cli import command
@@ -24,7 +24,7 @@ NOTHING_FOUND = 1
 @command("ictc-look", ConfigurationError)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when pictures were written, 1 when there is nothing to draw."""
-    options = parser().parse_args(argv)
+    options = look_parser().parse_args(argv)
     theme = DARK if options.dark else LIGHT
     classifiers = load_classifiers(options.weights, options.device, allow_untrained=options.allow_untrained)
     schemas = Schemas(folder=options.schemas, bare_schema=options.schema)

@@ -1,0 +1,179 @@
+"""An index of the objects that this service saw, in an SQLite file beside the store: bounded, and kept over restarts.
+
+The stream only puts answers in a queue; a thread of the index's own writes them, and forgets the longest-silent objects
+when there are too many. What is in the queue when the machine dies is lost: the index is for looking, the topic is the
+record. A full queue drops answers and counts them.
+"""
+
+import contextlib
+import math
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from broker_filter.errors import ConfigurationError
+from broker_filter.logs import logger
+from broker_filter.records import Classification
+from broker_filter.web.index_rows import COLUMNS, TABLES, VERSION, ObjectSummary, answers_of, enter, forget_surplus
+
+OBJECT_LIMIT, BYTE_LIMIT = 100_000, 200 << 20
+QUEUE_LIMIT = 20_000  # answers; 20 MB
+WRITE_AT_ONCE = 500
+log = logger("index")
+
+
+class ObjectIndex:
+    """The index in one file; one writer, any number of readers.
+
+    Parameters
+    ----------
+    path
+        Of the file; its folder is made when absent. A file of another version, or a damaged one, begins anew.
+    object_limit, byte_limit
+        Beyond either the longest-silent objects leave.
+
+    Raises
+    ------
+    ConfigurationError
+        When the file cannot be made.
+    """
+
+    def __init__(self, path: Path, object_limit: int = OBJECT_LIMIT, byte_limit: int = BYTE_LIMIT) -> None:
+        self._path, self._object_limit, self._byte_limit = path, object_limit, byte_limit
+        self._queue: queue.Queue[Classification | None] = queue.Queue(QUEUE_LIMIT)
+        self._local = threading.local()
+        self.dropped_count = 0  # answers that found the queue full
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._prepare()
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigurationError(f"the index {path} cannot be made: {error}; choose another http.index") from error
+        self._thread = threading.Thread(target=self._write_all, name="index", daemon=True)
+        self._thread.start()
+
+    def enter(self, answers: Sequence[Classification]) -> None:
+        """Take answers that were delivered; never waits."""
+        for answer in answers:
+            try:
+                self._queue.put_nowait(answer)
+            except queue.Full:
+                self.dropped_count += 1
+
+    def flush(self) -> None:
+        """Wait until what was entered is written."""
+        self._queue.join()
+
+    def close(self) -> None:
+        """Write what waits, and close; closing twice does nothing."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def find(self, object_id: str, survey: str | None = None) -> ObjectSummary | None:
+        """One object; None when it was not seen or is forgotten."""
+        where, parameters = "object_id = ?", [object_id]
+        if survey is not None:
+            where, parameters = "object_id = ? AND survey = ?", [object_id, survey]
+        return next(iter(self.select(where, parameters, "seen_ms DESC", 1)), None)
+
+    def answers(self, summary: ObjectSummary) -> list[Classification]:
+        """The answers to an object's alerts, in order of time."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT id FROM objects WHERE object_id = ? AND survey = ?", (summary.object_id, summary.survey)
+            ).fetchone()
+            return [] if found is None else answers_of(connection, found[0])
+
+    def newest_classes(self, limit: int = OBJECT_LIMIT) -> list[tuple[str, float, str]]:
+        """(object's key, MJD, most probable class) of the objects seen last: what a service remembers at its start."""
+        with self._reading() as connection:
+            return connection.execute(
+                "SELECT survey || '/' || object_id, last_mjd, best FROM objects WHERE best IS NOT NULL "
+                "ORDER BY seen_ms DESC LIMIT ?",
+                (limit,),
+            ).fetchall()
+
+    def select(
+        self, where: str, parameters: Sequence[object], order: str, limit: int, offset: int = 0
+    ) -> list[ObjectSummary]:
+        """Objects by a condition and an order in SQL; these are the program's own words, values are parameters."""
+        statement = f"SELECT {', '.join(COLUMNS)} FROM objects WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608
+        with self._reading() as connection:
+            return [ObjectSummary(*row) for row in connection.execute(statement, [*parameters, limit, offset])]
+
+    def count(self, where: str = "1", parameters: Sequence[object] = ()) -> int:
+        """How many objects meet a condition; as ``select``."""
+        with self._reading() as connection:
+            found = connection.execute(f"SELECT COUNT(*) FROM objects WHERE {where}", list(parameters))  # noqa: S608
+            return int(found.fetchone()[0])
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection of this thread's own."""
+        if not hasattr(self._local, "connection"):
+            self._local.connection = self._connect()
+        with self._local.connection as connection:
+            yield connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=10.0)
+        connection.create_function("separation", 4, separation_deg, deterministic=True)
+        return connection
+
+    def _prepare(self) -> None:
+        """Make the tables; begin anew where the file is not ours to read."""
+        try:
+            if self._open_tables():
+                return
+            log.warning("the index is of another version and begins anew: %s", self._path)
+        except sqlite3.DatabaseError as error:
+            log.warning("the index cannot be read and begins anew: %s: %s", self._path, error)
+        for end in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + end).unlink(missing_ok=True)
+        self._open_tables()
+
+    def _open_tables(self) -> bool:
+        """False where the tables are of another version."""
+        with contextlib.closing(sqlite3.connect(self._path)) as connection, connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, VERSION):
+                return False
+            connection.executescript(TABLES)
+            connection.execute(f"PRAGMA user_version={VERSION}")
+        self._path.chmod(0o600)
+        return True
+
+    def _write_all(self) -> None:
+        """The writer's thread."""
+        connection = self._connect()
+        connection.execute("PRAGMA synchronous=OFF")  # a crash of the machine may cost the index, never the stream
+        ended = False
+        with contextlib.closing(connection):
+            while not ended:
+                some = [self._queue.get()]
+                while len(some) < WRITE_AT_ONCE and not self._queue.empty():
+                    some.append(self._queue.get())
+                ended = None in some
+                self._write(connection, [answer for answer in some if answer is not None])
+                for _ in some:
+                    self._queue.task_done()
+
+    def _write(self, connection: sqlite3.Connection, answers: Sequence[Classification]) -> None:
+        try:
+            with connection:
+                enter(connection, answers)
+                forget_surplus(connection, self._object_limit, self._byte_limit)
+        except sqlite3.Error as error:  # a full disk: looking back ends, the stream goes on
+            self.dropped_count += len(answers)
+            log.warning("the index takes no answers: %s", error)
+
+
+def separation_deg(ra_deg: float, dec_deg: float, other_ra_deg: float, other_dec_deg: float) -> float:
+    """Angle between two directions, degrees (haversine)."""
+    ra, dec, other_ra, other_dec = map(math.radians, (ra_deg, dec_deg, other_ra_deg, other_dec_deg))
+    half = math.sin((dec - other_dec) / 2) ** 2
+    half += math.cos(dec) * math.cos(other_dec) * math.sin((ra - other_ra) / 2) ** 2
+    return math.degrees(2 * math.asin(min(1.0, math.sqrt(half))))

@@ -1,0 +1,88 @@
+"""What a request may ask of the index: filters, a cone, an order and a page, checked before anything is searched."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PAGE_LIMIT, PAGE_SIZE = 500, 50
+LONGEST_ID = 200
+LARGEST_RADIUS_ARCSEC = 10 * 3600.0
+STRANGE_SCORE = 5.0  # robust standard deviations of the unknown score over objects of known classes
+NEW_DAYS = 3.0  # an object is new while its light curve is younger
+ORDERS = {
+    "seen": "seen_ms DESC, id DESC",
+    "probability": "probability DESC, id DESC",
+    "unknown": "unknown_score DESC, id DESC",
+    "magnitude": "magnitude ASC, id DESC",
+    "alerts": "alert_count DESC, id DESC",
+}
+
+
+class ObjectQuery(BaseModel):
+    """Filters of objects; all that are given must hold."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    id: Annotated[str, Field(max_length=LONGEST_ID, description="beginning of the object's id")] = ""
+    survey: Literal["", "ztf", "lsst"] = ""
+    best: Annotated[str, Field(max_length=32, alias="class", description="most probable class")] = ""
+    min_probability: Annotated[float, Field(ge=0, le=1, description="of that class")] = 0.0
+    min_unknown: Annotated[float | None, Field(description="unknown score at least")] = None
+    max_age: Annotated[float | None, Field(ge=0, description="days since the first detection at most")] = None
+    max_magnitude: Annotated[float | None, Field(description="AB magnitude of the newest alert at most")] = None
+    min_alerts: Annotated[int, Field(ge=0, description="alerts at least")] = 0
+    changed: Annotated[bool, Field(description="the most probable class has changed at least once")] = False
+    ra: Annotated[float | None, Field(ge=0, lt=360, description="of a cone's centre, degrees")] = None
+    dec: Annotated[float | None, Field(ge=-90, le=90, description="of a cone's centre, degrees")] = None
+    radius: Annotated[float, Field(gt=0, le=LARGEST_RADIUS_ARCSEC, description="of the cone, arcsec")] = 5.0
+    order: Literal["seen", "probability", "unknown", "magnitude", "alerts"] = "seen"
+    limit: Annotated[int, Field(ge=1, le=PAGE_LIMIT, description="objects of a page")] = PAGE_SIZE
+    offset: Annotated[int, Field(ge=0, le=1_000_000, description="objects before the page")] = 0
+
+    @model_validator(mode="after")
+    def _whole_position(self) -> "ObjectQuery":
+        if (self.ra is None) != (self.dec is None):
+            raise ValueError("a cone needs ra and dec")
+        return self
+
+    def condition(self) -> tuple[str, list[object]]:
+        """The filters as a condition in SQL, with its values."""
+        terms: list[tuple[str, tuple[object, ...]]] = []
+        if self.id:
+            terms.append(("substr(object_id, 1, ?) = ?", (len(self.id), self.id)))
+        if self.survey:
+            terms.append(("survey = ?", (self.survey,)))
+        if self.best:
+            terms.append(("best = ?", (self.best,)))
+        if self.min_probability > 0:
+            terms.append(("probability >= ?", (self.min_probability,)))
+        if self.min_unknown is not None:
+            terms.append(("unknown_score >= ?", (self.min_unknown,)))
+        if self.max_age is not None:
+            terms.append(("age_days <= ?", (self.max_age,)))
+        if self.max_magnitude is not None:
+            terms.append(("magnitude <= ?", (self.max_magnitude,)))
+        if self.min_alerts:
+            terms.append(("alert_count >= ?", (self.min_alerts,)))
+        if self.changed:
+            terms.append(("changes > 0", ()))
+        terms += self._cone()
+        where = " AND ".join(term for term, _ in terms) or "1"
+        return where, [value for _, values in terms for value in values]
+
+    def _cone(self) -> list[tuple[str, tuple[object, ...]]]:
+        """A band of declination, which has an index, then the angle itself."""
+        if self.ra is None or self.dec is None:
+            return []
+        radius_deg = self.radius / 3600.0
+        band = (self.dec - radius_deg, self.dec + radius_deg)
+        return [
+            ("dec_deg BETWEEN ? AND ?", band),
+            ("separation(ra_deg, dec_deg, ?, ?) <= ?", (self.ra, self.dec, math.nextafter(radius_deg, 360.0))),
+        ]
+
+    @property
+    def order_in_sql(self) -> str:
+        """The order in SQL."""
+        return ORDERS[self.order]

@@ -1,0 +1,28 @@
+"""Templates of the pages, each value escaped, and the files that they refer to."""
+
+from functools import cache
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("broker_filter", "static"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def template(name: str) -> Template:
+    """A template of the package."""
+    return _environment().get_template(name)
+
+
+@cache
+def static_file(name: str) -> bytes:
+    """A file that pages refer to."""
+    return resources.files("broker_filter").joinpath("static", name).read_bytes()
