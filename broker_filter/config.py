@@ -282,6 +282,16 @@ class HttpSettings(Section):
     """0 takes a free one; null: no server"""
     host_names: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     """names besides localhost under which a server on loopback is asked, for instance by a proxy"""
+    objects: bool = True
+    """pages of the objects that this service saw, from an index beside the store"""
+    api: bool = False
+    """query interface over them under /api, for whoever reaches the port"""
+    index: Path | None = None
+    """file of that index; null: objects.sqlite in store.path"""
+    index_object_limit: PositiveInt = 100_000
+    """objects in it; the longest-silent ones leave"""
+    index_byte_limit: Annotated[int, Field(ge=2**20)] = 200 * 2**20
+    """bytes of the file; the longest-silent objects go first"""
     stuck_after_s: PositiveFloat = 120.0
     """no progress for so long, while alerts wait, is unhealthy"""
 

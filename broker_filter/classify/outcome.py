@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+import numpy as np
+
 from broker_filter.alerts.decode import Arrival
 from broker_filter.alerts.survey import night_of
+from broker_filter.classify.class_memory import ClassMemory
 from broker_filter.classify.classifier import Classifier, Verdict
 from broker_filter.classify.light_curve_age import age_of
 from broker_filter.classify.object_update import Job
@@ -36,6 +39,10 @@ class BatchResult(BatchReport):
     changes: tuple[Change, ...]  # for Pipeline.settle
 
 
+def _order_of(head: np.void) -> tuple[float, int]:
+    return float(head["time_mjd"]), int(head["alert_id"])
+
+
 def _known(number: float) -> float | None:
     """A number of a stored row; None for NaN."""
     return None if math.isnan(number) else float(number)
@@ -50,9 +57,10 @@ class Reporter:
         jobs: Mapping[str, Job],
         verdicts: Mapping[tuple[str, int], Verdict],
         times_ms: tuple[int, int],
+        memory: ClassMemory,
     ) -> None:
         self._classifiers, self._jobs, self._verdicts, self._times_ms = classifiers, jobs, verdicts, times_ms
-        self._taxonomy = load_taxonomy()
+        self._memory = memory
         self._arrived = {
             (job.key, int(job.series.heads["alert_id"][t.index])): t
             for job in jobs.values()
@@ -116,9 +124,20 @@ class Reporter:
             evidence=STAMPS_EVIDENCE,
             unknown_score=verdict.unknown_score,
             history_count=verdict.history_count,
+            previous_class=self._previous_class(job, target),
             days_since_first=age.days_since_first,
             days_since_brightest=age.days_since_brightest,
         )
+
+    def _previous_class(self, job: Job, target: Target) -> str | None:
+        """Of the alert before: one of this batch, or one that is remembered, whichever is later."""
+        heads = job.series.heads
+        order = _order_of(heads[target.index])
+        remembered = self._memory.before(job.key, order)
+        earlier = max((one.index for one in job.targets if one.index < target.index), default=None)
+        if earlier is None or (remembered is not None and remembered[0] > _order_of(heads[earlier])):
+            return None if remembered is None else remembered[1]
+        return self._classifiers[job.survey].card.classes[int(self._verdicts[job.key, earlier].probabilities.argmax())]
 
     def _blank(self, arrival: Arrival, reason: NotClassified | None) -> Classification:
         card = self._classifiers[arrival.survey].card

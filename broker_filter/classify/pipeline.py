@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from broker_filter.alerts.decode import Arrival, Decoder
 from broker_filter.alerts.units import magnitude_of_flux
+from broker_filter.classify.class_memory import ClassMemory
 from broker_filter.classify.classifier import Classifier, Verdict
 from broker_filter.classify.object_update import Group, Job
 from broker_filter.classify.outcome import BatchResult, Reporter
 from broker_filter.errors import FatalError, RetryableError
-from broker_filter.records import Message, Observation, Rejected, account
+from broker_filter.records import Classification, Message, Observation, Rejected, account
 from broker_filter.series.rows import group_tag
 from broker_filter.series.store import Change, Embedding, Pixels, SeriesStore
 from broker_filter.series.window import WindowRule
@@ -54,6 +55,7 @@ class Pipeline:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._decoder, self._classifiers, self._store, self._clock = decoder, classifiers, store, clock
+        self.memory = ClassMemory()
         self._rules = {
             survey: WindowRule.of(min(c.card.frame_limit, frame_limit or c.card.frame_limit), c.card.group_size)
             for survey, c in classifiers.items()
@@ -82,6 +84,8 @@ class Pipeline:
     def settle(self, result: BatchResult) -> None:
         """Make the batch lasting, after its outcomes were delivered."""
         self._store.settle(result.changes)
+        results = (outcome.result for outcome in result.outcomes)
+        self.memory.enter(one for one in results if isinstance(one, Classification))
 
     def classify(self, decoded: Sequence[Arrival | Rejected]) -> BatchResult:
         """The second half of ``process``, for what was decoded elsewhere."""
@@ -104,7 +108,7 @@ class Pipeline:
         verdicts = self._verdicts(jobs, embedded)
         stages.lap("classify")
         publication_ms = int(1000 * self._clock())
-        outcomes = Reporter(self._classifiers, jobs, verdicts, (ingest_ms, publication_ms)).report(decoded)
+        outcomes = Reporter(self._classifiers, jobs, verdicts, (ingest_ms, publication_ms), self.memory).report(decoded)
         changes = tuple(
             Change(
                 job.key,

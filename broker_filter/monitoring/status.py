@@ -35,6 +35,8 @@ class StatusPage:
     ----------
     lines
         Names and words about this process: what it reads, as whom, where it writes.
+    has_objects
+        Whether there are pages of objects, to link to.
     clock
         Seconds that never go back.
     """
@@ -47,9 +49,11 @@ class StatusPage:
         books: Books,
         recent: Recent,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        has_objects: bool = False,
     ) -> None:
         self._lines, self._metrics, self._health, self._books = tuple(lines), metrics, health, books
-        self._recent, self._clock = recent, clock
+        self._recent, self._has_objects, self._clock = recent, has_objects, clock
         self._begun_s = clock()
         self._cards: tuple[ModelCard, ...] = ()
         self._schemas: Schemas | None = None
@@ -97,6 +101,7 @@ class StatusPage:
         lag = {labels["partition"]: int(value) for _, labels, value in samples("ictc_consumer_lag_alerts")}
         return self._template.render(
             program_version=version("ictc"),
+            has_objects=self._has_objects,
             lines=self._lines,
             uptime_s=self._clock() - self._begun_s,
             now=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),

@@ -14,12 +14,16 @@ from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import ModelSettings, OutputSettings, RegistrySettings, Settings, StoreSettings
 from broker_filter.errors import ConfigurationError
 from broker_filter.kafka.registry import Registry
+from broker_filter.logs import facts, logger
 from broker_filter.output import formats as classification
 from broker_filter.output.routes import Router
 from broker_filter.rules import Route
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
+from broker_filter.web.index import INDEX_FILE, ObjectIndex
+
+log = logger("service")
 
 
 def open_schemas(settings: RegistrySettings, on_failure: Callable[[str], None] = lambda _: None) -> Schemas:
@@ -86,6 +90,29 @@ def build_pipeline(
     decoder = connect(schemas, cards_of(classifiers), settings.batch.decode_threads, limits)
     stack.callback(decoder.close)
     return Pipeline(decoder, classifiers, store, frame_limit=settings.store.frame_limit)
+
+
+def open_index(settings: Settings, stack: ExitStack) -> ObjectIndex | None:
+    """The index of objects, which ``stack`` closes; None where pages of objects are not wanted, or there is no place.
+
+    Raises
+    ------
+    ConfigurationError
+        When the file that ``http.index`` names cannot be made.
+    """
+    http = settings.http
+    if http.port is None or not http.objects:
+        return None
+    path = http.index or settings.store.path / INDEX_FILE
+    try:
+        index = ObjectIndex(path, http.index_object_limit, http.index_byte_limit)
+    except ConfigurationError as error:
+        if http.index is not None:
+            raise
+        log.warning("no pages of objects: give http.index a writable place", extra=facts(error=str(error)))
+        return None
+    stack.callback(index.close)
+    return index
 
 
 def output_encoder(settings: OutputSettings, registry: RegistrySettings) -> classification.Encode:

@@ -8,15 +8,18 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from types import FrameType
 from typing import TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.routing import BaseRoute
 
-from broker_filter.config import Settings, load, masked
+from broker_filter.classify.classifier import Classifier
+from broker_filter.classify.pipeline import Pipeline
+from broker_filter.config import HttpSettings, Settings, load, masked
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
 from broker_filter.kafka.beginning import begin_at_ends
@@ -32,16 +35,22 @@ from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import StatusPage
 from broker_filter.monitoring.traces import open_traces
 from broker_filter.output.routes import Router
-from broker_filter.records import Classification, FinishedBatch
+from broker_filter.records import BatchReport, Classification, FinishedBatch
 from broker_filter.series.store import SeriesStore
 from broker_filter.service import assembly, check
 from broker_filter.service.poll_loop import PollLoop
 from broker_filter.service.worker import Worker
 from broker_filter.terminal import complain
+from broker_filter.web.api import Api
+from broker_filter.web.index import ObjectIndex
+from broker_filter.web.objects import Lobby, Objects
+from broker_filter.web.pages import Pages
 from model.cli import DONE, FAILED, INTERRUPTED, MISUSE
 from model.serving.card import ModelCard
+from model.taxonomy import load_taxonomy
 
 STOP_POLL_S = 0.1
+LARGEST_ID = 2**63 - 1
 log = logger("service")
 T = TypeVar("T")
 
@@ -82,11 +91,13 @@ def serve(settings: Settings, stop: Stop) -> None:
     log.info("settings", extra=facts(**masked(settings)))
     metrics, health = Metrics(), Health(settings.http.stuck_after_s, time.monotonic)
     books, recent = Books(metrics), Recent()
-    status = StatusPage(_introduce_us(settings), metrics, health, books, recent)
+    lobby = Lobby()
+    status = StatusPage(_introduce_us(settings), metrics, health, books, recent, has_objects=settings.http.objects)
     with ExitStack() as stack:
         if settings.http.port is not None:
             names = settings.http.host_names if is_loopback(settings.http.host) else None
-            app = application(*routes_of(metrics, health, status), host_names=names)
+            more = object_routes(settings.http, lobby, books)
+            app = application(*routes_of(metrics, health, status), more, host_names=names)
             server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, app))
             log.info("pages", extra=facts(address=server.address))
         traces = open_traces(settings.trace, stack)
@@ -119,6 +130,9 @@ def serve(settings: Settings, stop: Stop) -> None:
             witnesses.append(lambda done: _count_routes(done, router, metrics))
         if traces is not None:
             witnesses.append(traces)
+        if (index := assembly.open_index(settings, stack)) is not None:
+            _let_people_look(index, store, pipeline, classifiers, lobby)
+            witnesses.append(lambda done: index.enter(classifications_of(done.report)))
         worker = Worker(
             pipeline,
             sink,
@@ -166,6 +180,22 @@ def _open_sink(
 def _begun(sink: TransactionalSink) -> bool:
     sink.begin()
     return True
+
+
+def _let_people_look(
+    index: ObjectIndex, store: SeriesStore, pipeline: Pipeline, classifiers: Mapping[str, Classifier], lobby: Lobby
+) -> None:
+    """Open the pages of objects, and remember what was said of them before this start."""
+    for key, time_mjd, best in index.newest_classes():
+        pipeline.memory.remember(key, (time_mjd, LARGEST_ID), best)  # of that very alert, should it come again
+    channels = {survey: one.card.channels for survey, one in classifiers.items()}
+    classes = [name for one in classifiers.values() for name in one.card.classes]
+    lobby.introduce(Objects(index, store, channels, classes, load_taxonomy()))
+
+
+def classifications_of(report: BatchReport) -> list[Classification]:
+    """The answers of a batch."""
+    return [one.result for one in report.outcomes if isinstance(one.result, Classification)]
 
 
 def _set_up_topics(settings: Settings) -> topics.Cluster:
@@ -224,6 +254,13 @@ def routes_of(metrics: Metrics, health: Health, status: StatusPage) -> tuple[Rou
         "/metrics": lambda: Page(generate_latest(metrics.registry), CONTENT_TYPE_LATEST),
     }
     return pages, {"/healthz": lambda: _page_of(health.alive()), "/readyz": lambda: _page_of(health.able())}
+
+
+def object_routes(settings: HttpSettings, lobby: Lobby, books: Books) -> list[BaseRoute]:
+    """The pages of objects and, where it is wanted, the query interface."""
+    if not settings.objects:
+        return []
+    return [*Pages(lobby).routes(), *(Api(lobby, books.total).routes() if settings.api else ())]
 
 
 def _page_of(verdict: Verdict) -> Page:

@@ -172,6 +172,10 @@
     element(bands, "span", "faint", "× measured, no stamp   ▽ 5σ limit");
     const answers = classified();
     for (const name of Object.keys(answers.length ? answers[answers.length - 1].probabilities : {})) key(classes, data.classColours[name], name);
+    const named = new Set(answers.flatMap((one) => Object.keys(one.probabilities)));
+    for (const name of new Set(answers.flatMap((one) => Object.keys(one.broadProbabilities || {})))) {
+      if (!named.has(name)) element(classes, "span", "", `┅ ${name}, all types`);
+    }
     const since = decided();
     if (since) element(classes, "span", "faint", `┊ ${bestOf(since)} since day ${(since.mjd - data.classifications[0].mjd).toFixed(0)}`);
   }

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from broker_filter.records import Accounts
-from broker_filter.web.objects import Objects, ObjectView, summary_json
+from broker_filter.web.objects import Lobby, NotThereYetError, Objects, ObjectView, summary_json
 from broker_filter.web.openapi import description, page_of
 from broker_filter.web.query import ObjectQuery
 from broker_filter.web.rate_limit import RateLimit
@@ -43,10 +43,14 @@ class Api:
         What became of all alerts so far.
     """
 
-    def __init__(self, objects: Objects, accounts: Callable[[], Accounts], limit: RateLimit | None = None) -> None:
-        self._objects, self._accounts = objects, accounts
+    def __init__(self, lobby: Lobby, accounts: Callable[[], Accounts], limit: RateLimit | None = None) -> None:
+        self._lobby, self._accounts = lobby, accounts
         self._limit = limit or RateLimit(REQUESTS_PER_SECOND, BURST)
         self._threads: anyio.CapacityLimiter | None = None  # made within the server's loop
+
+    @property
+    def _objects(self) -> Objects:
+        return self._lobby.objects
 
     def routes(self) -> list[BaseRoute]:
         """For the server."""
@@ -72,6 +76,8 @@ class Api:
             content = await anyio.to_thread.run_sync(make, request, limiter=self._threads)
         except _RequestError as error:
             return _json(error.status, {"error": error.detail})
+        except NotThereYetError as error:
+            return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)}, {"Retry-After": "5"})
         return _json(HTTPStatus.OK, content)
 
     def _list(self, request: Request) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from broker_filter.records import Classification
 from broker_filter.web.index_rows import COLUMNS, TABLES, VERSION, ObjectSummary, answers_of, enter, forget_surplus
 
 OBJECT_LIMIT, BYTE_LIMIT = 100_000, 200 << 20
+INDEX_FILE = "objects.sqlite"  # beside the store, unless somebody names another place
 QUEUE_LIMIT = 20_000  # answers; 20 MB
 WRITE_AT_ONCE = 500
 log = logger("index")
@@ -86,13 +87,11 @@ class ObjectIndex:
             ).fetchone()
             return [] if found is None else answers_of(connection, found[0])
 
-    def newest_classes(self, limit: int = OBJECT_LIMIT) -> list[tuple[str, float, str]]:
-        """(object's key, MJD, most probable class) of the objects seen last: what a service remembers at its start."""
+    def newest_classes(self) -> list[tuple[str, float, str]]:
+        """(object's key, MJD of its newest alert, most probable class), the object seen last at the end."""
         with self._reading() as connection:
             return connection.execute(
-                "SELECT survey || '/' || object_id, last_mjd, best FROM objects WHERE best IS NOT NULL "
-                "ORDER BY seen_ms DESC LIMIT ?",
-                (limit,),
+                "SELECT survey || '/' || object_id, last_mjd, best FROM objects WHERE best IS NOT NULL ORDER BY seen_ms"
             ).fetchall()
 
     def select(

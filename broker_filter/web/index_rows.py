@@ -16,7 +16,7 @@ from broker_filter.records import Classification
 
 VERSION = 1
 ANSWERS_OF_OBJECT, SPARE_ANSWERS = 200, 20  # the oldest leave, some at a time
-EVICT_SHARE = 0.02  # of the objects, when the file is full
+EVICT_SHARE = 0.02  # of the objects that leave beyond what must, when the file is full
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -154,8 +154,8 @@ def forget_surplus(connection: sqlite3.Connection, object_limit: int, byte_limit
     """Let the longest-silent objects go while there are too many, or they take too much room."""
     objects = connection.execute("SELECT COUNT(*) FROM objects").fetchone()[0]
     over = max(objects - object_limit, 0)
-    if used_bytes(connection) > byte_limit:
-        over = max(over, math.ceil(EVICT_SHARE * objects))
+    if (used := used_bytes(connection)) > byte_limit:
+        over = max(over, math.ceil((1 - byte_limit / used + EVICT_SHARE) * objects))
     if over:
         gone = connection.execute("SELECT id FROM objects ORDER BY seen_ms LIMIT ?", (over,)).fetchall()
         connection.executemany("DELETE FROM answers WHERE object = ?", gone)

@@ -121,6 +121,34 @@ class Objects:
         }
 
 
+class NotThereYetError(RuntimeError):
+    """The service has not opened its store yet."""
+
+
+class Lobby:
+    """Where pages find the objects, once the service has opened what holds them."""
+
+    def __init__(self) -> None:
+        self._objects: Objects | None = None
+
+    @property
+    def objects(self) -> Objects:
+        """The objects.
+
+        Raises
+        ------
+        NotThereYetError
+            While the service starts.
+        """
+        if self._objects is None:
+            raise NotThereYetError("the service starts: its objects are not there yet")
+        return self._objects
+
+    def introduce(self, objects: Objects) -> None:
+        """From now on there are objects."""
+        self._objects = objects
+
+
 def summary_json(summary: ObjectSummary) -> dict[str, Any]:
     """An object in a list."""
     return {

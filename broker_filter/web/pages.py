@@ -14,21 +14,16 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from broker_filter.web.objects import Objects, ObjectView
+from broker_filter.web.objects import Lobby, NotThereYetError, Objects, ObjectView
 from broker_filter.web.query import NEW_DAYS, STRANGE_SCORE, ObjectQuery
 from broker_filter.web.templates import static_file, template
 from model.pictures.colours import BAND_COLOURS, colours_of_classes
 
 THREADS = 2  # pages that are made at a time, so that the stream keeps its processor
 PAGE_SIZE = 24
-# Scripts and styles come from the service itself; nothing else is loaded, and nothing inline runs.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 HTML, JSON, PNG = "text/html; charset=utf-8", "application/json", "image/png"
-STATIC_FILES = ("pages.css", "object.js")
+STATIC_FILES = ("pages.css", "object.js", "status.js")
 ORDER_WORDS = {
     "seen": "seen last",
     "probability": "most probable",
@@ -41,10 +36,17 @@ ORDER_WORDS = {
 class Pages:
     """The routes of the pages."""
 
-    def __init__(self, objects: Objects) -> None:
-        self._objects = objects
-        self._colours = colours_of_classes(objects.classes)
+    def __init__(self, lobby: Lobby) -> None:
+        self._lobby = lobby
         self._threads: anyio.CapacityLimiter | None = None  # made within the server's loop
+
+    @property
+    def _objects(self) -> Objects:
+        return self._lobby.objects
+
+    @property
+    def _colours(self) -> dict[str, str]:
+        return colours_of_classes(self._objects.classes)
 
     def routes(self) -> list[BaseRoute]:
         """For the server."""
@@ -60,9 +62,10 @@ class Pages:
     async def _answer(self, make: Callable[[Request], Response], request: Request) -> Response:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(THREADS)
-        response = await anyio.to_thread.run_sync(make, request, limiter=self._threads)
-        response.headers["Content-Security-Policy"] = POLICY
-        return response
+        try:
+            return await anyio.to_thread.run_sync(make, request, limiter=self._threads)
+        except NotThereYetError as error:
+            return Response(f"{error}\n", HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "5"})
 
     def _list(self, request: Request) -> Response:
         asked = {name: value for name, value in request.query_params.items() if value}

@@ -162,7 +162,7 @@ def classifiers(predictor: FakePredictor | None = None) -> dict[str, Classifier]
 
 def timeless(classification: Classification) -> Classification:
     """Without what may differ between runs."""
-    return replace(classification, ingest_time_ms=0, publication_time_ms=0, revision=False)
+    return replace(classification, ingest_time_ms=0, publication_time_ms=0, revision=False, previous_class=None)
 
 
 def final_state(results: Sequence[object]) -> dict[tuple[str, int], Classification]:

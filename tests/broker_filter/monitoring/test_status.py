@@ -21,7 +21,7 @@ from broker_filter.monitoring.status_view import card_view, duration, number, ob
 from broker_filter.records import Message, Origin, Outcome, Rejected, account
 
 HOSTILE = '<script>alert("1")</script>\u202e&\'\ud800'
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "input"}
 
 
 class Rooms:
@@ -118,6 +118,17 @@ def test_foreign_text_is_only_text(rooms):
     assert "<script" not in page
     assert "&lt;script&gt;alert(" in page
     assert 'alert("1")' in words_of(page)
+
+
+def test_objects_are_linked_where_they_have_pages(rooms):
+    """With pages of objects there is a search, and each object's name leads to its page, whatever it is called."""
+    rooms.enter(batch(classification("ZTF1", 1)))
+    rooms.enter(batch(classification('a"/b', 2)))
+    assert "/object/" not in rooms.text()
+    rooms.page = StatusPage([], rooms.metrics, rooms.health, rooms.books, rooms.recent, rooms.clock, has_objects=True)
+    page = rooms.text()
+    assert 'href="/object/ZTF1"' in page and 'href="/object/a%22/b"' in page and 'action="/objects"' in page
+    words_of(page)
 
 
 def test_card_is_on_the_page(rooms):
