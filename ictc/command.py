@@ -40,8 +40,8 @@ class Command:
 
     def run(self, arguments: Sequence[str]) -> int:
         """Parse, then import what computes and run it; the exit status."""
-        self.open_parser().parse_args(arguments)
         try:
+            self.open_parser().parse_args(arguments)
             with _spinner(self.program, shown=not self.shows_progress):
                 return int(_function(self.main)(arguments))
         except KeyboardInterrupt:

@@ -278,6 +278,7 @@ def _summarise(accounts: Accounts, left_out: LeftOutCounts, path: str | None) ->
     if not accounts.balanced:
         raise FatalError(f"the accounts do not balance, please report it: {accounts}")
     summary = dataclasses.asdict(accounts)
+    del summary["lost"]  # by a Kafka topic's retention: an archive loses nothing
     if revisions := summary.pop("revisions"):
         sys.stderr.write(f"{revisions} classifications were published again, for an earlier alert came later\n")
     if refused := summary.pop("pasts_refused"):

@@ -94,7 +94,7 @@ def test_other_threads_get_no_signals():
 def test_an_interrupt_during_imports_is_one_line(tmp_path):
     """Ctrl-C while a command's modules are being imported ends like any other."""
     (tmp_path / "slow.py").write_text("raise KeyboardInterrupt\n")
-    program = "import sys; from model.cli import _started; sys.exit(_started('ictc-x', 'slow'))"
+    program = "from ictc.command import Command; sys.exit(Command('x', '', 'slow:parser', 'slow:main').run([]))"
     path = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(Path(commands.__file__).parents[1])!r}]; "
     ended = subprocess.run([sys.executable, "-c", path + program], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (130, "ictc-x: interrupted\n")

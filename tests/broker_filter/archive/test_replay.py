@@ -218,12 +218,12 @@ def test_output_is_clean_on_standard_output(night: Path, capfdbinary: pytest.Cap
     assert orjson.loads(err)["read"] == 3
 
 
-def test_sorting_takes_fixed_memory() -> None:
+def test_sorting_takes_fixed_memory(tmp_path: Path) -> None:
     """Sorting 50 MB of frames takes a few, whatever their number, and leaves nothing behind."""
     pixels, scale = np.ones((3, 32, 32), np.float16), np.ones(3, np.float32)
     message = Message(b"x", Origin("archive", 0, 7))
     count = 8_000
-    order = TimeOrder()
+    order = TimeOrder(tmp_path)
     tracemalloc.start()
     for i in range(count):
         time_mjd = 60_000.0 + (i * 4_001) % count
@@ -232,12 +232,12 @@ def test_sorting_takes_fixed_memory() -> None:
     times = [unpack_arrival(record).time_mjd for record in order]
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    folder = order._folder
+    assert list(tmp_path.iterdir())
     order.close()
     assert times == sorted(times)
     assert len(times) == count
     assert peak_bytes < 8 << 20
-    assert not folder.exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_arrivals_survive_the_sorted_file() -> None:
