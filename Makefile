@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKERS ?= logical
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: install demo docs test test-quick kafka test-kafka test-adapters lint audit bench clean
+.PHONY: install demo docs fuzz test test-quick kafka test-kafka test-adapters lint audit bench clean
 
 install: $(VENV)/.installed
 
@@ -54,6 +54,9 @@ lint: install docs
 
 audit: install
 	$(BIN)/python deploy/audit.py --strict
+
+fuzz: install  # hostile inputs for MINUTES, and a table of what was tried and found
+	$(BIN)/python tests/broker_filter/fuzz/run.py --minutes $(or $(MINUTES),10)
 
 bench: install
 	$(BIN)/python -m benchmarks

@@ -206,11 +206,16 @@ def _card_at(cards: list[_Card], index: int, keyword: bytes) -> _Card:
 
 
 def _values(cards: list[_Card], keywords: tuple[bytes, ...]) -> dict[bytes, bytes]:
-    """The values of keywords, of each the first card that has a value."""
+    """The values of keywords.
+
+    The standard says nothing of a keyword that stands twice, and readers differ: two values are refused.
+    """
     values: dict[bytes, bytes] = {}
     for keyword, card in cards:
-        if keyword in keywords and keyword not in values and card[_KEYWORD_BYTES:_VALUE_AT] == b"= ":
-            values[keyword] = card[_VALUE_AT:].partition(b"/")[0].strip()
+        if keyword in keywords and card[_KEYWORD_BYTES:_VALUE_AT] == b"= ":
+            value = card[_VALUE_AT:].partition(b"/")[0].strip()
+            if values.setdefault(keyword, value) != value:
+                raise BadFitsError(f"{keyword.decode()} stands twice, as {values[keyword][:20]!r} and {value[:20]!r}")
     return values
 
 
