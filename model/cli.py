@@ -24,6 +24,9 @@ QUIET_VARIABLE = "ICTC_QUIET"
 DONE, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp")
 
+# A path that was given and is not there, or not what it should be; any other failure of the disk is no misuse.
+WRONG_PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+
 Main = Callable[..., int]  # of the command's arguments, which are those of the process where there are none
 
 
@@ -52,6 +55,7 @@ def command(name: str, *wrong: type[Exception], interrupted: str = "interrupted"
                 _say(name, str(error))
             except OSError as error:
                 _say(name, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+                return MISUSE if isinstance(error, WRONG_PATHS) else FAILED
             return MISUSE
 
         return guarded

@@ -99,7 +99,7 @@ def _clock_stood_still(told: History) -> bool:
 
 def _sensible(epochs: _Epochs, time_mjd: float, days: float, known_bands: NDArray[np.bool_]) -> History:
     """The epochs that a network can read."""
-    with np.errstate(over="ignore"):  # what does not fit is infinite, hence left out
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is infinite, hence left out
         flux_P, flux_error_P = epochs.flux_P.astype(np.float32), epochs.flux_error_P.astype(np.float32)
     keep_P = (epochs.time_P < time_mjd) & (epochs.time_P >= time_mjd - days) & known_bands[epochs.band_P]
     keep_P &= (np.abs(flux_P) <= LARGEST_FLUX_NJY) & (flux_error_P > 0.0) & (flux_error_P <= LARGEST_FLUX_NJY)

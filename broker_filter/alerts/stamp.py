@@ -77,7 +77,7 @@ def observe(alert: Alert, channels: tuple[str, ...], size: int, bands: Collectio
         if kind == "difference" and alert.difference_sign < 0:
             np.negative(pixels_CHW[c], out=pixels_CHW[c])
     if alert.zero_point_mag is not None:
-        with np.errstate(over="ignore"):  # a pixel near the largest float becomes infinite
+        with np.errstate(over="ignore", invalid="ignore"):  # a pixel near the largest float becomes infinite
             pixels_CHW *= np.float32(10.0 ** ((AB_MAG_OF_1_NJY - alert.zero_point_mag) / 2.5))
     real_CHW = np.abs(pixels_CHW) <= LARGEST_FLUX_NJY  # and not NaN
     if not real_CHW.all():
@@ -132,7 +132,7 @@ def _published(content: bytes, survey: Survey) -> NDArray[np.float32]:
         raise RejectedAlertError(Rejection.BAD_STAMP, str(error)) from error
     if pixels_HW.dtype.kind == "f" and pixels_HW.dtype.itemsize == np.dtype(np.float32).itemsize:
         return pixels_HW
-    with np.errstate(over="ignore"):  # a double that does not fit is infinite, hence no flux
+    with np.errstate(over="ignore", invalid="ignore"):  # a double that does not fit is infinite, hence no flux
         return pixels_HW.astype(np.float32)
 
 

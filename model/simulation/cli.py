@@ -250,6 +250,9 @@ def _look(options: argparse.Namespace) -> int:
     from model.data.dataset import Dataset  # noqa: PLC0415 - as above
     from model.simulation.datasets.look import NoSuchObjectError, save_object  # noqa: PLC0415
 
+    if not options.dataset.exists():
+        print(f"ictc-simulate: there is no data set at {options.dataset}", file=sys.stderr)
+        return MISUSE
     try:
         save_object(Dataset.open(options.dataset, verify=True), options.object, options.png)
     except NoSuchObjectError as exc:

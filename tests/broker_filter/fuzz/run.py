@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the table there too, as Markdown")
     options = parser.parse_args()
     logging.getLogger("ictc").setLevel(logging.CRITICAL)
+    warnings.simplefilter("error")  # one is an error of ours that nobody saw
     with tempfile.TemporaryDirectory(prefix="ictc-fuzz-") as folder:
         attacks = targets(Path(folder), _real_packets())
         rows = [

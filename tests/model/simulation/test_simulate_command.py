@@ -122,7 +122,7 @@ def test_an_object_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert ask(f"look {tmp_path}/set --object 3 --png {tmp_path}/a.png") == 0
     assert (tmp_path / "a.png").stat().st_size > 10_000
     assert ask(f"look {tmp_path}/set --object 999 --png {tmp_path}/b.png") == 2
-    assert ask(f"look {tmp_path}/none --png {tmp_path}/b.png") == 1
+    assert ask(f"look {tmp_path}/none --png {tmp_path}/b.png") == 2
     assert "no data set" in capsys.readouterr().err
     for name, message in (("nowhere/b.png", "make it first"), ("b.docx", "does not end in .png"), ("", "is a folder")):
         with pytest.raises(SystemExit, match="2"):
