@@ -177,7 +177,8 @@ def real_strata() -> str:
         for name, found in scores[f"strata_{when}_alert"].items():
             classes, sn = found["classes"], found["supernova"]
             rows.append(
-                [f"{when} alert, {name}", f"{sn['positive']} ({classes['SNIa']})", str(sn["negative"]),
+                [f"{when} alert, {name}".replace("|b|", "abs(b)"),
+                 f"{sn['positive']} ({classes['SNIa']})", str(sn["negative"]),
                  told(sn.get("auc")), told(sn.get("p10")), told(found["ia_among_supernovae"].get("auc"))]
             )  # fmt: skip
     return table(rows)
