@@ -264,6 +264,7 @@ def proof(
             name = f"proof-{delivery.replace('_', '-')}-{replicas}"
             trial = Trial(node, name, delivery, weights, folder, url)
             verdict = torment(trial, packets, kills, replicas, random.Random(kills))
+            print(f"{name}: {verdict}", file=sys.stderr, flush=True)
             killed = ", ".join(f"{what} {number}" for what, number in verdict.killed.items())
             counts = (verdict.alerts, verdict.missing, verdict.classifications, verdict.twice)
             at_end = "yes" if verdict.offsets_equal else "NO"
