@@ -43,10 +43,11 @@ from model.simulation.alerts.night import write_night
 
 PARTITIONS = 3
 SESSION_MS, HEARTBEAT_MS = 1500, 300
-LIFE_S = (1.0, 6.0)  # between two kills; a service starts in one to three seconds
+LIFE_S = (0.0, 1.5)  # from the first batch that is done after an act to the next act
 STOPPED_S = 3.0
 KAFKA_EVERY, STOP_EVERY = 20, 10  # kills
 BATCH_ALERTS = 16
+BATCH_LIMIT_S = 30.0
 END_LIMIT_S = 300.0
 EPOCHS = 12
 DRAWN_OBJECTS = 8
@@ -188,6 +189,7 @@ def torment(trial: Trial, packets: Sequence[bytes], kills: int, replicas: int, r
         part = packets[kill * len(packets) // kills : (kill + 1) * len(packets) // kills]
         trial.publish(part, kill * len(packets) // kills)
         victim = rng.randrange(replicas)
+        _wait_for_a_batch(trial.log(victim))
         time.sleep(rng.uniform(*LIFE_S))
         if kill % KAFKA_EVERY == KAFKA_EVERY - 1:
             trial.node.kill()
@@ -219,6 +221,18 @@ def torment(trial: Trial, packets: Sequence[bytes], kills: int, replicas: int, r
 def _pid(process: ForkServerProcess) -> int:
     assert process.pid is not None
     return process.pid
+
+
+def _wait_for_a_batch(log: Path) -> None:
+    """Until the process has finished a batch from now on, at most BATCH_LIMIT_S: it may have nothing to do."""
+    start, deadline_s = log.stat().st_size if log.exists() else 0, time.monotonic() + BATCH_LIMIT_S
+    while time.monotonic() < deadline_s:
+        if log.exists():
+            with log.open("rb") as file:
+                file.seek(start)
+                if b'"event":"batch"' in file.read():
+                    return
+        time.sleep(0.05)
 
 
 def cost(node: KafkaNode, packets: Sequence[bytes], weights: Path, folder: Path) -> Table:
