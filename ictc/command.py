@@ -71,6 +71,12 @@ COMMANDS = {
             "broker_filter.archive.inspect:main",
         ),
         Command(
+            "store",
+            "look after the stored series: info, verify, backup, migrate, forget",
+            "broker_filter.service.store_command:parser",
+            "broker_filter.service.store_command:main",
+        ),
+        Command(
             "look",
             "draw what is known of objects",
             "broker_filter.archive.options:look_parser",

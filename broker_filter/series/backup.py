@@ -1,0 +1,114 @@
+"""Copies of a series store that a machine's loss does not take along, and their way back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import lmdb
+import redis
+
+from broker_filter.errors import ConfigurationError, FatalError
+from broker_filter.series.redis_store import NAMESPACE, TIMEOUT_S, asking
+
+MAGIC = b"ICTC-REDIS-BACKUP-1\n"
+KEYS_AT_ONCE = 200
+LARGEST_BYTES = 2**31
+
+
+def copy_folder(folder: Path, target: Path) -> int:
+    """Copy an embedded store, also beside a running service; the copy is a store itself. Returns its bytes.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no store in the folder, or something at the target.
+    FatalError
+        It cannot be copied.
+    """
+    if not (folder / "data.mdb").is_file():
+        raise ConfigurationError(f"{folder} holds no embedded store: --path names the folder of store.path")
+    try:
+        target.mkdir(mode=0o700, parents=True)
+    except FileExistsError as error:
+        raise ConfigurationError(f"{target} is there already: name a folder that is not") from error
+    try:
+        with lmdb.open(str(folder), readonly=True, create=False) as environment:
+            environment.copy(str(target), compact=True)  # one read transaction: what was settled when it began
+    except lmdb.Error as error:
+        raise FatalError(f"{folder} cannot be copied to {target}: {error}") from error
+    (target / "data.mdb").chmod(0o600)
+    return (target / "data.mdb").stat().st_size
+
+
+def dump_server(url: str, target: Path) -> int:
+    """Write every key of a shared store to a file; returns their number. Stop the services first.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is there already, or the server refuses us.
+    RetryableError
+        The server does not answer.
+    """
+    count = 0
+    with _server(url) as server, _new_file(target) as file:
+        file.write(MAGIC)
+        for keys in _keys(server):
+            for key, value in zip(keys, asking(lambda: _dumped(server, keys)), strict=True):  # noqa: B023
+                if value is not None:
+                    file.write(len(key).to_bytes(4, "big") + key + len(value).to_bytes(8, "big") + value)
+                    count += 1
+    return count
+
+
+def restore_server(url: str, source: Path) -> int:
+    """Fill an empty shared store from a file of ``dump_server``; returns the number of keys.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is none of ours or breaks off, or the server holds a store already.
+    """
+    count = 0
+    with _server(url) as server, source.open("rb") as file:
+        if asking(lambda: server.exists(f"{NAMESPACE}:totals")):
+            raise ConfigurationError("the server holds a series store already: restore to an empty one")
+        if file.read(len(MAGIC)) != MAGIC:
+            raise ConfigurationError(f"{source} is no backup of a shared store")
+        while head := file.read(4):
+            key = file.read(int.from_bytes(head, "big"))
+            size = int.from_bytes(file.read(8), "big")
+            value = file.read(min(size, LARGEST_BYTES))
+            if not key.startswith(f"{NAMESPACE}:".encode()) or len(value) != size:
+                raise ConfigurationError(f"{source} breaks off, or is damaged, after {count} keys")
+            asking(lambda: server.restore(key, 0, value))  # noqa: B023
+            count += 1
+    return count
+
+
+def _server(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+
+
+def _new_file(target: Path):  # type: ignore[no-untyped-def]
+    try:
+        return target.open("xb")
+    except FileExistsError as error:
+        raise ConfigurationError(f"{target} is there already: name a file that is not") from error
+
+
+def _keys(server: redis.Redis) -> Iterator[list[bytes]]:
+    cursor, seen = 0, set[bytes]()  # a scan may show a key twice
+    while True:
+        cursor, keys = asking(lambda: server.scan(cursor, match=f"{NAMESPACE}:*", count=KEYS_AT_ONCE))  # noqa: B023
+        fresh = [key for key in keys if key not in seen]
+        seen.update(fresh)
+        yield fresh
+        if cursor == 0:
+            return
+
+
+def _dumped(server: redis.Redis, keys: list[bytes]) -> list[bytes | None]:
+    pipe = server.pipeline(transaction=False)
+    for key in keys:
+        pipe.dump(key)
+    return pipe.execute()

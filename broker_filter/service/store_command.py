@@ -1,0 +1,101 @@
+"""The command ``ictc-store``: what a series store holds, whether it is sound, copies, another version, forgetting."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from broker_filter.config import StoreSettings
+from broker_filter.errors import ConfigurationError, FatalError, RetryableError
+from broker_filter.series.backup import copy_folder, dump_server, restore_server
+from broker_filter.series.redis_version import migrate
+from broker_filter.series.store import Change, SeriesStore
+from broker_filter.service import assembly
+from broker_filter.terminal import console
+from model.cli import DONE, FAILED, add_common_options, command
+
+ACTIONS = {
+    "info": "count what it holds",
+    "verify": "read and check every row; status 1 where one is damaged",
+    "backup": "copy it to TARGET: a folder (embedded, even of a running service) or a file (shared, services stopped)",
+    "restore": "fill an empty shared store from the backup TARGET; an embedded backup is a store itself",
+    "migrate": "make it of this program's version; every series is kept",
+    "forget": "remove one object, named survey/objectId",
+}
+NEEDS_TARGET = ("backup", "restore", "forget")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of ``ictc-store``."""
+    p = argparse.ArgumentParser("ictc-store", description="Look after a series store.")
+    p.add_argument("action", choices=ACTIONS, help="; ".join(f"{name}: {text}" for name, text in ACTIONS.items()))
+    p.add_argument("target", nargs="?", metavar="TARGET", help="of backup, restore and forget")
+    where = p.add_mutually_exclusive_group(required=True)
+    where.add_argument("--path", type=Path, metavar="FOLDER", help="embedded store (store.path)")
+    where.add_argument("--url", metavar="URL", help="shared store (store.url)")
+    add_common_options(p)
+    return p
+
+
+@command("ictc-store", ConfigurationError, FatalError, RetryableError)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``ictc-store``; the exit status."""
+    options = parser().parse_args(arguments)
+    if (options.target is None) == (options.action in NEEDS_TARGET):
+        raise ConfigurationError(f"{options.action} takes {'a' if options.target is None else 'no'} TARGET: see --help")
+    if options.action == "backup":
+        target = Path(options.target)
+        if options.path:
+            return _say(f"{target}: {copy_folder(options.path, target)} bytes")
+        return _say(f"{target}: {dump_server(options.url, target)} keys")
+    if options.action == "restore":
+        if options.path:
+            raise ConfigurationError("the backup of an embedded store is a store: name it by store.path")
+        return _say(f"{restore_server(options.url, Path(options.target))} keys restored")
+    if options.action == "migrate" and options.url:
+        moved = migrate(options.url)
+        return _say(f"{moved.objects} objects migrated, {moved.dropped_rows} damaged rows left behind")
+    if options.path and not (options.path / "data.mdb").is_file():
+        raise ConfigurationError(f"{options.path} holds no embedded store: --path names the folder of store.path")
+    store = _open(options.path, options.url)
+    try:
+        return _act(store, options.action, options.target)
+    finally:
+        store.close()
+
+
+def _open(path: Path | None, url: str | None) -> SeriesStore:
+    settings = {"kind": "redis", "url": url} if url else {"kind": "lmdb", "path": path}
+    return assembly.open_store(StoreSettings.model_validate(settings))
+
+
+def _act(store: SeriesStore, action: str, target: str | None) -> int:
+    if action == "verify":
+        inspection = store.inspect()
+        _say(
+            f"{inspection.objects} objects, {inspection.observations} observations ({inspection.unsettled} unsettled), "
+            f"{inspection.embeddings} embeddings, {inspection.damaged_count} damaged"
+        )
+        for line in inspection.damaged:
+            _say(line)
+        return FAILED if inspection.damaged_count else DONE
+    if action == "forget" and target is not None:
+        return _forget(store, target)
+    stats = store.stats()  # an embedded store has been made of this version by opening it
+    return _say(
+        f"incarnation {store.incarnation}: {stats.objects} objects, {stats.observations} observations, "
+        f"{stats.bytes / 2**20:.1f} MiB"
+    )
+
+
+def _forget(store: SeriesStore, key: str) -> int:
+    series = store.read([key]).get(key)
+    if series is None:
+        raise ConfigurationError(f"the store holds no object {key!r}: keys are survey/objectId, e.g. ztf/ZTF18abcdefg")
+    alert_ids = tuple(series.heads["alert_id"].tolist())
+    store.settle([Change(key, (), len(alert_ids), 1, withdrawn=alert_ids)])
+    return _say(f"{key}: {len(alert_ids)} observations forgotten")
+
+
+def _say(text: str) -> int:
+    console().print(text)
+    return DONE

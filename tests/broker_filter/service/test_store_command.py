@@ -1,0 +1,91 @@
+"""What an operator does to a store from the command line, for both kinds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.servers import AbsentError, redis_server
+from broker_filter.records import Observation
+from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.store import Change, SeriesStore
+from broker_filter.service.store_command import main
+from model.cli import DONE, MISUSE
+
+KEPT, GONE = "ztf/ZTF26kept", "ztf/ZTF26gone"
+
+
+def fill(store: SeriesStore) -> None:
+    """Two objects with three observations each."""
+    for key in (KEPT, GONE):
+        frames = [
+            Observation(n, 60_000.0 + n, 1, 5.0, 1.0, np.zeros((1, 4, 4), np.float16), np.ones(1, np.float32))
+            for n in range(3)
+        ]
+        store.add([(key, frame) for frame in frames])
+        store.settle([Change(key, (0, 1, 2), 99, 1)])
+    store.close()
+
+
+@pytest.fixture(params=["lmdb", "redis"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]:
+    """A filled store, as the command line names it."""
+    if request.param == "lmdb":
+        fill(LmdbSeriesStore(tmp_path / "store"))
+        yield ["--path", str(tmp_path / "store")]
+        return
+    try:
+        with redis_server(tmp_path) as server:
+            fill(RedisSeriesStore(server.url))
+            yield ["--url", server.url]
+    except AbsentError as error:
+        pytest.skip(str(error))
+
+
+def test_info_verify_and_forget(where: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts are told, rows are checked, and an object that is forgotten leaves alone."""
+    assert main(["info", *where]) == DONE
+    assert "2 objects, 6 observations" in capsys.readouterr().out
+    assert main(["verify", *where]) == DONE
+    assert "0 damaged" in capsys.readouterr().out
+    assert main(["forget", GONE, *where]) == DONE
+    assert "3 observations forgotten" in capsys.readouterr().out
+    assert main(["forget", GONE, *where]) == MISUSE
+    assert main(["verify", *where]) == DONE
+    assert "3 observations" in capsys.readouterr().out
+
+
+def test_a_backup_comes_back(where: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A copy holds the same series, and nothing is written over."""
+    copy = tmp_path / "copy"
+    assert main(["backup", str(copy), *where]) == DONE
+    assert main(["backup", str(copy), *where]) == MISUSE
+    if where[0] == "--path":
+        again = ["--path", str(copy)]
+    else:
+        assert main(["restore", str(copy), *where]) == MISUSE
+        folder = tmp_path / "again"
+        folder.mkdir()
+        with redis_server(folder) as server:
+            assert main(["restore", str(copy), "--url", server.url]) == DONE
+            capsys.readouterr()
+            assert main(["info", "--url", server.url]) == DONE
+            assert "2 objects, 6 observations" in capsys.readouterr().out
+        return
+    capsys.readouterr()
+    assert main(["info", *again]) == DONE
+    assert "2 objects, 6 observations" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["backup"], ["info", "target"], ["forget"]])
+def test_what_needs_a_target_says_so(where: list[str], arguments: list[str]) -> None:
+    """A missing or needless target is a wrong use."""
+    assert main([*arguments, *where]) == MISUSE
+
+
+def test_no_store_is_made_by_looking(tmp_path: Path) -> None:
+    """A mistyped folder is told, not created."""
+    assert main(["info", "--path", str(tmp_path / "nowhere")]) == MISUSE
+    assert not (tmp_path / "nowhere").exists()
