@@ -100,7 +100,7 @@ def _keys(server: redis.Redis) -> Iterator[list[bytes]]:
     cursor, seen = 0, set[bytes]()  # a scan may show a key twice
     while True:
         cursor, keys = asking(lambda: server.scan(cursor, match=f"{NAMESPACE}:*", count=KEYS_AT_ONCE))  # noqa: B023
-        fresh = [key for key in keys if key not in seen]
+        fresh = [key for key in keys if isinstance(key, bytes) and key not in seen]
         seen.update(fresh)
         yield fresh
         if cursor == 0:
