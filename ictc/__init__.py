@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from model.past_photometry import History
     from model.series import Series
     from model.serving.card import ModelCard, load_card
+    from model.serving.export import export
     from model.serving.predictor import Prediction, Predictor
     from model.taxonomy import Taxonomy, load_taxonomy
 
@@ -47,6 +48,7 @@ _ROOMS = {
     "TopicReader": "ictc.topic",
     "UnreadableClassificationError": "broker_filter.output.read",
     "as_json": "broker_filter.output.formats",
+    "export": "model.serving.export",
     "load_card": "model.serving.card",
     "load_taxonomy": "model.taxonomy",
     "newest_of_each_object": "ictc.topic",
@@ -76,6 +78,7 @@ __all__ = [
     "TopicReader",
     "UnreadableClassificationError",
     "as_json",
+    "export",
     "load_card",
     "load_taxonomy",
     "newest_of_each_object",
