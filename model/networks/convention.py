@@ -36,11 +36,12 @@ from model.networks.contract import Frames, LightCurve
 from model.networks.counted_batch_norm import CountedBatchNorm
 from model.networks.grouped import GroupedNetwork, cut_groups
 from model.networks.pixel_standard import SDSS_MEAN_NJY, SDSS_SIGMA_NJY, PixelStandard, Table, check_tables
-from model.networks.spectral_convolution import spectral_conv3d
+from model.networks.spectral_convolution import Factors, factors_of, spectral_conv3d
 from model.series import BANDS
 
 BAND_VECTORS = 10  # rows of the band embedding; more than there are bands, as published
 FEATURE_WIDTH = 256
+FEWEST_FOR_SPECTRA = 8  # groups: below this the spectra of the kernels are more to read than the convolution to compute
 SPECTRA_ON_PROCESSORS = True  # False: every convolution is torch's own, as on a GPU
 
 
@@ -224,6 +225,7 @@ class Stem(nn.Module):
         widths = (first, second, third, config.embedding_channels)
         self.normalisations = nn.ModuleList([CountedBatchNorm(width) for width in widths])
         self.folded = False
+        self.factors: list[Factors] | None = None  # of the wide kernels, once folded
         depth = ((config.group_size + 4 - 3) // 2 + 1) + 2 - 2 - 2
         if depth != 1 or self.output_side(config.size) < 1:
             raise ValueError(
@@ -260,8 +262,8 @@ class Stem(nn.Module):
         return (
             SPECTRA_ON_PROCESSORS
             and x.device.type == "cpu"
-            and not self.folded
             and x.shape[2] == 3  # depth
+            and (not self.folded or len(x) >= FEWEST_FOR_SPECTRA)
             and not torch.is_autocast_enabled("cpu")
             and not torch.compiler.is_compiling()
             and not torch.jit.is_tracing()
@@ -274,12 +276,19 @@ class Stem(nn.Module):
         assert third.bias is not None
         of_first, of_second, of_third, _ = (n for n in self.normalisations if isinstance(n, CountedBatchNorm))
         x_xdNC = x.permute(3, 4, 2, 0, 1).flatten(0, 1).contiguous()
+        if self.folded:
+            side = x.shape[-1]
+            if self.factors is None:
+                kernels = ((second.weight, (2, 2)), (third.weight, (0, 0)))
+                self.factors = [factors_of(weight, side, padding) for weight, padding in kernels]
+            x_xdNC = functional.relu(x_xdNC)
+            x_xdNC = spectral_conv3d(x_xdNC, second.weight, (2, 2), self.factors[0]).add_(second.bias).relu_()
+            x_xdNC = spectral_conv3d(x_xdNC, third.weight, (0, 0), self.factors[1]).add_(third.bias).relu_()
+            return functional.relu(fourth(images_of(x_xdNC))).squeeze(2)
         x_xdNC = of_first.rectified(x_xdNC, x.new_zeros(first.out_channels), count_N)
         x_xdNC = of_second.rectified(spectral_conv3d(x_xdNC, second.weight, (2, 2)), second.bias, count_N)
         x_xdNC = of_third.rectified(spectral_conv3d(x_xdNC, third.weight, (0, 0)), third.bias, count_N)
-        side = math.isqrt(len(x_xdNC))
-        x = fourth(x_xdNC.unflatten(0, (side, side)).permute(3, 4, 2, 0, 1))
-        return self._normalised(x, 3, count_N).squeeze(2)
+        return self._normalised(fourth(images_of(x_xdNC)), 3, count_N).squeeze(2)
 
     def _normalised(self, x: Tensor, layer: int, count_N: Tensor | None) -> Tensor:
         return functional.relu(x if self.folded else self.normalisations[layer](x, count_N))
@@ -294,6 +303,12 @@ class Stem(nn.Module):
                 folded.append(fuse_conv_bn_eval(convolution, normalisation))
             self.convolutions = nn.ModuleList(folded)
             self.folded = True
+
+
+def images_of(x_xdNC: Tensor) -> Tensor:
+    """[N, C, d, h, w] of values whose pixels come first in memory."""
+    side = math.isqrt(len(x_xdNC))
+    return x_xdNC.unflatten(0, (side, side)).permute(3, 4, 2, 0, 1)
 
 
 class Block(nn.Module):

@@ -36,6 +36,8 @@ POINTS = 5  # of the polynomials: 0, 1, -1, 2 and infinity
 # Of each row the first column that is not 0 and what stands there, and the other columns and what stands in them.
 Matrix = tuple[tuple[int, Tensor, tuple[tuple[int, float], ...]], ...]
 
+Factors = tuple[Tensor, Tensor, Tensor]  # of a kernel: see kernel_factors
+
 CHUNK = 128  # images at a time: what is in work stays near the processor
 
 
@@ -203,11 +205,7 @@ class SpectralConvolution(torch.autograd.Function):
     def forward(ctx: Any, image: Tensor, kernel: Tensor, plan: Plan) -> Tensor:
         factors = kernel_factors(kernel, plan)
         kept: list[Tensor] = []  # the images' spectra, in place of the images
-        out = image.new_empty((plan.side_out**2, len(plan.depth_out), image.shape[2], kernel.shape[0]))
-        for some, there in zip(image.split(CHUNK, 2), out.split(CHUNK, 2), strict=True):
-            of_some = image_spectra(some, plan)
-            kept += of_some if any(ctx.needs_input_grad) else ()
-            convolve(of_some, factors, plan, there)
+        out = convolve_all(image, factors, plan, kept)
         ctx.save_for_backward(*factors, *kept)
         ctx.plan, ctx.kernel_shape, ctx.image_shape = plan, kernel.shape, image.shape
         return out
@@ -235,7 +233,18 @@ class SpectralConvolution(torch.autograd.Function):
         return of_image, kernel_gradient(of_factors, ctx.kernel_shape, plan), None
 
 
-def kernel_factors(kernel: Tensor, plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
+def convolve_all(image: Tensor, factors: Factors, plan: Plan, kept: list[Tensor] | None = None) -> Tensor:
+    """The convolution of any number of images, some at a time; their spectra are appended to ``kept``."""
+    out = image.new_empty((plan.side_out**2, len(plan.depth_out), image.shape[2], factors[0].shape[2]))
+    for some, there in zip(image.split(CHUNK, 2), out.split(CHUNK, 2), strict=True):
+        of_some = image_spectra(some, plan)
+        if kept is not None:
+            kept += of_some
+        convolve(of_some, factors, plan, there)
+    return out
+
+
+def kernel_factors(kernel: Tensor, plan: Plan) -> Factors:
     """Real part, its difference from and its sum with the negative imaginary one, each [kp, I, O]."""
     outs, ins = kernel.shape[:2]
     taps = torch.einsum("pd,oidx->xpio", plan.depth_kernel_PD, kernel.reshape(outs, ins, KERNEL_DEPTH, -1)).flatten(1)
@@ -264,7 +273,7 @@ def image_gradient(real: Tensor, imaginary: Tensor, plan: Plan, out: Tensor) -> 
     whole(plan.depth_in_transposed, *halves(plan.cos_in_KE.T, plan.sin_in_KO.T, real, imaginary), out)
 
 
-def convolve(of_images: tuple[Tensor, Tensor], factors: tuple[Tensor, Tensor, Tensor], plan: Plan, out: Tensor) -> None:
+def convolve(of_images: tuple[Tensor, Tensor], factors: Factors, plan: Plan, out: Tensor) -> None:
     """The convolution of some images, whose spectra these are."""
     real, imaginary = of_images
     common = torch.bmm(real + imaginary, factors[0])
@@ -287,7 +296,7 @@ def accumulate(of_factors: list[Tensor], ours: list[Tensor], theirs: tuple[Tenso
     of_factors[2].baddbmm_(real.transpose(1, 2), out_imaginary, alpha=-1)
 
 
-def spectral_conv3d(image: Tensor, kernel: Tensor, padding: tuple[int, int]) -> Tensor:
+def spectral_conv3d(image: Tensor, kernel: Tensor, padding: tuple[int, int], factors: Factors | None = None) -> Tensor:
     """A 3-D convolution without bias, in the layout [side * side, depth, n, channel].
 
     Parameters
@@ -298,6 +307,9 @@ def spectral_conv3d(image: Tensor, kernel: Tensor, padding: tuple[int, int]) -> 
         [O, I, 3, k, k], as ``conv3d`` takes it.
     padding
         In depth, 0 or 2; in space, at most (k - 1) / 2.
+    factors
+        Of a kernel that no longer changes, as :func:`factors_of` gives them: they are not computed again, and nothing
+        gets a gradient.
 
     Returns
     -------
@@ -305,6 +317,13 @@ def spectral_conv3d(image: Tensor, kernel: Tensor, padding: tuple[int, int]) -> 
         [side' * side', 5 or 3, n, O].
     """
     side = math.isqrt(len(image))
-    return SpectralConvolution.apply(
-        image, kernel, plan(side, kernel.shape[-1], padding[1], padding[0] > 0, image.dtype)
-    )
+    shape = plan(side, kernel.shape[-1], padding[1], padding[0] > 0, image.dtype)
+    if factors is None and torch.is_grad_enabled():
+        return SpectralConvolution.apply(image, kernel, shape)
+    return convolve_all(image, factors or kernel_factors(kernel, shape), shape)
+
+
+def factors_of(kernel: Tensor, side: int, padding: tuple[int, int]) -> Factors:
+    """What the convolutions of images of this side need of a kernel: for one that no longer changes."""
+    with torch.no_grad():
+        return kernel_factors(kernel, plan(side, kernel.shape[-1], padding[1], padding[0] > 0, kernel.dtype))

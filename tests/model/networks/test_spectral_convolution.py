@@ -100,10 +100,28 @@ def test_the_stem_is_the_same_function_with_and_without_spectra(training: bool, 
 
 
 def test_the_stem_takes_the_way_that_suits_where_it_is(monkeypatch: pytest.MonkeyPatch):
-    """On a processor it goes by spectra; once folded, under autocast or with the switch off, directly."""
-    stem, image = Stem(ConvEntionConfig(width=0.1)), torch.zeros(1, 6, 3, 13, 13)
+    """On a processor it goes by spectra; folded with few groups, under autocast or with the switch off, directly."""
+    stem, image = Stem(ConvEntionConfig(width=0.1)), torch.zeros(8, 6, 3, 13, 13)
     assert stem.by_spectra(image)
+    stem.eval().fold()
+    assert stem.by_spectra(image)
+    assert not stem.by_spectra(image[:1])
     with torch.autocast("cpu", torch.bfloat16):
         assert not stem.by_spectra(image)
     monkeypatch.setattr(convention, "SPECTRA_ON_PROCESSORS", False)
     assert not stem.by_spectra(image)
+
+
+def test_a_folded_stem_answers_alike_with_and_without_spectra(monkeypatch: pytest.MonkeyPatch):
+    """Served, with normalisation folded in and the kernels' spectra kept, the maps are those of the direct way."""
+    torch.manual_seed(0)
+    stem = Stem(ConvEntionConfig(width=0.1)).double().eval()
+    images, of_bands = torch.randn(9, 1, 3, 32, 32).double(), torch.zeros(9, 6 * 3 * 13 * 13).double()
+    expected = stem(images, of_bands)
+    stem.fold()
+    with torch.inference_mode():
+        first, again = stem(images, of_bands), stem(images, of_bands)
+        monkeypatch.setattr(convention, "SPECTRA_ON_PROCESSORS", False)
+        direct = stem(images, of_bands)
+    for found in (first, again, direct):
+        torch.testing.assert_close(found, expected.detach(), rtol=1e-9, atol=1e-9)
