@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -36,12 +35,17 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from broker_filter.config_file import read_yaml
+from broker_filter.config_variables import PREFIX, refuse_unknown_variables
 from broker_filter.errors import ConfigurationError
-from broker_filter.secret import is_secret_name, mask
+from broker_filter.secret import is_secret_name, mask, masked_address, remember, secrets_in_address
+from broker_filter.topic_pattern import compile_pattern
 from model.cli import add_common_options
 
-ENVIRONMENT_PREFIX = "ICTC_"
 _SEPARATOR = re.compile(r"[,\s]+(?![^{]*\})")  # but the comma in ^x{1,2}$
+_REDIS_ADDRESS = re.compile(
+    r"(rediss?://([^@/?#\s]*@)?[^@/?#\s:]*(\[[0-9A-Fa-f:.]+\])?(:\d{1,5})?(/\d*)?|unix://[^#\s]+)(\?[^#\s]*)?"
+)
 LibrdkafkaValue = str | int | float | bool
 
 # Keys that the service sets itself, with the setting to use instead: another value would break what it promises.
@@ -111,15 +115,19 @@ class KafkaSettings(Section):
     producer: Librdkafka = {}
     """librdkafka keys of the producer alone"""
 
+    @field_validator("brokers")
+    @classmethod
+    def _brokers_without_password(cls, brokers: str) -> str:
+        if "@" in brokers or not brokers.strip():
+            raise ValueError("brokers are host:port; user and password go to kafka.username and kafka.password")
+        return brokers
+
     @field_validator("topics")
     @classmethod
     def _topics_parse(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
         for topic in topics:
             if topic.startswith("^"):
-                try:
-                    re.compile(topic)
-                except re.error as error:
-                    raise ValueError(f"{topic!r} is not a regular expression: {error}") from error
+                compile_pattern(topic)
             elif not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic):
                 raise ValueError(f"{topic!r} is no topic: 1-249 of letters, digits, '.', '_', '-', or ^regex$")
         return topics
@@ -182,6 +190,16 @@ class StoreSettings(Section):
     """bytes kept of all objects; the longest silent go first"""
     sync: bool = True
     """wait for the disk after each batch; without, a crash of the machine (not of the process) can lose some"""
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_one(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _REDIS_ADDRESS.fullmatch(url.get_secret_value()):
+            raise ValueError(
+                "must be redis://[user:password@]host:port/db (rediss:// for TLS, unix:// for a socket); in user and "
+                "password write %23 for #, %2F for /, %3F for ?, %40 for @"
+            )
+        return url
 
     @model_validator(mode="after")
     def _redis_has_url(self) -> "StoreSettings":
@@ -342,7 +360,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
-        env_prefix=ENVIRONMENT_PREFIX,
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         env_parse_none_str="null",
         nested_model_default_partial_update=True,
@@ -389,7 +407,7 @@ def parser_of(program: str) -> tuple[argparse.ArgumentParser, CliSettingsSource[
     parser = argparse.ArgumentParser(
         prog=program,
         description="Read alerts from Kafka, classify each object's series of stamps, publish the classifications.",
-        epilog=f"Every setting is also a variable: {ENVIRONMENT_PREFIX}KAFKA__BROKERS=host:port. "
+        epilog=f"Every setting is also a variable: {PREFIX}KAFKA__BROKERS=host:port. "
         "Mappings are JSON, or key=value where the value has no comma; null switches off.",
         allow_abbrev=False,
     )
@@ -445,8 +463,12 @@ def load(arguments: Sequence[str] | None = None, program: str = "ictc-broker") -
         Naming each wrong setting, its value (unless secret) and what is allowed.
     """
     parser, source = parser_of(program)
-    parsed = parser.parse_args(arguments)
-    _refuse_unknown_variables(os.environ)
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:  # only names: a value may be a secret
+        named = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
+        parser.error(f"unrecognized arguments: {' '.join(named) or f'{len(unknown)} words that belong to no option'}")
+    sections = {name: type(section).model_fields for name, section in Settings.model_construct()}
+    refuse_unknown_variables(os.environ, sections)
     from_file = {} if parsed.config is None else read_yaml(parsed.config)
     try:
         settings = Settings(**{"_cli_settings_source": source(parsed_args=parsed), **from_file})
@@ -454,46 +476,8 @@ def load(arguments: Sequence[str] | None = None, program: str = "ictc-broker") -
         raise ConfigurationError(_explain(error)) from None
     except SettingsError as error:
         raise ConfigurationError(f"cannot read a setting: {error} ({error.__cause__})") from error
+    remember(_secrets_of(settings))
     return Command(settings, parsed.check)
-
-
-class _UniqueKeysLoader(yaml.SafeLoader):
-    """YAML that refuses a key written twice, of which one would be silently lost."""
-
-
-def _unique_mapping(loader: _UniqueKeysLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if key in seen:
-            raise ConfigurationError(f"{key!r} is written twice{key_node.start_mark}: keep one")
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_UniqueKeysLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
-
-    Raises
-    ------
-    ConfigurationError
-        When it cannot be read, is not a mapping, or names a key twice.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            content = yaml.load(file, _UniqueKeysLoader)  # noqa: S506 - a SafeLoader
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the settings in {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not YAML: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ConfigurationError(f"{path} holds {type(content).__name__}; settings are a mapping of sections")
-    return content
 
 
 def masked(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -501,23 +485,41 @@ def masked(settings: Settings) -> dict[str, dict[str, Any]]:
     return {section: mask(section, values) for section, values in settings.model_dump(mode="json").items()}
 
 
-def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    """A mistyped section would be ignored otherwise; a mistyped key of a section is an error already."""
-    for name in environment:
-        section, delimiter, _ = name.upper().removeprefix(ENVIRONMENT_PREFIX).partition("__")
-        if name.upper().startswith(ENVIRONMENT_PREFIX) and delimiter and section.lower() not in Settings.model_fields:
-            sections = ", ".join(Settings.model_fields)
-            raise ConfigurationError(f"the variable {name} names no section of the settings; they are {sections}")
+def _secret_settings() -> set[str]:
+    """Names of settings whose values are secrets."""
+    return {
+        f"{section}.{name}"
+        for section, values in Settings.model_construct()
+        for name, field in type(values).model_fields.items()
+        if "SecretStr" in str(field.annotation)
+    }
+
+
+def _secrets_of(settings: Settings) -> list[str]:
+    """Every secret in the settings: to be concealed wherever a library quotes it."""
+    secrets: list[str] = []
+    for _, section in settings:
+        for name, value in section:
+            texts = value.items() if isinstance(value, Mapping) else [(name, value)]
+            for inner, one in texts:
+                if isinstance(one, SecretStr):
+                    secrets += secrets_in_address(one.get_secret_value())
+                elif isinstance(one, str) and is_secret_name(inner):
+                    secrets.append(one)
+                elif isinstance(one, str):
+                    secrets += secrets_in_address(one, whole=False)
+    return secrets
 
 
 def _explain(error: ValidationError) -> str:
-    lines = []
+    lines, secrets = [], _secret_settings()
     for problem in error.errors(include_url=False):
         name = ".".join(str(part) for part in problem["loc"]) or "settings"
         if problem["type"] == "extra_forbidden":
             lines.append(f"{name} is no setting: see --help for their names")
             continue
         given = problem["input"]
-        scalar = isinstance(given, str | int | float) and not is_secret_name(name) and "@" not in str(given)
-        lines.append(f"{name}{f' = {given!r}' if scalar else ''}: {problem['msg']}")
+        shown = isinstance(given, str | int | float) and name not in secrets and not is_secret_name(name)
+        shown = shown and masked_address(str(given)) == str(given) and "@" not in str(given)
+        lines.append(f"{name}{f' = {given!r}' if shown else ''}: {problem['msg']}")
     return "; ".join(lines)

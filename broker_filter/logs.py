@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import orjson
 
+from broker_filter.secret import conceal
 from model.printable import printable, printable_json
 
 ROOT = "ictc"
@@ -88,7 +89,7 @@ class JsonFormatter(logging.Formatter):
         line.update(getattr(record, "facts", {}))
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return printable_json(orjson.dumps(_sound(line), default=str, option=orjson.OPT_NON_STR_KEYS).decode())
+        return conceal(printable_json(orjson.dumps(_sound(line), default=str, option=orjson.OPT_NON_STR_KEYS).decode()))
 
 
 class TextFormatter(logging.Formatter):
@@ -100,8 +101,8 @@ class TextFormatter(logging.Formatter):
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         line = f"{clock} {record.levelname.lower():7} {printable(record.getMessage())}{'  ' if named else ''}{named}"
         if not record.exc_info:
-            return line
-        return "\n".join([line, *map(printable, self.formatException(record.exc_info).split("\n"))])
+            return conceal(line)
+        return conceal("\n".join([line, *map(printable, self.formatException(record.exc_info).split("\n"))]))
 
 
 def set_up(level: str, style: str, stream: TextIO | None = None) -> None:

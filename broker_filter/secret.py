@@ -4,6 +4,7 @@ Errors of libraries quote what they were given. Whatever reaches a log, a termin
 which knows the secrets of the settings by their values.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ _SECRET_NAME = re.compile(
     r"passw|passphrase|\bpwd\b|[._-]pwd|secret|token|credential|api_?key|access_?key|private|oauthbearer\.config|\.pem$|jaas|kinit",
     re.IGNORECASE,
 )
-_USER_IN_ADDRESS = re.compile(r"(?<=//)[^\s@,]*(?:@[^\s@,/]*)*@|(?<![^\s,\"'(=])[^\s@,/:\"']+:[^\s@,]+@")
+_USER_IN_ADDRESS = re.compile(r"(?<=://)[^\s,]*@|(?<![\w/.@:-])[^\s@,/:\"'=(]+:[^\s@,/]+@")
 _QUERY_VALUE = re.compile(r"(?<=[?&])([^=&\s#]+)=[^&\s#]*")
 _known: frozenset[str] = frozenset()
 
@@ -42,11 +43,23 @@ def mask(name: str, value: Any) -> Any:
     return [mask(name, one) for one in value] if isinstance(value, list | tuple) else value
 
 
+def secrets_in_address(text: str, whole: bool = True) -> list[str]:
+    """Passwords and query values of the addresses in a text; ``whole``: without an address, the text itself."""
+    parts = [found[0].rpartition("@")[0] for found in _USER_IN_ADDRESS.finditer(text)]
+    parts = [part.partition(":")[2] or part for part in parts if part]
+    if "://" in text:
+        return parts + [found[0].partition("=")[2] for found in _QUERY_VALUE.finditer(text)]
+    return parts + ([text] if whole else [])
+
+
 def remember(secrets: Iterable[str]) -> None:
     """Replace the secrets that ``conceal`` knows."""
     global _known  # noqa: PLW0603 - one process has one set of settings
     _known = frozenset(
-        form for secret in secrets for form in (secret, unquote(secret), repr(secret)[1:-1]) if len(form) >= SHORTEST
+        form
+        for secret in secrets
+        for form in (secret, unquote(secret), json.dumps(secret)[1:-1])
+        if len(form) >= SHORTEST
     )
 
 

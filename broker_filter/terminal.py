@@ -9,6 +9,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
+from broker_filter.secret import conceal
 from model.printable import printable
 
 
@@ -28,4 +29,4 @@ def console(error: bool = False) -> Console:
 
 def complain(command: str, what: object) -> None:
     """Print one line about a command on standard error."""
-    print(f"{command}: {printable(' '.join(str(what).split()))}", file=sys.stderr)
+    print(f"{command}: {conceal(printable(' '.join(str(what).split())))}", file=sys.stderr)

@@ -1,6 +1,5 @@
 """Settings in, the truth about topics out: which are there, and those to be made. Knows nothing of messages."""
 
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from broker_filter.errors import ConfigurationError
 from broker_filter.kafka.clients import LIBRARY_LOG, common_configuration
 from broker_filter.kafka.refusals import HOPELESS, explained, is_hopeless, refused_configuration, translated
 from broker_filter.logs import facts, logger
+from broker_filter.topic_pattern import compile_pattern
 
 ANSWER_S = 5.0  # longest wait for one answer of the broker
 SHOWN_POLL_S = 0.05
@@ -32,7 +32,7 @@ class Cluster:
         chosen = {}
         for pattern in patterns:
             for topic, count in self.partitions.items():
-                if topic == pattern or (pattern.startswith("^") and re.match(pattern, topic)):
+                if topic == pattern or (pattern.startswith("^") and compile_pattern(pattern).matches(topic)):
                     chosen[topic] = count
         return chosen
 

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from broker_filter.secret import conceal
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -58,12 +60,12 @@ class Health:
     def in_trouble(self, text: str) -> None:
         """A failure that is being retried; said until the next progress."""
         with self._lock:
-            self._trouble = text
+            self._trouble = conceal(text)
 
     def unready(self, what: str, why: str) -> None:
         """``what`` is missing until it is said to be ready."""
         with self._lock:
-            self._unready[what] = why
+            self._unready[what] = conceal(why)
 
     def ready(self, what: str) -> None:
         """``what`` is there."""

@@ -6,7 +6,6 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import lmdb
 
@@ -40,6 +39,34 @@ class _State:
     def of(path: Path) -> "_State":
         status = path.stat()
         return _State(status.st_size, status.st_mtime_ns)
+
+
+def wrong_with(folder: Path) -> str | None:
+    """What is wrong with the file in a folder that nobody owns; None when it was closed in order, or is sound."""
+    data = folder / DATA
+    if not data.exists():
+        return None
+    state = _State.of(data)
+    if state.bytes == 0:
+        return f"{DATA} is empty: it was cut off, or its first start was interrupted"
+    if _closed_as(folder) == state:
+        return None
+    if state.bytes > WALKED_UP_TO_BYTES:
+        log.warning(
+            "the series store was not closed in order, and is too large to be read through at a start",
+            extra=facts(folder=str(folder), bytes=state.bytes),
+        )
+        return None
+    wrong = walk(folder)
+    return None if wrong is None else f"{DATA} of {state.bytes} bytes: {wrong}"
+
+
+def _closed_as(folder: Path) -> _State | None:
+    try:
+        fields = json.loads((folder / CLOSED).read_text("utf-8"))
+        return _State(int(fields["bytes"]), int(fields["modified_ns"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class Folder:
@@ -77,31 +104,8 @@ class Folder:
             raise
 
     def _look(self) -> None:
-        if not self._data.exists():
-            return
-        found = _State.of(self._data)
-        if found.bytes == 0:
-            self._refuse(f"{DATA} is empty: it was cut off, or its first start was interrupted")
-        if self._closed_as() == found:
-            return
-        if found.bytes > WALKED_UP_TO_BYTES:
-            log.warning(
-                "the series store was not closed in order, and is too large to be read through at a start",
-                extra=facts(folder=str(self.path), bytes=found.bytes),
-            )
-            return
-        if (wrong := walk(self.path)) is not None:
-            self._refuse(f"{DATA} of {found.bytes} bytes: {wrong}")
-
-    def _closed_as(self) -> _State | None:
-        try:
-            fields = json.loads((self.path / CLOSED).read_text("utf-8"))
-            return _State(int(fields["bytes"]), int(fields["modified_ns"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def _refuse(self, what: str) -> NoReturn:
-        raise damaged(self.path, what)
+        if (wrong := wrong_with(self.path)) is not None:
+            raise damaged(self.path, wrong)
 
     def protect(self) -> None:
         """Take the rights of others away from the files that are ours, also those that an earlier version made."""

@@ -25,8 +25,16 @@ from model.past_photometry import NO_HISTORY
 VERSION = 2
 _HEAD = struct.Struct("<BBbBHHqdffH")
 _EMBEDDING = struct.Struct(f"<BB{TAG_BYTES}s")
+_TOTALS = struct.Struct("<qqq")
 _OBJECT = struct.Struct("<BBIIQddq")
 Row = bytes | memoryview
+
+
+def totals_of(row: Row) -> tuple[int, ...]:
+    """Objects, observations and bytes of a store of version 2; raises CorruptStoreError when the row is none."""
+    if len(row) != _TOTALS.size:
+        raise CorruptStoreError(f"totals of {len(row)} bytes")
+    return _TOTALS.unpack(row)
 
 
 def observation_of(row: Row, key: str) -> bytes:

@@ -13,7 +13,8 @@ from broker_filter.config import Settings, masked
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
 from broker_filter.kafka.registry import Registry
-from broker_filter.secret import masked_address
+from broker_filter.secret import conceal, masked_address
+from broker_filter.series.lmdb_look import look_at
 from broker_filter.service import assembly
 from model.printable import printable
 
@@ -39,7 +40,7 @@ def run(settings: Settings, console: Console | None = None) -> int:
     table = Table("", "what", "found", title="check")
     for finding in findings:
         mark = Text("ok", "green") if finding.good else Text("FAILED", "bold red")
-        table.add_row(mark, finding.what, Text(printable(finding.text)))
+        table.add_row(mark, finding.what, Text(conceal(printable(finding.text))))
     console.print(table)
     return 0 if all(finding.good for finding in findings) else 2
 
@@ -102,6 +103,10 @@ def _store(settings: Settings) -> str:
             raise ConfigurationError(f"store.path {settings.store.path} is not writable: {error.strerror}") from error
         if not settings.store.path.exists():
             return f"{settings.store.path} can be created"
+        found = look_at(settings.store.path)
+        if found is None:
+            return f"{settings.store.path} holds no store yet"
+        return f"{found.objects} objects, {found.observations} observations, version {found.version}{found.owner}"
     store = assembly.open_store(settings.store)
     try:
         stats = store.stats()

@@ -36,6 +36,7 @@ from broker_filter.monitoring.status import StatusPage
 from broker_filter.monitoring.traces import open_traces
 from broker_filter.output.routes import Router
 from broker_filter.records import BatchReport, Classification, FinishedBatch
+from broker_filter.secret import conceal
 from broker_filter.series.store import SeriesStore
 from broker_filter.service import assembly, check
 from broker_filter.service.poll_loop import PollLoop
@@ -265,7 +266,7 @@ def object_routes(settings: HttpSettings, lobby: Lobby, books: Books) -> list[Ba
 
 def _page_of(verdict: Verdict) -> Page:
     status = HTTPStatus.OK if verdict.good else HTTPStatus.SERVICE_UNAVAILABLE
-    return Page(f"{verdict.text}\n".encode(), status=status)
+    return Page(f"{conceal(verdict.text)}\n".encode(), status=status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

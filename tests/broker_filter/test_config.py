@@ -1,5 +1,6 @@
 """Settings from a file, the environment and the command line."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -154,7 +155,7 @@ def test_wrong_file_is_refused(tmp_path, text):
 
 def test_key_written_twice_is_refused(tmp_path):
     """YAML would keep the last of two silently."""
-    with pytest.raises(ConfigurationError, match=r"'group' is written twice.*line 3"):
+    with pytest.raises(ConfigurationError, match=r"line 3, column 3: 'group' is written twice"):
         load(["--config", write(tmp_path, "kafka:\n  group: a\n  group: b\n")])
 
 
@@ -170,6 +171,110 @@ def test_mistyped_variable_is_refused(monkeypatch, name):
     monkeypatch.setenv(name, "x")
     with pytest.raises(ConfigurationError, match="(?i)" + name.split("_", 1)[1].replace("__", "(.|__)")):
         load([])
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("ICTC_KAFKA_BROKERS", "ICTC_KAFKA__BROKERS"),
+        ("ICTC_HTTP_PORT", "ICTC_HTTP__PORT"),
+        ("ICTC_STORE__PAHT", "ICTC_STORE__PATH"),
+        ("ictc_log_level", "ICTC_LOG__LEVEL"),
+    ],
+)
+def test_nearest_setting_is_named(monkeypatch, name, nearest):
+    """A variable that is nearly a setting is refused with the setting's name, and without its value."""
+    monkeypatch.setenv(name, "hunter22")
+    with pytest.raises(ConfigurationError, match=rf"{name} is no setting: did you mean {nearest}\?") as caught:
+        load([])
+    assert "hunter22" not in str(caught.value)
+
+
+def test_variables_of_others_are_left_alone(monkeypatch):
+    """What tests, deployments and Kubernetes set under our prefix is no setting, and no error."""
+    for name, value in {
+        "ICTC_BROKERS": "x",
+        "ICTC_CONFIG": "x",
+        "ICTC_SHARED_DATA": "x",
+        "ICTC_KAFKA_HOME": "x",
+        "ICTC_TAG": "x",
+        "ICTC_TEST_ANYTHING": "x",
+        "ICTC_SERVICE_HOST": "10.0.0.1",
+        "ICTC_SERVICE_PORT": "8080",
+        "ICTC_SERVICE_PORT_HTTP": "8080",
+        "ICTC_PORT": "tcp://10.0.0.1:8080",
+        "ICTC_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "ICTC_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "ICTC_KAFKA_SERVICE_HOST": "10.0.0.2",
+        "ICTC_KAFKA_PORT": "tcp://10.0.0.2:9092",
+        "ICTC_KAFKA": '{"group": "mine"}',
+        "ICTC_KAFKA__CLIENT": '{"client.rack": "a"}',
+    }.items():
+        monkeypatch.setenv(name, value)
+    kafka = load([]).settings.kafka
+    assert (kafka.group, kafka.client) == ("mine", {"client.rack": "a"})
+
+
+HOSTILE_FILES = {
+    "unhashable key": "? [a, b]\n: c\n",
+    "a mapping as a key": "? {a: b}\n: c\n",
+    "impossible date": "log:\n  level: 2020-13-45\n",
+    "deep nesting": "kafka: " + "[" * 20_000,
+    "deep mappings": "{a: " * 3_000,
+    "alias bomb": "a: &a [x,x,x,x,x,x,x,x,x]\n"
+    + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
+    "an alias within itself": "kafka: &a [*a]\n",
+    "a merge within itself": "kafka: &a\n  <<: *a\n",
+    "a tag of Python": "kafka: !!python/object/apply:os.system ['true']\n",
+    "an integer without end": "batch: {alert_limit: 1" + "0" * 9_000 + "}\n",
+    "no text": "kafka: \x00\n",
+    "too large": "# " + "x" * (1 << 20),
+    "two documents": "kafka: {}\n---\nkafka: {}\n",
+    "a secret in a broken line": "kafka:\n  password: hunter22: x: [\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_FILES)
+def test_hostile_files_are_refused_in_a_line(tmp_path, name):
+    """Whatever a file holds, it is refused at once, in one line that names the file and no secret."""
+    begun_s = time.process_time()
+    with pytest.raises(ConfigurationError) as caught:
+        load(["--config", write(tmp_path, HOSTILE_FILES[name])])
+    assert time.process_time() - begun_s < 2
+    assert "hunter22" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_given_cases_are_refused_in_a_line(shared_data):
+    """Files that once ended in tracebacks, or took minutes, are refused with the file's name."""
+    folder = shared_data.parent / "cases" / "config"
+    if not folder.is_dir():
+        pytest.skip(f"no cases at {folder}")
+    for path in sorted(folder.glob("*.yaml")):
+        with pytest.raises(ConfigurationError, match=path.name):
+            load(["--config", str(path)])
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"^ztf_\d{8}$",
+        r"^a(?:b|c)$",
+        r"^a\Z",
+        r"^\Aa",
+        r"^[\w]+$",
+        "^a.*?b",
+        "^a++",
+        "^a{2}?",
+        r"^(?i)a",
+        r"^\x41",
+        "^[[:alpha",
+    ],
+)
+def test_patterns_that_kafkas_client_cannot_read_are_refused(pattern):
+    """What Python would read and librdkafka would not is refused by name, instead of reading nothing in silence."""
+    with pytest.raises(ConfigurationError, match=r"kafka\.topics.*Kafka's client does not read"):
+        load(["--kafka.topics", f'["{pattern}"]'.replace("\\", "\\\\")])
 
 
 def test_topics_in_every_notation(monkeypatch):
@@ -217,6 +322,38 @@ def test_secrets_are_never_shown(monkeypatch):
     with pytest.raises(ConfigurationError) as caught:
         load(["--registry.url", "https://me:hunter2@host"])
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:pa#ss@host:1",
+        "redis://:pa/hunter22@host",
+        "redis://:pa?ss@host",
+        "redis://me:hun@ter22@host",
+        "host:1",
+    ],
+)
+def test_addresses_of_redis_that_cannot_be_read_are_refused_unseen(url):
+    """A password with a sign that cuts an address in two is refused with the remedy, and no part of it is shown."""
+    with pytest.raises(ConfigurationError, match=r"store\.url.*write %23 for #") as caught:
+        load(["--store.kind", "redis", "--store.url", url])
+    assert not [part for part in ("pa#", "hunter22", "hun@", "ss@", "pa/") if part in str(caught.value)]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host",
+        "redis://host:6379/0",
+        "rediss://me:p%23w@host/1?timeout=3",
+        "redis://:pw@[::1]:6379",
+        "unix:///run/redis.sock?db=1",
+    ],
+)
+def test_addresses_of_redis(url):
+    """Every form that the client reads is taken."""
+    assert load(["--store.kind", "redis", "--store.url", url]).settings.store.url.get_secret_value() == url
 
 
 def test_null_switches_off():

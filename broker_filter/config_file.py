@@ -1,0 +1,105 @@
+"""A file of settings in YAML, read with bounds: whatever is in it, it is read or refused in a line, at once."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from broker_filter.errors import ConfigurationError
+
+LARGEST_FILE_BYTES = 1 << 20
+LARGEST_TREE = 20_000  # values, each alias counted as what it stands for
+DEEPEST = 32
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key written twice, of which one would be silently lost."""
+
+
+def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, list | dict | set):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a key is a {type(key).__name__}, not a name", key_node.start_mark
+            )
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{str(key)[:40]!r} is written twice: keep one", key_node.start_mark
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises
+    ------
+    ConfigurationError
+        When it cannot be read, is not a mapping, names a key twice, or is too large or too deep once it is unfolded.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the settings in {path}: {error.strerror}") from error
+    if len(content) > LARGEST_FILE_BYTES:
+        raise ConfigurationError(f"{path} has more than {LARGEST_FILE_BYTES} bytes: that is no file of settings")
+    try:
+        settings = _parse(content)
+    except yaml.MarkedYAMLError as error:
+        # Without the line itself, in which a secret may stand.
+        mark = error.problem_mark
+        where = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
+        raise ConfigurationError(f"{path} cannot be read{where}: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: a date that is none
+        raise ConfigurationError(f"{path} is not YAML: {error}") from error
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+        raise ConfigurationError(f"{path} holds {type(settings).__name__}; settings are a mapping of sections")
+    return settings
+
+
+def _parse(content: bytes) -> Any:
+    text = content.decode("utf-8-sig")
+    _refuse_depth(text)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _unfolded_size(node, {}, 0)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _refuse_depth(text: str) -> None:
+    """Stop at the first value that lies too deep: PyYAML's time grows with the square of the depth."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"it nests deeper than {DEEPEST} levels")
+
+
+def _unfolded_size(node: yaml.Node, known: dict[int, int], depth: int) -> int:
+    """How many values a node has once its aliases are unfolded; an alias within what it stands for has no end."""
+    if depth > DEEPEST:
+        raise ValueError(f"it nests deeper than {DEEPEST} levels, or an alias stands within itself")
+    if id(node) not in known:
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        elif isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_unfolded_size(part, known, depth + 1) for part in parts)
+    if known[id(node)] > LARGEST_TREE:
+        raise ValueError(f"it has more than {LARGEST_TREE} values once its aliases are unfolded")
+    return known[id(node)]
