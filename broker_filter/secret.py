@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 MASK = "**********"
 SHORTEST = 4  # a shorter secret would blot out half of every sentence
@@ -52,13 +51,19 @@ def secrets_in_address(text: str, whole: bool = True) -> list[str]:
     return parts + ([text] if whole else [])
 
 
+def _unquoted(text: str) -> str:
+    """A text of an address with its percent signs read."""
+    plain = re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found[1], 16)]), text.encode())
+    return plain.decode("utf-8", "replace")
+
+
 def remember(secrets: Iterable[str]) -> None:
     """Replace the secrets that ``conceal`` knows."""
     global _known  # noqa: PLW0603 - one process has one set of settings
     _known = frozenset(
         form
         for secret in secrets
-        for form in (secret, unquote(secret), json.dumps(secret)[1:-1])
+        for form in (secret, _unquoted(secret), json.dumps(secret)[1:-1])
         if len(form) >= SHORTEST
     )
 
