@@ -83,6 +83,6 @@ class StampShape(nn.Module):
             core / (middle.clamp(min=0) + soft_K[2]),
             inner / (wide.clamp(min=0) + soft_K[3]),
             square / light / WINDOW_SIGMA**2,
-            torch.hypot(x, y) / light,
+            torch.sqrt(x * x + y * y) / light,
         ]
         return torch.cat(numbers, 1).clamp(-3, 3)

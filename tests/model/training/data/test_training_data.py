@@ -271,3 +271,42 @@ def test_histories_can_be_forgotten():
     bare = augment.change_epochs(frames_with_history(), how, torch.Generator().manual_seed(1)).curve
     assert bare.history is not None
     assert not bare.history.mask_BT.any()
+
+
+def test_shifted_colours_change_a_band_of_an_object_alike_everywhere():
+    """One factor a band: in the difference, in what it adds to the science image, in photometry and in the past."""
+    frames = some_frames(6, 3)
+    moved = augment.shift_colours(frames, 0.3, generator(1))
+    seen = frames.pixel_mask_BTCHW[:, :, 0] & frames.pixel_mask_BTCHW[:, :, 2]
+    before, after = frames.pixels_BTCHW, moved.pixels_BTCHW
+    torch.testing.assert_close(after[:, :, 1], before[:, :, 1])
+    static = torch.where(seen, (after - before)[:, :, 0] - (after - before)[:, :, 2], 0.0)
+    assert static.abs().max() < 1e-2 * NOISE_NJY
+    factor = moved.curve.flux_error_BT / frames.curve.flux_error_BT.clamp(min=1e-9)
+    for row in range(6):
+        for band in frames.curve.band_BT[row].unique():
+            of_band = factor[row][frames.curve.mask_BT[row] & (frames.curve.band_BT[row] == band)]
+            assert torch.allclose(of_band, of_band[:1], rtol=1e-4)
+    told = augment.shift_colours(frames_with_history(), 0.3, generator(1)).curve
+    assert told.history is not None
+    of_r = told.history.flux_error_BT[told.history.band_BT == 2]
+    assert torch.allclose(of_r, of_r[:1])
+    assert float(of_r[0]) != 1.0
+
+
+def test_single_alerts_are_one_frame_with_the_month_before_it_or_nothing():
+    """Half of the batches, where so asked; of some objects the packet tells nothing."""
+    counts = set()
+    for seed in range(12):
+        told = augment.single_alerts(frames_with_history(), 0.0, generator(seed), 2.0).curve
+        assert told.mask_BT.tolist() == [[True]]
+        assert told.history is not None
+        assert (told.history.time_BT[told.history.mask_BT] >= -2.0).all()
+        counts.add(int(told.history.mask_BT.sum()))
+    assert {0, 4} <= counts
+    silent = augment.single_alerts(frames_with_history(), 1.0, generator(3), 2.0).curve
+    assert silent.history is not None
+    assert not silent.history.mask_BT.any()
+    how = Augmentation(dihedral=False, single_alerts=0.5)
+    lengths = [augment.change_epochs(some_frames(4), how, generator(seed)).curve.mask_BT.sum() for seed in range(40)]
+    assert 8 < sum(int(length) == 4 for length in lengths) < 32
