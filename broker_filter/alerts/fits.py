@@ -24,7 +24,10 @@ _CARD_BYTES = 80
 _KEYWORD_BYTES = 8
 _VALUE_AT = 10  # the value indicator, an equals sign and a blank, stands before it
 _SHAPE_CARDS = 5  # the first cards of an image of two axes, whose order is fixed
-_DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}  # by BITPIX
+_DTYPES = {
+    bitpix: np.dtype(kind)
+    for bitpix, kind in ((8, ">u1"), (16, ">i2"), (32, ">i4"), (64, ">i8"), (-32, ">f4"), (-64, ">f8"))
+}
 _END = re.compile(rb"END {77}")
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,18}")
 _REAL = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[EeDd][+-]?[0-9]{1,4})?")
@@ -42,18 +45,11 @@ class _Layout:
 
     height: int
     width: int
-    dtype: str = ">f4"
+    dtype: np.dtype
+    scaled: bool = False  # whether anything of the following is other than here
     scale: float = 1.0  # BSCALE
     zero: float = 0.0  # BZERO
     blank: int | None = None  # BLANK, the integer that stands for no value
-
-    @property
-    def data_bytes(self) -> int:
-        return self.height * self.width * np.dtype(self.dtype).itemsize
-
-    @property
-    def is_plain(self) -> bool:
-        return self.scale == 1.0 and self.zero == 0.0 and self.blank is None
 
 
 def primary_image(content: bytes, largest_side: int) -> NDArray:
@@ -79,6 +75,8 @@ def primary_image(content: bytes, largest_side: int) -> NDArray:
     layout = _layout_of_common(content[: _SHAPE_CARDS * _CARD_BYTES])
     if layout is None or _mentions_scaling(content, end):
         layout = _layout(_cards(content, 0, end), primary=True)
+    elif 0 < layout.height <= largest_side and 0 < layout.width <= largest_side:
+        return _pixels(content, _next_block(end), layout)
     if layout is None:  # no data in the primary unit
         start = _next_block(end)
         if start >= len(content):
@@ -93,12 +91,12 @@ def primary_image(content: bytes, largest_side: int) -> NDArray:
 
 
 def _pixels(content: bytes, start: int, layout: _Layout) -> NDArray:
-    if start + layout.data_bytes > len(content):
+    count = layout.height * layout.width
+    if start + count * layout.dtype.itemsize > len(content):
         left = max(len(content) - start, 0)
         raise BadFitsError(f"header promises {layout.width} x {layout.height} pixels, {left} bytes follow it")
-    shape = layout.height, layout.width
-    pixels_HW = np.frombuffer(content, layout.dtype, layout.height * layout.width, start).reshape(shape)
-    return pixels_HW if layout.is_plain else _scaled(pixels_HW, layout)
+    pixels_HW = np.frombuffer(content, layout.dtype, count, start).reshape(layout.height, layout.width)
+    return pixels_HW if not layout.scaled else _scaled(pixels_HW, layout)
 
 
 def _scaled(stored_HW: NDArray, layout: _Layout) -> NDArray:
@@ -131,7 +129,8 @@ def _end_of_header(content: bytes, start: int) -> int:
 
 def _mentions_scaling(content: bytes, end: int) -> bool:
     """Whether a word of scaling stands anywhere in the header, be it in a comment."""
-    return any(content.find(keyword, 0, end) >= 0 for keyword in _SCALINGS)
+    find = content.find
+    return find(b"BSCALE", 0, end) >= 0 or find(b"BZERO", 0, end) >= 0 or find(b"BLANK", 0, end) >= 0
 
 
 @lru_cache(_HEADERS_KEPT)
@@ -144,7 +143,7 @@ def _layout_of_common(first_cards: bytes) -> _Layout | None:
         bitpix, axes, width, height = (_integer(keyword, card) for keyword, card in cards[1:])
     except BadFitsError:
         return None
-    return _Layout(height, width) if (bitpix, axes) == (-32, 2) else None
+    return _Layout(height, width, _DTYPES[bitpix]) if (bitpix, axes) == (-32, 2) else None
 
 
 _Card = tuple[bytes, bytes]  # keyword, the whole card
@@ -177,14 +176,10 @@ def _layout(cards: list[_Card], primary: bool) -> _Layout | None:
         raise BadFitsError("random groups are not read: only an image is")
     if axes == 1 or any(side != 1 for side in sides[2:]):
         raise BadFitsError(f"an array of {' x '.join(map(str, sides))}, only two axes are read, and more of length 1")
-    return _Layout(
-        height=sides[1],
-        width=sides[0],
-        dtype=_DTYPES[bitpix],
-        scale=_real(b"BSCALE", values.get(b"BSCALE", b"1")),
-        zero=_real(b"BZERO", values.get(b"BZERO", b"0")),
-        blank=_whole(b"BLANK", values[b"BLANK"]) if bitpix > 0 and b"BLANK" in values else None,
-    )
+    scale, zero = _real(b"BSCALE", values.get(b"BSCALE", b"1")), _real(b"BZERO", values.get(b"BZERO", b"0"))
+    blank = _whole(b"BLANK", values[b"BLANK"]) if bitpix > 0 and b"BLANK" in values else None
+    scaled = scale != 1.0 or zero != 0.0 or blank is not None
+    return _Layout(sides[1], sides[0], _DTYPES[bitpix], scaled, scale, zero, blank)
 
 
 def _check_extension(cards: list[_Card]) -> None:

@@ -137,14 +137,19 @@ def _published(content: bytes, survey: Survey) -> NDArray[np.float32]:
 
 
 def _inflate(content: bytes, survey: Survey) -> bytes:
-    limit = 2 * (MAX_HEADER_BYTES + BLOCK_BYTES) + np.dtype(np.float64).itemsize * survey.largest_side**2
+    limit = (
+        MAX_HEADER_BYTES + 4 * survey.largest_side**2 + BLOCK_BYTES
+    )  # of one image of 32-bit floats, as surveys send
+    most = limit + MAX_HEADER_BYTES + BLOCK_BYTES + 4 * survey.largest_side**2  # of doubles, or in an extension
     inflater = isal_zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         inflated = inflater.decompress(content, limit)
+        if not inflater.eof and len(inflated) >= limit:
+            inflated += inflater.decompress(inflater.unconsumed_tail, most - limit)
     except isal_zlib.error as error:  # type: ignore[misc] # its stub does not say that it is an exception
         raise RejectedAlertError(Rejection.BAD_STAMP, f"stamp does not inflate: {error}") from error
     if inflater.eof:
         return inflated
-    if len(inflated) >= limit:
-        raise RejectedAlertError(Rejection.TOO_LARGE, f"stamp inflates beyond {limit} bytes")
+    if len(inflated) >= most:
+        raise RejectedAlertError(Rejection.TOO_LARGE, f"stamp inflates beyond {most} bytes")
     raise RejectedAlertError(Rejection.BAD_STAMP, f"gzip breaks off after {len(inflated)} bytes")

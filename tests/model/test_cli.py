@@ -25,7 +25,7 @@ class WrongError(Exception):
     [
         (WrongError("no\n  such thing"), 2, "ictc-x: no such thing\n"),
         (FileExistsError(17, "File exists", "/a/b"), 2, "ictc-x: /a/b: File exists\n"),
-        (OSError(28, "No space left on device"), 2, "ictc-x: [Errno 28] No space left on device\n"),
+        (OSError(28, "No space left on device"), 1, "ictc-x: [Errno 28] No space left on device\n"),
         (KeyboardInterrupt(), 130, "ictc-x: interrupted: go on\n"),
         (None, 0, ""),
     ],
