@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from model.serving.card import ModelCard, load_card
     from model.serving.export import export
     from model.serving.predictor import Prediction, Predictor
+    from model.simulation.alerts.night import write_night
     from model.taxonomy import Taxonomy, load_taxonomy
 
 _ROOMS = {
@@ -54,6 +55,7 @@ _ROOMS = {
     "newest_of_each_object": "ictc.topic",
     "read_message": "broker_filter.output.read",
     "series_of": "broker_filter.packets",
+    "write_night": "model.simulation.alerts.night",
 }
 
 __all__ = [
@@ -84,6 +86,7 @@ __all__ = [
     "newest_of_each_object",
     "read_message",
     "series_of",
+    "write_night",
 ]
 
 

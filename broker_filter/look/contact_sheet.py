@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from broker_filter.look.sheet import DOTS_PER_INCH, verdict_of
+from broker_filter.look.sheet import verdict_of
 from broker_filter.look.story import ObjectStory
 from model.pictures import light_curve
 from model.pictures.colours import colours_of_classes
+from model.pictures.figure import Picture
 from model.pictures.stamps import stretched
 from model.pictures.theme import LIGHT, Theme
 
@@ -33,8 +33,7 @@ def draw_contact_sheet(stories: Sequence[ObjectStory], theme: Theme = LIGHT) -> 
     down = -(-len(stories) // across)
     width = 2 * MARGIN_IN + across * TILE_WIDTH_IN + (across - 1) * GAP_IN
     height = 2 * MARGIN_IN + down * TILE_HEIGHT_IN + (down - 1) * GAP_IN
-    figure = Figure(figsize=(width, height), facecolor=theme.ground, dpi=DOTS_PER_INCH)
-    FigureCanvasAgg(figure)
+    figure = Picture(width, height, theme.ground)
     for n, story in enumerate(stories):
         row, column = divmod(n, across)
         left = MARGIN_IN + column * (TILE_WIDTH_IN + GAP_IN)

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 from astropy.coordinates import SkyCoord
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from broker_filter.alerts.units import magnitude_of_flux
@@ -19,6 +18,7 @@ from broker_filter.records import Classification
 from model.clock import calendar_date
 from model.pictures import light_curve
 from model.pictures.colours import colours_of_classes
+from model.pictures.figure import Picture
 from model.pictures.stamps import draw_stamps, layout_of
 from model.pictures.theme import LIGHT, Theme
 from model.taxonomy import load_taxonomy
@@ -28,7 +28,6 @@ TITLE_IN, CURVE_IN, PROBABILITY_IN, UNKNOWN_IN = 1.12, 2.35, 1.45, 0.62
 PANEL_GAP_IN, STAMP_GAP_IN, BOTTOM_IN = 0.16, 0.82, 0.14
 FEWEST_COLUMNS = 9
 STRANGE_SCORE = 5.0  # robust standard deviations of the unknown score over objects of known classes
-DOTS_PER_INCH = 110
 
 
 def draw_sheet(story: ObjectStory, theme: Theme = LIGHT) -> Figure:
@@ -43,7 +42,7 @@ def draw_sheet(story: ObjectStory, theme: Theme = LIGHT) -> Figure:
     stamps_in = (RIGHT - LEFT) * WIDTH_IN / across * len(layout.names) if layout else 0.0
     panels = (CURVE_IN, PROBABILITY_IN, UNKNOWN_IN)
     height = TITLE_IN + sum(panels) + 2 * PANEL_GAP_IN + STAMP_GAP_IN + stamps_in + BOTTOM_IN
-    figure = _figure(WIDTH_IN, height, theme)
+    figure = Picture(WIDTH_IN, height, theme.ground)
     curve, probability, unknown = _panels(figure, panels, height, theme)
     first_mjd = story.answers[0].time_mjd
     _draw_curve(curve, story, first_mjd, theme)
@@ -61,12 +60,6 @@ def draw_sheet(story: ObjectStory, theme: Theme = LIGHT) -> Figure:
             top = (BOTTOM_IN + stamps_in + 0.08) / height
             figure.text(RIGHT + 0.004, top, words, fontsize=7, color=theme.faint, rotation=270, va="top")
     _write_title(figure, story, theme)
-    return figure
-
-
-def _figure(width_in: float, height_in: float, theme: Theme) -> Figure:
-    figure = Figure(figsize=(width_in, height_in), facecolor=theme.ground, dpi=DOTS_PER_INCH)
-    FigureCanvasAgg(figure)
     return figure
 
 
