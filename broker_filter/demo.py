@@ -176,8 +176,14 @@ class Demo:
         address = f"http://127.0.0.1:{self._metrics_port}/metrics"
         patience_s = time.monotonic() + STOP_LIMIT_S
         while True:
-            with urllib.request.urlopen(address, timeout=5) as answer:
-                text = answer.read().decode()
+            try:
+                with urllib.request.urlopen(address, timeout=5) as answer:
+                    text = answer.read().decode()
+            except OSError as error:
+                limit = f"{DEMO_LIMIT_S:.0f} s"
+                raise RetryableError(
+                    f"the service did not begin within {limit}: is this machine busy? {error}"
+                ) from error
             totals: dict[str, float] = {}
             trained = True
             for family in text_string_to_metric_families(text):
