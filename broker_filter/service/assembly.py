@@ -11,15 +11,13 @@ from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.avro.container import MessageLimits
 from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers, use_threads
 from broker_filter.classify.pipeline import Pipeline
-from broker_filter.config import ModelSettings, OutputSettings, RegistrySettings, Settings, StoreSettings
+from broker_filter.config import ModelSettings, OutputSettings, RegistrySettings, Settings
 from broker_filter.errors import ConfigurationError
 from broker_filter.kafka.registry import Registry
 from broker_filter.logs import facts, logger
 from broker_filter.output import formats as classification
 from broker_filter.output.routes import Router
 from broker_filter.rules import Route
-from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
 from broker_filter.web.index import INDEX_FILE, ObjectIndex
 
@@ -67,19 +65,6 @@ def open_router(settings: OutputSettings, classifiers: Mapping[str, Classifier])
                 f"{', '.join(sorted(classes))}"
             )
     return Router(routes)
-
-
-def open_store(settings: StoreSettings) -> SeriesStore:
-    """The store of series.
-
-    Raises
-    ------
-    ConfigurationError
-        When it cannot be opened or belongs to another process.
-    """
-    if settings.kind == "redis" and settings.url is not None:
-        return RedisSeriesStore(settings.url.get_secret_value(), settings.object_limit, settings.byte_limit)
-    return LmdbSeriesStore(settings.path, settings.object_limit, settings.byte_limit, settings.sync)
 
 
 def build_pipeline(

@@ -16,6 +16,7 @@ from broker_filter.kafka.registry import Registry
 from broker_filter.secret import conceal, masked_address
 from broker_filter.series.lmdb_look import look_at
 from broker_filter.service import assembly
+from broker_filter.service.store_of_settings import open_store
 from model.printable import printable
 
 
@@ -107,7 +108,7 @@ def _store(settings: Settings) -> str:
         if found is None:
             return f"{settings.store.path} holds no store yet"
         return f"{found.objects} objects, {found.observations} observations, version {found.version}{found.owner}"
-    store = assembly.open_store(settings.store)
+    store = open_store(settings.store)
     try:
         stats = store.stats()
     finally:

@@ -40,6 +40,7 @@ from broker_filter.secret import conceal
 from broker_filter.series.store import SeriesStore
 from broker_filter.service import assembly, check
 from broker_filter.service.poll_loop import PollLoop
+from broker_filter.service.store_of_settings import open_store
 from broker_filter.service.worker import Worker
 from broker_filter.terminal import complain
 from broker_filter.web.api import Api
@@ -102,7 +103,7 @@ def serve(settings: Settings, stop: Stop) -> None:
             server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, app))
             log.info("pages", extra=facts(address=server.address))
         traces = open_traces(settings.trace, stack)
-        store = _patiently(lambda: assembly.open_store(settings.store), settings, stop, health)
+        store = _patiently(lambda: open_store(settings.store), settings, stop, health)
         if store is None:
             return  # told to stop before the store was there
         stack.callback(store.close)

@@ -9,7 +9,7 @@ from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.series.backup import copy_folder, dump_server, restore_server
 from broker_filter.series.redis_version import migrate
 from broker_filter.series.store import Change, SeriesStore
-from broker_filter.service import assembly
+from broker_filter.service.store_of_settings import open_store
 from broker_filter.terminal import console
 from model.cli import DONE, FAILED, add_common_options, command
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _open(path: Path | None, url: str | None) -> SeriesStore:
     settings = {"kind": "redis", "url": url} if url else {"kind": "lmdb", "path": path}
-    return assembly.open_store(StoreSettings.model_validate(settings))
+    return open_store(StoreSettings.model_validate(settings))
 
 
 def _act(store: SeriesStore, action: str, target: str | None) -> int:
