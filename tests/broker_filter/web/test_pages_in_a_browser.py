@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uvicorn
-from conftest import Service
+from night_of_objects import Service
 from PIL import Image
 
 from broker_filter.monitoring.http import application

@@ -4,9 +4,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from conftest import answer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from night_of_objects import answer
 
 from broker_filter.classify.class_memory import ClassMemory
 from broker_filter.errors import ConfigurationError, NotClassified

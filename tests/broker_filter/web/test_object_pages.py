@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import orjson
 import pytest
-from conftest import Service
+from night_of_objects import Service
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
