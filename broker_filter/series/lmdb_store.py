@@ -35,7 +35,6 @@ from broker_filter.series.rows import (
     ObjectRow,
     decode_embedding,
     decode_pixels,
-    encode_body,
     encode_front,
     front_bytes,
     front_is_sound,
@@ -193,7 +192,7 @@ class LmdbSeriesStore:
             if fresh and (known.horizon is None or observation.order > known.horizon):
                 in_flight[observation.alert_id] = observation
         if in_flight:
-            fronts += [encode_front(one, False, key, encode_body(one)) for one in in_flight.values()]
+            fronts += [encode_front(one, False, key, b"") for one in in_flight.values()]  # their pixels are here
         else:
             del self._in_flight[key]
         return HeldSeries(
