@@ -1,7 +1,7 @@
 """Settings in, the truth about topics out: which are there, and those to be made. Knows nothing of messages."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
@@ -9,8 +9,9 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
 
 from broker_filter.config import KafkaSettings, Settings
 from broker_filter.errors import ConfigurationError
-from broker_filter.kafka.clients import LIBRARY_LOG, common_configuration
+from broker_filter.kafka.clients import LIBRARY_LOG, common_configuration, refuse_contradictions
 from broker_filter.kafka.refusals import HOPELESS, explained, is_hopeless, refused_configuration, translated
+from broker_filter.kafka.rights import missing_rights
 from broker_filter.logs import facts, logger
 from broker_filter.topic_pattern import compile_pattern
 
@@ -41,6 +42,7 @@ class Admin:
     """Asks the broker, and says why it does not answer."""
 
     def __init__(self, settings: KafkaSettings) -> None:
+        refuse_contradictions(settings)
         self._refusal: KafkaError | None = None
         try:
             self._client = AdminClient(
@@ -74,6 +76,23 @@ class Admin:
             {name: len(topic.partitions) for name, topic in told.topics.items() if topic.error is None},
             {n: t.error for n, t in told.topics.items() if t.error is not None and t.error.code() in HOPELESS},
         )
+
+    def refuse_missing_rights(self, reads: Sequence[str], writes: Sequence[str], group: str) -> None:
+        """Ask whether we may do what we shall have to.
+
+        Raises
+        ------
+        ConfigurationError
+            A right is missing.
+        RetryableError, FatalError
+            As ``cluster``.
+        """
+        try:
+            missing = list(missing_rights(self._client, reads, writes, group))
+        except KafkaException as error:
+            raise translated(error.args[0], f"no answer from Kafka at {self._brokers}") from error
+        if missing:
+            raise ConfigurationError(f"this user lacks {', '.join(missing)}: let the cluster's administrator give it")
 
     def create(self, topics: Iterable[str], partitions: int) -> None:
         """Make topics, as often replicated as the broker likes, and wait until they are shown.

@@ -5,6 +5,7 @@ from typing import Any
 from confluent_kafka import Message as KafkaMessage
 
 from broker_filter.config import KafkaSettings
+from broker_filter.errors import ConfigurationError
 from broker_filter.logs import logger
 from broker_filter.records import Message, Origin
 
@@ -31,6 +32,21 @@ def common_configuration(settings: KafkaSettings) -> Configuration:
     if settings.password is not None:
         configuration["sasl.password"] = settings.password.get_secret_value()
     return configuration
+
+
+def refuse_contradictions(settings: KafkaSettings) -> None:
+    """A user who signs on nowhere would wait for ever: the broker closes what it does not understand.
+
+    Raises
+    ------
+    ConfigurationError
+    """
+    protocol = str(settings.client.get("security.protocol", "plaintext")).lower()
+    if settings.username is not None and not protocol.startswith("sasl"):
+        raise ConfigurationError(
+            f"kafka.username is set, but security.protocol in kafka.client is {protocol}, which signs nobody on: set "
+            "SASL_SSL or SASL_PLAINTEXT there (and sasl.mechanism), or leave kafka.username away"
+        )
 
 
 def consumer_configuration(settings: KafkaSettings) -> Configuration:

@@ -26,6 +26,7 @@ from broker_filter.records import Message, Partition, partition_of
 READ_AT_ONCE = 500
 ANSWER_S = 5.0  # longest wait for one answer of the broker
 ASK_AGAIN_S = 2.0
+BEGINNING_S = 10.0  # in which a partition that was assigned is expected to answer
 COMMIT_AGAIN_S = 5.0
 CLOSE_LIMIT_S = 2.0  # longest wait for the last commit, and for leaving the group
 CLOSE_POLL_S = 0.05
@@ -88,7 +89,8 @@ class AlertConsumer:
         self._finished: dict[Partition, int] = {}  # after the last finished message
         self._ends: dict[Partition, int] = {}  # as the broker reported reaching it
         self._uncommitted: dict[Partition, int] = {}  # finished, and not known to be committed
-        self._committed_s = self._asked_s = 0.0
+        self._committed_s = self._asked_s = self._assigned_s = 0.0
+        self._heard: set[Partition] = set()  # that have sent a message, or told their end
         self._astray: dict[Partition, int | None] = {}  # without a position, or with this one outside the log
         self._unresolved: set[Partition] = set()  # nothing of these is read before it is known what is committed
         try:
@@ -110,6 +112,11 @@ class AlertConsumer:
     def joined(self) -> bool:
         """True once the group has answered, even if it had no partition for us."""
         return self._joined
+
+    @property
+    def is_beginning(self) -> bool:
+        """True while partitions were assigned just now and not each of them was read, or has told its end."""
+        return not self._offsets.assigned <= self._heard and time.monotonic() - self._assigned_s < BEGINNING_S
 
     @property
     def member_id(self) -> str:
@@ -150,6 +157,7 @@ class AlertConsumer:
         for message in messages:
             partition = Partition(message.origin.source, message.origin.partition)
             self._position[partition] = message.origin.offset + 1
+            self._heard.add(partition)
         if self._astray:
             self._find_positions()
         if self._uncommitted and time.monotonic() - self._committed_s >= COMMIT_AGAIN_S:
@@ -238,6 +246,7 @@ class AlertConsumer:
         partition = Partition(raw.topic() or "", raw.partition() or 0)
         if error.code() == KafkaError._PARTITION_EOF:
             self._ends[partition] = raw.offset() or 0
+            self._heard.add(partition)
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             self._astray[partition] = raw.offset()
         elif is_hopeless(error):
@@ -258,8 +267,7 @@ class AlertConsumer:
         try:
             answers = {Partition(a.topic, a.partition): a.offset for a in self._consumer.committed(asked, ANSWER_S)}
             for partition, offset in answers.items():
-                if offset >= 0:
-                    self._owner.settle_below(partition, offset)
+                self._owner.settle_below(partition, max(offset, 0))
         except (KafkaException, RetryableError) as error:
             self._asked_s = time.monotonic()
             self._repeats.warn("not known yet what is committed", error=str(error))
@@ -330,6 +338,7 @@ class AlertConsumer:
         self._owner.drop(ours)
         self._forget(ours)
         self._offsets.assign(ours)
+        self._assigned_s = time.monotonic()
         if not self._commits:
             self._unresolved.update(ours)
             self._asked_s = 0.0
@@ -365,6 +374,7 @@ class AlertConsumer:
             for table in (self._position, self._finished, self._ends, self._uncommitted, self._astray):
                 table.pop(partition, None)
             self._unresolved.discard(partition)
+            self._heard.discard(partition)
 
     def _commit(self) -> None:
         if not self._uncommitted:

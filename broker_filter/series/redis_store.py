@@ -317,6 +317,23 @@ class RedisSeriesStore:
         objects, observations, size = (int(count or 0) for count in counts)
         return StoreStats(objects, observations, size, self._evicted, self._damaged_rows)
 
+    def refuse_evicting_server(self) -> None:
+        """A server that drops whatever keys it likes takes single rows out of series.
+
+        Raises
+        ------
+        ConfigurationError
+        """
+        try:
+            policy = str(self._server.config_get("maxmemory-policy").get("maxmemory-policy", ""))
+        except exceptions.ResponseError:  # without the right to ask
+            return
+        if policy.startswith("allkeys"):
+            raise ConfigurationError(
+                f"the series store's server has maxmemory-policy {policy}, which drops single rows of series: set "
+                "noeviction (store.byte_limit lets the longest-silent objects go as a whole)"
+            )
+
     def unsettled(self, topic: str, partition: int) -> list[Unsettled]:
         """Unsettled observations that a partition brought. See store.SeriesStore."""
         waiting = self._waiting(topic, partition)

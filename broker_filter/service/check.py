@@ -15,6 +15,7 @@ from broker_filter.kafka import admin as topics
 from broker_filter.kafka.registry import Registry
 from broker_filter.secret import conceal, masked_address
 from broker_filter.series.lmdb_look import look_at
+from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.service import assembly
 from broker_filter.service.store_of_settings import open_store
 from model.printable import printable
@@ -79,6 +80,8 @@ def _topics(settings: Settings) -> str:
     cluster = topics.Admin(settings.kafka).cluster()
     missing = topics.missing_outputs(settings, cluster)
     found = cluster.matching(settings.kafka.topics)
+    written_topics = [topic for topic in topics.output_topics(settings) if topic not in missing]
+    topics.Admin(settings.kafka).refuse_missing_rights(list(found), written_topics, settings.kafka.group)
     read = ", ".join(f"{topic} ({count} partitions)" for topic, count in found.items()) or "nothing yet to read"
     written = ", ".join(
         f"{topic} ({'to be created' if topic in missing else f'{cluster.partitions[topic]} partitions'})"
@@ -110,6 +113,8 @@ def _store(settings: Settings) -> str:
         return f"{found.objects} objects, {found.observations} observations, version {found.version}{found.owner}"
     store = open_store(settings.store)
     try:
+        if isinstance(store, RedisSeriesStore):
+            store.refuse_evicting_server()
         stats = store.stats()
     finally:
         store.close()

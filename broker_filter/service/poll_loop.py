@@ -19,12 +19,13 @@ from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books, as_facts
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Partition, partition_of
-from broker_filter.series.store import SeriesStore
+from broker_filter.series.store import Change, SeriesStore
 from broker_filter.service.worker import Batch, Worker
 
 POLL_S = 0.05  # longest wait for alerts, and so the longest wait of a finished batch for its commit
 DRAIN_POLL_S = 0.1
 MEASURE_EVERY_S = 1.0
+HOLD_ALL = 2**31 - 1  # observations: nothing leaves for want of room
 log = logger("loop")
 
 
@@ -145,13 +146,21 @@ class PollLoop:
         return self._consumer.in_flight_of(leaving) == 0
 
     def settle_below(self, partition: Partition, offset: int) -> None:
-        """Settle rows whose outputs were committed by a process that ended before it could do so."""
+        """Settle rows whose outputs were committed by a process that ended before it could do so; remove later ones.
+
+        What a transaction that never was had prepared comes again: until then it is not known, or it would be counted
+        in answers to alerts that are read before it.
+        """
         settled = self._store.settle_below(partition.topic, partition.number, offset)
-        if settled:
-            log.info(
-                "settled what an earlier process had delivered",
-                extra=facts(topic=partition.topic, partition=partition.number, observations=settled, below=offset),
-            )
+        unknown: dict[str, list[int]] = {}
+        for row in self._store.unsettled(partition.topic, partition.number):
+            unknown.setdefault(row.key, []).append(row.alert_id)
+        if unknown:
+            self._store.settle([Change(key, (), HOLD_ALL, 1, withdrawn=tuple(ids)) for key, ids in unknown.items()])
+        if settled or unknown:
+            where = facts(topic=partition.topic, partition=partition.number, below=offset)
+            where["facts"] = {**where["facts"], "settled": settled, "removed": sum(map(len, unknown.values()))}
+            log.info("settled what an earlier process had delivered, and removed what it had not", extra=where)
 
     def count_lost(self, partition: Partition, alerts: int) -> None:
         """Enter alerts that left the log before we read them."""
@@ -181,7 +190,8 @@ class PollLoop:
         now_s = time.monotonic()
         if limit_s is not None and now_s - self._arrived_s >= limit_s:
             self._worker.release_held()
-        if not self._consumer.assigned or self._consumer.in_flight > 0 or len(self._batcher) > 0:
+        idle = self._consumer.assigned and not self._consumer.is_beginning
+        if not idle or self._consumer.in_flight > 0 or len(self._batcher) > 0:
             self._busy_s = now_s
         return limit_s is not None and now_s - self._busy_s >= limit_s
 

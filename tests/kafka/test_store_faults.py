@@ -134,3 +134,14 @@ def test_a_shared_store_that_refuses_us(wide: Stage, shared: RedisServer, run: A
     assert not finding.good
     assert "check store.url" in finding.text
     assert "the-wrong-one" not in said + finding.text
+
+
+def test_a_shared_store_that_drops_rows(wide: Stage, shared: RedisServer) -> None:
+    """--check refuses a server whose eviction takes single rows of series."""
+    flags = replica_flags(wide, shared.url)
+    for policy, good in (("noeviction", True), ("allkeys-lru", False)):
+        with shared.client() as client:
+            client.config_set("maxmemory-policy", policy)
+        (finding,) = (f for f in findings_of(load(flags).settings) if f.what == "store")
+        assert finding.good == good
+    assert "set noeviction" in finding.text
