@@ -107,13 +107,13 @@ def _moments_of_bands(curve: LightCurve, detected_BX: Tensor, sigma_BX: Tensor, 
 
 def _of_bands(totals_BWQML: Tensor) -> Tensor:
     """Of each band: detections, slopes of a month, of ten days and of the first eight, curvature of the month."""
-    slope_BWQL, curvature_BQL = fitted(totals_BWQML)
+    slope_BWQL, curvature_BQL = (of.float() for of in fitted(totals_BWQML))  # ONNX Runtime has no asinh of float64
     numbers = [
-        torch.log1p(totals_BWQML[:, MONTH, :, 8]) / 3,
+        torch.log1p(totals_BWQML[:, MONTH, :, 8].float()) / 3,
         *torch.asinh(10 * slope_BWQL[:, [MONTH, RECENT, EARLY]]).unbind(1),
         torch.asinh(100 * curvature_BQL),
     ]
-    return torch.stack(numbers, -1).flatten(2).float()
+    return torch.stack(numbers, -1).flatten(2)
 
 
 def fitted(totals_BWQML: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,15 +162,16 @@ def _of_pairs(totals_BWQMP: Tensor) -> Tensor:
     count = totals_BWQMP[..., 0, :]
     t1, t2, mean_BWQP, m1 = (totals_BWQMP[..., 1:, :] / count.unsqueeze(-2).clamp(min=1)).unbind(-2)
     slope_BQP = ((m1 - t1 * mean_BWQP) / ((t2 - t1 * t1).clamp(min=0) + SLOPE_RIDGE_D2))[:, MONTH]
+    count, mean_BWQP, slope_BQP = count.float(), mean_BWQP.float(), slope_BQP.float()
     numbers = [
         torch.log1p(count[:, MONTH]) / 3,
         mean_BWQP[:, MONTH],
         torch.asinh(10 * slope_BQP),
         mean_BWQP[:, LAST],
-        (count[:, LAST] > 0).double(),
+        (count[:, LAST] > 0).float(),
         mean_BWQP[:, EARLY],
     ]
-    return torch.stack(numbers, -1).flatten(2).float().clamp(-3, 3)
+    return torch.stack(numbers, -1).flatten(2).clamp(-3, 3)
 
 
 def _of_all(curve: LightCurve, windows: Windows, known_BX: Tensor, sigma_BX: Tensor, mag_BX: Tensor) -> Tensor:
