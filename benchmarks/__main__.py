@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NOT_BENCHMARKS = {"__main__", "servers", "setting"}
+NOT_BENCHMARKS = {"__main__", "ict", "neighbours", "setting"}
 
 
 def main(names: list[str]) -> int:

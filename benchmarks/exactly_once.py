@@ -30,9 +30,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, To
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import forked
-from benchmarks.kafka_node import KafkaNode, kafka_node
-from benchmarks.servers import AbsentError, redis_server
+from benchmarks.neighbours import forked
+from benchmarks.neighbours.kafka_node import KafkaNode, kafka_node
+from benchmarks.neighbours.servers import AbsentError, redis_server
 from benchmarks.setting import describe
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin

@@ -22,7 +22,7 @@ from confluent_kafka import Producer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.servers import AbsentError, Prometheus, prometheus, redis_server
+from benchmarks.neighbours.servers import AbsentError, Prometheus, prometheus, redis_server
 from benchmarks.setting import REPO_ROOT, describe
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin

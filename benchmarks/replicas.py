@@ -28,7 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.servers import AbsentError, redis_server
+from benchmarks.neighbours.servers import AbsentError, redis_server
 from benchmarks.setting import describe
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin

@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.servers import AbsentError, redis_server
+from benchmarks.neighbours.servers import AbsentError, redis_server
 from benchmarks.setting import describe
 from broker_filter.records import Observation
 from broker_filter.series.lmdb_store import LmdbSeriesStore

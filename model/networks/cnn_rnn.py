@@ -24,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.networks.contract import Frames, LightCurve
 from model.networks.grouped import GroupedNetwork, at_last_frame
-from model.networks.pixel_standard import SDSS_MEAN_NJY, SDSS_SIGMA_NJY, PixelStandard, Table, check_tables
+from model.networks.layers.pixel_standard import SDSS_MEAN_NJY, SDSS_SIGMA_NJY, PixelStandard, Table, check_tables
 from model.series import BANDS
 
 BAND_VECTORS = 10  # as ConvEntion's

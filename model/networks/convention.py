@@ -33,10 +33,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.cosine_head import SCALE, CosineHead
 from model.networks.contract import Frames, LightCurve
-from model.networks.counted_batch_norm import CountedBatchNorm
 from model.networks.grouped import GroupedNetwork, cut_groups
-from model.networks.pixel_standard import SDSS_MEAN_NJY, SDSS_SIGMA_NJY, PixelStandard, Table, check_tables
-from model.networks.spectral_convolution import Factors, factors_of, spectral_conv3d
+from model.networks.layers.counted_batch_norm import CountedBatchNorm
+from model.networks.layers.pixel_standard import SDSS_MEAN_NJY, SDSS_SIGMA_NJY, PixelStandard, Table, check_tables
+from model.networks.layers.spectral_convolution import Factors, factors_of, spectral_conv3d
 from model.series import BANDS
 
 BAND_VECTORS = 10  # rows of the band embedding; more than there are bands, as published

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from model.networks.class_distance import Familiar
 from model.networks.contract import Frames, LightCurve
+from model.networks.layers.class_distance import Familiar
 
 
 class GroupedNetwork(nn.Module):

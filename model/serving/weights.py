@@ -17,8 +17,8 @@ from torch import Tensor
 
 from model.files import replacing
 from model.networks import registry
-from model.networks.class_distance import Familiar
 from model.networks.grouped import GroupedNetwork
+from model.networks.layers.class_distance import Familiar
 from model.serving.card import ModelCard, WeightsError, find, load_card, stem_of
 
 VERSION_DIGITS = 10  # hexadecimal digits of the hash that make a version

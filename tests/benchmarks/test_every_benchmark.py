@@ -5,10 +5,11 @@ import pkgutil
 
 import pytest
 
-import benchmarks
+import benchmarks.ict
 from benchmarks.__main__ import NOT_BENCHMARKS
 
 NAMES = sorted({module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - NOT_BENCHMARKS)
+NAMES += [f"ict.{module.name}" for module in pkgutil.iter_modules(benchmarks.ict.__path__)]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.servers import AbsentError, redis_server
+from benchmarks.neighbours.servers import AbsentError, redis_server
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from stages import PARTITIONS, Process, Stage
 
-from benchmarks.kafka_node import KafkaNode, kafka_node
-from benchmarks.servers import AbsentError, RedisServer, redis_server
+from benchmarks.neighbours.kafka_node import KafkaNode, kafka_node
+from benchmarks.neighbours.servers import AbsentError, RedisServer, redis_server
 from broker_filter.config import KafkaSettings
 from broker_filter.errors import ConfigurationError
 from broker_filter.kafka.admin import Admin

@@ -13,7 +13,7 @@ import fastavro
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 
-from benchmarks import forked
+from benchmarks.neighbours import forked
 from broker_filter.kafka.clients import LIBRARY_LOG
 from broker_filter.kafka.local_broker import QUICK_GROUP
 

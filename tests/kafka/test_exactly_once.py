@@ -9,7 +9,7 @@ from nights import assert_equal, night, replayed
 from stages import Stage
 
 from benchmarks.exactly_once import Trial, torment
-from benchmarks.kafka_node import KafkaNode
+from benchmarks.neighbours.kafka_node import KafkaNode
 
 FOREVER = ("--life.idle-exit-s", "null")
 ONCE = ("--output.delivery", "exactly_once")

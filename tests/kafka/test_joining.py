@@ -13,7 +13,7 @@ from stages import Stage
 from test_outages import page, wait_until
 from test_refusals import FOREVER, JOIN_GROUP, guarded, strict
 
-from benchmarks.kafka_node import KafkaNode
+from benchmarks.neighbours.kafka_node import KafkaNode
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin
 from broker_filter.kafka.local_broker import QUICK_GROUP, free_port, local_broker

@@ -14,7 +14,7 @@ from stages import Process, Stage
 from test_outages import wait_until
 from test_replicas import committed, log_lines
 
-from benchmarks.kafka_node import KafkaNode
+from benchmarks.neighbours.kafka_node import KafkaNode
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin
 from broker_filter.kafka.clients import LIBRARY_LOG

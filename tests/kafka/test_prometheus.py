@@ -17,7 +17,7 @@ from nights import night
 from stages import Stage
 from test_replicas import BROKEN, newest_of_each, replica_flags, wait_until_classified
 
-from benchmarks.servers import RULES, AbsentError, Prometheus, RedisServer, prometheus
+from benchmarks.neighbours.servers import RULES, AbsentError, Prometheus, RedisServer, prometheus
 from broker_filter.kafka.local_broker import free_port
 from model.serving.card import UnknownScore
 from model.serving.predictor import untrained

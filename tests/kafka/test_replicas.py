@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 from nights import assert_equal, night, replayed
 from stages import Process, Stage
 
-from benchmarks.servers import RedisServer
+from benchmarks.neighbours.servers import RedisServer
 from broker_filter.kafka.clients import LIBRARY_LOG
 
 BATCH = 2

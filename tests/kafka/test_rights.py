@@ -19,7 +19,7 @@ from confluent_kafka.admin import (
 from nights import last_of_each, night
 from stages import Stage
 
-from benchmarks.kafka_node import OBSERVER, KafkaNode
+from benchmarks.neighbours.kafka_node import OBSERVER, KafkaNode
 from broker_filter.config import load
 from broker_filter.kafka.clients import LIBRARY_LOG
 from broker_filter.service.check import findings_of

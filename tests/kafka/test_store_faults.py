@@ -11,7 +11,7 @@ from nights import assert_equal, night, replayed
 from stages import Process, Stage
 from test_replicas import newest_of_each, replica_flags, wait_until_classified
 
-from benchmarks.servers import RedisServer
+from benchmarks.neighbours.servers import RedisServer
 from broker_filter.config import load
 from broker_filter.service.check import findings_of
 

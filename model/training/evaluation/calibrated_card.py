@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from model.data.dataset import Dataset
-from model.networks.class_distance import Familiar
 from model.networks.grouped import GroupedNetwork
+from model.networks.layers.class_distance import Familiar
 from model.serving.card import ModelCard
 from model.training.data.loader import shelf_for
 from model.training.data.splits import Parts

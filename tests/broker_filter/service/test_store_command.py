@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.servers import AbsentError, redis_server
+from benchmarks.neighbours.servers import AbsentError, redis_server
 from broker_filter.records import Observation
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.redis_store import RedisSeriesStore

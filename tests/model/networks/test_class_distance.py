@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.spatial.distance import mahalanobis
 
-from model.networks.class_distance import SHRINKAGE, Familiar
+from model.networks.layers.class_distance import SHRINKAGE, Familiar
 
 
 def clouds(count: int = 400) -> tuple[torch.Tensor, torch.Tensor]:

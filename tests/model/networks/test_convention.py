@@ -11,7 +11,7 @@ from model.networks import registry
 from model.networks.contract import Frames, collate
 from model.networks.convention import ConvEntion, CountedBatchNorm
 from model.networks.grouped import cut_groups, select_rows
-from model.networks.pixel_standard import NJY_PER_MAGGY
+from model.networks.layers.pixel_standard import NJY_PER_MAGGY
 from model.series import Series
 
 SMALL = {"network": "convention", "size": 21, "width": 0.125, "frame_limit": 15, "dropout": 0.0}

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from model.networks.contract import LightCurve
-from model.networks.light_curve_shape import OF_BANDS, OF_PAIRS, SHAPE_WIDTH, light_curve_shape
+from model.networks.layers.light_curve_shape import OF_BANDS, OF_PAIRS, SHAPE_WIDTH, light_curve_shape
 from model.series import BANDS
 
 G, R = BANDS.index("g"), BANDS.index("r")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.networks.contract import LightCurve, collate_curve
-from model.networks.light_curve_statistics import STATISTICS, SUMMARY_WIDTH, summary
+from model.networks.layers.light_curve_statistics import STATISTICS, SUMMARY_WIDTH, summary
 from model.series import BANDS, Series
 
 

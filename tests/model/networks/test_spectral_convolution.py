@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from model.networks import convention
 from model.networks.convention import ConvEntionConfig, Stem
-from model.networks.spectral_convolution import spectral_conv3d
+from model.networks.layers.spectral_convolution import spectral_conv3d
 
 SHAPES = [  # side, kernel, padding in depth and in space
     pytest.param(13, 5, (2, 2), id="padded 13"),

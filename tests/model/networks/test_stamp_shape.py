@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.networks.stamp_shape import DIFFERENCE, STAMP_SHAPE_WIDTH, TEMPLATE, StampShape
+from model.networks.layers.stamp_shape import DIFFERENCE, STAMP_SHAPE_WIDTH, TEMPLATE, StampShape
 
 SIZE = 24
 CONCENTRATION, WIDTH, OFFSET, RATIO, NEAREST = 4, 6, 7, 15, 17

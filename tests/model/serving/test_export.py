@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.networks.class_distance import Familiar
+from model.networks.layers.class_distance import Familiar
 from model.serving import weights
 from model.serving.card import UnknownScore
 from model.serving.export import (

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.networks.class_distance import Familiar
 from model.networks.contract import collate, collate_curve
+from model.networks.layers.class_distance import Familiar
 from model.past_photometry import NO_HISTORY, History
 from model.series import Series
 from model.serving import weights

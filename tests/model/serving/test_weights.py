@@ -8,7 +8,7 @@ import torch
 from full_disk import little_room
 from safetensors.torch import load_file
 
-from model.networks.class_distance import Familiar
+from model.networks.layers.class_distance import Familiar
 from model.serving import weights
 from model.serving.card import SHIPPED_FOLDER, SHIPPED_SURVEYS, ModelCard, UnknownScore, WeightsError
 from model.serving.predictor import untrained

@@ -1,7 +1,7 @@
 """Batch normalisation in which row n counts ``count_N[n]`` times: as if it had been repeated that often.
 
 Legend: ``N`` rows, ``C`` channels; ``x`` pixels and ``d`` depth, as in the layout of
-``model.networks.spectral_convolution``.
+``model.networks.layers.spectral_convolution``.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""How far the classes lie apart in networks' features: ``python -m benchmarks.embeddings WEIGHTS... --data FOLDER``.
+"""Distances of the classes in networks' features: ``python -m benchmarks.ict.embeddings WEIGHTS... --data FOLDER``.
 
 Of each set of weights, on the test objects: scatter within and between the classes on the unit sphere, their ratio, the
 silhouette, every class weighing the same, and the scatter within each class. ``--png`` draws t-SNE pictures of the

@@ -1,4 +1,4 @@
-"""What pre-training without labels is worth: ``python -m benchmarks.labels_curve --work FOLDER``.
+"""What pre-training without labels is worth: ``python -m benchmarks.ict.labels_curve --work FOLDER``.
 
 ConvEntion at the width of ``convention-mini`` is pre-trained on series without labels, by BYOL's loss and by DINO's,
 and tuned on 1, 5, 20 and 100 % of the labels of the objects with spectroscopic ones, beside such a tuning from scratch.
@@ -14,7 +14,7 @@ from statistics import mean
 import numpy as np
 import torch
 
-from benchmarks.imbalance import HERE, make_data
+from benchmarks.ict.imbalance import HERE, make_data
 from model.data.dataset import Dataset
 from model.files import replacing
 from model.serving import weights

@@ -1,4 +1,4 @@
-"""Treatments of imbalance and variants of ICT in one table: ``python -m benchmarks.imbalance --work FOLDER``.
+"""Treatments of imbalance and variants of ICT in one table: ``python -m benchmarks.ict.imbalance --work FOLDER``.
 
 Each recipe of ``benchmarks/recipes/imbalance`` is trained with three seeds on half of the published mix, ConvEntion's
 stem at an eighth of its width: minutes a run on one core. It goes on where it stopped; runs and tables lie in

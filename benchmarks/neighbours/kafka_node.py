@@ -23,7 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from benchmarks.servers import AbsentError
+from benchmarks.neighbours.servers import AbsentError
 from benchmarks.setting import REPO_ROOT
 from broker_filter.kafka.clients import LIBRARY_LOG
 from broker_filter.kafka.local_broker import free_port

@@ -1,0 +1,1 @@
+"""Questions about ICT-ConvEntion beside the published experiment: embeddings, imbalance, few labels."""

@@ -1,0 +1,1 @@
+"""Programs that run beside the service in benchmarks and tests: Redis, Prometheus, Apache Kafka."""
