@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKERS ?= logical
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: install demo docs fuzz test test-quick kafka test-kafka test-adapters lint audit bench clean
+.PHONY: install demo docs fuzz test test-quick kafka test-kafka test-ray test-adapters lint audit bench clean
 
 install: $(VENV)/.installed
 
@@ -38,6 +38,9 @@ kafka: .kafka/libs/.fetched
 
 test-kafka: install $(if $(ICTC_KAFKA_HOME),,kafka)
 	ICTC_TEST_KAFKA=1 $(BIN)/python -m pytest tests/kafka
+
+test-ray: install  # an archive replayed on a Ray cluster of this machine
+	ICTC_TEST_RAY=1 $(BIN)/python -m pytest tests/broker_filter/archive/cluster
 
 test-adapters: install  # each adapter with the real library, in an environment of its own
 	$(BIN)/python tests/adapters/environments.py
