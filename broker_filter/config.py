@@ -440,6 +440,7 @@ _READABLE_TYPES = {
     "Path": "PATH",
     "SecretStr": "SECRET",
     "tuple[str,...]": "A,B,...",
+    "tuple[JSON,...]": "JSON",
     "dict[str,{str,int,float,bool}]": "KEY=VALUE,...",
 }
 

@@ -16,7 +16,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import ictc
-from broker_filter.config import ENVIRONMENT_PREFIX, Section, Settings
+from broker_filter.config import Section, Settings
+from broker_filter.config_variables import PREFIX
 from broker_filter.output import formats
 from ictc.command import COMMANDS
 
@@ -54,13 +55,13 @@ def configuration() -> str:
         "# Configuration",
         "",
         "Every setting of `ictc-broker` is a line of YAML, a flag and an environment variable: `kafka.instance_id` is",
-        f"`--kafka.instance-id` and `{ENVIRONMENT_PREFIX}KAFKA__INSTANCE_ID`. A flag beats the variable, which beats",
+        f"`--kafka.instance-id` and `{PREFIX}KAFKA__INSTANCE_ID`. A flag beats the variable, which beats",
         "the file of `--config`. `null` switches off. Mistyped names are refused. Secrets belong in variables;",
         "`ictc-broker --check` prints all settings with secrets masked, and says what of the surroundings works.",
         "",
         "```console",
         "$ ictc-broker --config broker.yaml --kafka.group night-watch",
-        f"$ {ENVIRONMENT_PREFIX}KAFKA__GROUP=night-watch ictc-broker --config broker.yaml",
+        f"$ {PREFIX}KAFKA__GROUP=night-watch ictc-broker --config broker.yaml",
         "```",
         "",
         "This page is made from the settings themselves (`broker_filter.config`).",

@@ -225,7 +225,9 @@ class PollLoop:
         else:
             self._health.warn("memories", None)
         if self._store.incarnation != self._incarnation:
-            self._incarnation = self._store.incarnation
+            earlier, self._incarnation = self._incarnation, self._store.incarnation
+            if not earlier:
+                return  # a shared store gets its name with its first row
             self._metrics.count("ictc_store_lost")
             log.error(
                 "the series store came back empty: series begin anew; rebuild it with ictc-replay --store",

@@ -27,7 +27,9 @@ NEEDS_TARGET = ("backup", "restore", "forget")
 def parser() -> argparse.ArgumentParser:
     """Options of ``ictc-store``."""
     p = argparse.ArgumentParser("ictc-store", description="Look after a series store.")
-    p.add_argument("action", choices=ACTIONS, help="; ".join(f"{name}: {text}" for name, text in ACTIONS.items()))
+    p.add_argument(
+        "action", choices=tuple(ACTIONS), help="; ".join(f"{name}: {text}" for name, text in ACTIONS.items())
+    )
     p.add_argument("target", nargs="?", metavar="TARGET", help="of backup, restore and forget")
     where = p.add_mutually_exclusive_group(required=True)
     where.add_argument("--path", type=Path, metavar="FOLDER", help="embedded store (store.path)")

@@ -262,11 +262,11 @@ class Stem(nn.Module):
         return (
             SPECTRA_ON_PROCESSORS
             and x.device.type == "cpu"
+            and not torch.compiler.is_compiling()  # first: asking for a size would make it a constant of the graph
+            and not torch.jit.is_tracing()
+            and not torch.is_autocast_enabled("cpu")
             and x.shape[2] == 3  # depth
             and (not self.folded or len(x) >= FEWEST_FOR_SPECTRA)
-            and not torch.is_autocast_enabled("cpu")
-            and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
         )
 
     def _by_spectra(self, x: Tensor, count_N: Tensor | None) -> Tensor:

@@ -23,7 +23,8 @@ LIMIT_S = 60.0
 def replica_flags(stage: Stage, url: str, *more: str) -> list[str]:
     """One of many processes."""
     shared = ("--store.kind", "redis", "--store.url", url, "--batch.alert-limit", str(BATCH))
-    return [*stage.flags(Path("not-used")), *shared, "--life.idle-exit-s", "null", *more]
+    flags = [*stage.flags(Path("not-used")), "--http.objects", "false"]  # an index would stand there
+    return [*flags, *shared, "--life.idle-exit-s", "null", *more]
 
 
 def log_lines(process: Process, event: str) -> list[dict[str, Any]]:
