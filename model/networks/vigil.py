@@ -31,7 +31,8 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.networks.contract import Frames, LightCurve, in_order_of_time
-from model.networks.grouped import GroupedNetwork, central_crop, last_frame
+from model.networks.grouped import GroupedNetwork, last_frame
+from model.networks.layers.crop import central_crop
 from model.networks.layers.light_curve_shape import SHAPE_WIDTH, light_curve_shape
 from model.networks.layers.light_curve_statistics import FLUX_UNIT_NJY, SUMMARY_WIDTH, summary
 from model.networks.layers.stamp_shape import STAMP_SHAPE_WIDTH, StampShape

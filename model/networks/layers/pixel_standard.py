@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from model.networks.contract import Frames
-from model.networks.grouped import central_crop
+from model.networks.layers.crop import central_crop
 from model.series import BANDS
 
 NJY_PER_MAGGY = 3.631e12  # AB: a source of magnitude 0 has 3631 Jy

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from model.networks.contract import collate, collate_curve
-from model.networks.grouped import central_crop, cut_groups, last_frame, select_rows
+from model.networks.grouped import cut_groups, last_frame, select_rows
+from model.networks.layers.crop import central_crop
 from model.series import Series, fit_to_size
 
 
