@@ -23,7 +23,7 @@ LIMIT_S = 60.0
 def replica_flags(stage: Stage, url: str, *more: str) -> list[str]:
     """One of many processes."""
     shared = ("--store.kind", "redis", "--store.url", url, "--batch.alert-limit", str(BATCH))
-    flags = [*stage.flags(Path("not-used")), "--http.objects", "false"]  # an index would stand there
+    flags = [*stage.flags(Path("not-used")), "--no-http.objects"]  # an index would stand there
     return [*flags, *shared, "--life.idle-exit-s", "null", *more]
 
 
