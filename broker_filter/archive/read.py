@@ -6,7 +6,7 @@ cut into one message per record. Whatever is left out is counted by reason.
 
 import io
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,8 @@ from broker_filter.avro.envelope import CONTAINER_MAGIC, MAX_MESSAGE_BYTES
 from broker_filter.errors import ConfigurationError, Rejection
 from broker_filter.records import Message, Origin, Rejected
 
+ALERTS_AT_ONCE = 256
+DECODE_BYTES_AT_ONCE = 32 << 20
 _TAR_BLOCK_BYTES = 512
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _REFUSED_MAGICS = {b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"7z\xbc\xaf": "7z", b"Rar!": "rar"}
@@ -56,6 +58,20 @@ def read_messages(paths: Sequence[Path], left_out: LeftOutCounts | None = None) 
             raise ConfigurationError(f"{as_text(str(path))} does not exist")
     counts = LeftOutCounts() if left_out is None else left_out
     return (message for path in paths for message in _read_path(path, counts))
+
+
+def in_chunks(incoming: Iterable[Message | Rejected]) -> Iterator[list[Message | Rejected]]:
+    """Groups of messages, bounded in number and bytes."""
+    chunk: list[Message | Rejected] = []
+    size = 0
+    for item in incoming:
+        chunk.append(item)
+        size += len(item.value) if isinstance(item, Message) else 0
+        if len(chunk) >= ALERTS_AT_ONCE or size >= DECODE_BYTES_AT_ONCE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def nothing_below(paths: Sequence[Path], topic: str | None = None) -> str:

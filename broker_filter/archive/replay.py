@@ -23,7 +23,7 @@ from broker_filter.alerts.decode import Arrival, Decoder, connect
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.archive.options import CATALOGUE, checked, parser
-from broker_filter.archive.read import nothing_below, read_messages
+from broker_filter.archive.read import ALERTS_AT_ONCE, in_chunks, nothing_below, read_messages
 from broker_filter.archive.republish import Pace, Publisher, as_given, in_order_of_time
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
 from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
@@ -37,8 +37,6 @@ from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.terminal import complain
 from model.cli import DONE, FAILED, INTERRUPTED, MISUSE, is_quiet
 
-ALERTS_AT_ONCE = 256
-DECODE_BYTES_AT_ONCE = 32 << 20
 PROGRAM = "ictc-replay"
 
 
@@ -197,7 +195,7 @@ class _Run:
         ordered = TimeOrder()
         stack.callback(ordered.close)
         task = progress.add_task("read", total=None)
-        for chunk in _chunks(incoming):
+        for chunk in in_chunks(incoming):
             rejected = []
             for item in self._decoder.decode(chunk):
                 if isinstance(item, Rejected):
@@ -215,7 +213,7 @@ class _Run:
     def as_given(self, incoming: Iterable[Message | Rejected], progress: Progress) -> None:
         """Classify alerts as they come, as the service would; late ones cause revisions."""
         task = progress.add_task("classify", total=None)
-        for chunk in _chunks(incoming):
+        for chunk in in_chunks(incoming):
             self._classify(self._decoder.decode(chunk))
             progress.advance(task, len(chunk))
 
@@ -238,20 +236,6 @@ def _incoming(options: argparse.Namespace, left_out: LeftOutCounts) -> Iterator[
     if options.topic:
         sources.append(read_topic(options.topic, options.brokers, dict(options.kafka)))
     return islice(chain.from_iterable(sources), options.limit)
-
-
-def _chunks(incoming: Iterable[Message | Rejected]) -> Iterator[list[Message | Rejected]]:
-    """Groups of messages, bounded in number and bytes."""
-    chunk: list[Message | Rejected] = []
-    size = 0
-    for item in incoming:
-        chunk.append(item)
-        size += len(item.value) if isinstance(item, Message) else 0
-        if len(chunk) >= ALERTS_AT_ONCE or size >= DECODE_BYTES_AT_ONCE:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
 
 
 def _classes(classifiers: dict[str, Classifier]) -> list[str]:

@@ -8,7 +8,7 @@ import dataclasses
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -37,6 +37,7 @@ from broker_filter.archive.cluster.shuffle import (
 )
 from broker_filter.archive.cluster.sky import Pixel, SkyOrder, leaf_name, write_pixel, write_sorted
 from broker_filter.archive.left_out import LeftOutCounts
+from broker_filter.archive.read import ALERTS_AT_ONCE, in_chunks
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
 from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
@@ -44,8 +45,6 @@ from broker_filter.errors import FatalError
 from broker_filter.records import Accounts, Classification, Message, Observation, Outcome, Rejected, account
 from model.series import Series
 
-ALERTS_AT_ONCE = 256
-DECODE_BYTES_AT_ONCE = 32 << 20
 _LENGTH_BYTES = 4
 
 
@@ -158,7 +157,7 @@ def decode_files(work_url: str, task: int) -> Report:
         rejects = None
         if settings.keep_rejects:
             rejects = RejectRows(stack.enter_context(work.writing(rejects_name(task))), stack)
-        for messages in _chunks(_messages(files, left_out)):
+        for messages in in_chunks(_messages(files, left_out)):
             decoded = tools.decoder.decode(messages)
             rejected = [item for item in decoded if isinstance(item, Rejected)]
             accounts.add(account([Outcome(item.message, item) for item in rejected]))
@@ -262,20 +261,6 @@ def classifications(work: Folder, partition: int, settings: Settings) -> Iterato
 
 def _messages(files: Sequence[InputFile], left_out: LeftOutCounts) -> Iterator[Message | Rejected]:
     return chain.from_iterable(read_url(file.path, left_out) for file in files)
-
-
-def _chunks(messages: Iterable[Message | Rejected]) -> Iterator[list[Message | Rejected]]:
-    """Groups of messages, bounded in number and bytes."""
-    chunk: list[Message | Rejected] = []
-    size = 0
-    for item in messages:
-        chunk.append(item)
-        size += len(item.value) if isinstance(item, Message) else 0
-        if len(chunk) >= ALERTS_AT_ONCE or size >= DECODE_BYTES_AT_ONCE:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
 
 
 def _embeddings(arrivals: Sequence[Arrival], tools: Tools, settings: Settings) -> list[NDArray[np.float32] | None]:
