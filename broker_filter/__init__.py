@@ -1,1 +1,1 @@
-"""The stream: alert bytes in, classifications out."""
+"""The stream: alerts from Kafka or archives become published classifications."""

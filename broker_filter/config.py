@@ -1,4 +1,4 @@
-"""Settings in from a file, the environment and the command line; one frozen object out. Knows nothing of what reads it.
+"""Settings of a file, the environment and the command line as one frozen object. Knows nothing of what reads it.
 
 The command line beats the environment, which beats the file, which beats the defaults. ``null`` means off.
 """

@@ -1,4 +1,4 @@
-"""Packets of one object enter, the series and the past that a network reads leave; keeps nothing, knows no Kafka.
+"""Series and past photometry of one object, from its packets alone. Keeps nothing, knows no Kafka.
 
 For programs that hold an object's alerts themselves. What leaves is what the stream would read of the same alerts.
 """

@@ -1,4 +1,4 @@
-"""A classifier for programs and notebooks: alerts of any objects enter, their stories and a table of answers leave.
+"""A classifier for programs and notebooks: stories of objects and a table of answers, from their alerts.
 
 import ictc
 

@@ -1,4 +1,4 @@
-"""MJD (TAI), the clock of every series here, in; clocks and calendars of people and machines out."""
+"""Clocks and calendars of people and machines, from MJD (TAI), the clock of every series here."""
 
 import numpy as np
 

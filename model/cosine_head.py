@@ -1,4 +1,4 @@
-"""Features in, logits out: for each class the cosine of the features and a vector of its own, times a scale.
+"""Cosine head: for each class the cosine of the features and a vector of its own, times a scale.
 
 Legend: ``B`` objects, ``F`` features, ``K`` classes.
 

@@ -1,4 +1,4 @@
-"""Epochs that packets tell of in, those that a series of stamps lacks out. Knows neither packets nor networks.
+"""Past photometry that a series of stamps lacks, from the epochs that packets tell. Knows neither packets nor networks.
 
 An alert carries the light curve of its object's recent past: detections whose stamps nobody sends again, and visits
 at which nothing was seen. To a network that reads photometry they are epochs like the others, without pixels.

@@ -1,4 +1,4 @@
-"""Real ZTF alerts in, what the shipped weights make of them out: scores against labels, and SN 2021rhu drawn.
+"""Shipped weights on real ZTF alerts: scores against labels, and SN 2021rhu drawn.
 
 ``python -m benchmarks.real_ztf [--weights ztf] [--against OTHER] [--out DIR] [--simulated DIR]``. Needs the folder of
 real data. Labels of confidence ``spec`` and ``catalog`` only; none of them ever trained, tuned or chose anything:

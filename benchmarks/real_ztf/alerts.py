@@ -1,4 +1,4 @@
-"""A folder of real alerts in; labels, repaired clocks and what each packet says of its object out. Knows no weights.
+"""Real alerts of a folder: labels, repaired clocks and what each packet says of its object. Knows no weights.
 
 Public packets that others repacked carry one time and one position for all their epochs. ``pid`` keeps the truth: days
 since JD 2457754.5 in its first digits, a fraction of 1e-5 days in the next five. The program itself refuses such a

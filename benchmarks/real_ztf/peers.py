@@ -1,4 +1,4 @@
-"""Scores of other brokers' networks on the same alerts in, a table beside ours with paired differences out."""
+"""Scores of other brokers' networks on the same alerts beside ours, with paired differences."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence

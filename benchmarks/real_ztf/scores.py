@@ -1,4 +1,4 @@
-"""Labels and probabilities in, scores with intervals out: four classes, supernova or not, type Ia among supernovae.
+"""Scores with intervals of labelled probabilities: four classes, supernova or not, type Ia among supernovae.
 
 Legend: ``N`` objects, ``K`` classes, ``R`` resamples.
 """

@@ -1,4 +1,4 @@
-"""Weights and a simulated data set in; scores of single alerts, the gate for new weights, fixed thresholds out."""
+"""Scores of weights on single simulated alerts: the gate for new weights, fixed thresholds."""
 
 from dataclasses import dataclass
 from pathlib import Path

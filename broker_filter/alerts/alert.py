@@ -1,4 +1,4 @@
-"""A message enters, an alert or the reason of its rejection leaves for every record in it; knows no pixels.
+"""Alerts, or the reason of a rejection, for every record of a message. Knows no pixels.
 
 Nothing is lost: a message gives one result per record, and one rejection for whatever could not be cut into records.
 Only a container that is sound and has no record gives none, and then there was nothing to read.

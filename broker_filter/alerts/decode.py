@@ -1,4 +1,4 @@
-"""Messages in; alerts with their frame, alerts with the reason why not, and rejections out. Knows no store, no network.
+"""Decoding of messages: alerts with their frame, alerts without one and why, rejections. Knows no store, no network.
 
 Alerts are decoded on a few threads: inflating stamps releases the interpreter's lock.
 """

@@ -1,4 +1,4 @@
-"""A schema id or a schema's text enters, a compiled packet schema leaves; this room knows no message and no alert.
+"""Compiled packet schemas, by schema id or by the schema's text. Knows no message and no alert.
 
 Sources by id, in order: a registry, where one is set; a folder; the survey's own package (bundled with the program). A
 registry that does not answer is survived by every schema that is known, and by those of the folder and the package;

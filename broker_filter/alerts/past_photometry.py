@@ -1,4 +1,4 @@
-"""What was read of the lists of epochs in a packet enters, what they tell of the past leaves; knows no pixels.
+"""Past photometry of an object, from the lists of epochs in a packet. Knows no pixels.
 
 For the network: what is known from before the alert, bounded and in the units of the series. For people: every epoch.
 """

@@ -1,4 +1,4 @@
-"""An alert enters, an observation with calibrated pixels leaves; knows no Avro and no network.
+"""Calibrated pixels of an alert, as an observation. Knows no Avro and no network.
 
 Inflating takes most of the time here and releases the interpreter's lock, so that threads gain.
 """

@@ -1,4 +1,4 @@
-"""A parsed schema enters, the survey whose packet it describes leaves, with the facts we know of it.
+"""Facts of the surveys, and which survey a parsed schema belongs to.
 
 Facts only: what fields are called, what pixels mean. A survey is recognised by what its packets must have, not by its
 name, because brokers re-publish packets under names of their own.

@@ -1,4 +1,4 @@
-"""Surveys' times and magnitudes in, MJD (TAI) and nJy out; knows no packet."""
+"""Units of the surveys as ours: times as MJD (TAI), magnitudes as nJy. Knows no packet."""
 
 import math
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""Paths enter, what their alerts hold leaves for a person, as JSON lines, or as a picture; knows no network, no store.
+"""``ictc-inspect``: contents of alerts for people, as text, JSON lines or a picture. Knows no network, no store.
 
 ``ictc-inspect PATH... [--json] [--png FILE] [--schema FILE]``
 """

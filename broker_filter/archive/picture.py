@@ -1,4 +1,4 @@
-"""An alert, its decoded stamps and the light curve of its packet enter, a picture leaves; knows no Avro."""
+"""Picture of one alert: its decoded stamps and the light curve of its packet. Knows no Avro."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``ictc-replay``: archives in, classifications out, through the same rooms as the service; or onto a Kafka topic.
+"""``ictc-replay``: classifications of archives, through the same rooms as the service; or their alerts onto a topic.
 
 In order of time (the default) the result is a function of the archive alone. Two passes: the first decodes everything
 and keeps it, compact, in a sorted temporary file; the second classifies. Memory does not grow with the archive. An

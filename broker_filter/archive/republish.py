@@ -1,4 +1,4 @@
-"""Messages of an archive in, the same bytes on a Kafka topic out, at a chosen pace. Knows no network and no stamps.
+"""Alerts of an archive on a Kafka topic, byte for byte, at a chosen pace. Knows no network and no stamps.
 
 Surveys send in bursts: all alerts of one visit within seconds, then nothing until the next. ``recorded`` keeps the
 archive's own times (alerts of one exposure have one time); a rate in alerts per second sends ``burst`` at a time.

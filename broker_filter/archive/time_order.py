@@ -1,4 +1,4 @@
-"""Records in any order in, the same records in order of time out, in fixed memory. Knows nothing of what they hold.
+"""Sorting of any number of records by time, in fixed memory. Knows nothing of what they hold.
 
 A sorted file in a temporary folder takes them, however many there are; it is deleted afterwards. Memory is that of one
 batch of writes: the rest is the system's page cache, which it takes back when it needs it.

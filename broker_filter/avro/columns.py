@@ -1,4 +1,4 @@
-"""An array of records and the names of some of its numbers enter, a reader of them as columns leaves; knows no survey.
+"""Reader of some numbers of an Avro array of records, as columns. Knows no survey.
 
 A packet carries hundreds of previous sources of which four numbers each are wanted. One match of a regular expression
 finds the numbers of many items; their bytes are put one behind the other and become an array at once, so that no value

@@ -1,4 +1,4 @@
-"""Bytes of an Avro object container enter, its schema's text and its blocks of records leave; knows no survey.
+"""Avro object containers: the schema's text and the blocks of records. Knows no survey.
 
 References
 ----------

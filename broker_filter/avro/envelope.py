@@ -1,4 +1,4 @@
-"""Bytes of a message enter, the form of their envelope leaves; this room knows nothing of schemas or surveys.
+"""Envelopes of messages: Confluent's prefix, an Avro object container, or a bare datum. Knows no schema and no survey.
 
 Three forms are in use: the Confluent frame (byte 0, schema id as a big-endian 32-bit integer, datum), the Avro object
 container (``Obj`` and byte 1), and the bare datum, which only somebody who knows its schema can read.

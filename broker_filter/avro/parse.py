@@ -1,4 +1,4 @@
-"""The JSON of an Avro schema enters, a checked tree leaves; this room knows nothing of surveys or data.
+"""Avro schemas as checked trees, from their JSON. Knows nothing of surveys or data.
 
 It is more tolerant than the libraries where real packets need it: a default that does not fit its type, and a type or
 field that is defined twice, do not matter to a reader of the writer's own data. It refuses what could hurt: recursive

@@ -1,4 +1,4 @@
-"""A type of an Avro schema enters, a regular expression that matches one value of it leaves; knows no survey.
+"""Regular expressions that match one value of an Avro type. Knows no survey.
 
 Stepping over the hundreds of previous sources of an LSST packet, each of a hundred fields, is most of the work of
 reading one. The expression engine does it in C, several times as fast as closures. Nothing can run away: every

@@ -1,4 +1,4 @@
-"""An Avro schema and the names of the fields we want enter, a reader of just those fields leaves; knows no survey.
+"""Reader of a few fields of an Avro record, made from its schema and their names. Knows no survey.
 
 A packet of ZTF holds some 3,000 values and one of LSST up to 100,000, of which we use twenty. The schema is therefore
 compiled once into closures that decode the wanted fields and step over the rest. Stepping is arithmetic where sizes are

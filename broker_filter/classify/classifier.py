@@ -1,4 +1,4 @@
-"""Groups of frames in, embeddings out; embedded series in, probabilities out. The only room that touches torch.
+"""Embeddings of groups of frames, and class probabilities of embedded series. The only room that touches torch.
 
 A device out of memory splits the batch and goes on. That passes are bounded whatever is asked, and that a row's bits do
 not depend on its company in the deterministic mode, are the predictor's promises.

@@ -1,4 +1,4 @@
-"""Verdicts in, outcomes in the order of the messages out, and their accounts. Knows no store and no network.
+"""Outcomes of a batch in the order of its messages, and their accounts. Knows no store and no network.
 
 Every message gets at least one outcome: a classification, the reason why there is none, or a rejection.
 """

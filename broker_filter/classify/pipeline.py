@@ -1,4 +1,4 @@
-"""Messages in, outcomes out, accounts exact: the rooms from bytes to classifications in one line. Knows no Kafka.
+"""Classification of a batch of messages, from bytes to outcomes, with exact accounts. Knows no Kafka.
 
 ``process`` decides and computes; ``settle``, called once the outcomes are delivered, makes the series lasting. Until
 then the same messages can be processed again with the same result.

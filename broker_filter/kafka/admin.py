@@ -1,4 +1,4 @@
-"""Settings in, the truth about topics out: which are there, and those to be made. Knows nothing of messages."""
+"""Topics that the settings name: which exist, and the creation of those that do not. Knows nothing of messages."""
 
 import time
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Messages in one by one, micro-batches out: closed by number, by bytes or by age. Pure: time is an argument."""
+"""Micro-batches of messages, closed by number, by bytes or by age. Pure: time is an argument."""
 
 from collections import deque
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Kafka positions in (assigned, taken, finished), positions that may be committed out. Knows nothing of Kafka's client.
+"""Positions that may be committed, from those assigned, taken and finished. Knows nothing of Kafka's client.
 
 Pure accounting: a position may be committed when everything before it on its partition is delivered and settled.
 Batches finish in the order in which they were taken, so that is one past the highest offset of a finished batch.

@@ -1,4 +1,4 @@
-"""A Kafka topic in, its messages out from the first to those that were there at the start. Knows no alert.
+"""Messages of a Kafka topic, from the first to the last that was there at the start. Knows no alert.
 
 Partitions are assigned, not subscribed to: no group is joined, no offset is committed, and production notices nothing.
 """

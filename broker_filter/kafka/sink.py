@@ -1,4 +1,4 @@
-"""Outcomes in, acknowledged Kafka messages out. Knows nothing of what is in them, nor of offsets.
+"""Delivery of outcomes as acknowledged Kafka messages. Knows nothing of what is in them, nor of offsets.
 
 ``deliver`` returns when the broker has acknowledged everything, and raises otherwise: nothing is committed that was not
 delivered. A batch that is delivered again after a failure is delivered whole and in its order, so that the newest

@@ -1,4 +1,4 @@
-"""Facts about the running service in, "alive?" and "ready?" out. Knows nothing of Kafka, HTTP or the network.
+"""Liveness and readiness of the running service. Knows nothing of Kafka, HTTP or the network.
 
 A process that answers requests while its worker is stuck is up but broken: health is judged by progress.
 """

@@ -1,4 +1,4 @@
-"""Results of batches in, accounts per partition and metrics out. Knows nothing of Kafka's client nor of the network."""
+"""Accounts of finished batches, by partition and as metrics. Knows nothing of Kafka's client nor of the network."""
 
 import threading
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""Finished batches in; the newest classifications, each object's probabilities so far and rates out. Draws nothing.
+"""The newest classifications, each object's probabilities so far, and rates. Draws nothing.
 
 What the stream does is kept by reference and bounded, so that a batch costs microseconds here, whoever looks on.
 """

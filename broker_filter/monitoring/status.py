@@ -1,4 +1,4 @@
-"""What the service knows of itself in, one page for people out. Measures nothing, and holds nobody up.
+"""The status page: what the service knows of itself, for people. Measures nothing, and holds nobody up.
 
 The page is drawn when it is asked for, in the thread that asks, by one thread at a time. Then it is served again for
 as long as keeps the drawing below a twentieth of one core, and never less than two seconds.

@@ -1,4 +1,4 @@
-"""Numbers, classifications and model cards in, the words and coordinates of the status page out. Knows no HTML.
+"""Words and coordinates of the status page. Knows no HTML.
 
 Everything here is pure; escaping is the template's.
 """

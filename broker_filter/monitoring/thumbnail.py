@@ -1,4 +1,4 @@
-"""A message and the id of one of its alerts in, small PNG pictures of its stamps out. Knows nothing of pages.
+"""Small PNG pictures of the stamps of one alert of a message. Knows nothing of pages.
 
 The alert was classified, so that its stamps are sound; whatever is wrong with one anyway leaves its picture out.
 """

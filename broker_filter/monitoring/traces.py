@@ -1,4 +1,4 @@
-"""Finished batches in, OpenTelemetry spans out: one for each batch, its stages as children. Knows nothing of Kafka.
+"""OpenTelemetry spans of finished batches: one each, its stages as children. Knows nothing of Kafka.
 
 Spans are made after the fact from times that were taken anyway, and sent by a thread of the library's own that drops
 what it cannot send. Off unless ``trace.endpoint`` is set; then the extra ``trace`` must be installed.

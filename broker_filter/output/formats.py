@@ -1,4 +1,4 @@
-"""A classification in, its published forms out: JSON line, lean Avro, DESC's Avro. Knows neither files nor Kafka.
+"""Published forms of a classification: JSON line, lean Avro, DESC's Avro. Knows neither files nor Kafka.
 
 Every form is a pure function of the record, byte for byte, so that duplicates of a classification are equal.
 """

@@ -1,4 +1,4 @@
-"""Rejections in, a tar archive out that ``ictc-replay`` reads again. Knows nothing of why.
+"""Tar archive of rejected messages, which ``ictc-replay`` reads again. Knows nothing of why.
 
 Each member holds the original bytes of one message, untouched. Its name says the number and the reason; pax headers say
 the rest: ``ICTC.reason``, ``ICTC.detail``, ``ICTC.source``, ``ICTC.partition``, ``ICTC.offset``.

@@ -1,4 +1,4 @@
-"""What a series store promises: observations in, merged series out, nothing half-written. Knows no storage engine.
+"""Contract of a series store: observations are merged into series, nothing half-written. Knows no storage engine.
 
 An observation is *settled* once its outputs were delivered. ``add`` shows what a batch brings together with what is
 held; ``settle``, called after delivery, makes it last. A crash in between costs nothing: the messages come again, and

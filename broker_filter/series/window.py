@@ -1,4 +1,4 @@
-"""Which observations a classification reads and which alerts get one: heads in, ranks out. Pure; knows no network.
+"""Window of a classification: the observations that it reads, and the alerts that get one. Pure; knows no network.
 
 The *rank* of an observation counts all that came before it in its series, dropped ones too. Group boundaries lie at
 multiples of the network's group size in rank, so that a series that loses its oldest groups keeps the others whole.

@@ -1,4 +1,4 @@
-"""Settings in, the stream core out: schemas, networks, store and pipeline, put together. Knows no Kafka.
+"""The stream's core as the settings ask for it: schemas, networks, store and pipeline. Knows no Kafka.
 
 Nothing silently falls back: a device, weights or a store that is asked for and absent is a ConfigurationError.
 """

@@ -1,4 +1,4 @@
-"""Settings in, a table of what works and what does not out. Changes nothing but a trial of the store's folder."""
+"""``--check``: a table of what works and what does not. Changes nothing but a trial of the store's folder."""
 
 import tempfile
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Alerts out of the consumer, batches to the worker, finished tickets back. Knows nothing of what alerts hold.
+"""The poll loop: consumer to batches to worker, and finished batches back. Knows nothing of what alerts hold.
 
 The loop decides (when a batch is closed, when to pause) and keeps account of positions; it never blocks, because a
 consumer that does not poll is put out of its group. Nothing is committed that is not delivered and settled.

@@ -1,4 +1,4 @@
-"""Batches of messages in, finished tickets out: process, deliver, settle, in a thread of its own. Knows no consumer.
+"""The worker's thread: each batch is processed, delivered, settled. Knows no consumer.
 
 A failure that may pass is met by trying the same step again, with growing waits; any other ends the service.
 """

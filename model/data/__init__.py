@@ -1,4 +1,4 @@
-"""Data sets of labelled series on disk.
+"""Labelled series and their truth as Arrow files on disk. Knows nothing of training or of the simulator.
 
 Series, labels and truths enter as Arrow files and leave as records. Knows nothing of training or of the simulator.
 """

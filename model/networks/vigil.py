@@ -88,7 +88,7 @@ class VigilConfig:
 
 
 class Vigil(GroupedNetwork):
-    """See the module. ``embed`` returns [N, D]; ``prefix_logits`` the logits after every frame."""
+    """The network Vigil. ``embed`` returns [N, D]; ``prefix_logits`` the logits after every frame."""
 
     name = "vigil"
 

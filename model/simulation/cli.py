@@ -1,4 +1,4 @@
-"""The command ``ictc-simulate``: arguments in, one room's work done, errors as one line. Simulates nothing itself."""
+"""The command ``ictc-simulate``: data sets, alerts, validation, sheets. Simulates nothing itself."""
 
 import argparse
 import math

@@ -1,4 +1,4 @@
-"""Work for several processes in, results in the order of the work out; knows not what is worked on.
+"""Results of work in several processes, in the order of the work. Knows not what is worked on.
 
 Bounded: only a few chunks are under way or waiting, however long the list and however slow the reader. Each item is
 worked on by one thread: workers share the cores among themselves, and a matrix product shared by two threads differs in

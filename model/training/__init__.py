@@ -1,1 +1,1 @@
-"""Training and evaluation: recipes and data sets in; weights, scores and tables out. Nothing here serves alerts."""
+"""Training and evaluation of networks on data sets. Nothing here serves alerts."""

@@ -1,4 +1,4 @@
-"""``ictc-train``: a recipe's name and a data set's folder in, weights with their card out."""
+"""``ictc-train``: weights with their card, by the name of a recipe and a data set's folder."""
 
 import argparse
 import dataclasses

@@ -1,4 +1,4 @@
-"""The two stages of a cluster replay, as functions of files: a task's input enters, a file and its report leave.
+"""The two stages of a cluster replay, as functions of files: each task reads one and writes one, with a report.
 
 A task that was done is not done again: its report, written last, is the sign. Whatever kills a task half-way leaves
 nothing that a second try could trip over. Knows nothing of Ray.

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 class CountedBatchNorm(nn.BatchNorm3d):
-    """See the module. ``forward`` takes [N, C, d, h, w], ``rectified`` [x, d, N, C]."""
+    """Batch normalisation with counted rows. ``forward`` takes [N, C, d, h, w], ``rectified`` [x, d, N, C]."""
 
     def forward(self, x: Tensor, count_N: Tensor | None = None) -> Tensor:
         if not self.training or count_N is None:

@@ -1,4 +1,4 @@
-"""A light curve in, the shape of its last month out: slopes, curvature, colours and limits before the rise.
+"""Shape of the last month of a light curve: slopes, curvature, colours, limits before the rise.
 
 Magnitudes of positive detections are fitted by weighted least squares, band by band, over windows that end with a
 frame; nothing later is read. All sums over all windows are one product of matrices.

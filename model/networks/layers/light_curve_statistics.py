@@ -1,4 +1,4 @@
-"""A light curve in, what a person would note of it after each frame out: level, range, scatter, shape, colours.
+"""Statistics of a light curve after each frame: level, range, scatter, shape, colours.
 
 Every number is of one band and of frames up to one frame only; nothing later is read. Boosted trees on such numbers
 are hard to beat with few training objects, so :mod:`model.networks.vigil` reads them beside what it learns itself.

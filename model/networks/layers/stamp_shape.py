@@ -1,4 +1,4 @@
-"""A frame's template and difference in, what an eye measures of them at the alert's place out: size, offset, light.
+"""Size, offset and light of a frame's template and difference at the place of the alert.
 
 Convolutions can find these numbers, and with a few thousand objects they do not all. They are sums of pixels under
 fixed windows, so one product of matrices makes them.

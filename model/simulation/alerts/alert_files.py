@@ -1,4 +1,4 @@
-"""Packets with their truth in, a folder as archives keep alerts out: ``NIGHT/ALERT.avro`` and ``truth.parquet``.
+"""Folders of alerts as archives keep them: ``NIGHT/ALERT.avro`` and ``truth.parquet``.
 
 Whole or not at all: everything goes to ``<folder>.partial``, which gets its name last.
 """

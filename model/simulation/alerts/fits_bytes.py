@@ -1,4 +1,4 @@
-"""Pixels in, FITS bytes out, as the two surveys put them into their alerts; knows nothing of sources or of Avro."""
+"""FITS bytes of pixels, as the two surveys put them into their alerts. Knows nothing of sources or of Avro."""
 
 import gzip
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""An observed object in, LSST alert packets out, framed as Confluent frames them. Draws no pixel.
+"""LSST alert packets of an observed object, framed as Confluent frames them. Draws no pixel.
 
 The schemas are those of the survey's package ``lsst-alert-packet``; its field names stay in this room.
 

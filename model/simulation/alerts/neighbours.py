@@ -1,4 +1,4 @@
-"""A simulated object in, the catalogue sources near it out: host, galaxies, stars, itself if it was there before.
+"""Catalogue sources near a simulated object: host, galaxies, stars, itself if it was there before.
 
 Knows no survey's field names.
 """

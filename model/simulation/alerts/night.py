@@ -1,4 +1,4 @@
-"""A survey, a number of objects and of nights in, their alert packets in time order out, the truth beside each.
+"""Alert packets of a simulated survey over some nights, in order of time, the truth beside each.
 
 Knows neither the fields of a packet nor how an object is made.
 """

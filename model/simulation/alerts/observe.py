@@ -1,4 +1,4 @@
-"""A simulated object and the visits that raised an alert come in; what the survey's pipeline measured goes out.
+"""Measurements of a simulated object by the survey's pipeline, at the visits that raise an alert.
 
 Knows no packet format. Alerts are measured on their pixels; the rest of the history, whose pixels nobody will see, is
 as the selection measured it.

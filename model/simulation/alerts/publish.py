@@ -1,4 +1,4 @@
-"""Packets in, Kafka messages out at the pace of a survey: bursts, one for each exposure. Knows no packet format."""
+"""Packets as Kafka messages at the pace of a survey: bursts, one for each exposure. Knows no packet format."""
 
 import logging
 import random

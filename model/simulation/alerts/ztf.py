@@ -1,4 +1,4 @@
-"""An observed object in, ZTF 4.02 alert packets out, one Avro object container each. Draws no pixel.
+"""ZTF 4.02 alert packets of an observed object, one Avro object container each. Draws no pixel.
 
 Field names and types are ZTF's and stay in this room. What a consumer may rely on follows from the simulation: times,
 magnitudes, limits, positions, nearest reference source, history, stamps. What only describes the pipeline is filled

@@ -1,4 +1,4 @@
-"""A recipe in, a data set on disk out: draws the objects of the plan in parallel and hands them to the writer in order.
+"""Simulated data sets on disk: the objects of a plan, drawn in parallel, written in order.
 
 Knows neither how an object is made nor how a data set is stored. The result does not depend on the number of workers.
 """

@@ -1,4 +1,4 @@
-"""A recipe's name in, the list of objects to draw out: which class, split, fold and label. Draws no sky itself.
+"""Recipes, and the list of objects that one asks for: class, split, fold and label of each. Draws no sky itself.
 
 A recipe is a small JSON file: groups of objects with counts per class, stamps per survey, which labels are noisy.
 """

@@ -1,4 +1,4 @@
-"""A stamp comes in, the same stamp with a detector's and a pipeline's flaws goes out; knows no source and no class.
+"""Flaws of detectors and pipelines in a stamp. Knows no source and no class.
 
 Legend: ``C`` channels, ``H W`` pixels. Every rate is per stamp and the same for every class of object, so that no
 flaw tells a class. What marks a pixel as unmeasured is NaN, in all channels alike.

@@ -1,4 +1,4 @@
-"""Depths, seeing and gains come in, pixel noise goes out; knows no scene and no product.
+"""Pixel noise by depth, seeing and gain. Knows no scene and no product.
 
 The noise of a pixel follows from the depth and the seeing together, so that PSF photometry of the image has exactly
 the depth the schedule states: ``sigma_pix = F5 / (5 sqrt(NEA))``.

@@ -1,4 +1,4 @@
-"""Stamps, their seeing and their noise come in, point-source fluxes and errors go out; knows no truth.
+"""Point-source fluxes and errors, measured on stamps of known seeing and noise. Knows no truth.
 
 Forced photometry: the PSF is fitted at a given position, so a flux may be negative and no detection is needed.
 """

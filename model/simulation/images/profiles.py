@@ -1,4 +1,4 @@
-"""A scene and the conditions of each visit come in, Gaussians and point sources in pixels go out; draws no pixel.
+"""Gaussians and point sources of a scene, in pixels, under the conditions of each visit. Draws no pixel.
 
 Legend: ``N`` images, ``K`` Gaussians, ``S`` point sources, ``P`` the Gaussians of the PSF, ``B`` bands.
 Both renderers draw exactly these numbers, so they agree by construction.

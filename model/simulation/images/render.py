@@ -1,4 +1,4 @@
-"""A simulated object comes in, its calibrated stamps go out as a survey would deliver them; knows no file format.
+"""Calibrated stamps of a simulated object, as a survey would deliver them. Knows no file format.
 
 Legend: ``T`` all visits of the object, ``N`` those asked for, ``C`` channels, ``H W`` pixels.
 SDSS: one direct, sky-subtracted image. ZTF and LSST: science, template and difference on one pixel grid.

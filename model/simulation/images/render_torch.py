@@ -1,4 +1,4 @@
-"""Gaussians and point sources come in, noise-free images go out, in torch on any device; knows neither sky nor noise.
+"""Noise-free images of Gaussians and point sources, in torch on any device. Knows neither sky nor noise.
 
 Legend: ``N`` images, ``H W`` pixels; see ``profiles`` for the rest.
 """

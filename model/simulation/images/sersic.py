@@ -1,4 +1,4 @@
-"""A Sersic index comes in, a sum of concentric Gaussians goes out; knows no galaxy, no PSF and no pixels.
+"""Sersic profiles as sums of concentric Gaussians. Knows no galaxy, no PSF and no pixels.
 
 References
 ----------

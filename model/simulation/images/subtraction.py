@@ -1,4 +1,4 @@
-"""Noise and static light of a visit come in, what image subtraction leaves of them goes out; knows no source.
+"""Residuals of image subtraction: of the noise and of the static light of a visit. Knows no source.
 
 Proper subtraction (Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27; ZTF's pipeline): in Fourier space the difference is
 ``(N - b R) / sqrt(1 + (r b)^2)`` with science image ``N``, template ``R``, ``b`` the ratio of their PSFs and ``r`` that

@@ -1,4 +1,4 @@
-"""The command ``ictc-fetch-sdss``: positions and classes in, a data set of real Stripe 82 stamps out.
+"""The command ``ictc-fetch-sdss``: a data set of real Stripe 82 stamps, by positions and classes.
 
 Finds the scans that cover each position, fetches their corrected frames, cuts, calibrates, measures and writes what
 ``ictc-simulate dataset`` writes too. Says what it could not fetch, and goes on from there when run again.

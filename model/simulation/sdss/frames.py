@@ -1,4 +1,4 @@
-"""A position in, the corrected SDSS frames that cover it out, on disk. Knows no pixel.
+"""Corrected SDSS frames that cover a position, on disk. Knows no pixel.
 
 Polite (one request at a time, a pause between requests), resumable (partial downloads go on where they stopped),
 checked (every file must decompress whole; its SHA-256 is kept and compared when it is used again).

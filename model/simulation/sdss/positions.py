@@ -1,4 +1,4 @@
-"""A list of objects in, their positions and classes out: any CSV, or ids of the SDSS-II supernova survey's catalogue.
+"""Positions and classes of objects: of any CSV, or of ids in the SDSS-II supernova survey's catalogue.
 
 Fetches nothing.
 """

@@ -1,4 +1,4 @@
-"""A corrected SDSS frame and a position in, a calibrated stamp with its WCS and its time out. Fetches nothing.
+"""Calibrated stamps, each with its WCS and time, cut out of corrected SDSS frames. Fetches nothing.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""A Galactic latitude and one normal deviate in, the Milky Way's E(B-V) out. Knows no survey and no source.
+"""E(B-V) of the Milky Way by Galactic latitude. Knows no survey and no source.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""The public catalogue of SDSS-II supernova candidates in, ``populations.json`` out: run once by hand.
+"""Maker of ``populations.json`` from the public catalogue of SDSS-II supernova candidates; run once by hand.
 
 For each class of the catalogue: quantiles of the host's r, colours, separation and of the redshift, and a Gaussian
 mixture of their normal scores that holds how they depend on each other. Only these statistics are shipped::

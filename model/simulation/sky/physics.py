@@ -1,4 +1,4 @@
-"""A class and random numbers in, one object's catalogue entry, redshift and source out. Knows no survey's noise.
+"""Catalogue entry, redshift and source of one object of a class. Knows no survey's noise.
 
 References
 ----------

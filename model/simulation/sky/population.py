@@ -1,4 +1,4 @@
-"""The door of the physics: a seed, a survey, a class and a number in, one ``SimulatedObject`` out. Knows no pixels.
+"""The door of the physics: one ``SimulatedObject`` by seed, survey, class and number. Knows no pixels.
 
 Every object can be remade alone, from five streams of random numbers. *Entry* (seed, object) holds its catalogue entry,
 *physics* (seed, object, attempt) what it is; neither knows the survey, so that the same object can be put under

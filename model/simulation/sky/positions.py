@@ -1,4 +1,4 @@
-"""An object in, where on the sky it is out. Knows no pixels: what a latitude means for a stamp is for ``hosts`` to say.
+"""Places of objects on the sky. Knows no pixels: what a latitude means for a stamp is for ``hosts`` to say.
 
 Galaxies are seen everywhere but behind the plane of the Milky Way; its own stars lie in a disc about us, the nearer to
 its plane the farther and the younger they are.

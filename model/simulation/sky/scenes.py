@@ -1,4 +1,4 @@
-"""What one object is in, where it lies in its stamp out: host, neighbours, and how far off the stamp's centre is."""
+"""Scene of one object: host, neighbours, and how far off the stamp's centre it is."""
 
 from dataclasses import replace
 

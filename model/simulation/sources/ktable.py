@@ -1,4 +1,4 @@
-"""The shipped SN Ia table in, apparent-minus-absolute colours at any redshift out. Knows no rates and no noise."""
+"""Colours of a type Ia supernova, apparent minus absolute, at any redshift, from the shipped table."""
 
 from dataclasses import dataclass
 from functools import lru_cache

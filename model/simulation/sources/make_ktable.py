@@ -1,4 +1,4 @@
-"""Hsiao's SN Ia spectra and public passbands in, ``snia_ktable.npz`` out: run once by hand, never at run time.
+"""Maker of ``snia_ktable.npz`` from Hsiao's SN Ia spectra and public passbands; run once by hand.
 
 Needs the ``templates`` extra (sncosmo, speclite, pyphot); all of them carry their data, so no network is used::
 

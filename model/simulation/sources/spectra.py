@@ -1,4 +1,4 @@
-"""Wavelengths in, colours, dust and distances out. Knows neither surveys nor classes.
+"""Colours, dust and distances by wavelength. Knows neither surveys nor classes.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""A folder of spectral templates in, spectra and passbands out; an option, never needed. Knows no rates and no surveys.
+"""Spectra and passbands of a folder of spectral templates; an option, never needed. Knows no rates and no surveys.
 
 The folder holds ``sako/S11_SDSS-*.SED`` (rows of phase, wavelength, flux), ``salt3-*.tar.gz`` with
 ``salt3_template_0.dat`` and ``_1.dat``, and ``bandpasses/{sdss,ztf,lsst}/*``, as their authors publish them.

@@ -1,4 +1,4 @@
-"""A seeing FWHM comes in, a point-spread function of round Gaussians goes out; knows no survey and no pixel values.
+"""Point-spread function of a seeing FWHM, as a sum of round Gaussians. Knows no survey and no pixel values.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""A change, the light below it and a limit in, the error that a survey's packet gives it out: the odd ones, ZTF's."""
+"""Published flux error as a function of change, template flux and limiting magnitude: the odd ones, ZTF's."""
 
 import numpy as np
 from numpy.typing import NDArray

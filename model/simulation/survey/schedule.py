@@ -1,4 +1,4 @@
-"""A survey and random numbers in, one position's ``Schedule`` out: nights, bands, depth, seeing. Knows no source.
+"""Schedule of one position under a survey: nights, bands, depth, seeing. Knows no source.
 
 What is drawn here is the same for every class: nothing about a source may enter.
 

@@ -1,4 +1,4 @@
-"""Stamps of ZTF come in, what their blank sky says of noise and of image subtraction goes out; knows no simulation.
+"""Noise and image subtraction of ZTF, measured on the blank sky of stamps. Knows no simulation.
 
 Legend: ``N`` alerts, ``C`` channels science, template, difference, ``H W`` pixels, ``K`` taps of a filter.
 """

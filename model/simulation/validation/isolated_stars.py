@@ -1,4 +1,4 @@
-"""Stamps of ZTF come in, sizes, shapes and places of their isolated stars go out; knows no simulation."""
+"""Sizes, shapes and places of isolated stars in stamps of ZTF. Knows no simulation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

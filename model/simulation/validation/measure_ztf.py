@@ -1,4 +1,4 @@
-"""Real ZTF alerts in, the numbers behind the simulated ZTF camera out, printed; with ``--simulated`` those of its own.
+"""Numbers behind the simulated ZTF camera, measured on real alerts and printed; ``--simulated``: on our own.
 
 Run: ``python -m model.simulation.validation.measure_ztf shared/data/alerts/ztf [--simulated 817] [--seed 1]``.
 Developers compare both tables when they change ``cameras``, ``artefacts``, ``schedule`` or ``hosts``.

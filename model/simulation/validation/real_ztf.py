@@ -1,4 +1,4 @@
-"""A folder of real ZTF alerts comes in, their stamps and a few numbers go out; for validation, knows no service."""
+"""Stamps and a few numbers of a folder of real ZTF alerts, for validation. Knows no service."""
 
 import gzip
 import io

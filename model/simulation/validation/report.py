@@ -1,4 +1,4 @@
-"""Checks in, an HTML page with plots of the simulated sky out; one file that needs nothing else."""
+"""Validation as an HTML page with plots of the simulated sky; one file that needs nothing else."""
 
 import base64
 import io

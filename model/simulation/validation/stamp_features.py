@@ -1,4 +1,4 @@
-"""Triplets of stamps come in, a table of numbers that describe noise, profiles and flaws goes out; knows no survey.
+"""Features of triplets of stamps: numbers that describe noise, profiles and flaws. Knows no survey.
 
 The numbers have no unit: brightness is in units of each channel's own noise, so that calibration plays no part.
 """

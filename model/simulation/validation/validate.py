@@ -1,4 +1,4 @@
-"""Every validation check in, a table and an HTML report out. Makes no check itself but the last, determinism."""
+"""All validation checks, as a table and an HTML report. Makes no check itself but the last, determinism."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What needs no network: labels of boosted trees on metadata, forced photometry or noiseless fluxes, and the majority.
+"""Baselines without a network: boosted trees on metadata, forced photometry or noiseless fluxes, and the majority.
 
 They are the floor and the ceiling of every table. Legend: ``N`` objects, ``T`` frames, ``K`` classes, ``X`` features,
 ``V`` numbers of nights.

@@ -1,4 +1,4 @@
-"""``ictc-compare``: a data set's folder in; every system trained and scored on it, and their table, out.
+"""``ictc-compare``: every system trained and scored on one data set, and their table.
 
 Each (system, fold, seed) is a file of its own, written when it is done: what exists is not done again, an interrupted
 training goes on from its checkpoint, and several of these commands may share one folder.

@@ -1,4 +1,4 @@
-"""The tables of a comparison in, the same for reading out, as Markdown. It computes nothing."""
+"""Tables of a comparison as Markdown. It computes nothing."""
 
 import math
 from collections.abc import Mapping, Sequence

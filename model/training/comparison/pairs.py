@@ -1,4 +1,4 @@
-"""Names of systems in, the pairs worth a test out, and which of them the published table names. It sees no score."""
+"""Pairs of systems that are worth a test, and those that the published table names. It sees no score."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Runs of one system in, its answers pooled into one per seed, and the intervals of their mean scores out.
+"""Pooled answers of the runs of one system, one a seed, and the intervals of their mean scores.
 
 Runs on folds of one seed answer about other objects each: together they are one answer out of fold. It knows no system.
 

@@ -1,4 +1,4 @@
-"""The results of many runs in, tables of systems out: scores, intervals, paired tests, ranking. It trains nothing.
+"""Tables of systems, from the results of many runs: scores, intervals, paired tests, ranking. It trains nothing.
 
 Answers to the test split and answers out of fold are never mixed: each protocol has tables of its own.
 """

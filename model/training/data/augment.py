@@ -1,4 +1,4 @@
-"""Augmentation on torch: frames in, frames of the same objects in, disturbed as the sky might. It knows no labels.
+"""Augmentation on torch: frames disturbed as the sky might disturb them. It knows no labels.
 
 Legend: ``B`` objects, ``T`` frames, ``C`` channels, ``H W`` pixels. Every random draw comes from the generator given,
 which lives on the processor whatever the device, so that runs can be repeated elsewhere.

@@ -1,4 +1,4 @@
-"""A data set and its training rows in, what a network must know of the data out: sizes, bands, typical pixels."""
+"""Facts of a data set that a network must know: sizes, bands, typical pixels of its training rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

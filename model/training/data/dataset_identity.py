@@ -1,4 +1,4 @@
-"""A data set in, what tells it from every other one out; and in which of such facts two things differ."""
+"""Identity of a data set: what tells it from every other one, and in which of such facts two things differ."""
 
 import hashlib
 from collections.abc import Mapping

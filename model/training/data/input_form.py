@@ -1,4 +1,4 @@
-"""A series in, the form in which a network is shown it out: whole, without its constant light, or without its time."""
+"""Forms in which a network is shown a series: whole, without its constant light, or without its time."""
 
 import warnings
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Row numbers of a data set in, batches of frames on a device out: collated once, by the code that serves alerts.
+"""Batches of frames on a device, by row numbers of a data set: collated once, by the code that serves alerts.
 
 The shelf knows neither augmentation nor losses.
 """

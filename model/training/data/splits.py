@@ -1,4 +1,4 @@
-"""A data set and a fold in, the row numbers to pretrain, train, validate and test on out; no row is in two of them."""
+"""Row numbers to pretrain, train, validate and test on, by data set and fold; no row is in two of them."""
 
 from dataclasses import dataclass, replace
 

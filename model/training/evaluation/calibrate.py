@@ -1,4 +1,4 @@
-"""Logits of held-out objects in, what makes probabilities honest out: offsets, a temperature, the unknown score's zero.
+"""Calibration on held-out objects: offsets, a temperature, the unknown score's zero.
 
 It knows no network. Everything here is fitted on validation rows, never on those that are reported.
 """

@@ -1,4 +1,4 @@
-"""A model card and what was measured of its weights in; the sentences that warn of both out. It measures nothing."""
+"""Limits of weights: the sentences of a model card that warn of what was measured. It measures nothing."""
 
 from collections.abc import Mapping
 from typing import Any

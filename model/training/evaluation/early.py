@@ -1,4 +1,4 @@
-"""How soon a classification is right: probabilities of every prefix in, curves and delays out. It knows no network.
+"""Earliness: curves and delays of right answers, from the probabilities of every prefix. It knows no network.
 
 Legend: ``N`` objects, ``T`` frames of the longest, ``K`` classes. Row t of a history is what the network says when it
 has seen frames 0..t and nothing later; it is NaN beyond an object's last frame.

@@ -1,4 +1,4 @@
-"""``ictc-evaluate``: weights and a data set's folder in; scores as JSON and tables, and an HTML report, out."""
+"""``ictc-evaluate``: scores of weights on a data set, as JSON, tables and an HTML report."""
 
 import dataclasses
 import json

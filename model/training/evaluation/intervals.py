@@ -1,4 +1,4 @@
-"""Scores of the same objects in, what chance alone would do to them out: intervals, and paired tests of two systems.
+"""Intervals of scores, and paired tests of two systems on the same objects: what chance alone would do.
 
 It knows no network. Legend: ``N`` objects, ``K`` classes, ``R`` resamples, ``S`` systems or runs.
 

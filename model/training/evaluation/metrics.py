@@ -1,4 +1,4 @@
-"""Labels and probabilities in, scores out. It knows no network and no survey.
+"""Scores of probabilities against labels. It knows no network and no survey.
 
 Legend: ``N`` objects, ``K`` classes, ``Q`` bins.
 """

@@ -1,4 +1,4 @@
-"""What an evaluation found in, its main scores as text out. It measures nothing."""
+"""Main scores of an evaluation as plain text. It measures nothing."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""A network and a shelf in, logits and probabilities of every object out. It draws nothing at random."""
+"""Logits and probabilities of every object of a loader. It draws nothing at random."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""A network and a shelf in, what the network says of every prefix of every series out, as the stream would.
+"""Predictions of a network for every prefix of every series, as the stream would make them.
 
 Legend: ``B`` objects, ``T`` frames, ``G`` groups, ``S`` frames of a group, ``K`` classes, ``F`` features.
 """

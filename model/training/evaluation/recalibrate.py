@@ -1,4 +1,4 @@
-"""``ictc-calibrate``: trained weights and a data set in, the same network calibrated on that data set's objects out.
+"""``ictc-calibrate``: trained weights, calibrated anew on the objects of another data set.
 
 Trains nothing: it fits offsets, temperature and the unknown score again, to the split ``validation`` (or a share of the
 training rows), and what training objects look like to the training rows; all classes count alike. For objects of

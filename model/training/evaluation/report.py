@@ -1,4 +1,4 @@
-"""An evaluation in, one self-contained HTML page out, its pictures inside it. It measures nothing."""
+"""HTML report of an evaluation: one self-contained page, its pictures inside it. It measures nothing."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""Answers and many weightings of their objects in, the scores under each weighting out. It draws no weights.
+"""Scores of the same answers under many weightings of their objects. It draws no weights.
 
 A resample of objects is a weighting by how often each was drawn; another mix of classes is one, too.
 Legend: ``R`` weightings, ``N`` objects, ``K`` classes.

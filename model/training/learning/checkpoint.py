@@ -1,4 +1,4 @@
-"""The state of a training in, one safetensors file out and back; written whole or not at all, read without pickle."""
+"""Checkpoints of a training: one safetensors file, written whole or not at all, read without pickle."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Light curves in, out the error of a network that is shown some nights disturbed and tells what they were.
+"""Denoising loss: a network is shown some nights disturbed and tells what they were.
 
 This is how SITS-BERT learns from light curves without labels. It knows no labels, no optimiser and no schedule. The
 decoder that turns a network's features into values is kept here: a classifier has no use for it.

@@ -1,4 +1,4 @@
-"""Which of several processes this is in; its share of every batch, and what all of them found together, out.
+"""Data-parallel training: each process's share of a batch, and sums over all of them.
 
 Together they take the steps that one alone would take: on the same batches, with the mean of the gradients and of the
 running statistics, each process weighing as much as it had of the batch. What looks at a batch as a whole looks at a

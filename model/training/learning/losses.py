@@ -1,4 +1,4 @@
-"""Losses: logits and labels in, one number per object out. They know no network, no data set, no optimiser.
+"""Losses, one number per object, from logits and labels. They know no network, no data set, no optimiser.
 
 Legend: ``B`` objects, ``K`` classes, ``D`` width of a projection, ``V`` views of all objects (2B).
 """

@@ -1,4 +1,4 @@
-"""Two views of some objects and their labels in, the loss out: of classes, ICT's pull, prefixes, restored nights.
+"""Objective of a training step on two views of some objects: classes, ICT's pull, prefixes, restored nights.
 
 The objective holds the networks; it knows no data set, no optimiser and no schedule.
 
@@ -24,7 +24,7 @@ from model.training.learning.recipe import Recipe, RecipeError, Stage
 
 
 class Target(nn.Module):
-    """The network that is followed, not trained: frames in, projections [B, D] out."""
+    """The network that ICT follows and does not train; its output is projections [B, D]."""
 
     def __init__(self, network: GroupedNetwork, projector: nn.Linear) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The training loop: a recipe, shelves of series and a network in; the trained network and its history out.
+"""The training loop: a network trained by a recipe on batches of series, and the log of its epochs.
 
 It reads from top to bottom: run, stage, epoch, step. Every step seeds its own random generators with (seed, stage,
 epoch, step, rank), so a training that was killed goes on to the same weights without any generator's state being kept.
