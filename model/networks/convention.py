@@ -76,7 +76,7 @@ class ConvEntionConfig:
 
 
 class ConvEntion(GroupedNetwork):
-    """The published network. ``embed`` returns maps [N, D, h, w], ``penultimate`` the 256 features before the last layer."""
+    """The published network. ``embed`` returns maps [N, D, h, w], ``penultimate`` the 256 features before the last."""
 
     name = "convention"
 
