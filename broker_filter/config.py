@@ -46,6 +46,10 @@ _SEPARATOR = re.compile(r"[,\s]+(?![^{]*\})")  # but the comma in ^x{1,2}$
 _REDIS_ADDRESS = re.compile(
     r"(rediss?://([^@/?#\s]*@)?[^@/?#\s:]*(\[[0-9A-Fa-f:.]+\])?(:\d{1,5})?(/\d*)?|unix://[^#\s]+)(\?[^#\s]*)?"
 )
+_REDIS_ADDRESS_IS = (
+    "must be redis://[user:password@]host:port/db (rediss:// for TLS, unix:// for a socket); in user and password "
+    "write %23 for #, %2F for /, %3F for ?, %40 for @"
+)
 LibrdkafkaValue = str | int | float | bool
 
 # Keys that the service sets itself, with the setting to use instead: another value would break what it promises.
@@ -173,6 +177,19 @@ class ModelSettings(Section):
     """processor threads of the network; as many as cores when not given"""
 
 
+def server_url(text: str) -> str:
+    """The address of a shared store as it was given on a command line.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is none; its text is not repeated, for a password may be in it.
+    """
+    if not _REDIS_ADDRESS.fullmatch(text):
+        raise ConfigurationError(f"--store {_REDIS_ADDRESS_IS}")
+    return text
+
+
 class StoreSettings(Section):
     """Where the series of stamps live."""
 
@@ -195,10 +212,7 @@ class StoreSettings(Section):
     @classmethod
     def _url_is_one(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not _REDIS_ADDRESS.fullmatch(url.get_secret_value()):
-            raise ValueError(
-                "must be redis://[user:password@]host:port/db (rediss:// for TLS, unix:// for a socket); in user and "
-                "password write %23 for #, %2F for /, %3F for ?, %40 for @"
-            )
+            raise ValueError(_REDIS_ADDRESS_IS)
         return url
 
     @model_validator(mode="after")

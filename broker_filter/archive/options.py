@@ -1,12 +1,15 @@
 """Command lines of ``ictc-replay``, ``ictc-inspect``, ``ictc-look``. Knows nothing of what is done with the options."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from broker_filter.archive.names import as_text
 from broker_filter.output.names import FILE_FORMATS
 from model.cli import add_common_options, picture_path, png_path
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 LOOK_LIMIT = 60  # objects that are drawn unless more are asked for
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ def inspect_parser() -> argparse.ArgumentParser:
 
 
 CATALOGUE = "hats"  # a folder of Parquet files by position; written by the engine "ray"
-NOT_ON_RAY = ("topic", "publish", "limit", "store")
+NOT_ON_RAY = ("topic", "publish", "limit")
 
 
 def look_parser() -> argparse.ArgumentParser:
@@ -85,7 +88,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--deterministic", action="store_true", help="equal bytes whatever the batches, more slowly")
     p.add_argument("--schema", type=Path, metavar="FILE", help="schema of alerts that carry neither id nor schema")
     p.add_argument("--schemas", type=Path, metavar="FOLDER", help="schemas by id, for ids that the program lacks")
-    p.add_argument("--store", type=Path, metavar="FOLDER", help="keep the series there; a temporary folder without it")
+    p.add_argument(
+        "--store",
+        metavar="FOLDER|URL",
+        help="keep the series there, in a folder or on a redis:// server; a temporary folder without it",
+    )
     p.add_argument("--broker-name", default="ICTC", help="ours, in the desc format (default: %(default)s)")
     p.add_argument("--threads", type=_positive, default=2, help="that decode alerts (default: %(default)s)")
     cluster = p.add_argument_group("Ray", "replay an archive on the machines of a Ray cluster; PATH may be a URL then")
@@ -125,6 +132,8 @@ def checked(p: argparse.ArgumentParser, options: argparse.Namespace) -> argparse
             p.error("--address needs --work: a folder or URL that all machines of the cluster reach")
     elif given := [f"--{name}" for name in ("address", "work", "partitions", "workers") if getattr(options, name)]:
         p.error(f"{' and '.join(given)} belong to --engine ray")
+    elif urls := [path for path in options.paths if _URL.match(path) and not Path(path).exists()]:
+        p.error(f"{as_text(urls[0])} is a URL: --engine ray reads those")
     if options.format == CATALOGUE and (options.engine != "ray" or options.output == "-"):
         p.error(f"--format {CATALOGUE} needs --engine ray and a folder or URL as --output")
     return options

@@ -74,7 +74,7 @@ def in_chunks(incoming: Iterable[Message | Rejected]) -> Iterator[list[Message |
         yield chunk
 
 
-def nothing_below(paths: Sequence[Path], topic: str | None = None) -> str:
+def nothing_below(paths: Sequence[Path | str], topic: str | None = None) -> str:
     """Words for paths, and a topic, that gave not one message."""
     places = [f"below {', '.join(as_text(str(path)) for path in paths)}"] if paths else []
     places += [f"in topic {topic}"] if topic is not None else []

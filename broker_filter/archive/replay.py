@@ -28,12 +28,15 @@ from broker_filter.archive.republish import Pace, Publisher, as_given, in_order_
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
 from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
+from broker_filter.config import server_url
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka.read_topic import read_topic
 from broker_filter.output.files import ResultFile, open_output, open_results
 from broker_filter.output.reject_file import RejectFile
 from broker_filter.records import Accounts, Classification, Message, Rejected
 from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.store import SeriesStore
 from broker_filter.terminal import complain
 from model.cli import DONE, FAILED, INTERRUPTED, MISUSE, is_quiet
 
@@ -76,7 +79,7 @@ def _warn(accounts: Accounts, left_out: LeftOutCounts, options: argparse.Namespa
     if left_out:
         complain(PROGRAM, f"left out: {left_out}")
     if accounts.read == 0:
-        complain(PROGRAM, nothing_below([*map(Path, options.paths)], options.topic))
+        complain(PROGRAM, nothing_below(options.paths, options.topic))
     elif accounts.read == (rejected := sum(accounts.rejected.values())):
         complain(PROGRAM, f"all {rejected} messages were rejected: {_numbers(accounts.rejected)}")
     elif not options.publish and accounts.classified == 0:
@@ -94,9 +97,7 @@ def replay(options: argparse.Namespace, left_out: LeftOutCounts) -> Accounts:
         schemas = Schemas(folder=options.schemas, bare_schema=options.schema)
         classifiers = load_classifiers(options.weights, options.device, options.deterministic, options.allow_untrained)
         incoming = _incoming(options, left_out)
-        folder = options.store or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ictc-replay-")))
-        store = LmdbSeriesStore(folder, sync=options.store is not None)
-        stack.callback(store.close)
+        store = store_at(options.store, stack) or _temporary_store(stack)
         decoder = connect(schemas, cards_of(classifiers), options.threads)
         stack.callback(decoder.close)
         run = _Run(
@@ -110,8 +111,7 @@ def replay(options: argparse.Namespace, left_out: LeftOutCounts) -> Accounts:
             run.in_order_of_time(incoming, stack, progress)
         else:
             run.as_given(incoming, progress)
-        if (evicted := store.stats().evicted_objects) > 0:
-            complain(PROGRAM, f"the store was full: {evicted} objects lost their series")
+        _warn_of_evictions(store)
     _summarise(run.accounts, left_out, options.summary)
     return run.accounts
 
@@ -134,16 +134,21 @@ def _replay_on_ray(options: argparse.Namespace, left_out: LeftOutCounts) -> Acco
         schemas=options.schemas and str(options.schemas.resolve()),
         keep_rejects=options.rejects is not None,
         as_catalogue=options.format == CATALOGUE,
+        keep_pixels=options.store is not None,
+        keep_series=options.store is not None,
     )
     division = run.ClusterOptions(options.work, options.partitions)
     with ExitStack() as stack:
-        rejects = _open_rejects(options.rejects, stack)
+        rejects, store = _open_rejects(options.rejects, stack), store_at(options.store, stack)
         cluster = stack.enter_context(ray_cluster(options.address, options.workers))
-        output = run.Output(rejects, catalogue=options.output)
+        output = run.Output(rejects, catalogue=options.output, store=store)
         if options.format != CATALOGUE:
             form, classes, name = options.format, _classes(classifiers), options.broker_name
-            output = run.Output(rejects, partial(open_results, options.output, form, classes, name, stack))
+            results = partial(open_results, options.output, form, classes, name, stack)
+            output = run.Output(rejects, results, store=store)
         accounts = run.replay_on(cluster, options.paths, settings, division, output, left_out)
+        if store is not None:
+            _warn_of_evictions(store)
     _summarise(accounts, left_out, options.summary)
     return accounts
 
@@ -240,6 +245,32 @@ def _incoming(options: argparse.Namespace, left_out: LeftOutCounts) -> Iterator[
 
 def _classes(classifiers: dict[str, Classifier]) -> list[str]:
     return [name for classifier in classifiers.values() for name in classifier.card.classes]
+
+
+def store_at(place: str | None, stack: ExitStack) -> SeriesStore | None:
+    """The store that was asked for, in a folder or on a server."""
+    if place is None:
+        return None
+    if "://" in place:
+        shared = RedisSeriesStore(server_url(place))
+        shared.refuse_evicting_server()
+        stack.callback(shared.close)
+        return shared
+    store = LmdbSeriesStore(Path(place))
+    stack.callback(store.close)
+    return store
+
+
+def _temporary_store(stack: ExitStack) -> SeriesStore:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ictc-replay-")))
+    store = LmdbSeriesStore(folder, sync=False)
+    stack.callback(store.close)
+    return store
+
+
+def _warn_of_evictions(store: SeriesStore) -> None:
+    if (evicted := store.stats().evicted_objects) > 0:
+        complain(PROGRAM, f"the store was full: {evicted} objects lost their series")
 
 
 def _open_rejects(path: str | None, stack: ExitStack) -> RejectFile | None:

@@ -27,8 +27,10 @@ from broker_filter.series.lmdb_tables import (
     StoredObject,
     Tables,
     evict,
+    put_whole,
     read_totals,
     under,
+    whole_series,
 )
 from broker_filter.series.lmdb_version import make_current
 from broker_filter.series.rows import (
@@ -59,6 +61,7 @@ from broker_filter.series.store import (
     Pixels,
     StoreStats,
     Unsettled,
+    WholeSeries,
 )
 
 MAP_SLACK = 1.5  # file over counted bytes: trees, free pages of the last transactions, growth within one batch
@@ -326,6 +329,9 @@ class LmdbSeriesStore:
     def _write(self, changes: Sequence[Change], protected: set[bytes], txn: lmdb.Transaction) -> None:
         for change in changes:
             self._write_object(txn, change)
+        self._evict_surplus(txn, protected)
+
+    def _evict_surplus(self, txn: lmdb.Transaction, protected: set[bytes]) -> None:
         totals = read_totals(txn, self._tables)
         while totals[0] > self._max_objects or totals[2] > self._max_bytes:
             left = evict(txn, self._tables, max(totals[0] - self._max_objects, 1), protected)
@@ -379,6 +385,22 @@ class LmdbSeriesStore:
                 stored.save()
                 txn.delete(name, db=self._tables.unsettled)
         return count
+
+    def whole(self) -> Iterator[WholeSeries]:
+        """All that is kept, object by object, in order of keys; what was written before this began."""
+        with self._translated(), self._env.begin(buffers=True) as txn:
+            yield from whole_series(txn, self._tables)
+
+    def put_whole(self, series: Sequence[WholeSeries]) -> None:
+        """Keep whole series of another store, in one transaction. See store.SeriesStore."""
+
+        def write(txn: lmdb.Transaction) -> None:
+            for one in series:
+                put_whole(txn, self._tables, one)
+            self._evict_surplus(txn, set())
+
+        with self._guard:
+            self._writing(write)
 
     def stats(self) -> StoreStats:
         """Count what is on disk."""

@@ -39,7 +39,7 @@ from broker_filter.series.rows import (
     sortable_order,
     sortable_time,
 )
-from broker_filter.series.store import HEAD, Change, Embedding, surplus
+from broker_filter.series.store import HEAD, Change, Embedding, WholeSeries, surplus
 
 STORE_VERSION = 3
 VERSION, INCARNATION, TOTALS, MIGRATED = b"version", b"incarnation", b"totals", b"migrated"
@@ -285,6 +285,34 @@ class StoredObject:
             for name in [bytes(n) for n, _ in under(self._txn, self._prefix, db)]:
                 self._txn.delete(name, db=db)
         self._txn.delete(self._prefix, db=self._tables.objects)
+
+
+def whole_series(txn: lmdb.Transaction, tables: Tables) -> Iterator[WholeSeries]:
+    """All that is kept, object by object, in order of keys."""
+    with txn.cursor(db=tables.objects) as cursor:
+        for name, packed in cursor:
+            prefix = bytes(name)
+            key = key_of(prefix)
+            known = ObjectRow.decode(packed, key)
+            rows = tuple(settled_copy(row) for _, row in under(txn, prefix, tables.rows))
+            embeddings = {rank_of(rank): bytes(row) for rank, row in under(txn, prefix, tables.embeddings)}
+            yield WholeSeries(key, known.dropped, known.horizon, known.newest_mjd, rows, embeddings)
+
+
+def put_whole(txn: lmdb.Transaction, tables: Tables, series: WholeSeries) -> None:
+    """Keep an object as another store kept it, in the place of what is held of it."""
+    prefix = object_prefix(series.key)
+    if txn.get(prefix, db=tables.objects) is not None:
+        StoredObject(txn, tables, series.key).remove()
+    for row in series.rows:
+        txn.put(prefix + sortable_order(*order_of(row)), row, db=tables.rows)
+    for rank, row in series.embeddings.items():
+        txn.put(prefix + rank_key(rank), row, db=tables.embeddings)
+    size = sum(occupied(len(row)) for row in (*series.rows, *series.embeddings.values()))
+    known = ObjectRow(series.dropped, len(series.rows), size, series.newest_mjd, series.horizon)
+    txn.put(prefix, known.encode(series.key), db=tables.objects)
+    txn.put(sortable_time(series.newest_mjd) + prefix, b"", db=tables.silence)
+    add_totals(txn, tables, 1, len(series.rows), size)
 
 
 def evict(txn: lmdb.Transaction, tables: Tables, count: int, protected: set[bytes]) -> int:

@@ -193,6 +193,36 @@ return {#members, count}
 """
 )
 
+# A whole series of another store: KEYS object, store; ARGV key, newest time, dropped, horizon or nothing, count of
+# observations, id, head and body of each, then rank and row of each embedding.
+PUT_WHOLE = (
+    SHARED
+    + """
+local base, store, key = KEYS[1], KEYS[2], ARGV[1]
+local heads, known = base .. ':h', base .. ':m'
+local before_bytes, before_rows = tonumber(redis.call('HGET', known, 'bytes') or 0), redis.call('HLEN', heads)
+for _, id in ipairs(redis.call('HKEYS', heads)) do forget(base, store, id, redis.call('HGET', heads, id)) end
+redis.call('DEL', heads, base .. ':p', base .. ':e', known)
+local count, bytes = tonumber(ARGV[5]), 0
+for i = 6, 5 + 3 * count, 3 do
+  redis.call('HSET', heads, ARGV[i], ARGV[i + 1])
+  redis.call('HSET', base .. ':p', ARGV[i], ARGV[i + 2])
+  bytes = bytes + #ARGV[i + 1] + #ARGV[i + 2] + ROW_OVERHEAD
+end
+for i = 6 + 3 * count, #ARGV, 2 do
+  redis.call('HSET', base .. ':e', ARGV[i], ARGV[i + 1])
+  bytes = bytes + #ARGV[i + 1]
+end
+if tonumber(ARGV[3]) > 0 then redis.call('HSET', known, 'dropped', ARGV[3]) end
+if ARGV[4] ~= '' then redis.call('HSET', known, 'horizon', ARGV[4]) end
+redis.call('ZADD', store .. ':silence', ARGV[2], key)
+grow(base, store, 0, count - before_rows, before_rows == 0 and 1 or 0)
+add(known, 'bytes', bytes)
+add(store .. ':totals', 'bytes', bytes - before_bytes)
+return count
+"""
+)
+
 # A server without memory refuses HINCRBY, but not in a script that has deleted something before.
 EVICT = """
 local store, objects, bytes, least = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])

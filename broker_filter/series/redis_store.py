@@ -27,10 +27,12 @@ from broker_filter.series.rows import (
     encode_body,
     encode_embedding,
     encode_front,
+    front_bytes,
     front_is_sound,
     join_fronts,
     object_prefix,
     offset_of,
+    order_of,
     parse_id,
     parse_order,
     place_name,
@@ -49,6 +51,7 @@ from broker_filter.series.store import (
     Pixels,
     StoreStats,
     Unsettled,
+    WholeSeries,
 )
 
 NAMESPACE, EARLIER_NAMESPACE = "ictc3", "ictc1"  # the digit is the version of the store; 2 kept its rows in the latter
@@ -60,7 +63,15 @@ ID_BYTES = 8
 # Answers of a server that somebody is about to mend: its disk is full, its replicas are away, it waits for its primary.
 PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN")
 
-SCRIPTS = (scripts.ADD, scripts.READ, scripts.SETTLE, scripts.DROP, scripts.SETTLE_BELOW, scripts.EVICT)
+SCRIPTS = (
+    scripts.ADD,
+    scripts.READ,
+    scripts.SETTLE,
+    scripts.DROP,
+    scripts.SETTLE_BELOW,
+    scripts.EVICT,
+    scripts.PUT_WHOLE,
+)
 log = logger("store")
 Answer = TypeVar("Answer")
 
@@ -292,6 +303,27 @@ class RedisSeriesStore:
             for rank, embedding in change.embeddings.items():
                 arguments += [rank_key(rank), encode_embedding(embedding, change.key)]
             pipe.evalsha(self._sha[scripts.SETTLE], 2, self._base(change.key), self._store, *arguments)
+        pipe.evalsha(self._sha[scripts.EVICT], 1, self._store, *self._limits, 0)
+        *answers, evicted = pipe.execute()
+        self._evicted += evicted
+        return answers
+
+    def put_whole(self, series: Sequence[WholeSeries]) -> None:
+        """Keep whole series of another store, each in one step. See store.SeriesStore."""
+        self._with_room(partial(self._send_whole, series))
+        self._incarnation = self._asking(self._name)
+
+    def _send_whole(self, series: Sequence[WholeSeries]) -> list[Any]:
+        pipe = self._server.pipeline(transaction=False)
+        for one in series:
+            horizon = b"" if one.horizon is None else sortable_order(*one.horizon)
+            arguments: list[Any] = [one.key, one.newest_mjd, one.dropped, horizon, len(one.rows)]
+            for row in one.rows:
+                order, start = order_of(row), front_bytes(row)
+                arguments += [sortable_id(order[1]), sortable_order(*order) + row[:start], row[start:]]
+            for rank, row in one.embeddings.items():
+                arguments += [rank_key(rank), row]
+            pipe.evalsha(self._sha[scripts.PUT_WHOLE], 2, self._base(one.key), self._store, *arguments)
         pipe.evalsha(self._sha[scripts.EVICT], 1, self._store, *self._limits, 0)
         *answers, evicted = pipe.execute()
         self._evicted += evicted

@@ -120,6 +120,18 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class WholeSeries:
+    """All that is kept of one object, as rows of this version of the store: what one store hands to another."""
+
+    key: str
+    dropped: int
+    horizon: tuple[float, int] | None
+    newest_mjd: float  # of all that were ever held
+    rows: tuple[bytes, ...]  # settled, by (time, alert id)
+    embeddings: Mapping[int, bytes]  # rank of the group's first frame ->
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStats:
     """How full a store is, and how sound."""
 
@@ -197,6 +209,13 @@ class SeriesStore(Protocol):
 
     def settle_below(self, topic: str, partition: int, offset: int) -> int:
         """Settle what a partition brought before ``offset``, for instance the committed one; returns how many."""
+        ...
+
+    def put_whole(self, series: Sequence[WholeSeries]) -> None:
+        """Keep whole series that another store hands over, in the place of what is held of their objects.
+
+        Putting the same again changes nothing. Beyond its limits the longest-silent objects leave.
+        """
         ...
 
     def inspect(self) -> Inspection:

@@ -19,10 +19,11 @@ from fsspec.implementations.local import LocalFileSystem
 from broker_filter.archive import read
 from broker_filter.archive.left_out import LeftOut, LeftOutCounts
 from broker_filter.archive.names import as_text, looks_like_alerts
-from broker_filter.errors import ConfigurationError
+from broker_filter.errors import ConfigurationError, RetryableError
 from broker_filter.records import Message, Rejected
 
 READ_AHEAD_BYTES = 16 << 20  # of a remote file
+UNKNOWN_BYTES = 64 << 20  # taken for a file whose server does not say
 
 
 class Folder:
@@ -37,9 +38,9 @@ class Folder:
     def __init__(self, url: str) -> None:
         self.url = url
         try:
-            self._fs, self._root = fsspec.core.url_to_fs(url)
+            self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
-            raise ConfigurationError(f"{url} cannot be used: {error}") from error
+            raise ConfigurationError(f"{as_text(url)} cannot be used: {error}") from error
 
     def __str__(self) -> str:
         return self.url
@@ -112,27 +113,74 @@ def files_at(path: str, left_out: LeftOutCounts) -> Iterator[tuple[str, int] | R
         for found in read.files_at(Path(root), left_out):
             yield found if isinstance(found, Rejected) else (str(found), found.stat().st_size)
         return
-    if not fs.isdir(root):
-        yield path, int(fs.size(root))
+    if _is_file(fs, root):
+        yield path, fs.size(root) or UNKNOWN_BYTES
         return
-    for name, about in sorted(fs.find(root, detail=True).items()):
+    sizes = {name: about["size"] for name, about in sorted(fs.find(root, detail=True).items())}
+    alerts = [name for name in sizes if looks_like_alerts(posixpath.basename(name))]
+    if bare := [name for name in alerts if sizes[name] is None]:  # listings of web servers do not say
+        sizes.update(zip(bare, fs.sizes(bare), strict=True))
+    for name, size_bytes in sizes.items():
         url = fs.unstrip_protocol(name)
         if looks_like_alerts(posixpath.basename(name)):
-            yield url, int(about["size"])
+            yield url, size_bytes or UNKNOWN_BYTES
         else:
             left_out.add(LeftOut.OTHER_NAME, as_text(url))
 
 
+def _is_file(fs: Any, path: str) -> bool:
+    """Whether there is one file; a web server is not asked for all of a tar to see that it is no folder."""
+    if looks_like_alerts(posixpath.basename(path)) and fs.info(path)["type"] == "file":
+        return True
+    return not fs.isdir(path)
+
+
 def read_url(path: str, left_out: LeftOutCounts) -> Iterator[Message | Rejected]:
-    """The messages of a file by its path or URL; raises nothing that :func:`broker_filter.archive.read` does not."""
-    fs, root = fsspec.core.url_to_fs(path)
+    """The messages of a file by its path or URL; raises nothing that :func:`broker_filter.archive.read` does not.
+
+    Raises
+    ------
+    RetryableError
+        When a remote file stops in the middle: its rest is not lost, but to be read again.
+    """
+    folder = Folder(path)
+    fs, root = folder.filesystem, folder.path("").rstrip("/")
     if isinstance(fs, LocalFileSystem):
         yield from read.read_messages([Path(root)], left_out)
     else:
-        yield from read.read_file(partial(_buffered, fs, root), path, left_out)
+        yield from read.read_file(partial(_buffered, fs, root, path), path, left_out)
 
 
 @contextmanager
-def _buffered(fs: Any, path: str) -> Iterator[io.BufferedReader]:
-    with fs.open(path, "rb", block_size=READ_AHEAD_BYTES) as file:
-        yield io.BufferedReader(file, READ_AHEAD_BYTES)
+def _buffered(fs: Any, path: str, url: str) -> Iterator[io.BufferedReader]:
+    with _retryable(url):
+        opened = fs.open(path, "rb", block_size=READ_AHEAD_BYTES)
+    with opened as file:
+        yield io.BufferedReader(_RemoteFile(file, url), READ_AHEAD_BYTES)
+
+
+class _RemoteFile(io.RawIOBase):
+    """A remote file whose failures are no end of it."""
+
+    def __init__(self, file: BinaryIO, url: str) -> None:
+        self._file, self._url = file, url
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with _retryable(self._url):
+            content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+
+@contextmanager
+def _retryable(url: str) -> Iterator[None]:
+    """What goes wrong on the way to a file is to be tried again, unless the answer is that it cannot be had."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:
+        raise RetryableError(f"{as_text(url)} cannot be read: {type(error).__name__}: {error}") from error

@@ -41,7 +41,8 @@ class Settings:
     allow_untrained: bool = False
     schema: str | None = None
     schemas: str | None = None
-    keep_pixels: bool = False  # of every frame until stage 2: for a store, or where one embedding spans several frames
+    keep_pixels: bool = False  # of every frame until stage 2
+    keep_series: bool = False  # for a store; asks for keep_pixels
     keep_rejects: bool = False
     as_catalogue: bool = False  # stage 2 sorts its answers by position
 

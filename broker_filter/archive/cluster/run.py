@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from broker_filter.archive.cluster import stages
 from broker_filter.archive.cluster.files import Folder
+from broker_filter.archive.cluster.handover import claim, hand_over
 from broker_filter.archive.cluster.plan import Plan, Settings, group, input_files, partitions_for, settled_plan
 from broker_filter.archive.cluster.rejects import read_rejects
 from broker_filter.archive.cluster.sky import COUNT_ORDER, finish_catalogue, pixels_for
@@ -27,6 +28,7 @@ from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.output.files import ResultFile
 from broker_filter.output.reject_file import RejectFile
 from broker_filter.records import Accounts, Classification, Outcome, account
+from broker_filter.series.store import SeriesStore
 
 PARTITIONS_PER_CORE = 2  # so that an uneven one does not keep the others waiting
 SMALLEST_TASK_BYTES, LARGEST_TASK_BYTES = 16 << 20, 4 << 30
@@ -48,6 +50,7 @@ class Output:
     rejects: RejectFile | None = None  # gets rejected messages in the order of the archive
     results: Callable[[], ResultFile] | None = None  # opens the output once there is something to write
     catalogue: str | None = None  # folder or URL of a catalogue in the HATS format, in the place of results
+    store: SeriesStore | None = None  # takes what is kept of each object; empty, or filled by this replay before
 
 
 class Cluster(Protocol):
@@ -85,7 +88,9 @@ def replay_on(
     Raises
     ------
     ConfigurationError
-        When a path does not exist, or the work folder is of another replay.
+        When a path does not exist, the work folder is of another replay, or the store holds something else.
+    RetryableError
+        When a shared store does not answer.
     FatalError
         When a task failed for good; what is finished stays in the work folder.
     """
@@ -93,6 +98,8 @@ def replay_on(
         work = _work_folder(options, stack)
         files, unreadable = input_files(paths, left_out)
         plan = settled_plan(work, _plan(files, settings, options, cluster.cores))
+        if output.store is not None:
+            claim(output.store, work)
         progress = stack.enter_context(_progress(cluster))
         # 1. decode and embed, file by file
         tasks = [(work.url, number) for number in range(len(plan.tasks))]
@@ -113,6 +120,8 @@ def replay_on(
         accounts.add(_total(reports.values()))
         # 3. write: pixel by pixel, or in order of time
         partitions = [partition for partition, _ in by_partition]
+        if output.store is not None:
+            hand_over(work, [stages.series_name(partition) for partition in partitions], output.store)
         if output.catalogue is not None:
             classified = {partition: reports[index] for index, partition in enumerate(partitions)}
             _write_catalogue(work, settings, classified, Folder(output.catalogue), cluster, progress, accounts)

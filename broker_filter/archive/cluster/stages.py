@@ -26,6 +26,7 @@ from broker_filter.alerts.decode import Arrival, Decoder, connect
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.cluster.embedded_store import EmbeddedSeriesStore, without_pixels
 from broker_filter.archive.cluster.files import Folder, read_url
+from broker_filter.archive.cluster.handover import write_series
 from broker_filter.archive.cluster.plan import PLAN, InputFile, Plan, Settings, partition_of
 from broker_filter.archive.cluster.rejects import RejectRows
 from broker_filter.archive.cluster.shuffle import (
@@ -57,6 +58,7 @@ class Report:
     input_bytes: int = 0
     output_bytes: int = 0
     duration_s: float = 0.0
+    cpu_s: float = 0.0
     batches: tuple[int, ...] = ()  # partition of each record batch, of stage 1
     left_out: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # as LeftOutCounts.to_json, of stage 1
     rows_of_pixel: Mapping[int, int] = field(default_factory=dict)  # of a catalogue, pixels of sky.COUNT_ORDER
@@ -124,6 +126,10 @@ def classified_name(partition: int, settings: Settings) -> str:
     return f"classified/{partition:06d}.{'parquet' if settings.as_catalogue else 'jsonl.gz'}"
 
 
+def series_name(partition: int) -> str:
+    return f"series/{partition:06d}.arrow"
+
+
 def report_name(name: str) -> str:
     return f"{name}.report.json"
 
@@ -148,9 +154,10 @@ def decode_files(work_url: str, task: int) -> Report:
     work = Folder(work_url)
     if (done := finished(work, decoded_name(task))) is not None:
         return done
-    plan, started_s = plan_of(work_url), time.perf_counter()
+    plan = plan_of(work_url)
     files, settings = plan.tasks[task], plan.settings
     tools = tools_of(settings)
+    watch = _Watch()
     accounts, left_out = Accounts(), LeftOutCounts()
     with ExitStack() as stack:
         out = ShuffleFile(stack.enter_context(work.writing(decoded_name(task))), stack)
@@ -172,7 +179,7 @@ def decode_files(work_url: str, task: int) -> Report:
     report = Report(
         accounts, batches.rows, input_bytes, batches=batches.partition_of_batch, left_out=left_out.to_json()
     )
-    return _reported(work, name, started_s, report)
+    return _reported(work, name, watch, report)
 
 
 def classify_partition(work_url: str, partition: int, batches_of_task: Sequence[tuple[int, tuple[int, ...]]]) -> Report:
@@ -184,10 +191,11 @@ def classify_partition(work_url: str, partition: int, batches_of_task: Sequence[
         Tasks of stage 1 that hold rows of the partition, in order, and the numbers of their record batches.
     """
     work = Folder(work_url)
-    settings, started_s = plan_of(work_url).settings, time.perf_counter()
+    settings = plan_of(work_url).settings
     if (done := finished(work, classified_name(partition, settings))) is not None:
         return done
     tools = tools_of(settings)
+    watch = _Watch()
     accounts = Accounts()
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ictc-partition-")))
@@ -212,8 +220,10 @@ def classify_partition(work_url: str, partition: int, batches_of_task: Sequence[
                     answers.put(outcome.result)
             pipeline.settle(batch)
             accounts.add(batch.accounts)
+        if settings.keep_series:
+            write_series(stack.enter_context(work.writing(series_name(partition))), store.whole())
     report = Report(accounts, accounts.read, input_bytes, rows_of_pixel=dict(answers.rows_of_pixel))
-    return _reported(work, name, started_s, report)
+    return _reported(work, name, watch, report)
 
 
 class _Lines:
@@ -245,10 +255,10 @@ def _answers(work: Folder, name: str, settings: Settings, tools: Tools, scratch:
 
 def gather_pixel(work_url: str, names: Sequence[str], catalogue_url: str, pixel: Pixel) -> Report:
     """The last step of a catalogue: bring together the rows of one pixel."""
-    started_s = time.perf_counter()
+    watch = _Watch()
     catalogue, name = Folder(catalogue_url), leaf_name(pixel)
     rows = write_pixel(Folder(work_url), names, catalogue, pixel)
-    return Report(rows=rows, output_bytes=catalogue.size_bytes(name), duration_s=time.perf_counter() - started_s)
+    return watch.timed(Report(rows=rows, output_bytes=catalogue.size_bytes(name)))
 
 
 def classifications(work: Folder, partition: int, settings: Settings) -> Iterator[Classification]:
@@ -315,8 +325,20 @@ def _offered(order: TimeOrder, store: EmbeddedSeriesStore) -> Iterator[list[Arri
         yield arrivals
 
 
-def _reported(work: Folder, name: str, started_s: float, report: Report) -> Report:
+class _Watch:
+    """Time that a task takes, its networks loaded before."""
+
+    def __init__(self) -> None:
+        self._wall_s, self._cpu_s = time.perf_counter(), time.process_time()
+
+    def timed(self, report: Report) -> Report:
+        """The report with its times."""
+        wall_s, cpu_s = time.perf_counter() - self._wall_s, time.process_time() - self._cpu_s
+        return dataclasses.replace(report, duration_s=wall_s, cpu_s=cpu_s)
+
+
+def _reported(work: Folder, name: str, watch: _Watch, report: Report) -> Report:
     """Write the report of a file that is whole: the sign that its task is done."""
-    report = dataclasses.replace(report, output_bytes=work.size_bytes(name), duration_s=time.perf_counter() - started_s)
+    report = watch.timed(dataclasses.replace(report, output_bytes=work.size_bytes(name)))
     work.write_text(report_name(name), orjson.dumps(report, option=orjson.OPT_NON_STR_KEYS).decode())
     return report

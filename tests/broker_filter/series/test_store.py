@@ -562,3 +562,37 @@ def test_rows_left_by_an_evicted_object_do_no_harm(redis_port: int, tmp_path: Pa
     assert store.settle_below("night", 0, 9) == 0
     assert store.unsettled("night", 0) == []
     store.close()
+
+
+def test_a_store_takes_over_what_another_kept(open_store: OpenStore, tmp_path: Path) -> None:
+    """Series handed over whole go on as in the store they come from; handed over twice, they are there once."""
+    mine, origin = open_store(), LmdbSeriesStore(tmp_path / "origin", max_bytes=64 << 20, sync=False)
+    kept = {r: Embedding(bytes([r]) * 16, np.arange(r, r + 4, dtype=np.float32)) for r in (0, 3, 6)}
+    for store in (mine, origin):
+        for key in ("ztf/a", "ztf/b"):
+            store.add([(key, fake.observation(i, 60_000.0 + i, history=fake.history(60_000.0))) for i in range(9)])
+            settle(store, key, *range(9), hold=6, group=3, embeddings=kept)
+    own = mine.stats()
+    mine.add([("ztf/a", fake.observation(99, 60_500.0))])  # in the place of which the other's series comes
+    for _ in range(2):
+        mine.put_whole([*origin.whole()])
+    assert mine.stats() == own
+    arrival = ("ztf/a", fake.observation(10, 60_020.0))
+    wanted, held = (store.add([arrival])["ztf/a"] for store in (origin, mine))
+    assert [i for i in held.heads["alert_id"].tolist() if i != 99] == wanted.heads["alert_id"].tolist()
+    assert (held.dropped, held.horizon, set(held.embeddings)) == (3, (60_002.0, 2), {3, 6})
+    frame = FrameKey("ztf/b", 60_004.0, 4)
+    np.testing.assert_array_equal(mine.pixels([frame])[frame].pixels, origin.pixels([frame])[frame].pixels)
+    origin.close()
+
+
+def test_a_store_that_is_handed_too_much_keeps_the_newest_objects(open_store: OpenStore, tmp_path: Path) -> None:
+    """Limits hold for series that are handed over, too."""
+    mine, origin = open_store(max_objects=2), LmdbSeriesStore(tmp_path / "origin", max_bytes=64 << 20, sync=False)
+    for number in range(4):
+        origin.add([(f"ztf/{number}", fake.observation(number, 60_000.0 + number))])
+        settle(origin, f"ztf/{number}", number)
+    mine.put_whole([*origin.whole()])
+    assert (mine.stats().objects, mine.stats().evicted_objects) == (2, 2)
+    assert [len(ids_of(mine, f"ztf/{number}")) for number in range(4)] == [0, 0, 1, 1]
+    origin.close()

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import packets
 import pytest
+import redis
 
 from broker_filter.archive.cluster import stages
 from broker_filter.archive.cluster.files import Folder
@@ -22,12 +23,14 @@ from broker_filter.archive.cluster.run import ClusterOptions, Output, replay_on
 from broker_filter.archive.cluster.sky import COUNT_ORDER, Pixel, pixels_for
 from broker_filter.archive.cluster.stages import Report
 from broker_filter.archive.left_out import LeftOutCounts
-from broker_filter.archive.replay import main
+from broker_filter.archive.replay import main, store_at
 from broker_filter.classify.classifier import load_classifiers
 from broker_filter.errors import ConfigurationError, FatalError
 from broker_filter.output.files import open_results
 from broker_filter.output.reject_file import RejectFile
 from broker_filter.records import Accounts
+from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.store import WholeSeries
 from model.serving.predictor import untrained
 from model.serving.weights import save
 
@@ -274,3 +277,71 @@ def test_an_object_is_always_in_one_partition() -> None:
     """The partition depends on the object alone, and all partitions are used."""
     assert partition_of("ztf/ZTF21aaaaaaa", 7) == partition_of("ztf/ZTF21aaaaaaa", 7)
     assert {partition_of(f"ztf/{number}", 7) for number in range(200)} == set(range(7))
+
+
+def replayed_into(place: str, archive: Path, weights: str, folder: Path, work: str | None = None) -> None:
+    """A cluster replay that fills a store."""
+    with ExitStack() as stack:
+        store = store_at(place, stack)
+        results = partial(open_results, str(folder / "filled.jsonl"), "jsonl", ["AGN"], "ICTC", stack)
+        settings = settings_of(weights, keep_pixels=True, keep_series=True)
+        output = Output(results=results, store=store)
+        replay_on(OneProcess(), [str(archive)], settings, ClusterOptions(work, 3), output, LeftOutCounts())
+
+
+def kept_in(folder: Path) -> list[WholeSeries]:
+    store = LmdbSeriesStore(folder)
+    try:
+        assert store.inspect().damaged_count == 0
+        return [*store.whole()]
+    finally:
+        store.close()
+
+
+def test_a_store_is_filled_as_by_one_process(archive: Path, weights: str, tmp_path: Path) -> None:
+    """The service goes on from the same rows, byte for byte; filling it again changes nothing."""
+    arguments = [str(archive), "--weights", weights, "--allow-untrained", "--deterministic", "--output"]
+    assert (
+        main([*arguments, str(tmp_path / "out"), "--summary", str(tmp_path / "s"), "--store", str(tmp_path / "one")])
+        == 0
+    )
+    wanted = kept_in(tmp_path / "one")
+    assert sum(len(series.rows) for series in wanted) == 24
+    assert any(series.embeddings for series in wanted)
+    for _ in range(2):
+        replayed_into(str(tmp_path / "cluster"), archive, weights, tmp_path, str(tmp_path / "work"))
+        assert kept_in(tmp_path / "cluster") == wanted
+    with pytest.raises(ConfigurationError, match="holds 5 objects already"):
+        replayed_into(str(tmp_path / "cluster"), archive, weights, tmp_path)
+
+
+def test_a_shared_store_is_filled_as_by_one_process(
+    archive: Path, weights: str, tmp_path: Path, redis_port: int
+) -> None:
+    """Every key of the server but the store's name has the value that one process gives it."""
+    one, cluster = (f"redis://127.0.0.1:{redis_port}/{database}" for database in (5, 6))
+    for url in (one, cluster):
+        redis.Redis.from_url(url).flushdb()
+    arguments = [str(archive), "--weights", weights, "--allow-untrained", "--deterministic", "--store", one]
+    assert main([*arguments, "--output", str(tmp_path / "out"), "--summary", str(tmp_path / "s")]) == 0
+    for _ in range(2):
+        replayed_into(cluster, archive, weights, tmp_path, str(tmp_path / "work"))
+        assert on_server(cluster) == on_server(one)
+    for url in (one, cluster):
+        redis.Redis.from_url(url).flushdb()
+
+
+def on_server(url: str) -> dict[bytes, Any]:
+    """All that a server keeps, the store's name aside."""
+    with redis.Redis.from_url(url) as server:
+        names = [name for name in server.scan_iter() if not name.endswith(b":incarnation")]
+        kinds = {b"hash": server.hgetall, b"zset": lambda name: dict(server.zscan_iter(name))}
+        return {name: kinds[server.type(name)](name) for name in names}
+
+
+def test_what_is_no_address_of_a_server_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong address of a store ends the command with what is right, and without the password in it."""
+    assert main([str(tmp_path), "--store", "redis://user:p#ss@host"]) == 2
+    error = capsys.readouterr().err
+    assert "%23" in error
+    assert "p#ss" not in error
