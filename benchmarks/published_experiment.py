@@ -35,7 +35,7 @@ from model.training.train import main as train
 
 RESULTS = Path(__file__).parent / "results" / "convention"
 SEED_OF_THE_SKY = 1
-MAIN = ("convention-reduced", "ict-convention-reduced", "convention-whole-reduced")
+MAIN = ("convention-reduced", "convention-sampled-reduced", "ict-convention-reduced", "convention-whole-reduced")
 OTHERS = (
     "majority",
     "metadata-trees",

@@ -182,6 +182,7 @@ def train_one(
             recipe, network, shelves, classes, run.seed, engine, progress, work,
             watch=watch if keep is None else None, checkpoint_every_s=60,
             origin={"data set": identity_of(dataset), "fold": run.fold}, interrupted=interrupted,
+            stage_ends=None if keep is None else work.parent / "stages",
         )  # fmt: skip
         history = training.run(resume=True)
     seconds = sum(entry["seconds"] for entry in history)

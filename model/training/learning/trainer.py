@@ -101,6 +101,9 @@ class Training:
         Which of several processes this is: all of them train alike, and the first keeps the checkpoint.
     interrupted
         Asked after every step whether to stop there, with a checkpoint.
+    stage_ends
+        Folder that trainings share, for the state at the end of every stage but the last: what begins like another
+        training goes on from where that one's stage ended. None: keep none.
 
     Raises
     ------
@@ -121,6 +124,7 @@ class Training:
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     origin: Mapping[str, Any] = field(default_factory=dict)
     interrupted: Callable[[], bool] | None = None
+    stage_ends: Path | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     place: Place = field(default_factory=Place)
     objective: Objective = field(init=False)
@@ -168,6 +172,8 @@ class Training:
             When ``interrupted`` says so in any process; the checkpoint is of that step.
         """
         memory = self._load() if resume else {}
+        if resume and not self.history and self.place == Place():
+            self._begin_like_another()
         self.crew.check_agreed([self.place.stage, self.place.epoch, self.place.step], self.engine.device)
         self.progress.start(self.history)
         self._saved_at_s = time.monotonic()
@@ -287,6 +293,30 @@ class Training:
         self.place.finished = self.place.stage == len(self.recipe.stages)
         if not self.place.finished and self.average is not None:
             self.network.load_state_dict(self.average.state_dict())
+        if not self.place.finished and self.stage_ends is not None and self.crew.rank == 0:
+            tensors = with_prefix("objective", self.objective.state_dict())
+            state = {"identity": self._identity(), "place": asdict(self.place), "history": self.history}
+            save_checkpoint(self._stage_end(self.place.stage), tensors, state)
+
+    def _begin_like_another(self) -> None:
+        """Go on from the furthest end of a stage that a training which began alike has left."""
+        for stages in range(len(self.recipe.stages) - 1, 0, -1):
+            if self.stage_ends is not None and self._stage_end(stages).exists():
+                tensors, state = load_checkpoint(self._stage_end(stages))
+                self.objective.load_state_dict(without_prefix("objective", tensors))
+                self.place, self.history = Place(**state["place"]), state["history"]
+                return
+
+    def _stage_end(self, stages: int) -> Path:
+        """The file for the end of so many stages, named by all that decides them."""
+        assert self.stage_ends is not None
+        identity = self._identity()
+        recipe = identity["recipe"]
+        for later in ("name", "note", "keep"):
+            del recipe[later]
+        recipe["stages"] = recipe["stages"][:stages]
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return self.stage_ends / f"{digest[:16]}.safetensors"
 
     def _identity(self) -> dict[str, Any]:
         told = {"recipe": asdict(self.recipe), "seed": self.seed, "network": asdict(self.network.config)}

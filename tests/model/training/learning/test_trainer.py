@@ -101,6 +101,25 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(toy: Dataset, tmp_p
         assert torch.equal(tensor, again.network.state_dict()[name]), name
 
 
+def test_what_begins_like_another_training_goes_on_from_its_first_stage(toy: Dataset, tmp_path: Path):
+    """A recipe that differs in its second stage alone ends in the bits of a training of its own, without the first."""
+    first, second = TWO_STAGES.stages
+    other = dataclasses.replace(
+        TWO_STAGES, name="other", stages=(first, dataclasses.replace(second, sampler="shuffle"))
+    )
+    whole = prepare(other, toy)
+    whole.run()
+    began = prepare(TWO_STAGES, toy)
+    began.stage_ends = tmp_path
+    history = began.run()
+    again = prepare(other, toy)
+    again.stage_ends = tmp_path
+    assert again.run(resume=True)[:2] == history[:2]  # with the seconds that it took
+    assert len(again.history) == 4
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name]), name
+
+
 def test_a_full_disk_keeps_the_checkpoint_that_was_there(toy: Dataset, tmp_path: Path):
     """A checkpoint that cannot be written is an error; the one before it stays, and nothing half-written."""
     prepare(PLAIN, toy, tmp_path).run(stop_after_steps=1)
