@@ -4,6 +4,7 @@ The command line beats the environment, which beats the file, which beats the de
 """
 
 import argparse
+import datetime as dt
 import json
 import os
 import re
@@ -50,6 +51,7 @@ _REDIS_ADDRESS_IS = (
     "must be redis://[user:password@]host:port/db (rediss:// for TLS, unix:// for a socket); in user and password "
     "write %23 for #, %2F for /, %3F for ?, %40 for @"
 )
+NIGHT_END = dt.timedelta(hours=18)  # UTC: between the noons of Palomar (19.8 h) and Cerro Pachón (16.7 h)
 LibrdkafkaValue = str | int | float | bool
 
 # Keys that the service sets itself, with the setting to use instead: another value would break what it promises.
@@ -368,6 +370,67 @@ class LifeSettings(Section):
     """stop after so many seconds without an alert; null: run until told to stop"""
 
 
+def _in_utc(time: dt.datetime) -> dt.datetime:
+    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+
+
+Time = Annotated[dt.datetime, AfterValidator(_in_utc)]
+
+
+class SpanSettings(Section):
+    """A part of what Kafka keeps, read apart from the running stream."""
+
+    from_time: Time | None = None
+    """read messages from this time on (that of the message in Kafka, ISO 8601, UTC unless told), in a group, a store
+    and output topics of their own"""
+    until_time: Time | None = None
+    """stop before the first message of this time or later; also apart from the running stream"""
+    night: Annotated[str, Field(pattern=r"^\d{8}$")] | None = None
+    """read one night, apart from the running stream: YYYYMMDD, the date (UTC) of local midnight, which is also the date
+    in the names of ZTF's topics; it lasts from 18 h of the day before to 18 h (UTC)"""
+    exit_on_end: bool = False
+    """stop when everything is done that was there at the start"""
+
+    @model_validator(mode="after")
+    def _one_span(self) -> "SpanSettings":
+        if self.night is not None:
+            if self.from_time is not None or self.until_time is not None:
+                raise ValueError("night is a span by itself: leave from_time and until_time away")
+            try:
+                self._midnight()
+            except ValueError as error:
+                raise ValueError(f"{self.night} is no date: YYYYMMDD") from error
+        if self.from_time is not None and self.until_time is not None and self.from_time >= self.until_time:
+            raise ValueError(f"from_time {self.from_time} must lie before until_time {self.until_time}")
+        return self
+
+    def _midnight(self) -> dt.datetime:
+        return dt.datetime.strptime(f"{self.night}", "%Y%m%d").replace(tzinfo=dt.UTC)
+
+    @property
+    def begin(self) -> dt.datetime | None:
+        """Of the first message; None: wherever the group is."""
+        return self.from_time if self.night is None else self._midnight() + NIGHT_END - dt.timedelta(days=1)
+
+    @property
+    def end(self) -> dt.datetime | None:
+        """After the last message; None: open."""
+        return self.until_time if self.night is None else self._midnight() + NIGHT_END
+
+    @property
+    def ends(self) -> bool:
+        """Whether reading comes to an end."""
+        return self.exit_on_end or self.end is not None
+
+    @property
+    def name(self) -> str | None:
+        """By which group, store and topics are told from those of the running stream, from which None does not part."""
+        if self.night is not None:
+            return f"night-{self.night}"
+        times = [f"{word}-{time:%Y%m%dT%H%M%SZ}" for word, time in (("from", self.begin), ("until", self.end)) if time]
+        return "-".join(times) or None
+
+
 class Settings(BaseSettings):
     """Everything that an operator decides."""
 
@@ -394,6 +457,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     trace: TraceSettings = TraceSettings()
     life: LifeSettings = LifeSettings()
+    span: SpanSettings = SpanSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -437,7 +501,13 @@ def parser_of(program: str) -> tuple[argparse.ArgumentParser, CliSettingsSource[
         cli_avoid_json=True,
         cli_use_class_docs_for_groups=True,
         add_argument_method=_add_readable_argument,
-        cli_shortcuts={"model.allow-untrained": "allow-untrained"},
+        cli_shortcuts={
+            "model.allow-untrained": "allow-untrained",
+            "span.from-time": "from",
+            "span.until-time": "until",
+            "span.night": "night",
+            "span.exit-on-end": "exit-on-end",
+        },
     )
     return parser, source
 
@@ -453,6 +523,7 @@ _READABLE_TYPES = {
     "float": "NUMBER",
     "Path": "PATH",
     "SecretStr": "SECRET",
+    "datetime": "TIME",
     "tuple[str,...]": "A,B,...",
     "tuple[JSON,...]": "JSON",
     "dict[str,{str,int,float,bool}]": "KEY=VALUE,...",
@@ -492,7 +563,27 @@ def load(arguments: Sequence[str] | None = None, program: str = "ictc-broker") -
     except SettingsError as error:
         raise ConfigurationError(f"cannot read a setting: {error} ({error.__cause__})") from error
     remember(_secrets_of(settings))
-    return Command(settings, parsed.check)
+    return Command(apart(settings), parsed.check)
+
+
+def apart(settings: Settings) -> Settings:
+    """The settings of a span that is read apart: group, store and topics of its own; others as they are."""
+    name = settings.span.name
+    if name is None:
+        return settings
+    kafka, output, dead_letter = settings.kafka, settings.output, settings.dead_letter
+    routes = tuple(route.model_copy(update={"topic": f"{route.topic}.{name}"}) for route in output.routes)
+    index = settings.http.index
+    path = settings.store.path.with_name(f"{settings.store.path.name}.{name}")
+    changed = {
+        "kafka": kafka.model_copy(update={"group": f"{kafka.group}.{name}"}),
+        "output": output.model_copy(update={"topic": f"{output.topic}.{name}", "routes": routes}),
+        "store": settings.store.model_copy(update={"kind": "lmdb", "path": path, "url": None}),
+        "http": settings.http.model_copy(update={"index": index and index.with_name(f"{index.name}.{name}")}),
+    }
+    if dead_letter.topic is not None:
+        changed["dead_letter"] = dead_letter.model_copy(update={"topic": f"{dead_letter.topic}.{name}"})
+    return settings.model_copy(update=changed)
 
 
 def masked(settings: Settings) -> dict[str, dict[str, Any]]:

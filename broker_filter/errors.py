@@ -3,6 +3,7 @@
 Every message states the value, the limit and the remedy. The reasons are closed lists: they label metrics and outputs.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 
 
@@ -56,6 +57,18 @@ class NotClassifiedError(Exception):
 
 class RetryableError(Exception):
     """Not the alert's fault and may pass: broker away, store away, device out of memory. Try the same batch again."""
+
+
+class ContendedError(RetryableError):
+    """Another process works on alerts of the same object: read the batch's messages again, it may have been put out."""
+
+
+class AwaitedError(RetryableError):
+    """Some messages of a batch cannot be decoded yet, for their schema is not told: the others need not wait."""
+
+    def __init__(self, cause: RetryableError, places: Collection[int]) -> None:
+        super().__init__(str(cause))
+        self.places = frozenset(places)  # of those messages in the batch
 
 
 class FatalError(Exception):

@@ -14,7 +14,14 @@ from broker_filter.alerts.door import attempt
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.alerts.past_photometry import REFUSED_PAST
 from broker_filter.avro.container import DEFAULT_LIMITS, MessageLimits
-from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
+from broker_filter.errors import (
+    AwaitedError,
+    NotClassified,
+    NotClassifiedError,
+    RejectedAlertError,
+    Rejection,
+    RetryableError,
+)
 from broker_filter.records import LONGEST_KEY_BYTES, Alert, Detection, Message, Observation, Rejected, Withdrawal
 from model.clock import unix_ms
 from model.serving.card import ModelCard
@@ -67,12 +74,33 @@ class Decoder:
         self._pool = ThreadPoolExecutor(threads, "decode") if threads > 1 else None
 
     def decode(self, messages: Sequence[Message | Rejected]) -> list[Arrival | Rejected]:
-        """Everything that the messages hold, in order, at least one result for each; rejections are passed on."""
-        each = self._pool.map(self._decode_whole, messages) if self._pool else map(self._decode_whole, messages)
-        return [result for results in each for result in results]
+        """Everything that the messages hold, in order, at least one result for each; rejections are passed on.
 
-    def _decode_whole(self, message: Message | Rejected) -> list[Arrival | Rejected]:
-        return [message] if isinstance(message, Rejected) else list(self._decode(message))
+        Raises
+        ------
+        AwaitedError
+            Some cannot be decoded yet.
+        """
+        each = self._pool.map(self._decode_whole, messages) if self._pool else map(self._decode_whole, messages)
+        decoded: list[Arrival | Rejected] = []
+        waiting: dict[int, RetryableError] = {}
+        for place, results in enumerate(each):
+            if isinstance(results, RetryableError):
+                waiting[place] = results
+            else:
+                decoded += results
+        if waiting:
+            first = next(iter(waiting.values()))
+            raise AwaitedError(first, waiting) from first
+        return decoded
+
+    def _decode_whole(self, message: Message | Rejected) -> list[Arrival | Rejected] | RetryableError:
+        if isinstance(message, Rejected):
+            return [message]
+        try:
+            return list(self._decode(message))
+        except RetryableError as error:
+            return error
 
     def _decode(self, message: Message) -> Iterator[Arrival | Rejected]:
         if message.tombstone:

@@ -75,10 +75,21 @@ class AlertConsumer:
     commits
         False where offsets are committed with the records, in a transaction: then each turn of a partition begins by
         asking what is committed.
+    ends
+        Offsets at which reading ends, and nothing is read of any other partition; None: it never ends.
     """
 
-    def __init__(self, configuration: Configuration, topics: Sequence[str], owner: Owner, commits: bool = True) -> None:
-        self._commits = commits
+    def __init__(
+        self,
+        configuration: Configuration,
+        topics: Sequence[str],
+        owner: Owner,
+        commits: bool = True,
+        ends: Mapping[Partition, int] | None = None,
+    ) -> None:
+        self._commits, self._limits = commits, ends
+        self._beyond: set[Partition] = set()  # whose end was reached
+        self._resting: dict[Partition, float] = {}  # until when nothing of it is fetched, monotonic
         self._owner, self._configuration = owner, configuration
         self._offsets = Offsets()
         self._incremental = rebalances_in_steps(configuration)
@@ -119,6 +130,16 @@ class AlertConsumer:
         return not self._offsets.assigned <= self._heard and time.monotonic() - self._assigned_s < BEGINNING_S
 
     @property
+    def at_ends(self) -> bool:
+        """True once everything was read that is to be; what was read may still be in work."""
+        return (
+            self._limits is not None
+            and self._joined
+            and not self._unresolved
+            and (all(partition in self._beyond for partition in self._offsets.assigned))
+        )
+
+    @property
     def member_id(self) -> str:
         """By which the group knows us; empty before it does."""
         return self._consumer.memberid() or ""
@@ -140,6 +161,8 @@ class AlertConsumer:
         FatalError
             Only the operator can help.
         """
+        if self._resting:
+            self._end_rests()
         if self._flow_is_stale:
             self._set_flow(self._offsets.assigned)
             self._flow_is_stale = False
@@ -154,6 +177,8 @@ class AlertConsumer:
         if self._unresolved:
             self._resolve()
         messages = [m for m in messages if self._offsets.owns(m) and partition_of(m) not in early]
+        if self._limits is not None:
+            messages = self._within(messages, self._limits)
         for message in messages:
             partition = Partition(message.origin.source, message.origin.partition)
             self._position[partition] = message.origin.offset + 1
@@ -163,6 +188,21 @@ class AlertConsumer:
         if self._uncommitted and time.monotonic() - self._committed_s >= COMMIT_AGAIN_S:
             self._commit()
         return messages
+
+    def _within(self, messages: Sequence[Message], limits: Mapping[Partition, int]) -> list[Message]:
+        """Those before the ends; of partitions that have reached theirs nothing more is fetched."""
+        within = []
+        reached = {partition: self._ends.get(partition, 0) for partition in self._offsets.assigned}
+        for message in messages:
+            partition, offset = partition_of(message), message.origin.offset
+            if offset < limits.get(partition, 0):
+                within.append(message)
+            reached[partition] = max(reached[partition], offset + 1)
+        for partition, offset in reached.items():
+            if offset >= limits.get(partition, 0) and partition not in self._beyond | self._unresolved:
+                self._beyond.add(partition)
+                self._consumer.pause([TopicPartition(*partition)])
+        return within
 
     def owns(self, message: Message) -> bool:
         """False for a message whose partition has left meanwhile."""
@@ -191,6 +231,26 @@ class AlertConsumer:
         self._forget(ours)
         self._offsets.assign(ours)
         self._unresolved.update(ours)
+
+    def read_again(self, partition: Partition, turn: int, offset: int, rest_s: float) -> None:
+        """Read one partition again from here, after a rest; nothing happens where it has left since that turn."""
+        if not self._offsets.is_turn(partition, turn):
+            return
+        self._owner.drop([partition])
+        self._offsets.assign([partition])
+        self._beyond.discard(partition)
+        self._resting[partition] = time.monotonic() + rest_s
+        self._finished[partition] = offset
+        self._place({partition: offset})
+
+    def forgo(self, turns: Mapping[Partition, int]) -> None:
+        """Nobody works on what was taken of these since those turns: it will not be finished."""
+        self._offsets.assign([partition for partition, turn in turns.items() if self._offsets.is_turn(partition, turn)])
+
+    @property
+    def rests(self) -> bool:
+        """True while a partition rests before it is read again."""
+        return bool(self._resting)
 
     def pause(self) -> None:
         """Fetch no more for now, but go on polling, so that the group keeps us."""
@@ -315,6 +375,8 @@ class AlertConsumer:
     def _place(self, positions: Mapping[Partition, int]) -> None:
         """Fetch these partitions from here, whatever was read of them; the others go on where they are."""
         self._position.update(positions)
+        for partition in positions:
+            self._ends.pop(partition, None)  # told of another position
         if self._incremental:
             self._consumer.incremental_unassign([TopicPartition(*partition) for partition in positions])
             self._consumer.incremental_assign([TopicPartition(*p, offset) for p, offset in positions.items()])
@@ -325,13 +387,21 @@ class AlertConsumer:
         self._flow_is_stale = True  # librdkafka does not keep the flow of what is assigned anew
 
     def _set_flow(self, partitions: Iterable[Partition]) -> None:
-        chosen = [TopicPartition(*partition) for partition in partitions]
-        if not chosen:
-            return
-        try:
-            (self._consumer.pause if self._paused else self._consumer.resume)(chosen)
-        except KafkaException as error:  # a partition that left in this very moment has no flow
-            log.debug("flow: %s", error)
+        held = self._beyond | self._resting.keys()
+        still = [TopicPartition(*partition) for partition in partitions if self._paused or partition in held]
+        flowing = [TopicPartition(*partition) for partition in partitions if not (self._paused or partition in held)]
+        for change, chosen in ((self._consumer.pause, still), (self._consumer.resume, flowing)):
+            try:
+                if chosen:
+                    change(chosen)
+            except KafkaException as error:  # a partition that left in this very moment has no flow
+                log.debug("flow: %s", error)
+
+    def _end_rests(self) -> None:
+        rested = [partition for partition, until_s in self._resting.items() if time.monotonic() >= until_s]
+        for partition in rested:
+            del self._resting[partition]
+            self._flow_is_stale = True
 
     def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         ours = [Partition(p.topic, p.partition) for p in partitions]
@@ -371,10 +441,13 @@ class AlertConsumer:
 
     def _forget(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
-            for table in (self._position, self._finished, self._ends, self._uncommitted, self._astray):
+            for table in (
+                *(self._position, self._finished, self._ends, self._uncommitted),
+                *(self._astray, self._resting),
+            ):
                 table.pop(partition, None)
-            self._unresolved.discard(partition)
-            self._heard.discard(partition)
+            for names in (self._unresolved, self._heard, self._beyond):
+                names.discard(partition)
 
     def _commit(self) -> None:
         if not self._uncommitted:

@@ -5,7 +5,7 @@ Batches finish in the order in which they were taken, so that is one past the hi
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from broker_filter.records import Message, Partition, partition_of
@@ -21,6 +21,15 @@ class Ticket:
     def next_offsets(self) -> dict[Partition, int]:
         """Where each partition goes on after this batch."""
         return {partition: offset for partition, offset, *_ in self.held}
+
+    @property
+    def turns(self) -> dict[Partition, int]:
+        """The turn of each partition's assignment."""
+        return {partition: turn for partition, _, _, turn in self.held}
+
+    def without(self, partitions: Collection[Partition]) -> "Ticket":
+        """The same for the other partitions."""
+        return Ticket(tuple(entry for entry in self.held if entry[0] not in partitions))
 
     def touches(self, partitions: Iterable[Partition]) -> bool:
         """True when the batch holds a message of one of these."""
@@ -56,6 +65,10 @@ class Offsets:
     def owns(self, message: Message) -> bool:
         """False for a message of a partition that has left meanwhile."""
         return partition_of(message) in self._turn_of
+
+    def is_turn(self, partition: Partition, turn: int) -> bool:
+        """True while the partition is ours since that turn."""
+        return self._turn_of.get(partition) == turn
 
     def take(self, messages: Sequence[Message]) -> Ticket:
         """A batch leaves for work; all its messages are of partitions that are ours."""

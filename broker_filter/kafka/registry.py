@@ -30,6 +30,7 @@ JSON_TYPE = "application/vnd.schemaregistry.v1+json"
 REGISTRY_CODES = range(40_400, 40_500)  # error_code of a registry that lacks something; a wrong path has 404 or none
 _TRY_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 _OUR_RIGHTS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
+FAILURES = ("retry", "unknown", "refused")  # what ``on_failure`` is told
 
 
 class _RefusedError(Exception):

@@ -56,31 +56,59 @@ local function forget(base, store, id, head)
 end
 """
 
+# KEYS store, objects; ARGV 1: refuse where an alert of another batch waits; of each object its key, the count of its
+# arrivals, and five of each arrival. An answer for each object; or one integer, of the first object that waits.
 ADD = (
     SHARED
     + """
-local base, store, key = KEYS[1], KEYS[2], ARGV[1]
-local horizon = redis.call('HGET', base .. ':m', 'horizon')
-local new_object = redis.call('EXISTS', base .. ':h') == 0 and 1 or 0
-local inserted, bytes, count = {}, 0, 0
-for i = 2, #ARGV, 5 do
-  local id, time, offset, head, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-  local fresh = 0
-  if not horizon or before(horizon, head:sub(1, 16)) then
-    fresh = redis.call('HSETNX', base .. ':h', id, head)
-  end
-  if fresh == 1 then
-    redis.call('HSET', base .. ':p', id, body)
-    redis.call('ZADD', store .. ':silence', 'GT', time, key)
-    local waiting = place(store, head)
-    if waiting then redis.call('ZADD', waiting, offset, key .. '\\0' .. id) end
-    bytes, count = bytes + #head + #body + ROW_OVERHEAD, count + 1
-  end
-  inserted[#inserted + 1] = fresh
+local store, first = KEYS[1], {}
+local at = 2
+for i = 2, #KEYS do
+  first[i] = at
+  at = at + 2 + 5 * ARGV[at + 1]
 end
-if count > 0 then grow(base, store, bytes, count, new_object) end
-local dropped = redis.call('HGET', base .. ':m', 'dropped') or '0'
-return {dropped, horizon or '', redis.call('HGETALL', base .. ':h'), redis.call('HGETALL', base .. ':e'), inserted}
+local function waits(base, from, count)
+  local heads, ours = redis.call('HGETALL', base .. ':h'), {}
+  for i = from, from + 5 * (count - 1), 5 do ours[ARGV[i]] = place(store, ARGV[i + 3]) or true end
+  for i = 1, #heads, 2 do
+    local head = heads[i + 1]
+    if not is_settled(head) and ours[heads[i]] ~= (place(store, head) or true) then return true end
+  end
+  return false
+end
+if ARGV[1] == '1' then
+  for i = 2, #KEYS do
+    if waits(KEYS[i], first[i] + 2, tonumber(ARGV[first[i] + 1])) then return i - 2 end
+  end
+end
+local function add_one(base, key, from, many)
+  local horizon = redis.call('HGET', base .. ':m', 'horizon')
+  local new_object = redis.call('EXISTS', base .. ':h') == 0 and 1 or 0
+  local inserted, bytes, count = {}, 0, 0
+  for i = from, from + 5 * (many - 1), 5 do
+    local id, time, offset, head, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+    local fresh = 0
+    if not horizon or before(horizon, head:sub(1, 16)) then
+      fresh = redis.call('HSETNX', base .. ':h', id, head)
+    end
+    if fresh == 1 then
+      redis.call('HSET', base .. ':p', id, body)
+      redis.call('ZADD', store .. ':silence', 'GT', time, key)
+      local waiting = place(store, head)
+      if waiting then redis.call('ZADD', waiting, offset, key .. '\\0' .. id) end
+      bytes, count = bytes + #head + #body + ROW_OVERHEAD, count + 1
+    end
+    inserted[#inserted + 1] = fresh
+  end
+  if count > 0 then grow(base, store, bytes, count, new_object) end
+  local dropped = redis.call('HGET', base .. ':m', 'dropped') or '0'
+  return {dropped, horizon or '', redis.call('HGETALL', base .. ':h'), redis.call('HGETALL', base .. ':e'), inserted}
+end
+local answers = {}
+for i = 2, #KEYS do
+  answers[i - 1] = add_one(KEYS[i], ARGV[first[i]], first[i] + 2, tonumber(ARGV[first[i] + 1]))
+end
+return answers
 """
 )
 

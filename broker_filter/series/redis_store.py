@@ -3,10 +3,15 @@
 ``add`` writes what arrives at once, unsettled, so that another process sees it; the answers of one object are then the
 same whichever processes read its alerts. Every call is a constant number of round trips, however large the batch.
 
+An ``exclusive`` store refuses a batch of which an object has unsettled rows of another batch: until those are settled
+or removed nobody can tell whether they will count. All of a batch is entered, or nothing, so that nobody waits for
+somebody who waits; a process that died is followed by the next owner of its partitions, who settles or removes.
+
 Weaknesses: how lasting a settled batch is depends on the server (``appendonly yes``; with ``appendfsync everysec`` a
 crash of its machine can lose a second). Scripts touch totals of the whole store, so a Redis Cluster is not supported.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,7 +20,7 @@ from typing import Any, TypeVar
 import redis
 from redis import exceptions
 
-from broker_filter.errors import ConfigurationError, FatalError, RetryableError
+from broker_filter.errors import ConfigurationError, ContendedError, FatalError, RetryableError
 from broker_filter.logs import facts, logger
 from broker_filter.records import Observation
 from broker_filter.series import redis_scripts as scripts
@@ -56,6 +61,7 @@ from broker_filter.series.store import (
 
 NAMESPACE, EARLIER_NAMESPACE = "ictc3", "ictc1"  # the digit is the version of the store; 2 kept its rows in the latter
 TIMEOUT_S = 5.0  # of one answer; the service tries the batch again
+CLAIM_WAIT_S, CLAIM_POLL_S = 2.0, 0.02  # for another batch that has an object in work
 EVICT_AT_ONCE = 64  # objects
 SETTLE_AT_ONCE = 1000  # rows left by a crash
 INSPECT_AT_ONCE = 256  # objects
@@ -122,6 +128,8 @@ class RedisSeriesStore:
         Beyond either the longest-silent objects leave; all processes should say the same.
     namespace
         Before the name of every key, so that several stores can share a server.
+    exclusive
+        Let batches of the same object wait for one another: for deliveries that commit offsets with the outputs.
 
     Raises
     ------
@@ -138,12 +146,13 @@ class RedisSeriesStore:
         max_bytes: int = 64 << 30,
         namespace: str = NAMESPACE,
         timeout_s: float = TIMEOUT_S,
+        exclusive: bool = False,
     ) -> None:
         try:
             self._server = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
         except ValueError as error:
             raise ConfigurationError(f"store.url: {error}") from error
-        self._limits, self._store = (max_objects, max_bytes), namespace
+        self._limits, self._store, self._exclusive = (max_objects, max_bytes), namespace, exclusive
         self._evicted = self._damaged_rows = 0
         self._just_added: dict[FrameKey, Pixels] = {}
         self._sha = dict(zip(SCRIPTS, self._asking(self._load_scripts), strict=True))
@@ -192,13 +201,19 @@ class RedisSeriesStore:
         return f"{self._store}:{key}"
 
     def add(self, arrivals: Sequence[tuple[str, Observation]]) -> dict[str, HeldSeries]:
-        """Insert what arrived and read its objects, in one round trip. See store.SeriesStore."""
+        """Insert what arrived and read its objects, in one round trip. See store.SeriesStore.
+
+        Raises
+        ------
+        ContendedError
+            Another batch has waited too long for its end; only where the store is exclusive.
+        """
         by_key: dict[str, dict[int, Observation]] = {}
         for key, observation in arrivals:
             by_key.setdefault(key, {}).setdefault(observation.alert_id, observation)
         if not by_key:
             return {}
-        *answers, name = self._with_room(partial(self._send_arrivals, by_key))
+        answers, name = self._enter(by_key)
         self._incarnation = _text(name) if name is not None else self._asking(self._name)
         self._just_added = {}
         for (key, observations), answer in zip(by_key.items(), answers, strict=True):
@@ -250,18 +265,39 @@ class RedisSeriesStore:
         self._damaged_rows += int(gone)
         log.error("damaged rows are deleted", extra=facts(store=self._store, object=key, rows=int(gone)))
 
+    def _enter(self, by_key: Mapping[str, Mapping[int, Observation]]) -> tuple[list[Any], bytes | None]:
+        """The answer for each object, and the store's name; waits where another batch has an object in work."""
+        deadline_s = time.monotonic() + CLAIM_WAIT_S
+        while True:
+            *answers, name = self._with_room(partial(self._send_arrivals, by_key))
+            contended = next((answer for answer in answers if isinstance(answer, int)), None)
+            if contended is None:
+                return [of_object for answer in answers for of_object in answer], name
+            if time.monotonic() > deadline_s:
+                raise ContendedError(
+                    f"another batch works on alerts of {list(by_key)[contended]}: its outputs are not committed yet"
+                )
+            time.sleep(CLAIM_POLL_S)
+
     def _send_arrivals(self, by_key: Mapping[str, Mapping[int, Observation]]) -> list[Any]:
+        arguments = {key: self._arguments(key, observations) for key, observations in by_key.items()}
         pipe = self._server.pipeline(transaction=False)
-        for key, observations in by_key.items():
-            arguments: list[Any] = [key]
-            for observation in observations.values():
-                body = encode_body(observation)
-                front = encode_front(observation, False, key, body)
-                head = sortable_order(*observation.order) + front
-                arguments += [sortable_id(observation.alert_id), observation.time_mjd, offset_of(front), head, body]
-            pipe.evalsha(self._sha[scripts.ADD], 2, self._base(key), self._store, *arguments)
+        together = [list(by_key)] if self._exclusive else [[key] for key in by_key]
+        for keys in together:
+            bases = [self._base(key) for key in keys]
+            sent = [one for key in keys for one in arguments[key]]
+            pipe.evalsha(self._sha[scripts.ADD], 1 + len(keys), self._store, *bases, int(self._exclusive), *sent)
         pipe.get(f"{self._store}:incarnation")
         return pipe.execute()
+
+    def _arguments(self, key: str, observations: Mapping[int, Observation]) -> list[Any]:
+        arguments: list[Any] = [key, len(observations)]
+        for observation in observations.values():
+            body = encode_body(observation)
+            front = encode_front(observation, False, key, body)
+            head = sortable_order(*observation.order) + front
+            arguments += [sortable_id(observation.alert_id), observation.time_mjd, offset_of(front), head, body]
+        return arguments
 
     def pixels(self, frames: Sequence[FrameKey]) -> dict[FrameKey, Pixels]:
         """Read pixels in one round trip, none when all have just arrived. See store.SeriesStore."""

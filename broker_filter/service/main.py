@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from types import FrameType
 from typing import TypeVar
@@ -22,9 +23,10 @@ from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import HttpSettings, Settings, load, masked
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
-from broker_filter.kafka.beginning import begin_at_ends
 from broker_filter.kafka.clients import producer_configuration, transactional_configuration
+from broker_filter.kafka.registry import FAILURES
 from broker_filter.kafka.sink import Sink
+from broker_filter.kafka.span import ends, set_beginning
 from broker_filter.kafka.transactions import TransactionalSink
 from broker_filter.logs import facts, logger, set_up
 from broker_filter.monitoring.health import Health, Verdict
@@ -35,7 +37,7 @@ from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import StatusPage
 from broker_filter.monitoring.traces import open_traces
 from broker_filter.output.routes import Router
-from broker_filter.records import BatchReport, Classification, FinishedBatch
+from broker_filter.records import BatchReport, Classification, FinishedBatch, Partition
 from broker_filter.secret import conceal
 from broker_filter.series.store import SeriesStore
 from broker_filter.service import assembly, check
@@ -103,7 +105,8 @@ def serve(settings: Settings, stop: Stop) -> None:
             server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, app))
             log.info("pages", extra=facts(address=server.address))
         traces = open_traces(settings.trace, stack)
-        store = _patiently(lambda: open_store(settings.store), settings, stop, health)
+        exactly_once = settings.output.delivery == "exactly_once"
+        store = _patiently(lambda: open_store(settings.store, exclusive=exactly_once), settings, stop, health)
         if store is None:
             return  # told to stop before the store was there
         stack.callback(store.close)
@@ -113,13 +116,15 @@ def serve(settings: Settings, stop: Stop) -> None:
             _introduce(classifier.card, metrics)
             books.expect_classes(classifier.card.classes)
         metrics.set("ictc_device_info", 1, device=settings.model.device)
+        for reason in FAILURES:
+            metrics.count("ictc_registry_failures", 0, reason=reason)
         schemas = assembly.open_schemas(
             settings.registry, lambda reason: metrics.count("ictc_registry_failures", reason=reason)
         )
         pipeline = assembly.build_pipeline(settings, classifiers, schemas, store, stack)
         status.introduce([classifier.card for classifier in classifiers.values()], schemas)
         encode = _patiently(lambda: assembly.output_encoder(settings.output, settings.registry), settings, stop, health)
-        if encode is None or _patiently(lambda: _set_up_topics(settings), settings, stop, health) is None:
+        if encode is None or (reading := _patiently(lambda: _set_up_topics(settings), settings, stop, health)) is None:
             return  # told to stop before Kafka was there
         router = assembly.open_router(settings.output, classifiers)
         sink = _open_sink(settings, encode, store, router)
@@ -147,7 +152,7 @@ def serve(settings: Settings, stop: Stop) -> None:
             witnesses=witnesses,
             transactions=transactions,
         )
-        loop = PollLoop(settings, worker, books, metrics, health, store)
+        loop = PollLoop(settings, worker, books, metrics, health, store, reading.ends)
         worker.start()
         health.unready("group", "the consumer group has not let us in yet")
         health.ready("starting")
@@ -200,10 +205,17 @@ def classifications_of(report: BatchReport) -> list[Classification]:
     return [one.result for one in report.outcomes if isinstance(one.result, Classification)]
 
 
-def _set_up_topics(settings: Settings) -> topics.Cluster:
+def _set_up_topics(settings: Settings) -> "_Reading":
     cluster = topics.ensure_outputs(settings)
-    begin_at_ends(settings.kafka, cluster)
-    return cluster
+    set_beginning(settings, cluster)
+    return _Reading(ends(settings, cluster))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What was found out of the topics before anybody reads."""
+
+    ends: Mapping[Partition, int] | None  # offsets at which reading ends
 
 
 def _patiently(step: Callable[[], T], settings: Settings, stop: Stop, health: Health) -> T | None:

@@ -6,7 +6,7 @@ consumer that does not poll is put out of its group. Nothing is committed that i
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from broker_filter.config import Settings
@@ -20,7 +20,7 @@ from broker_filter.monitoring.ledger import Books, as_facts
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Partition, partition_of
 from broker_filter.series.store import Change, SeriesStore
-from broker_filter.service.worker import Batch, Worker
+from broker_filter.service.worker import Batch, PutBack, Worker
 
 POLL_S = 0.05  # longest wait for alerts, and so the longest wait of a finished batch for its commit
 DRAIN_POLL_S = 0.1
@@ -36,7 +36,13 @@ class Stops(Protocol):
 
 
 class PollLoop:
-    """Over a worker that has begun; ``run`` returns when everything taken is finished or given up."""
+    """Over a worker that has begun; ``run`` returns when everything taken is finished or given up.
+
+    Parameters
+    ----------
+    ends
+        Offsets at which reading ends; None: it never does.
+    """
 
     def __init__(
         self,
@@ -46,6 +52,7 @@ class PollLoop:
         metrics: Metrics,
         health: Health,
         store: SeriesStore,
+        ends: Mapping[Partition, int] | None = None,
     ) -> None:
         self._settings, self._worker, self._books = settings, worker, books
         self._metrics, self._health = metrics, health
@@ -59,8 +66,10 @@ class PollLoop:
             settings.kafka.topics,
             self,
             commits=not self._exactly_once,
+            ends=ends,
         )
         self._warnings = Repeats(log)
+        self._put_back: list[PutBack] = []  # by the worker, while partitions left
         self._group = GroupWatch(settings.kafka)
         self._paused = False
         self._measured_s = self._told_s = self._busy_s = self._arrived_s = time.monotonic()
@@ -77,7 +86,7 @@ class PollLoop:
         """
         with self._consumer:
             try:
-                while not stop.asked and not self._idle_too_long():
+                while not stop.asked and not self._idle_too_long() and not self._at_end():
                     self._turn()
             except BaseException:
                 self._worker.stop(0.0)
@@ -90,6 +99,7 @@ class PollLoop:
         self._health.polled()
         self._commit_finished(0.0)
         self._worker.raise_failure()
+        self._read_again()
         if self._worker.epoch > self._epoch:
             self._epoch = self._worker.epoch
             self._consumer.rewind()
@@ -105,6 +115,13 @@ class PollLoop:
         if now_s - self._told_s >= self._settings.log.accounts_every_s:
             self._told_s = now_s
             log.info("accounts", extra=facts(**as_facts(self._books.total())))
+
+    def _read_again(self) -> None:
+        """Send partitions back to where the worker wants them."""
+        self._put_back += self._worker.put_back()
+        for back in self._put_back:
+            self._consumer.read_again(back.partition, back.turn, back.offset, back.rest_s)
+        self._put_back.clear()
 
     def _submit_due(self, now_s: float) -> None:
         while self._batcher.due(now_s) and not self._worker.full:
@@ -143,6 +160,8 @@ class PollLoop:
             self._health.polled()
             self._worker.release_held()
             self._commit_finished(DRAIN_POLL_S)
+            self._put_back += self._worker.put_back()
+            self._consumer.forgo({back.partition: back.turn for back in self._put_back if back.partition in leaving})
         return self._consumer.in_flight_of(leaving) == 0
 
     def settle_below(self, partition: Partition, offset: int) -> None:
@@ -185,13 +204,20 @@ class PollLoop:
             )
         self._worker.raise_failure()
 
+    def _at_end(self) -> bool:
+        """True when everything up to the ends is done, if there are any."""
+        if not self._consumer.at_ends or len(self._batcher) > 0:
+            return False
+        self._worker.release_held()
+        return self._consumer.in_flight == 0
+
     def _idle_too_long(self) -> bool:
         limit_s = self._settings.life.idle_exit_s
         now_s = time.monotonic()
         if limit_s is not None and now_s - self._arrived_s >= limit_s:
             self._worker.release_held()
         idle = self._consumer.assigned and not self._consumer.is_beginning
-        if not idle or self._consumer.in_flight > 0 or len(self._batcher) > 0:
+        if not idle or self._consumer.in_flight > 0 or len(self._batcher) > 0 or self._consumer.rests:
             self._busy_s = now_s
         return limit_s is not None and now_s - self._busy_s >= limit_s
 

@@ -6,8 +6,8 @@ from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
 
 
-def open_store(settings: StoreSettings) -> SeriesStore:
-    """The store of series.
+def open_store(settings: StoreSettings, exclusive: bool = False) -> SeriesStore:
+    """The store of series; ``exclusive`` as in RedisSeriesStore, an embedded store has one process alone.
 
     Raises
     ------
@@ -15,5 +15,6 @@ def open_store(settings: StoreSettings) -> SeriesStore:
         When it cannot be opened or belongs to another process.
     """
     if settings.kind == "redis" and settings.url is not None:
-        return RedisSeriesStore(settings.url.get_secret_value(), settings.object_limit, settings.byte_limit)
+        url = settings.url.get_secret_value()
+        return RedisSeriesStore(url, settings.object_limit, settings.byte_limit, exclusive=exclusive)
     return LmdbSeriesStore(settings.path, settings.object_limit, settings.byte_limit, settings.sync)

@@ -6,20 +6,20 @@ A failure that may pass is met by trying the same step again, with growing waits
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from broker_filter.classify.outcome import BatchResult
 from broker_filter.config import LifeSettings
-from broker_filter.errors import FatalError, RetryableError
+from broker_filter.errors import AwaitedError, ContendedError, FatalError, RetryableError
 from broker_filter.kafka.offsets import Ticket
 from broker_filter.kafka.transactions import AbortedError, TransactionalSink
 from broker_filter.logs import facts, logger
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books
 from broker_filter.monitoring.metrics import Metrics
-from broker_filter.records import FinishedBatch, Message, Outcome, rejections_by_message
+from broker_filter.records import FinishedBatch, Message, Outcome, Partition, partition_of, rejections_by_message
 from broker_filter.series.store import StoreStats
 from broker_filter.service.internal_watch import InternalWatch
 
@@ -54,6 +54,23 @@ class Batch:
     opened_s: float  # monotonic time at which its first message came
     member: Any = None  # of the group when the batch was taken, where offsets are committed with the records
     epoch: int = 0  # of the readings: after a rewind the batches of earlier ones are not worked on
+
+    def without(self, partitions: Collection[Partition]) -> "Batch":
+        """The messages of the other partitions."""
+        if not partitions:
+            return self
+        messages = tuple(message for message in self.messages if partition_of(message) not in partitions)
+        return replace(self, messages=messages, ticket=self.ticket.without(partitions))
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """A partition whose messages are to be read again from an offset, after a rest."""
+
+    partition: Partition
+    turn: int  # of its assignment
+    offset: int
+    rest_s: float
 
 
 class _AbandonedError(Exception):
@@ -97,6 +114,9 @@ class Worker:
         self._waiting: queue.Queue[Batch | None] = queue.Queue()
         self._queue_limit = queue_limit
         self._finished: queue.SimpleQueue[Ticket] = queue.SimpleQueue()
+        self._back: queue.SimpleQueue[PutBack] = queue.SimpleQueue()
+        self._gone: dict[Partition, int] = {}  # the turn in which a partition was put back
+        self._awaited: dict[Partition, int] = {}  # how often, one time after the other
         self._abandon, self._release = threading.Event(), threading.Event()
         self._watch = InternalWatch()
         self._error: FatalError | None = None
@@ -126,6 +146,13 @@ class Worker:
         except queue.Empty:
             pass
         return tickets
+
+    def put_back(self) -> list[PutBack]:
+        """Partitions to read again."""
+        back = []
+        while not self._back.empty():
+            back.append(self._back.get())
+        return back
 
     def release_held(self) -> None:
         """Finish what was delivered and settled and waits for its commit alone: partitions leave, or nothing comes."""
@@ -188,8 +215,18 @@ class Worker:
     def _work(self, batch: Batch) -> None:
         if batch.epoch < self.epoch:
             return  # its messages come again
+        batch = batch.without([p for p, turn in batch.ticket.turns.items() if self._gone.get(p) == turn])
+        if not batch.messages:
+            return
         waited_s = time.monotonic() - batch.opened_s
-        result = self._until_it_works(lambda: self._pipeline.process(batch.messages), "process")
+        try:
+            result = self._until_it_works(lambda: self._pipeline.process(batch.messages), "process")
+        except ContendedError as error:
+            self._read_again(batch, error)
+            return
+        except AwaitedError as error:
+            self._put_aside(batch, error)
+            return
         self._watch.see(result.outcomes)
         begun_s = time.monotonic()
         if not self._deliver(batch, result):
@@ -199,6 +236,8 @@ class Worker:
         settled_s = time.monotonic()
         self._finish(self._watch.finish(batch.ticket))
         self._health.progressed()
+        for partition in batch.ticket.turns:
+            self._awaited.pop(partition, None)
         self._books.enter(result)
         metrics, after_s = self._metrics, {"deliver": delivered_s - begun_s, "settle": settled_s - delivered_s}
         for stage, seconds in after_s.items():
@@ -221,6 +260,27 @@ class Worker:
             self._stats_due_s = settled_s + STATS_EVERY_S
             self._measure_store(self._stats)
 
+    def _put_aside(self, batch: Batch, error: AwaitedError) -> None:
+        """Have the partitions read again, later, whose messages cannot be decoded yet; work on the others now."""
+        aside = {partition_of(batch.messages[place]) for place in error.places}
+        for partition in aside:
+            attempt = self._awaited[partition] = self._awaited.get(partition, 0) + 1
+            if self._life.retry_limit is not None and attempt > self._life.retry_limit:
+                raise FatalError(f"gave up after {attempt} attempts to process a batch: {error}") from error
+            rest_s = min(self._life.retry_first_s * 2 ** (attempt - 1), self._life.retry_longest_s)
+            turn = self._gone[partition] = batch.ticket.turns[partition]
+            first = next(m.origin.offset for m in batch.messages if partition_of(m) == partition)
+            self._back.put(PutBack(partition, turn, first, rest_s))
+            log.warning(
+                "alerts wait for their schema; other partitions go on",
+                extra=facts(
+                    topic=partition.topic, partition=partition.number, error=str(error), attempt=attempt, rest_s=rest_s
+                ),
+            )
+        self._metrics.count("ictc_batch_retries")
+        self._work(batch.without(aside))
+        self._health.in_trouble(str(error))
+
     def _deliver(self, batch: Batch, result: BatchResult) -> bool:
         """Publish; False when the transaction was aborted and the messages must be read again."""
         sink = self._transactions
@@ -231,26 +291,27 @@ class Worker:
         try:
             sink.deliver_with_offsets(result.outcomes, batch.ticket.next_offsets, batch.member)
         except AbortedError as error:
-            self._read_again(batch, sink, error)
+            self._metrics.count("ictc_transactions_aborted")
+            self._read_again(batch, error)
             return False
         self._aborts = 0
         return True
 
-    def _read_again(self, batch: Batch, sink: TransactionalSink, error: AbortedError) -> None:
+    def _read_again(self, batch: Batch, error: AbortedError | ContendedError) -> None:
         """Have the batch's messages, and all that came after them, read again from the committed offsets."""
         self._aborts += 1
-        self._metrics.count("ictc_transactions_aborted")
         if self._life.retry_limit is not None and self._aborts > self._life.retry_limit:
-            raise FatalError(f"gave up after {self._aborts} transactions that were aborted: {error}") from error
+            raise FatalError(f"gave up after {self._aborts} batches that could not be committed: {error}") from error
         wait_s = min(self._life.retry_first_s * 2 ** (self._aborts - 2), self._life.retry_longest_s)
         self._health.in_trouble(str(error))
         log.warning(
-            "transaction aborted: nothing of its batch is visible, its alerts are read again",
+            "batch aborted: nothing of it is visible, its alerts are read again",
             extra=facts(error=str(error), alerts=len(batch.messages), attempt=self._aborts),
         )
         if self._aborts > 1 and self._abandon.wait(wait_s):
             raise _AbandonedError from error
-        self._until_it_works(sink.begin, "begin transactions")
+        if self._transactions is not None:
+            self._until_it_works(self._transactions.begin, "begin transactions")
         self.epoch = batch.epoch + 1
 
     def _until_it_works(self, step: Callable[[], T], name: str) -> T:
@@ -258,6 +319,8 @@ class Worker:
         while True:
             try:
                 return step()
+            except (ContendedError, AwaitedError):
+                raise
             except RetryableError as error:
                 attempt += 1
                 if self._life.retry_limit is not None and attempt > self._life.retry_limit:

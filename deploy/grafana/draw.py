@@ -2,7 +2,8 @@
 
     python deploy/grafana/draw.py ictc-operators --prometheus http://127.0.0.1:9090 --minutes 10 --png operators.png
 
-It asks the expressions of the dashboard's own JSON, so the picture shows what Grafana would ask for.
+It asks the expressions of the dashboard's own JSON, so the picture shows what Grafana would ask for
+of all processes.
 """
 
 import argparse
@@ -81,7 +82,7 @@ def curves_of(panel: dict[str, Any], prometheus: str, span: Span) -> list[Curve]
     """What a panel shows."""
     curves = []
     for target in panel["targets"]:
-        for answer in ask(prometheus, target["expr"], span):
+        for answer in ask(prometheus, target["expr"].replace("$instance", ".*"), span):
             pairs = [(float(t) / SECONDS_PER_DAY, float(v)) for t, v in answer["values"]]
             finite = [(t, v) for t, v in pairs if math.isfinite(v)]
             if finite:

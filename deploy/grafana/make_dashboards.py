@@ -2,16 +2,19 @@
 
     python deploy/grafana/make_dashboards.py      rewrites deploy/grafana/dashboards/*.json
 
-Every expression is asked of a real Prometheus in the tests, which fail on a panel that answers nothing.
+Every expression is asked of a real Prometheus in the tests, which fail on a panel that answers nothing. Three
+variables stand above each dashboard: the data source, the survey, and the processes, of which those of the survey.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 FOLDER = Path(__file__).resolve().parent / "dashboards"
-DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+METRIC = re.compile(r"\b((?:ictc|process)_[a-z0-9_]+)(?:\{([^}]*)\})?")
 COLUMNS = 24  # Grafana's grid
 
 
@@ -45,15 +48,29 @@ def one(expression: str, legend: str = "") -> tuple[tuple[str, str], ...]:
     return ((legend, expression),)
 
 
+def age_quantile(share: float) -> str:
+    """A quantile of the age of alerts at publication."""
+    return f"histogram_quantile({share}, sum by (le) (rate(ictc_alert_age_seconds_bucket[5m])))"
+
+
+def of_instances(expression: str) -> str:
+    """The expression for the chosen processes alone."""
+    return METRIC.sub(
+        lambda found: f'{found[1]}{{{found[2] + ", " if found[2] else ""}instance=~"$instance"}}', expression
+    )
+
+
+MEAN_CONFIDENCE = "sum(rate(ictc_confidence_sum[1h])) / sum(rate(ictc_confidence_count[1h]))"
+
 OPERATORS = Dashboard(
     "ictc-operators",
     "ICT-ConvEntion: operators",
     (
-        Panel("Read", "Alerts read a second.", one("sum(ictc:alerts_read:rate5m)"), "cps", "stat", 4, 4),
+        Panel("Read", "Alerts read a second.", one("sum(rate(ictc_alerts_read_total[5m]))"), "cps", "stat", 4, 4),
         Panel(
             "Waiting",
             "Alerts not yet committed.",
-            one("sum(ictc:consumer_lag_alerts)"),
+            one("sum(ictc_consumer_lag_alerts)"),
             kind="stat",
             width=4,
             height=4,
@@ -62,7 +79,10 @@ OPERATORS = Dashboard(
         Panel(
             "Unaccounted",
             "Read minus classified, not classified and rejected: zero, always.",
-            one("sum(ictc:alerts_unaccounted)"),
+            one(
+                "sum(ictc_alerts_read_total) - (sum(ictc_alerts_classified_total) or vector(0)) "
+                "- (sum(ictc_alerts_not_classified_total) or vector(0)) - (sum(ictc_alerts_rejected_total) or vector(0))"
+            ),
             kind="stat",
             width=4,
             height=4,
@@ -71,7 +91,7 @@ OPERATORS = Dashboard(
         Panel(
             "Age, 99 %",
             "From the survey's own time to our publication.",
-            one("max(ictc:alert_age_seconds:p99_5m)"),
+            one(age_quantile(0.99)),
             "s",
             "stat",
             4,
@@ -100,9 +120,9 @@ OPERATORS = Dashboard(
             "Where alerts go",
             "Every alert that is read becomes one of these.",
             (
-                ("classified", "sum(ictc:alerts_classified:rate5m)"),
-                ("not classified", "sum(ictc:alerts_not_classified:rate5m)"),
-                ("rejected", "sum(ictc:alerts_rejected:rate5m)"),
+                ("classified", "sum(rate(ictc_alerts_classified_total[5m]))"),
+                ("not classified", "sum(rate(ictc_alerts_not_classified_total[5m]))"),
+                ("rejected", "sum(rate(ictc_alerts_rejected_total[5m]))"),
             ),
             "cps",
             stacked=True,
@@ -115,14 +135,18 @@ OPERATORS = Dashboard(
         Panel(
             "Age of an alert at publication",
             "The objective: 98 % within 120 s.",
-            (("50 %", "max(ictc:alert_age_seconds:p50_5m)"), ("99 %", "max(ictc:alert_age_seconds:p99_5m)")),
+            (("50 %", age_quantile(0.5)), ("99 %", age_quantile(0.99))),
             "s",
             alarm_above=120,
         ),
         Panel(
             "Late classifications",
             "Share later than 120 s: the objective allows 2 %.",
-            one("max(ictc:alert_age_late:ratio_rate1h)", "last hour"),
+            one(
+                '1 - sum(rate(ictc_alert_age_seconds_bucket{le="120.0"}[1h])) '
+                "/ sum(rate(ictc_alert_age_seconds_count[1h]))",
+                "last hour",
+            ),
             "percentunit",
             alarm_above=0.02,
         ),
@@ -173,26 +197,34 @@ OPERATORS = Dashboard(
             "Objects evicted from a full store a second.",
             one("sum(rate(ictc_series_evicted_total[5m]))", "objects"),
             "cps",
-            width=6,
+        ),
+        Panel(
+            "Damaged rows",
+            "Rows of the store that failed their check and were dropped, a second.",
+            one("sum(rate(ictc_series_damaged_total[5m]))", "rows"),
+            "cps",
+        ),
+        Panel(
+            "Registry failures, by reason",
+            "Answers of the schema registry that are no schema, a second.",
+            one("sum by (reason) (rate(ictc_registry_failures_total[5m]))", "{{reason}}"),
+            "cps",
         ),
         Panel(
             "Memory",
             "Resident memory of a process.",
             one('process_resident_memory_bytes{job=~".*ictc.*"}', "{{instance}}"),
             "bytes",
-            width=6,
         ),
         Panel(
             "Processor",
             "Cores in use.",
             one('rate(process_cpu_seconds_total{job=~".*ictc.*"}[5m])', "{{instance}}"),
-            width=6,
         ),
         Panel(
             "Model versions",
             "Processes that publish, by version of their classifier.",
             one("count by (survey, version) (ictc_model_info)", "{{version}}"),
-            width=6,
         ),
     ),
 )
@@ -220,7 +252,7 @@ SCIENTISTS = Dashboard(
         Panel(
             "Changed their mind",
             "Share of classifications whose class differs from the object's last one.",
-            one("max(ictc:changed_mind:ratio1h)"),
+            one("sum(rate(ictc_changed_mind_total[1h])) / sum(rate(ictc_alerts_classified_total[1h]))"),
             "percentunit",
             "stat",
             6,
@@ -229,7 +261,7 @@ SCIENTISTS = Dashboard(
         Panel(
             "Mean confidence",
             "Mean of the largest probability, last hour.",
-            one("max(ictc:confidence:mean1h)"),
+            one(MEAN_CONFIDENCE),
             "percentunit",
             "stat",
             6,
@@ -238,7 +270,11 @@ SCIENTISTS = Dashboard(
         Panel(
             "Class mix",
             "Share of each most probable class, last hour.",
-            one("max by (class) (ictc:classifications:share1h)", "{{class}}"),
+            one(
+                "sum by (class) (rate(ictc_classifications_total[1h])) "
+                "/ scalar(sum(rate(ictc_classifications_total[1h])))",
+                "{{class}}",
+            ),
             "percentunit",
             width=12,
             stacked=True,
@@ -262,7 +298,7 @@ SCIENTISTS = Dashboard(
             "that it had on held-out objects in training.",
             (
                 ("expected mean", "min(ictc_model_validation_accuracy_ratio)"),
-                ("mean", "max(ictc:confidence:mean1h)"),
+                ("mean", MEAN_CONFIDENCE),
                 ("90 %", "histogram_quantile(0.9, sum by (le) (rate(ictc_confidence_bucket[1h])))"),
                 ("50 %", "histogram_quantile(0.5, sum by (le) (rate(ictc_confidence_bucket[1h])))"),
                 ("10 %", "histogram_quantile(0.1, sum by (le) (rate(ictc_confidence_bucket[1h])))"),
@@ -333,12 +369,36 @@ def panel_json(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
             {
                 "refId": chr(ord("A") + i),
                 "datasource": DATASOURCE,
-                "expr": expression,
+                "expr": of_instances(expression),
                 "legendFormat": legend or "__auto",
             }
             for i, (legend, expression) in enumerate(panel.queries)
         ],
     }
+
+
+def variable_json(name: str, label: str, query: str) -> dict[str, Any]:
+    """A variable whose values are those of a label; all of them unless some are chosen."""
+    return {
+        "name": name,
+        "label": label,
+        "type": "query",
+        "datasource": DATASOURCE,
+        "query": {"query": query, "refId": name},
+        "refresh": 2,  # with the time range: processes come and go
+        "sort": 1,
+        "multi": True,
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"text": ["All"], "value": ["$__all"]},
+    }
+
+
+VARIABLES = [
+    {"name": "datasource", "label": "data source", "type": "datasource", "query": "prometheus", "current": {}},
+    variable_json("survey", "survey", "label_values(ictc_model_info, survey)"),
+    variable_json("instance", "process", 'label_values(ictc_model_info{survey=~"$survey"}, instance)'),
+]
 
 
 def dashboard_json(dashboard: Dashboard) -> dict[str, Any]:
@@ -358,6 +418,7 @@ def dashboard_json(dashboard: Dashboard) -> dict[str, Any]:
         "time": {"from": "now-12h", "to": "now"},
         "refresh": "30s",
         "timezone": "utc",
+        "templating": {"list": VARIABLES},
         "panels": panels,
     }
 

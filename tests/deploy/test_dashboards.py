@@ -43,6 +43,18 @@ def test_dashboards_are_what_the_script_writes(dashboards: ModuleType) -> None:
         assert written == dashboards.dashboard_json(dashboard)
 
 
+def test_every_panel_obeys_the_variables(dashboards: ModuleType) -> None:
+    """Each metric that a panel reads is that of the chosen processes, from the chosen data source."""
+    for dashboard in dashboards.DASHBOARDS:
+        written = dashboards.dashboard_json(dashboard)
+        assert [one["name"] for one in written["templating"]["list"]] == ["datasource", "survey", "instance"]
+        for panel in written["panels"]:
+            assert panel["datasource"]["uid"] == "${datasource}"
+            for target in panel["targets"]:
+                names = re.findall(r"\b(?:ictc|process)_\w+", target["expr"])
+                assert target["expr"].count('instance=~"$instance"') == len(names) > 0
+
+
 def test_no_expression_asks_for_a_metric_that_does_not_exist(deploy: Path, dashboards: ModuleType) -> None:
     """Every name in dashboards and rules is in the table of metrics, or recorded by a rule."""
     groups = yaml.safe_load((deploy / "helm" / "ictc" / "rules.yaml").read_text())["groups"]

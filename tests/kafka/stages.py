@@ -78,11 +78,11 @@ class Stage:
         consumer.close()
         return found
 
-    def results(self) -> list[Encoded]:
+    def results(self, topic: str | None = None) -> list[Encoded]:
         """Every classification that was published until now, decoded, with its key."""
         return [
             record | {"key": message.key()}
-            for message in self.read(self.outputs)
+            for message in self.read(topic or self.outputs)
             for record in fastavro.reader(io.BytesIO(message.value()))
         ]
 

@@ -9,15 +9,17 @@ import fake_stream as fake
 import numpy as np
 import orjson
 import pytest
+import redis
 
 from broker_filter.alerts.decode import Decoder
 from broker_filter.classify.classifier import Classifier
 from broker_filter.classify.pipeline import Pipeline
-from broker_filter.errors import FatalError, NotClassified, Rejection
+from broker_filter.errors import FatalError, NotClassified, Rejection, RetryableError
 from broker_filter.output.formats import json_line
 from broker_filter.records import Alert, Classification, Message, Observation, Origin, Rejected
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.rows import sortable_id
 from broker_filter.series.store import SeriesStore
 from model.series import compact
 from model.serving.predictor import Predictor
@@ -230,6 +232,22 @@ def test_equal_object_names_of_two_surveys_are_two_series(store: SeriesStore) ->
     messages = [fake.message("7", 1, 60_000.0), fake.message("7", 2, 60_001.0, survey="lsst")]
     done = Pipeline(both, two, store).process(messages)
     assert [o.result.observation_count for o in done.outcomes] == [1, 1]
+
+
+def test_a_frame_whose_pixels_a_server_dropped(redis_port: int, tmp_path: Path) -> None:
+    """The batch is tried once more, its object is classified from what is left, and the others as ever."""
+    namespace = f"hole{hash(tmp_path)}"
+    store = RedisSeriesStore(f"redis://127.0.0.1:{redis_port}", namespace=namespace)
+    pipeline = Pipeline(fake.decoder(), fake.classifiers(), store)
+    run(pipeline, night(objects=2, alerts=4), 2)
+    with redis.Redis(port=redis_port) as client:
+        assert client.hdel(f"{namespace}:ztf/ZTF0:p", sortable_id(301)) == 1  # of its fourth alert, in a short group
+    with pytest.raises(RetryableError):
+        run(pipeline, night(objects=2, alerts=5)[8:], 2)
+    results = run(pipeline, night(objects=2, alerts=5)[8:], 2)
+    assert [r.known_count for r in results if isinstance(r, Classification)] == [4, 5]
+    assert store.stats().damaged_rows == 1
+    store.close()
 
 
 def test_replicas_on_one_shared_store_end_in_the_same_state(redis_port: int, tmp_path: Path) -> None:

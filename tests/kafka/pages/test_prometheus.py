@@ -23,7 +23,7 @@ from model.serving.card import UnknownScore
 from model.serving.predictor import untrained
 from model.serving.weights import save
 
-DASHBOARDS = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
+DASHBOARDS = Path(__file__).parents[3] / "deploy" / "grafana" / "dashboards"
 DRAW = DASHBOARDS.parent / "draw.py"
 ANSWER_LIMIT_S = 15.0
 COMPARISON = re.compile(r"(==|!=|>=|<=|>|<)(?=\s*[0-9])")
@@ -61,7 +61,7 @@ def panel_expressions() -> Iterator[tuple[str, str]]:
     for path in sorted(DASHBOARDS.glob("*.json")):
         for panel in json.loads(path.read_text("utf-8"))["panels"]:
             for target in panel["targets"]:
-                yield f"{path.stem}: {panel['title']}", target["expr"]
+                yield f"{path.stem}: {panel['title']}", target["expr"].replace("$instance", ".*")
 
 
 def always(expression: str) -> str:
