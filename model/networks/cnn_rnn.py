@@ -109,9 +109,13 @@ class CnnRnn(GroupedNetwork):
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(self.dropout(features_BF))
 
+    def prefix_features(self, frames: Frames) -> Tensor:
+        """Features [B, T, F] after each frame."""
+        return self.recurrent(self.embed_series(frames))[0]
+
     def prefix_logits(self, frames: Frames) -> Tensor:
         """Logits [B, T, K] after each frame."""
-        return self.head(self.recurrent(self.embed_series(frames))[0])
+        return self.head(self.prefix_features(frames))
 
     def prepare_for_inference(self) -> None:
         super().prepare_for_inference()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from model.networks.contract import Frames
-from model.networks.grouped import GroupedNetwork
+from model.networks.grouped import GroupedNetwork, at_last_frame
 from model.training.learning import losses
 from model.training.learning.denoising import ReadsNights, Restorer
 from model.training.learning.recipe import Recipe, RecipeError, Stage
@@ -41,7 +41,7 @@ class Objective(nn.Module):
     Parameters
     ----------
     network
-        Where the recipe's ``prefix`` is "all" it must also offer ``prefix_logits(frames)`` [B, T, K].
+        Where the recipe's ``prefix`` is "all" it must also offer ``prefix_features(frames)`` [B, T, F].
 
     Raises
     ------
@@ -104,7 +104,7 @@ class Objective(nn.Module):
         if stage.restores:
             return self._restoring(first, stage)
         if self.prefix == "all":
-            return self._over_prefixes(first, label_B, counts_K, stage, beta, weight_K)
+            return self._over_prefixes(first, second, label_B, counts_K, stage, beta, weight_K)
 
         def class_loss(features_BF: Tensor) -> Tensor:
             return self._class_loss(self.network.head(features_BF), label_B, counts_K, stage, beta, weight_K).mean()
@@ -149,7 +149,8 @@ class Objective(nn.Module):
 
     def _over_prefixes(
         self,
-        frames: Frames,
+        first: Frames,
+        second: Frames | None,
         label_B: Tensor,
         counts_K: Tensor,
         stage: Stage,
@@ -158,18 +159,30 @@ class Objective(nn.Module):
     ) -> dict[str, Tensor]:
         """Every prefix of a series is an example, and the whole of it counts as much as all the others together.
 
-        Each object weighs the same, however long.
+        Each object weighs the same, however long. Two views are pulled together by what is known of whole series.
         """
-        prefix_logits = cast(Callable[[Frames], Tensor], self.network.prefix_logits)
-        logits_BTK = prefix_logits(frames)
-        mask_BT = frames.curve.mask_BT
+        mask_BT = first.curve.mask_BT
         label = label_B[:, None].expand(mask_BT.shape).flatten()
-        loss_BT = self._class_loss(logits_BTK.flatten(0, 1), label, counts_K, stage, beta, weight_K)
-        loss_BT = loss_BT.reshape(mask_BT.shape)
         length_B = mask_BT.sum(1)
-        prefixes = (torch.where(mask_BT, loss_BT, 0.0).sum(1) / length_B).mean()
-        whole = loss_BT.gather(1, length_B[:, None] - 1).mean()
-        return {"prefixes": prefixes, "whole": whole, "loss": (prefixes + whole) / 2}
+
+        def class_losses(features_BTF: Tensor) -> tuple[Tensor, Tensor]:
+            logits_BTK = self.network.head(features_BTF)
+            loss_BT = self._class_loss(logits_BTK.flatten(0, 1), label, counts_K, stage, beta, weight_K)
+            loss_BT = loss_BT.reshape(mask_BT.shape)
+            prefixes = (torch.where(mask_BT, loss_BT, 0.0).sum(1) / length_B).mean()
+            return prefixes, loss_BT.gather(1, length_B[:, None] - 1).mean()
+
+        prefix_features = cast(Callable[[Frames], Tensor], self.network.prefix_features)
+        features_BTF = prefix_features(first)
+        prefixes, whole = class_losses(features_BTF)
+        parts = {"prefixes": prefixes, "whole": whole, "loss": (prefixes + whole) / 2}
+        if second is not None and self.projector is not None:
+            other_BTF = prefix_features(second)
+            parts["loss"] = parts["loss"] + sum(class_losses(other_BTF)) / 2
+            feature_BF, other_BF = (at_last_frame(of_BTF, mask_BT) for of_BTF in (features_BTF, other_BTF))
+            parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
+            parts["loss"] = parts["loss"] + self.ict.weight * parts["pull"]
+        return parts
 
     def _pull(self, first: Frames, second: Frames, feature_BF: Tensor, other_BF: Tensor, label_B: Tensor) -> Tensor:
         assert self.projector is not None

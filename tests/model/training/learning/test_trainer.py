@@ -27,7 +27,7 @@ from model.training.learning.checkpoint import CheckpointError
 from model.training.learning.losses import ldam_margins
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, load_recipe
-from model.training.learning.trainer import Engine, Training, head_parameters, learning_rate, renew
+from model.training.learning.trainer import Engine, Training, head_parameters, learning_rate, renew, views
 from model.training.train import main, make_network, make_shelves
 
 CPU = torch.device("cpu")
@@ -182,6 +182,27 @@ def test_every_way_to_pull_views_together_trains(toy: Dataset, ict: Ict):
     assert np.isfinite(history[0]["loss"])
     if training.objective.target is not None:
         assert all(parameter.grad is None for parameter in training.objective.target.parameters())
+
+
+def test_two_views_are_pulled_together_beside_a_loss_on_prefixes(toy: Dataset):
+    """ICT for Vigil: the loss is that of the prefixes of both views and the pull, and the target learns nothing."""
+    recipe = load_recipe("vigil-ict-mini")
+    recipe = dataclasses.replace(recipe, network={**recipe.network, "size": 15}, batch_size=20)
+    training = prepare(recipe, toy)
+    shelf = training.shelves["train"]
+    first, second, label_B = views(recipe, shelf, torch.arange(20), seed=1)
+    stage, counts_K = recipe.stages[0], shelf.counts(4)
+    torch.manual_seed(0)
+    both = training.objective(first, second, label_B, counts_K, stage, 0.0)
+    torch.manual_seed(0)
+    alone = training.objective(first, None, label_B, counts_K, stage, 0.0)
+    loss, pull = both["loss"], both["pull"].item()
+    assert pull > 0
+    assert both["whole"].item() == pytest.approx(alone["whole"].item(), rel=1e-5)
+    assert loss.item() > alone["loss"].item() + pull
+    loss.backward()
+    assert training.objective.target is not None
+    assert all(parameter.grad is None for parameter in training.objective.target.parameters())
 
 
 @pytest.mark.parametrize("name", ["ict-convention", "cnn-gru", "sits-bert", "supernnova-bayesian", "scone", "vigil"])
