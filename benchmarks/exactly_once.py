@@ -287,7 +287,11 @@ def proof(
             name = f"proof-{delivery.replace('_', '-')}-{replicas}"
             trial = Trial(node, name, delivery, weights, folder, url)
             acts = kills if delivery == "exactly_once" else -(-kills // FEWER_KILLS)
-            verdict = torment(trial, packets, acts, replicas, random.Random(kills))
+            try:
+                verdict = torment(trial, packets, acts, replicas, random.Random(kills))
+            finally:
+                for process in trial.running.values():
+                    process.kill()
             print(f"{name}: {verdict}", file=sys.stderr, flush=True)
             killed = ", ".join(f"{what} {number}" for what, number in verdict.killed.items())
             counts = (verdict.alerts, verdict.missing, verdict.classifications, verdict.twice)

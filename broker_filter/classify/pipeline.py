@@ -77,6 +77,10 @@ class Pipeline:
         result = self.classify(decoded)
         return replace(result, durations_s={"decode": decode_s, **result.durations_s})
 
+    def refuse_without_room(self, result: BatchResult) -> None:
+        """See, before the outcomes are delivered, that the store has room for the batch; RetryableError otherwise."""
+        self._store.refuse_without_room(result.changes)
+
     def prepare(self, result: BatchResult) -> None:
         """Write the batch's observations, unsettled, before a delivery that commits offsets."""
         self._store.prepare(result.changes)

@@ -128,7 +128,9 @@ class TransactionalSink(Sink):
                 f"another process took over our transactional id, this one commits nothing any more: {explained(error)}"
             )
         self._abort()
-        if is_hopeless(error) and not error.fatal():
+        # A static member that was put out joins again under its old name and so fences what it had in work; if it was
+        # another process, the consumer hears of it.
+        if is_hopeless(error) and not error.fatal() and error.code() != KafkaError.FENCED_INSTANCE_ID:
             raise FatalError(f"cannot commit a transaction: {explained(error)}")
         raise AbortedError(f"{error.str()} ({error.name()})")
 

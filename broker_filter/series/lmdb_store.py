@@ -8,6 +8,7 @@ estimated from the rows' sizes; LMDB's own trees come on top (within a tenth).
 """
 
 import contextlib
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from typing import Any
 
 import lmdb
 
-from broker_filter.errors import FatalError
+from broker_filter.errors import FatalError, RetryableError
 from broker_filter.logs import facts, logger
 from broker_filter.records import Observation
 from broker_filter.series.inspection import Inspector
@@ -24,6 +25,7 @@ from broker_filter.series.lmdb_folder import FILE_MODE, Folder, damaged
 from broker_filter.series.lmdb_tables import (
     INCARNATION,
     MOST_TABLES,
+    PAGE_BYTES,
     StoredObject,
     Tables,
     evict,
@@ -66,6 +68,7 @@ from broker_filter.series.store import (
 
 MAP_SLACK = 1.5  # file over counted bytes: trees, free pages of the last transactions, growth within one batch
 SMALLEST_MAP_BYTES = 64 << 20
+ROOM_BYTES, ROOM_FACTOR = 16 << 20, 3  # on the disk: for the trees, and copies of pages that a batch changes
 GROWTH_STEP, GROWTH_LIMIT = 1.25, 2.0  # of a file that is full although its counted bytes are within the limit
 PLACE_BYTES, OFFSET_BYTES, ORDER_BYTES = 12, 8, 16
 # What LMDB says of a file, not of the disk or of its size.
@@ -260,6 +263,17 @@ class LmdbSeriesStore:
                 except CorruptStoreError as error:
                     self._suspect(frame.key, str(error), frame.alert_id)
         return pixels
+
+    def refuse_without_room(self, changes: Sequence[Change]) -> None:
+        """Look at the disk: what is published and cannot be settled is published again at each start."""
+        arrivals = (one for change in changes for one in self._in_flight.get(change.key, {}).values())
+        needed = ROOM_BYTES + ROOM_FACTOR * sum(one.pixels.nbytes + PAGE_BYTES for one in arrivals)
+        free = shutil.disk_usage(self._path).free
+        if free < needed:
+            raise RetryableError(
+                f"the disk of the series store {self._path} has {free} bytes left, and {needed} may be needed to keep "
+                "a batch that is published: free the disk"
+            )
 
     def prepare(self, changes: Sequence[Change]) -> None:
         """Write the arrivals of a batch, unsettled. See store.SeriesStore."""

@@ -323,6 +323,9 @@ class RedisSeriesStore:
         answers = pipe.execute()
         return list(zip(answers[::2], answers[1::2], strict=True))
 
+    def refuse_without_room(self, changes: Sequence[Change]) -> None:
+        """Do nothing: ``add`` has found room for the arrivals. See store.SeriesStore."""
+
     def prepare(self, changes: Sequence[Change]) -> None:
         """Do nothing: ``add`` has written the arrivals. See store.SeriesStore."""
 

@@ -192,6 +192,10 @@ class SeriesStore(Protocol):
         """
         ...
 
+    def refuse_without_room(self, changes: Sequence[Change]) -> None:
+        """See, before a batch is delivered, that there is room to settle it; RetryableError where there is not."""
+        ...
+
     def prepare(self, changes: Sequence[Change]) -> None:
         """Write the arrivals of a batch unsettled, on disk when this returns: for deliveries that commit offsets.
 

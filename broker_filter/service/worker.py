@@ -34,6 +34,7 @@ class Works(Protocol):
     """What is asked of the pipeline."""
 
     def process(self, messages: Sequence[Message]) -> BatchResult: ...
+    def refuse_without_room(self, result: BatchResult) -> None: ...
     def prepare(self, result: BatchResult) -> None: ...
     def settle(self, result: BatchResult) -> None: ...
 
@@ -284,6 +285,7 @@ class Worker:
     def _deliver(self, batch: Batch, result: BatchResult) -> bool:
         """Publish; False when the transaction was aborted and the messages must be read again."""
         sink = self._transactions
+        self._until_it_works(lambda: self._pipeline.refuse_without_room(result), "find room for")
         if sink is None:
             self._until_it_works(lambda: self._sink.deliver(result.outcomes), "deliver")
             return True

@@ -1,6 +1,7 @@
 """What every series store promises, asked of the embedded one and of a real Redis server."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -596,3 +597,18 @@ def test_a_store_that_is_handed_too_much_keeps_the_newest_objects(open_store: Op
     assert (mine.stats().objects, mine.stats().evicted_objects) == (2, 2)
     assert [len(ids_of(mine, f"ztf/{number}")) for number in range(4)] == [0, 0, 1, 1]
     origin.close()
+
+
+def test_a_disk_without_room_is_told_before_a_batch_is_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be settled afterwards is not published: the batch waits, and the message has the numbers."""
+    store = LmdbSeriesStore(tmp_path / "store", sync=False, max_bytes=64 << 20)
+    batch = [Change("ztf/a", (1,), 9, 1)]
+    store.add([("ztf/a", fake.observation(1))])
+    store.refuse_without_room(batch)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
+    with pytest.raises(RetryableError, match="1000000 bytes left"):
+        store.refuse_without_room(batch)
+    store.close()

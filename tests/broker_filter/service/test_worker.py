@@ -7,7 +7,7 @@ import pytest
 
 from broker_filter.classify.outcome import BatchResult
 from broker_filter.config import LifeSettings
-from broker_filter.errors import FatalError, RetryableError
+from broker_filter.errors import AwaitedError, ContendedError, FatalError, RetryableError
 from broker_filter.kafka.offsets import Offsets
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Books
@@ -35,6 +35,9 @@ class Rooms:
         self._step("process")
         outcomes = tuple(Outcome(m, classification_of(m)) for m in messages)
         return BatchResult(outcomes, account(outcomes), {}, ())
+
+    def refuse_without_room(self, result: BatchResult) -> None:
+        self._step("find room")
 
     def deliver(self, outcomes: Sequence[Outcome]) -> None:
         self._step("deliver")
@@ -101,10 +104,10 @@ def test_delivered_then_settled_then_finished(setting: Callable[..., Setting]):
     s.submit()
     s.worker.start()
     assert s.committed() == 1
-    assert s.rooms.done == ["process", "deliver", "settle"]
+    assert s.rooms.done == ["process", "find room", "deliver", "settle"]
 
 
-@pytest.mark.parametrize("step", ["process", "deliver", "settle"])
+@pytest.mark.parametrize("step", ["process", "find room", "deliver", "settle"])
 def test_what_may_pass_is_tried_again(setting: Callable[..., Setting], step: str):
     """Only the step that failed is repeated, and the trouble is told until there is progress."""
     s = setting()
@@ -112,9 +115,50 @@ def test_what_may_pass_is_tried_again(setting: Callable[..., Setting], step: str
     s.submit()
     s.worker.start()
     assert s.committed() == 1
-    assert s.rooms.done == ["process", "deliver", "settle"]
+    assert s.rooms.done == ["process", "find room", "deliver", "settle"]
     assert s.metrics.value("ictc_batch_retries_total") == 2
     assert s.health.alive().text == "ok"
+
+
+def test_a_partition_whose_schema_is_awaited_is_put_back(setting: Callable[..., Setting]):
+    """The other partitions of its batch are finished; what waits of it is passed over, until it comes again."""
+    s = setting()
+    waiting, going = Partition("alerts", 0), Partition("alerts", 1)
+    s.offsets.assign([going])
+    s.rooms.failures["process"] = [AwaitedError(RetryableError("registry away"), [1])]
+    first = tuple(Message(b"", Origin(*partition, n)) for n, partition in ((7, going), (3, waiting), (8, going)))
+    later = (Message(b"", Origin(*waiting, 4)), Message(b"", Origin(*going, 9)))
+    for messages in (first, later):
+        s.worker.submit(Batch(messages, s.offsets.take(messages), time.monotonic()))
+    s.worker.start()
+    committable: dict[Partition, int] = {}
+    deadline_s = time.monotonic() + WAIT_S
+    while committable.get(going) != 10 and time.monotonic() < deadline_s:
+        for ticket in s.worker.finished(0.1):
+            committable |= s.offsets.finish(ticket)
+    assert committable == {going: 10}
+    (back,) = s.worker.put_back()
+    assert (back.partition, back.offset) == (waiting, 3)
+    assert s.offsets.is_turn(waiting, back.turn)
+    s.offsets.assign([waiting])  # it is read again
+    again = (Message(b"", Origin(*waiting, 3)), Message(b"", Origin(*waiting, 4)))
+    s.worker.submit(Batch(again, s.offsets.take(again), time.monotonic()))
+    assert [s.offsets.finish(ticket) for ticket in s.worker.finished(WAIT_S)] == [{waiting: 5}]
+
+
+def test_a_batch_that_another_process_contends_is_read_again(setting: Callable[..., Setting]):
+    """Nothing of it is delivered, nor of the batches behind it; they come again in a new epoch."""
+    s = setting()
+    s.rooms.failures["process"] = [ContendedError("another batch works on alerts of ztf/a")]
+    s.submit()
+    s.submit()
+    s.worker.start()
+    deadline_s = time.monotonic() + WAIT_S
+    while s.worker.epoch == 0 and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert s.worker.finished(0.1) == []
+    assert s.rooms.done == []
+    assert s.worker.epoch == 1
 
 
 @pytest.mark.parametrize("error", [FatalError("disk full"), KeyError("a bug")])
