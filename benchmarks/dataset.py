@@ -19,7 +19,7 @@ from benchmarks import setting
 from model.data.dataset import Dataset
 from model.simulation.alerts.night import write_night
 from model.simulation.datasets.draw import write_dataset
-from model.simulation.datasets.plan import Recipe, load_recipe, parse_recipe, plan
+from model.simulation.datasets.plan import DatasetRecipe, load_recipe, parse_recipe, plan
 
 SAMPLE_SHARE = 0.025  # of the recipe's objects
 WORKERS = 2
@@ -41,7 +41,7 @@ def main(full: bool) -> None:
     print(f"largest memory: {_peak_mb('self'):.0f} MB in this process, {_peak_mb('children'):.0f} MB in a worker")
 
 
-def _sample(source: Mapping[str, Any]) -> Recipe:
+def _sample(source: Mapping[str, Any]) -> DatasetRecipe:
     groups = [
         {**group, "counts": {label: round(count * SAMPLE_SHARE) for label, count in group["counts"].items()}}
         for group in source["groups"]
@@ -49,7 +49,7 @@ def _sample(source: Mapping[str, Any]) -> Recipe:
     return parse_recipe({**source, "groups": groups}, "sample")
 
 
-def _make(recipe: Recipe, survey: str, folder: Path, whole: int) -> None:
+def _make(recipe: DatasetRecipe, survey: str, folder: Path, whole: int) -> None:
     start, cpu = time.perf_counter(), _cpu_s()
     write_dataset(recipe, survey, 1, folder, workers=WORKERS)
     seconds, cpu = time.perf_counter() - start, _cpu_s() - cpu

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from model.data.dataset import Dataset
 from model.files import replacing
 from model.training.comparison.baselines import FLOORS
-from model.training.comparison.compare import Run, carry_out, check_runs
+from model.training.comparison.compare import SystemRun, carry_out, check_runs
 from model.training.comparison.tables import write_tables
 from model.training.data.dataset_identity import identity_of
 from model.training.evaluation.evaluate import main as evaluate
@@ -50,14 +50,14 @@ OTHERS = (
     "cnn-gru-reduced",
     "cnn-lstm-reduced",
 )
-ALERTS = Run("ict-convention-alerts", None, 0)  # on the ZTF sky, for the stream: see carry_out_alerts
+ALERTS = SystemRun("ict-convention-alerts", None, 0)  # on the ZTF sky, for the stream: see carry_out_alerts
 RUNS = (
-    *[Run(name, None, 0) for name in MAIN],
-    *[Run(name, None, 0) for name in OTHERS],
+    *[SystemRun(name, None, 0) for name in MAIN],
+    *[SystemRun(name, None, 0) for name in OTHERS],
     ALERTS,
-    *[Run(name, None, 1) for name in MAIN],
-    Run("convention-published-constants-reduced", None, 0),
-    *[Run(name, None, 2) for name in MAIN],
+    *[SystemRun(name, None, 1) for name in MAIN],
+    SystemRun("convention-published-constants-reduced", None, 0),
+    *[SystemRun(name, None, 2) for name in MAIN],
 )
 
 
@@ -69,13 +69,13 @@ class Places:
     work: Path
     results: Path
 
-    def checkpoint(self, run: Run) -> Path:
+    def checkpoint(self, run: SystemRun) -> Path:
         return self.work / run.name / CHECKPOINT
 
-    def packed(self, run: Run) -> Path:
+    def packed(self, run: SystemRun) -> Path:
         return self.results / "unfinished" / f"{run.name}.safetensors"
 
-    def done(self, run: Run) -> bool:
+    def done(self, run: SystemRun) -> bool:
         if run == ALERTS:
             return (self.results / "ict-convention-ztf" / "history.jsonl").exists()
         return (self.results / "runs" / f"{run.name}.json").exists()
@@ -125,7 +125,7 @@ def pack_unfinished(places: Places) -> None:
             print(f"{packed}: {packed.stat().st_size / 1e6:.1f} MB")
 
 
-def carry_out_alerts(run: Run, places: Places) -> None:
+def carry_out_alerts(run: SystemRun, places: Places) -> None:
     """Train, score and keep weights for ZTF's alerts: the set that Vigil's shipped weights were trained and scored on.
 
     The weights lie with the results as ``ict-convention-ztf``; put both files into ``model/weights`` to ship them.
@@ -144,7 +144,7 @@ def carry_out_alerts(run: Run, places: Places) -> None:
     (results / "history.jsonl").write_text(history, "utf-8")
 
 
-def standing(places: Places, run: Run) -> str:
+def standing(places: Places, run: SystemRun) -> str:
     if places.done(run):
         return "done"
     if places.checkpoint(run).exists():
@@ -152,7 +152,7 @@ def standing(places: Places, run: Run) -> str:
     return "has a packed checkpoint" if places.packed(run).exists() else "to do"
 
 
-def carry_on(places: Places, runs: tuple[Run, ...]) -> None:
+def carry_on(places: Places, runs: tuple[SystemRun, ...]) -> None:
     """Do what is not done, in order."""
     make_data(places.data)
     dataset = Dataset.open(places.data, verify=True)

@@ -17,7 +17,7 @@ from sklearn.manifold import TSNE
 
 from model.data.dataset import Dataset
 from model.serving import weights
-from model.training.data.loader import shelf_for
+from model.training.data.loader import loader_for
 from model.training.evaluation.evaluate import check_pixels
 from model.training.evaluation.predict import predict_features
 from model.training.evaluation.separation import separation
@@ -29,8 +29,8 @@ def features_of(path: str, dataset: Dataset, split: str) -> tuple[NDArray[np.flo
     """Penultimate features [N, F] and labels [N]."""
     network, card = weights.load(path)
     check_pixels(card, dataset)
-    shelf = shelf_for(network, dataset, dataset.splits[split], torch.device("cpu"), card.form)
-    return predict_features(network, shelf)[0], shelf.label_N.numpy()
+    loader = loader_for(network, dataset, dataset.splits[split], torch.device("cpu"), card.form)
+    return predict_features(network, loader)[0], loader.label_N.numpy()
 
 
 def picture(found: dict[str, tuple[NDArray, NDArray]], classes: tuple[str, ...], png: Path) -> None:

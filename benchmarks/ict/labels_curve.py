@@ -18,7 +18,7 @@ from benchmarks.ict.imbalance import HERE, make_data
 from model.data.dataset import Dataset
 from model.files import replacing
 from model.serving import weights
-from model.training.data.loader import shelf_for
+from model.training.data.loader import loader_for
 from model.training.evaluation.metrics import macro_f1
 from model.training.evaluation.predict import predict_features
 from model.training.evaluation.separation import separation
@@ -41,7 +41,7 @@ def trained(recipe: str, data: Path, out: Path, seed: int, *more: str) -> Path:
 def scored(path: Path, dataset: Dataset) -> dict[str, float]:
     """Macro-F1 on the test objects, and how far their classes lie apart."""
     network, card = weights.load(path)
-    test = shelf_for(network, dataset, dataset.splits["test"], torch.device("cpu"), card.form)
+    test = loader_for(network, dataset, dataset.splits["test"], torch.device("cpu"), card.form)
     label_N = test.label_N.numpy()
     feature_NF, logits_NK = predict_features(network, test)
     chosen_N = np.argmax(logits_NK + np.array(card.logit_offset or 0.0), 1)

@@ -21,7 +21,7 @@ from model.data.dataset import Dataset
 from model.networks.grouped import GroupedNetwork
 from model.serving import weights
 from model.training.data.augment import one_frame
-from model.training.data.loader import Shelf, shelf_for
+from model.training.data.loader import Loader, loader_for
 
 ALERTS_OF_EACH = 5  # single alerts drawn of every test object: 1 % of a few hundred objects are too few
 FALSE_RATE = 0.01
@@ -44,13 +44,13 @@ def singles(name: str, folder: Path, draws: int = ALERTS_OF_EACH, split: str = "
     """Draw ``draws`` alerts of every object of a split, each by itself."""
     network, card = weights.load(name)
     dataset = Dataset.open(folder)
-    shelf = shelf_for(network, dataset, dataset.splits[split], torch.device("cpu"))
+    loader = loader_for(network, dataset, dataset.splits[split], torch.device("cpu"))
     rng = np.random.default_rng(seed)
-    parts = [_answers(network, shelf, rng, alone=draw == 0) for draw in range(draws)]
+    parts = [_answers(network, loader, rng, alone=draw == 0) for draw in range(draws)]
     logits_NK, detections_N = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    subtype_N = np.array(dataset.truth()["subtype"].to_pylist(), str)[shelf.rows]
+    subtype_N = np.array(dataset.truth()["subtype"].to_pylist(), str)[loader.rows]
     return Singles(
-        np.tile(shelf.label_N.numpy(), draws),
+        np.tile(loader.label_N.numpy(), draws),
         np.tile(subtype_N, draws),
         detections_N,
         card.probabilities(logits_NK),
@@ -60,14 +60,14 @@ def singles(name: str, folder: Path, draws: int = ALERTS_OF_EACH, split: str = "
 
 
 def _answers(
-    network: GroupedNetwork, shelf: Shelf, rng: np.random.Generator, alone: bool
+    network: GroupedNetwork, loader: Loader, rng: np.random.Generator, alone: bool
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Logits of one random alert of each object, its detections, and logits of the alert alone."""
     told, counts, blank = [], [], []
-    for index in torch.arange(len(shelf)).split(64):
-        frames, _ = shelf.batch(index)
+    for index in torch.arange(len(loader)).split(64):
+        frames, _ = loader.batch(index)
         chosen_B = torch.from_numpy(rng.integers(0, frames.curve.mask_BT.sum(1).numpy()))
-        one = one_frame(frames, chosen_B, shelf.history_days)
+        one = one_frame(frames, chosen_B, loader.history_days)
         past = one.curve.history
         seen_B = torch.ones(len(index), dtype=torch.int64)
         if past is not None:

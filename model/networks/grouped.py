@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from model.networks.contract import Frames, LightCurve
-from model.networks.layers.class_distance import Familiar
+from model.networks.layers.class_distance import ClassDistance
 
 
 class GroupedNetwork(nn.Module):
@@ -34,7 +34,7 @@ class GroupedNetwork(nn.Module):
     feature_width: int  # F
     logit_scale: float = 1.0  # how many logits a margin of 1 is: the scale of a cosine head
     embedding_shape: tuple[int, ...]  # D...
-    familiar: Familiar | None  # what training objects look like; None before calibration
+    familiar: ClassDistance | None  # what training objects look like; None before calibration
 
     def __init__(self) -> None:
         super().__init__()

@@ -228,7 +228,7 @@ class SeriesEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.readout = nn.Sequential(nn.Linear(width, config.feature_width), nn.GELU())
         self.summary = Summary(config) if config.summary and config.photometry else None
-        self.shape = Shape(config) if config.curve_shape and config.photometry else None
+        self.shape = ShapeHead(config) if config.curve_shape and config.photometry else None
         self.without_stamp = nn.Parameter(torch.zeros(width)) if config.history_limit else None
         self.frequency_J: Tensor
         self.lag_R: Tensor
@@ -332,7 +332,7 @@ class Summary(nn.Module):
         return self.layers(standardised(self.standard, summary(curve, ends_BQ), asked_BQ))
 
 
-class Shape(nn.Module):
+class ShapeHead(nn.Module):
     """The shape of the last month and the newest stamp's embedding, together, to features.
 
     The last layer begins at zero: a network that was trained without goes on from what it knows.

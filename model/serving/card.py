@@ -45,7 +45,7 @@ class UnknownScore:
 
     Of kind ``energy``: −T logsumexp(logits / T), with T = ``temperature``, less ``location``, over ``scale``: its
     median and robust standard deviation over held-out objects of known classes. Of kind ``energy_and_distance``: to
-    that the distance of :class:`model.networks.class_distance.Familiar` is added, standardised alike, and
+    that the distance of :class:`model.networks.layers.class_distance.ClassDistance` is added, standardised alike, and
     the sum divided by √2. What one of them takes for familiar is often strange to the other.
     """
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from model.files import replacing
 from model.networks import registry
 from model.networks.grouped import GroupedNetwork
-from model.networks.layers.class_distance import Familiar
+from model.networks.layers.class_distance import ClassDistance
 from model.serving.card import ModelCard, WeightsError, find, load_card, stem_of
 
 VERSION_DIGITS = 10  # hexadecimal digits of the hash that make a version
@@ -133,7 +133,7 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
         )
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     if any(name.startswith("familiar.") for name in tensors):
-        network.familiar = Familiar(len(card.classes), network.feature_width)
+        network.familiar = ClassDistance(len(card.classes), network.feature_width)
     elif card.unknown is not None and card.unknown.kind != "energy":
         raise WeightsError(f"{tensor_path} lacks what its card's unknown score is measured from: copy both again")
     try:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from model.cli import add_common_options, is_quiet, picture_path
 from model.data.dataset import DatasetError
 from model.simulation.alerts.alert_files import EARLIEST_MJD, LATEST_MJD, holds_alerts, read_alerts, write_alerts
-from model.simulation.datasets.plan import MODES, SURVEYS, RecipeError, UnseenError, load_recipe, shipped_recipes
+from model.simulation.datasets.plan import MODES, SURVEYS, DatasetRecipeError, UnseenError, load_recipe, shipped_recipes
 from model.simulation.datasets.recipe_schema import LARGEST_PX, MOST_OBJECTS, SMALLEST_PX
 from model.simulation.identity import simulator_hash
 from model.simulation.sources.templates import TemplatesError, hash_of_templates
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser_of_simulate().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (RecipeError, TaxonomyError, TemplatesError) as exc:
+    except (DatasetRecipeError, TaxonomyError, TemplatesError) as exc:
         print(f"ictc-simulate: {exc}", file=sys.stderr)
         return MISUSE
     except (DatasetError, UnseenError) as exc:
@@ -205,7 +205,7 @@ def _dataset(options: argparse.Namespace) -> int:
 
 def _alerts(options: argparse.Namespace) -> int:
     from model.simulation.alerts.night import MIX, mix_of, write_night  # noqa: PLC0415 - as above
-    from model.simulation.alerts.publish import Pace, PublishError, publish  # noqa: PLC0415
+    from model.simulation.alerts.publish import PublishError, SurveyPace, publish  # noqa: PLC0415
 
     if options.out is None and options.publish is None:
         print("ictc-simulate: say where the alerts go: --out DIR, --publish TOPIC, or both", file=sys.stderr)
@@ -238,7 +238,7 @@ def _alerts(options: argparse.Namespace) -> int:
         if options.publish is not None:
             source = packets if options.out is None else read_alerts(options.out)
             try:
-                sent = publish(source, options.publish, options.brokers, Pace(options.rate, options.burst))
+                sent = publish(source, options.publish, options.brokers, SurveyPace(options.rate, options.burst))
             except PublishError as exc:
                 print(f"ictc-simulate: {exc}", file=sys.stderr)
                 return 1

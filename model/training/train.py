@@ -22,13 +22,13 @@ from model.serving import weights
 from model.serving.card import ModelCard, WeightsError
 from model.serving.predictor import DeviceUnavailableError, resolve_device
 from model.taxonomy import load_taxonomy
-from model.training.data.dataset_facts import Facts, measure
+from model.training.data.dataset_facts import DatasetFacts, measure
 from model.training.data.dataset_identity import identity_of
-from model.training.data.loader import Shelf, shelf_for
-from model.training.data.splits import Parts, PartsError, divide, with_fewer_labels
+from model.training.data.loader import Loader, loader_for
+from model.training.data.splits import Splits, SplitsError, divide, with_fewer_labels
 from model.training.evaluation.calibrated_card import calibrated, validated
 from model.training.learning.checkpoint import CheckpointError
-from model.training.learning.distributed import CrewError, launched
+from model.training.learning.distributed import DistributedError, launched
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Recipe, RecipeError, load_recipe
 from model.training.learning.trainer import CHECKPOINT, Engine, Training
@@ -60,7 +60,7 @@ def check_out(folder: Path, resume: bool) -> None:
         raise OutError(f"{folder} holds {', '.join(held)} but no checkpoint to resume: choose another --out")
 
 
-def make_network(recipe: Recipe, facts: Facts, seed: int) -> GroupedNetwork:
+def make_network(recipe: Recipe, facts: DatasetFacts, seed: int) -> GroupedNetwork:
     """Build the recipe's network for this data; what the recipe says goes before what the data say."""
     settings = dict(recipe.network)
     name = settings.pop("network")
@@ -89,42 +89,42 @@ def start_from(network: GroupedNetwork, path: str) -> str:
     return card.version
 
 
-def rows_of(recipe: Recipe, parts: Parts) -> dict[str, NDArray[np.int64]]:
+def rows_of(recipe: Recipe, splits: Splits) -> dict[str, NDArray[np.int64]]:
     """By part, the rows that a stage of the recipe learns from.
 
     Raises
     ------
-    PartsError
+    SplitsError
         When a stage wants a part that the data set lacks.
     """
-    rows = {stage.part: getattr(parts, stage.part) for stage in recipe.stages}
+    rows = {stage.part: getattr(splits, stage.part) for stage in recipe.stages}
     for part, of_part in rows.items():
         if len(of_part) == 0:
-            raise PartsError(f"recipe {recipe.name} has a stage on part {part!r}, which this data set lacks")
+            raise SplitsError(f"recipe {recipe.name} has a stage on part {part!r}, which this data set lacks")
     return rows
 
 
-def learned_objects(recipe: Recipe, parts: Parts) -> int:
+def learned_objects(recipe: Recipe, splits: Splits) -> int:
     """How many objects the recipe learns from."""
-    return sum(map(len, rows_of(recipe, parts).values()))
+    return sum(map(len, rows_of(recipe, splits).values()))
 
 
-def make_shelves(
-    dataset: Dataset, parts: Parts, recipe: Recipe, network: GroupedNetwork, device: torch.device
-) -> dict[str, Shelf]:
+def make_loaders(
+    dataset: Dataset, splits: Splits, recipe: Recipe, network: GroupedNetwork, device: torch.device
+) -> dict[str, Loader]:
     """Shelves for what the recipe trains on, and for validation.
 
     Raises
     ------
-    PartsError
+    SplitsError
         When a stage wants a part that the data set lacks.
     """
-    rows = {"validation": parts.validation, **rows_of(recipe, parts)}
-    return {part: shelf_for(network, dataset, of_part, device, recipe.form) for part, of_part in rows.items()}
+    rows = {"validation": splits.validation, **rows_of(recipe, splits)}
+    return {part: loader_for(network, dataset, of_part, device, recipe.form) for part, of_part in rows.items()}
 
 
 def make_card(
-    dataset: Dataset, facts: Facts, network: GroupedNetwork, provenance: dict[str, Any], form: str = "series"
+    dataset: Dataset, facts: DatasetFacts, network: GroupedNetwork, provenance: dict[str, Any], form: str = "series"
 ) -> ModelCard:
     """A card for weights that were trained just now, not yet calibrated."""
     return ModelCard(
@@ -167,7 +167,7 @@ def engine_of(options: argparse.Namespace) -> Engine:
 
 
 def provenance_of(
-    recipe: Recipe, dataset: Dataset, parts: Parts, fold: int | None, seed: int, epochs: int
+    recipe: Recipe, dataset: Dataset, splits: Splits, fold: int | None, seed: int, epochs: int
 ) -> dict[str, Any]:
     """What a card says of how its weights came to be."""
     return {
@@ -178,8 +178,8 @@ def provenance_of(
         "torch": torch.__version__,
         "data": {**identity_of(dataset), "recipe": dataset.manifest.get("recipe")},
         "epochs": epochs,
-        "trained_on": learned_objects(recipe, parts),
-        "validated_on": len(parts.validation),
+        "trained_on": learned_objects(recipe, splits),
+        "validated_on": len(splits.validation),
     }
 
 
@@ -189,33 +189,35 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     check_out(options.out, options.resume)
     recipe = load_recipe(options.recipe)
     dataset = Dataset.open(options.data, verify=True)
-    parts = with_fewer_labels(divide(dataset, options.fold, options.seed), dataset.labels, options.labels, options.seed)
-    counts_K = np.bincount(dataset.labels[parts.train], minlength=len(dataset.classes))
+    splits = with_fewer_labels(
+        divide(dataset, options.fold, options.seed), dataset.labels, options.labels, options.seed
+    )
+    counts_K = np.bincount(dataset.labels[splits.train], minlength=len(dataset.classes))
     if absent := [name for name, count in zip(dataset.classes, counts_K, strict=True) if count == 0]:
-        raise PartsError(f"{options.data} has no training objects of class {', '.join(absent)}: each class needs some")
-    facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
+        raise SplitsError(f"{options.data} has no training objects of class {', '.join(absent)}: each class needs some")
+    facts = measure(dataset, np.concatenate([splits.pretrain, splits.train]), recipe.form)
     options.out.mkdir(parents=True, exist_ok=True)
     origin = {"data set": identity_of(dataset), "fold": options.fold}
     if options.labels < 1:
         origin["labels"] = options.labels
-    with launched(engine.device) as (crew, device):
+    with launched(engine.device) as (processes, device):
         engine = dataclasses.replace(engine, device=device)
         network = make_network(recipe, facts, options.seed)
         begun_at = None if options.start_from is None else start_from(network, options.start_from)
         network.to(device)
-        shelves = make_shelves(dataset, parts, recipe, network, device)
-        first = crew.rank == 0
+        loaders = make_loaders(dataset, splits, recipe, network, device)
+        first = processes.rank == 0
         quiet = options.quiet or not first
         with interrupts_noted() as interrupted, Progress(options.out if first else None, quiet=quiet) as progress:
             training = Training(
-                recipe, network, shelves, len(dataset.classes), options.seed, engine, progress, options.out, crew,
+                recipe, network, loaders, len(dataset.classes), options.seed, engine, progress, options.out, processes,
                 origin=origin, interrupted=interrupted,
             )  # fmt: skip
             history = training.run(resume=options.resume)
     if not first:
         return None
     provenance = {
-        **provenance_of(recipe, dataset, parts, options.fold, options.seed, len(history)),
+        **provenance_of(recipe, dataset, splits, options.fold, options.seed, len(history)),
         "started_from": begun_at,
         "share_of_labels": options.labels,
     }
@@ -224,7 +226,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         return weights.save(
             options.out / WEIGHTS, network.cpu(), dataclasses.replace(card, trained=False), half=options.half
         )
-    card = calibrated(card, network.cpu(), dataset, parts, recipe.prefix == "all")
+    card = calibrated(card, network.cpu(), dataset, splits, recipe.prefix == "all")
     return weights.save(options.out / WEIGHTS, network, card, half=options.half)
 
 
@@ -232,10 +234,10 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     "ictc-train",
     OutError,
     RecipeError,
-    PartsError,
+    SplitsError,
     DatasetError,
     CheckpointError,
-    CrewError,
+    DistributedError,
     DeviceUnavailableError,
     NetworkError,
     WeightsError,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 SHRINKAGE = 0.01  # share of the mean variance that is added to every variance: features that hardly vary count little
 
 
-class Familiar(nn.Module):
+class ClassDistance(nn.Module):
     """What training objects look like; part of a network's weights once it is calibrated."""
 
     def __init__(self, class_count: int, feature_width: int) -> None:
@@ -24,7 +24,9 @@ class Familiar(nn.Module):
         self.register_buffer("whiten_FF", torch.eye(feature_width))
 
     @classmethod
-    def of(cls, features_NF: Tensor, label_N: Tensor, class_count: int, weight_N: Tensor | None = None) -> "Familiar":
+    def of(
+        cls, features_NF: Tensor, label_N: Tensor, class_count: int, weight_N: Tensor | None = None
+    ) -> "ClassDistance":
         """Fit to features of labelled objects.
 
         Parameters

@@ -42,7 +42,7 @@ CHUNK = 128  # images at a time: what is in work stays near the processor
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ConvolutionPlan:
     """The matrices of one shape of convolution.
 
     Parameters
@@ -103,9 +103,9 @@ class Plan:
 
 
 @lru_cache(maxsize=16)
-def plan(side: int, kernel: int, padding: int, padded_depth: bool, dtype: torch.dtype) -> Plan:
+def plan(side: int, kernel: int, padding: int, padded_depth: bool, dtype: torch.dtype) -> ConvolutionPlan:
     """The plan of a shape, made once."""
-    return Plan(side, kernel, padding, padded_depth, dtype)
+    return ConvolutionPlan(side, kernel, padding, padded_depth, dtype)
 
 
 def vandermonde(terms: int) -> Tensor:
@@ -202,7 +202,7 @@ class SpectralConvolution(torch.autograd.Function):
     """``image`` [x, d, n, I] and ``kernel`` [O, I, 3, k, k] to [x', d', n, O]."""
 
     @staticmethod
-    def forward(ctx: Any, image: Tensor, kernel: Tensor, plan: Plan) -> Tensor:
+    def forward(ctx: Any, image: Tensor, kernel: Tensor, plan: ConvolutionPlan) -> Tensor:
         factors = kernel_factors(kernel, plan)
         kept: list[Tensor] = []  # the images' spectra, in place of the images
         out = convolve_all(image, factors, plan, kept)
@@ -215,7 +215,7 @@ class SpectralConvolution(torch.autograd.Function):
         (gradient,) = gradients
         factors = ctx.saved_tensors[:3]
         kept = iter(ctx.saved_tensors[3:])
-        plan: Plan = ctx.plan
+        plan: ConvolutionPlan = ctx.plan
         wanted, _, _ = ctx.needs_input_grad
         turned = [factor.transpose(1, 2) for factor in factors]
         of_factors = [torch.zeros_like(factor) for factor in factors]
@@ -233,7 +233,7 @@ class SpectralConvolution(torch.autograd.Function):
         return of_image, kernel_gradient(of_factors, ctx.kernel_shape, plan), None
 
 
-def convolve_all(image: Tensor, factors: Factors, plan: Plan, kept: list[Tensor] | None = None) -> Tensor:
+def convolve_all(image: Tensor, factors: Factors, plan: ConvolutionPlan, kept: list[Tensor] | None = None) -> Tensor:
     """The convolution of any number of images, some at a time; their spectra are appended to ``kept``."""
     out = image.new_empty((plan.side_out**2, len(plan.depth_out), image.shape[2], factors[0].shape[2]))
     for some, there in zip(image.split(CHUNK, 2), out.split(CHUNK, 2), strict=True):
@@ -244,7 +244,7 @@ def convolve_all(image: Tensor, factors: Factors, plan: Plan, kept: list[Tensor]
     return out
 
 
-def kernel_factors(kernel: Tensor, plan: Plan) -> Factors:
+def kernel_factors(kernel: Tensor, plan: ConvolutionPlan) -> Factors:
     """Real part, its difference from and its sum with the negative imaginary one, each [kp, I, O]."""
     outs, ins = kernel.shape[:2]
     taps = torch.einsum("pd,oidx->xpio", plan.depth_kernel_PD, kernel.reshape(outs, ins, KERNEL_DEPTH, -1)).flatten(1)
@@ -252,7 +252,7 @@ def kernel_factors(kernel: Tensor, plan: Plan) -> Factors:
     return real, real - imaginary, real + imaginary
 
 
-def kernel_gradient(of_factors: list[Tensor], shape: torch.Size, plan: Plan) -> Tensor:
+def kernel_gradient(of_factors: list[Tensor], shape: torch.Size, plan: ConvolutionPlan) -> Tensor:
     """The transpose of :func:`kernel_factors`."""
     common, difference, total = of_factors
     outs, ins = shape[:2]
@@ -263,17 +263,17 @@ def kernel_gradient(of_factors: list[Tensor], shape: torch.Size, plan: Plan) -> 
     return torch.einsum("pd,xpio->oidx", plan.depth_kernel_PD, taps.view(-1, POINTS, ins, outs)).reshape(shape)
 
 
-def image_spectra(image: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+def image_spectra(image: Tensor, plan: ConvolutionPlan) -> tuple[Tensor, Tensor]:
     """Real and negative imaginary part of the image's spectra at the points in depth, each [kp, n, I]."""
     return spectra(plan.cos_in_KE, plan.sin_in_KO, *parts(plan.depth_in, image))
 
 
-def image_gradient(real: Tensor, imaginary: Tensor, plan: Plan, out: Tensor) -> None:
+def image_gradient(real: Tensor, imaginary: Tensor, plan: ConvolutionPlan, out: Tensor) -> None:
     """The transpose of :func:`image_spectra`."""
     whole(plan.depth_in_transposed, *halves(plan.cos_in_KE.T, plan.sin_in_KO.T, real, imaginary), out)
 
 
-def convolve(of_images: tuple[Tensor, Tensor], factors: Factors, plan: Plan, out: Tensor) -> None:
+def convolve(of_images: tuple[Tensor, Tensor], factors: Factors, plan: ConvolutionPlan, out: Tensor) -> None:
     """The convolution of some images, whose spectra these are."""
     real, imaginary = of_images
     common = torch.bmm(real + imaginary, factors[0])
@@ -282,7 +282,7 @@ def convolve(of_images: tuple[Tensor, Tensor], factors: Factors, plan: Plan, out
     whole(plan.depth_out, *halves(plan.cos_out_EK, plan.sin_out_OK, out_real, out_imaginary), out)
 
 
-def output_spectra(gradient: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+def output_spectra(gradient: Tensor, plan: ConvolutionPlan) -> tuple[Tensor, Tensor]:
     """The transpose of what :func:`convolve` does after its products."""
     return spectra(plan.cos_out_EK.T, plan.sin_out_OK.T, *parts(plan.depth_out_transposed, gradient))
 

@@ -60,7 +60,7 @@ class Sky:
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
+class SimulatedAlert:
     """One packet, where it stands in time, and what is true of it."""
 
     time_mjd: float
@@ -152,7 +152,7 @@ def mix_of(taxonomy: Taxonomy) -> dict[str, float]:
     return {name: MIX.get(name, SHARE_OF_OTHERS) for name in (*taxonomy.classes, "Asteroid", "Bogus")}
 
 
-def alerts_of_object(sky: Sky, number: int) -> list[Alert]:
+def alerts_of_object(sky: Sky, number: int) -> list[SimulatedAlert]:
     """Every alert that object ``number`` raises during the nights of the stream."""
     rng = np.random.default_rng([sky.seed, number, ALERT_STREAM])
     names = list(sky.mix)
@@ -206,7 +206,7 @@ def _move_in_time(obj: SimulatedObject, sky: Sky, rng: np.random.Generator) -> S
     )
 
 
-def _packets(observed: Observed, label: str, taxonomy: Taxonomy | None) -> list[Alert]:
+def _packets(observed: Observed, label: str, taxonomy: Taxonomy | None) -> list[SimulatedAlert]:
     obj, schedule = observed.obj, observed.obj.schedule
     writer = ZtfObject(observed) if obj.survey == "ztf" else LsstObject(observed)
     ids = writer.candid_T if isinstance(writer, ZtfObject) else writer.source_id_T
@@ -228,5 +228,5 @@ def _packets(observed: Observed, label: str, taxonomy: Taxonomy | None) -> list[
             "simulated_id": obj.object_id,
             **plain,
         }
-        alerts.append(Alert(float(schedule.time_T[t]), int(ids[t]), writer.packet(n), truth))
+        alerts.append(SimulatedAlert(float(schedule.time_T[t]), int(ids[t]), writer.packet(n), truth))
     return alerts

@@ -21,7 +21,7 @@ class PublishError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class SurveyPace:
     """How fast to send. With neither, as fast as Kafka takes it."""
 
     rate_hz: float | None = None  # alerts a second, evenly
@@ -36,7 +36,7 @@ def publish(
     packets: Packets,
     topic: str,
     brokers: str,
-    pace: Pace,
+    pace: SurveyPace,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -99,7 +99,7 @@ def publish(
 
 
 def paced(
-    packets: Packets, pace: Pace, clock: Callable[[], float], sleep: Callable[[float], None]
+    packets: Packets, pace: SurveyPace, clock: Callable[[], float], sleep: Callable[[float], None]
 ) -> Iterator[tuple[bytes, Mapping[str, Any]]]:
     """Hold packets back until their time has come. A burst is made whole before its first packet goes out."""
     start = clock()

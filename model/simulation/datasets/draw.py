@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from model.data.dataset import DatasetWriter
 from model.past_photometry import HISTORY_DAYS, LIMIT_SIGMA, History
 from model.series import BANDS, Series, compact
-from model.simulation.datasets.plan import SURVEYS, Order, Recipe, RecipeError, UnseenError, plan
+from model.simulation.datasets.plan import SURVEYS, DatasetRecipe, DatasetRecipeError, Order, UnseenError, plan
 from model.simulation.datasets.recipe_schema import LARGEST_PX, SMALLEST_PX
 from model.simulation.identity import simulator_hash
 from model.simulation.images import photometry
@@ -54,7 +54,7 @@ class Kitchen:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnObject:
     """One object, ready to be written."""
 
     order: Order
@@ -64,7 +64,7 @@ class Drawn:
 
 
 def kitchen_of(
-    recipe: Recipe,
+    recipe: DatasetRecipe,
     survey: str,
     seed: int,
     size_px: int | None = None,
@@ -77,11 +77,11 @@ def kitchen_of(
 
     Raises
     ------
-    RecipeError
+    DatasetRecipeError
         When the size is none that can be drawn.
     """
     if size_px is not None and not SMALLEST_PX <= size_px <= LARGEST_PX:
-        raise RecipeError(f"stamps of {size_px} pixels: ask for {SMALLEST_PX} to {LARGEST_PX}")
+        raise DatasetRecipeError(f"stamps of {size_px} pixels: ask for {SMALLEST_PX} to {LARGEST_PX}")
     return Kitchen(
         survey=survey,
         channels=recipe.channels[survey],
@@ -95,7 +95,7 @@ def kitchen_of(
     )
 
 
-def draw(order: Order, kitchen: Kitchen) -> Drawn:
+def draw(order: Order, kitchen: Kitchen) -> DrawnObject:
     """Draw one object: its physics, the frames that the survey would give, their photometry.
 
     Raises
@@ -158,7 +158,7 @@ def draw(order: Order, kitchen: Kitchen) -> Drawn:
     if kitchen.taxonomy is not None:
         truth["elasticc_code"] = labels.code_in(kitchen.taxonomy, str(truth["subtype"]), order.true_class)
     history = told_beside(obj, visits, kitchen) if kitchen.survey in HISTORY_DAYS else None
-    return Drawn(order, series, history, truth)
+    return DrawnObject(order, series, history, truth)
 
 
 def told_beside(obj: SimulatedObject, visits: NDArray[np.int64], kitchen: Kitchen) -> History:
@@ -206,7 +206,7 @@ def digest(item: tuple[Order, Kitchen]) -> str:
 
 
 def write_dataset(
-    recipe: Recipe,
+    recipe: DatasetRecipe,
     survey: str,
     seed: int,
     folder: Path,
@@ -235,7 +235,7 @@ def write_dataset(
     ------
     DatasetError
         When the folder holds something else or cannot be written.
-    RecipeError
+    DatasetRecipeError
         When the recipe does not know the survey, or has fewer objects than ``only``.
     TemplatesError
         When the folder of templates lacks a part.
@@ -252,7 +252,9 @@ def write_dataset(
         asked["taxonomy"] = {"version": taxonomy.version, "codes": taxonomy.codes}
     if only is not None:
         if only >= len(orders):
-            raise RecipeError(f"recipe {recipe.name} has {len(orders)} objects: ask for one of 0 to {len(orders) - 1}")
+            raise DatasetRecipeError(
+                f"recipe {recipe.name} has {len(orders)} objects: ask for one of 0 to {len(orders) - 1}"
+            )
         asked["only"], orders = only, [orders[only]]
     writer = DatasetWriter(
         folder,

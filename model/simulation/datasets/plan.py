@@ -28,7 +28,7 @@ SUPERNOVAE = ("SNIa", "SNOther")  # the classes that SDSS labelled by photometry
 KNOWN = (*CLASSES, *SUBTYPES_OF_SNOTHER, *EXTENSIONS)
 
 
-class RecipeError(ValueError):
+class DatasetRecipeError(ValueError):
     """A recipe that cannot be cooked; the message names the file, the key and what is allowed."""
 
 
@@ -37,7 +37,7 @@ class UnseenError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class LabelledGroup:
     """Objects of one split whose labels come from one source."""
 
     split: str
@@ -47,7 +47,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class DatasetRecipe:
     """What a data set is to hold."""
 
     name: str
@@ -58,7 +58,7 @@ class Recipe:
     size_px: Mapping[str, int]  # per survey
     bands: Mapping[str, str]  # per survey; absent: all
     classes: tuple[str, ...]  # of the data set; others than the taxonomy's show a network what it never learnt
-    groups: tuple[Group, ...]
+    groups: tuple[LabelledGroup, ...]
     fold_count: int
     fold_splits: tuple[str, ...]
     truth_of_label: Mapping[str, Mapping[str, float]]  # photometric label -> true class -> probability
@@ -83,7 +83,7 @@ def shipped_recipes() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json")))
 
 
-def load_recipe(name_or_path: str, taxonomy: Taxonomy | None = None) -> Recipe:
+def load_recipe(name_or_path: str, taxonomy: Taxonomy | None = None) -> DatasetRecipe:
     """Read a shipped recipe by its name, or any recipe by its path.
 
     Parameters
@@ -93,7 +93,7 @@ def load_recipe(name_or_path: str, taxonomy: Taxonomy | None = None) -> Recipe:
 
     Raises
     ------
-    RecipeError
+    DatasetRecipeError
         When there is none, or it is malformed.
     """
     if name_or_path in shipped_recipes():
@@ -102,35 +102,37 @@ def load_recipe(name_or_path: str, taxonomy: Taxonomy | None = None) -> Recipe:
     else:
         path = Path(name_or_path)
         if not path.is_file():
-            raise RecipeError(f"no recipe {name_or_path!r}: give a file or one of {', '.join(shipped_recipes())}")
+            raise DatasetRecipeError(
+                f"no recipe {name_or_path!r}: give a file or one of {', '.join(shipped_recipes())}"
+            )
         try:
             content, origin = path.read_bytes(), str(path)
         except OSError as exc:
-            raise RecipeError(f"recipe {path} cannot be read: {exc.strerror}") from exc
+            raise DatasetRecipeError(f"recipe {path} cannot be read: {exc.strerror}") from exc
     try:
         table = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as exc:
-        raise RecipeError(f"{origin} is not JSON: {exc}") from exc
+        raise DatasetRecipeError(f"{origin} is not JSON: {exc}") from exc
     return parse_recipe(table, origin, taxonomy)
 
 
-def parse_recipe(table: Any, origin: str, taxonomy: Taxonomy | None = None) -> Recipe:
+def parse_recipe(table: Any, origin: str, taxonomy: Taxonomy | None = None) -> DatasetRecipe:
     """Check a recipe's table and make it a record.
 
     Raises
     ------
-    RecipeError
+    DatasetRecipeError
         Naming the key that is missing, unknown or out of range.
     """
     try:
         checked = RecipeTable.model_validate(table)
         _check_together(checked, taxonomy)
     except ValidationError as exc:
-        raise RecipeError(f"{origin}: {what_is_wrong(exc)}") from exc
-    except RecipeError as exc:
-        raise RecipeError(f"{origin}: {exc}") from exc
+        raise DatasetRecipeError(f"{origin}: {what_is_wrong(exc)}") from exc
+    except DatasetRecipeError as exc:
+        raise DatasetRecipeError(f"{origin}: {exc}") from exc
     folds = checked.folds
-    return Recipe(
+    return DatasetRecipe(
         name=checked.name,
         about=checked.about,
         level=checked.level,
@@ -161,7 +163,7 @@ def _check_together(table: RecipeTable, taxonomy: Taxonomy | None) -> None:
         _check_names(f"groups.{number}.counts", group.counts, classes)
     total = sum(sum(group.counts.values()) for group in table.groups)
     if not 1 <= total <= MOST_OBJECTS:
-        raise RecipeError(f"the groups count {total} objects: ask for 1 to {MOST_OBJECTS}")
+        raise DatasetRecipeError(f"the groups count {total} objects: ask for 1 to {MOST_OBJECTS}")
     if table.folds is not None:
         _check_names("folds.splits", table.folds.splits, list(dict.fromkeys(group.split for group in table.groups)))
     for survey, stamps in table.stamps.items():
@@ -181,19 +183,19 @@ def _check_names(where: str, found: Iterable[str], allowed: Iterable[str]) -> No
     """Refuse names that are not allowed, and names that come twice."""
     found, allowed = list(found), list(allowed)
     if unknown := [name for name in dict.fromkeys(found) if name not in allowed]:
-        raise RecipeError(f"{where}: {', '.join(map(repr, unknown))} is none of {', '.join(allowed)}")
+        raise DatasetRecipeError(f"{where}: {', '.join(map(repr, unknown))} is none of {', '.join(allowed)}")
     if twice := [name for name, times in Counter(found).items() if times > 1]:
-        raise RecipeError(f"{where} names {', '.join(twice)} more than once")
+        raise DatasetRecipeError(f"{where} names {', '.join(twice)} more than once")
 
 
 def _check_sum(what: str, probabilities: Iterable[float]) -> None:
     if abs((total := sum(probabilities)) - 1) > SUM_TOLERANCE:
-        raise RecipeError(f"{what} sum to {total:.4f}, not 1")
+        raise DatasetRecipeError(f"{what} sum to {total:.4f}, not 1")
 
 
-def _group(table: GroupTable) -> Group:
+def _group(table: GroupTable) -> LabelledGroup:
     mode = None if table.mode == "survey" else table.mode
-    return Group(table.split, dict(table.counts), table.labels == "photometric", mode)
+    return LabelledGroup(table.split, dict(table.counts), table.labels == "photometric", mode)
 
 
 def _mix(parts: Sequence[Part]) -> dict[str, float]:
@@ -205,7 +207,9 @@ def _mix(parts: Sequence[Part]) -> dict[str, float]:
     return mixed
 
 
-def plan(recipe: Recipe, survey: str, seed: int, mode: str | None = None, level: int | None = None) -> list[Order]:
+def plan(
+    recipe: DatasetRecipe, survey: str, seed: int, mode: str | None = None, level: int | None = None
+) -> list[Order]:
     """Every object of a data set in file order, which does not depend on the class.
 
     Parameters
@@ -217,11 +221,11 @@ def plan(recipe: Recipe, survey: str, seed: int, mode: str | None = None, level:
 
     Raises
     ------
-    RecipeError
+    DatasetRecipeError
         When the recipe has no stamps for this survey.
     """
     if survey not in recipe.channels:
-        raise RecipeError(f"recipe {recipe.name} has no stamps for {survey!r}: {', '.join(recipe.channels)}")
+        raise DatasetRecipeError(f"recipe {recipe.name} has no stamps for {survey!r}: {', '.join(recipe.channels)}")
     rng = np.random.default_rng([seed, 0x5EED])  # not of the survey: the same objects under all of them
     noisy = (recipe.level if level is None else level) >= NOISY_LEVEL
     drawn = [
@@ -246,7 +250,9 @@ def plan(recipe: Recipe, survey: str, seed: int, mode: str | None = None, level:
     ]
 
 
-def _true_classes(recipe: Recipe, group: Group, label: str, noisy: bool, rng: np.random.Generator) -> Iterator[str]:
+def _true_classes(
+    recipe: DatasetRecipe, group: LabelledGroup, label: str, noisy: bool, rng: np.random.Generator
+) -> Iterator[str]:
     count = group.counts.get(label, 0)
     truth = recipe.truth_of_label.get(label)
     if not (noisy and group.photometric and truth):
@@ -255,7 +261,9 @@ def _true_classes(recipe: Recipe, group: Group, label: str, noisy: bool, rng: np
     yield from rng.choice(list(truth), size=count, p=np.array(list(truth.values())) / sum(truth.values())).tolist()
 
 
-def _stratified_folds(recipe: Recipe, rows: list[tuple[Group, str]], rng: np.random.Generator) -> list[int | None]:
+def _stratified_folds(
+    recipe: DatasetRecipe, rows: list[tuple[LabelledGroup, str]], rng: np.random.Generator
+) -> list[int | None]:
     """Deal the objects of each class out to the folds in turn, starting anywhere."""
     folds: list[int | None] = [None] * len(rows)
     if recipe.fold_count:

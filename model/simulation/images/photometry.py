@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation.images.render import Frames
+from model.simulation.images.render import VisitStamps
 from model.simulation.survey import psf
 from model.simulation.survey.cameras import CAMERAS
 from model.simulation.survey.published_errors import ztf_error
@@ -60,7 +60,7 @@ def forced(
 
 
 def of_frames(
-    frames: Frames, channels: Sequence[str], survey_name: str
+    frames: VisitStamps, channels: Sequence[str], survey_name: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Photometry at the position the survey believes in: of the difference if it is there, else of the first channel.
 

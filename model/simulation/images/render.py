@@ -33,7 +33,7 @@ Renderer = Callable[[profiles.Gaussians, profiles.Points, int], NDArray[np.float
 
 
 @dataclass(frozen=True, slots=True)
-class Frames:
+class VisitStamps:
     """Stamps of some visits, and what their makers would know of them."""
 
     pixels_NCHW: NDArray[np.float32]  # nJy per pixel, NaN where there is no measurement
@@ -73,7 +73,7 @@ def render_frames(
     level: int,
     rng: np.random.Generator,
     draw: Renderer = render_numpy.render_images,
-) -> Frames:
+) -> VisitStamps:
     """Draw stamps of some visits of an object.
 
     Parameters
@@ -105,7 +105,7 @@ def render_frames(
     parts = [
         _draw_visits(sky, visits[i : i + DRAW_CHUNK], channels, draw) for i in range(0, max(len(visits), 1), DRAW_CHUNK)
     ]
-    return Frames(*(np.concatenate([getattr(part, name) for part in parts]) for name in Frames.__slots__))
+    return VisitStamps(*(np.concatenate([getattr(part, name) for part in parts]) for name in VisitStamps.__slots__))
 
 
 class _Sky:
@@ -235,7 +235,7 @@ def _constant_conditions(schedule: Schedule) -> Schedule:
     return replace(schedule, fwhm_T=fwhm_T, depth_T=depth_T, sky_T=np.zeros_like(schedule.sky_T))
 
 
-def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str], draw: Renderer) -> Frames:
+def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str], draw: Renderer) -> VisitStamps:
     flaws = artefacts.FLAWS[sky.survey.name]
     camera, schedule, size, pixel_arcsec = sky.camera, sky.schedule, sky.size_px, sky.survey.pixel_arcsec
     generators = [sky.of_visit(int(visit)) for visit in visits_N]
@@ -315,7 +315,7 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
         "difference": np.hypot(sigma_N, template_sigma_N),
     }
     fwhm_by_channel: dict[str, NDArray] = {"science": fwhm_N, "template": template_fwhm_N, "difference": fwhm_N}
-    return Frames(
+    return VisitStamps(
         pixels_NCHW,
         np.stack([sigma_by_channel[channel] for channel in channels], axis=1).astype(np.float32),
         np.stack([fwhm_by_channel[channel] for channel in channels], axis=1).astype(np.float32),

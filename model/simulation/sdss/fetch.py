@@ -30,7 +30,7 @@ from model.simulation.sdss.frames import (
 )
 from model.simulation.sdss.frames import Field as SdssField
 from model.simulation.sdss.options import STAMP_PX, SUPERNOVA_SURVEY_MJD, parser_of_fetch
-from model.simulation.sdss.positions import Position, PositionsError, read_positions
+from model.simulation.sdss.positions import CataloguedObject, PositionsError, read_positions
 from model.simulation.sdss.stamps import BadFrameError, Stamp, cut_stamp
 from model.simulation.survey.cameras import CAMERAS, electrons_per_njy
 from model.simulation.survey.surveys import SDSS
@@ -49,7 +49,7 @@ class Missing:
 
 
 def fetch(
-    positions: Sequence[Position],
+    positions: Sequence[CataloguedObject],
     coverage: Coverage,
     store: FrameStore,
     folder: Path,
@@ -110,7 +110,7 @@ class Found:
 
 
 def _fetch_object(
-    position: Position, fields: Sequence[SdssField], store: FrameStore, size_px: int, bands: str
+    position: CataloguedObject, fields: Sequence[SdssField], store: FrameStore, size_px: int, bands: str
 ) -> tuple[list[Found], list[Missing]]:
     found: list[Found] = []
     missing: list[Missing] = []
@@ -126,7 +126,7 @@ def _fetch_object(
     return sorted(found, key=lambda f: f.stamp.time_mjd), missing
 
 
-def _append(writer: DatasetWriter, position: Position, found: list[Found]) -> None:
+def _append(writer: DatasetWriter, position: CataloguedObject, found: list[Found]) -> None:
     pixels_THW = np.stack([f.stamp.pixels_HW for f in found])
     band_T = np.array([BANDS.index(f.band) for f in found], np.int8)
     time_T = np.array([f.stamp.time_mjd for f in found])

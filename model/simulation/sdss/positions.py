@@ -39,7 +39,7 @@ class PositionsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class CataloguedObject:
     """One object to fetch."""
 
     object_id: int
@@ -49,7 +49,7 @@ class Position:
     split: str
 
 
-def read_positions(path: Path, catalogue: Path | None = None) -> list[Position]:
+def read_positions(path: Path, catalogue: Path | None = None) -> list[CataloguedObject]:
     """Read what to fetch, sorted by right ascension so that neighbours share frames.
 
     Parameters
@@ -100,7 +100,7 @@ def _columns(names: object, path: Path, with_positions: bool) -> dict[str, str]:
 
 def _position(
     row: dict[str, str], columns: dict[str, str], known: dict[int, tuple[float, float]], where: str
-) -> Position:
+) -> CataloguedObject:
     if any(row[column] is None for column in columns.values()):
         raise PositionsError(f"{where}: the row is shorter than the header")
     label = CLASS_WORDS.get(row[columns["class"]].strip().lower())
@@ -120,7 +120,7 @@ def _position(
         raise PositionsError(f"{where}: ra {ra}, dec {dec} is no position in degrees")
     spectroscopic = row[columns["class"]].strip().lower().startswith("specto")
     split = row[columns["split"]].strip() if "split" in columns else "spectroscopic" if spectroscopic else "all"
-    return Position(object_id, ra % 360, dec, label, split)
+    return CataloguedObject(object_id, ra % 360, dec, label, split)
 
 
 def _catalogue_positions(path: Path) -> dict[int, tuple[float, float]]:

@@ -58,11 +58,11 @@ class HostEntry:
     mag_B: NDArray[np.float64]
     offset_arcsec: float
     redshift: float  # NaN where the population has none
-    shape: "Shape | None" = None  # where the host was drawn by its mass; a catalogue's row tells none
+    shape: "HostShape | None" = None  # where the host was drawn by its mass; a catalogue's row tells none
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class HostShape:
     """A profile on the sky, and where in it something lies."""
 
     half_light_arcsec: float  # of the major axis
@@ -156,7 +156,7 @@ def log_mass_of(entry: HostEntry, redshift: float) -> float:
     return float(np.clip(mass - (absolute - magnitude) / slope, 6.5, 12.0))
 
 
-def draw_shape(rng: Generator, log_mass: float, redshift: float, early: bool) -> tuple[Shape, float]:
+def draw_shape(rng: Generator, log_mass: float, redshift: float, early: bool) -> tuple[HostShape, float]:
     """Draw the profile of a galaxy of a stellar mass, and how far off (arcsec) something is that follows its light."""
     log_kpc, slope, least_mass, scatter = MAJOR_AXIS[early]
     log_kpc += slope * (max(log_mass, least_mass) - MAJOR_AXIS_MASS) + scatter * rng.standard_normal()
@@ -164,7 +164,7 @@ def draw_shape(rng: Generator, log_mass: float, redshift: float, early: bool) ->
     axis_ratio = _axis_ratio(rng, not early)
     radius, angle = arcsec * exponential_radius(rng), rng.uniform(0, 2 * np.pi)
     x, y = radius * np.cos(angle), axis_ratio * radius * np.sin(angle)
-    return Shape(arcsec, 4.0 if early else 1.0, axis_ratio, float(np.arctan2(y, x))), float(np.hypot(x, y))
+    return HostShape(arcsec, 4.0 if early else 1.0, axis_ratio, float(np.arctan2(y, x))), float(np.hypot(x, y))
 
 
 def half_light_arcsec(rng: Generator, log_mass: float, redshift: float, early: bool) -> float:
@@ -196,7 +196,9 @@ def draw_galaxy(rng: Generator, entry: HostEntry, redshift: float, x_arcsec: flo
     return _galaxy(entry, radius, sersic_index, axis_ratio, float(rng.uniform(0, np.pi)), x_arcsec, y_arcsec)
 
 
-def galaxy_of_shape(entry: HostEntry, shape: Shape, direction_rad: float, x_arcsec: float, y_arcsec: float) -> Galaxy:
+def galaxy_of_shape(
+    entry: HostEntry, shape: HostShape, direction_rad: float, x_arcsec: float, y_arcsec: float
+) -> Galaxy:
     """Put a host whose shape is known where it is, turned so that the transient, from which it lies in a direction, is
     at its bearing."""
     position_angle = (direction_rad - shape.bearing_rad) % np.pi

@@ -60,7 +60,7 @@ HOSTS_OF: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
+class IntrinsicObject:
     """One object before anybody looks."""
 
     true_class: str
@@ -80,7 +80,7 @@ def draw_physics(
     mode: str,
     window_days: float,
     templates: Templates | None = None,
-) -> Drawn:
+) -> IntrinsicObject:
     """Draw one object.
 
     Parameters
@@ -111,7 +111,7 @@ def _draw_explosion(
     mode: str,
     window_days: float,
     templates: Templates | None,
-) -> Drawn:
+) -> IntrinsicObject:
     true_class = composition.true_class
     by_volume = of.name != "sdss" and mode != "deconfounded"
     subtype = draw_subtype(rng, true_class, of if by_volume else None)
@@ -137,7 +137,7 @@ def _draw_explosion(
         source = draw_corecollapse(rng, seen, subtype, given_magnitude)
     host_mag_B = entry.mag_B if entry.matched else hosts.faint_host(entry_rng)
     kind = subtype if subtype in TRANSIENTS else "SN"
-    return Drawn(true_class, kind, entry, redshift, source, host_mag_B, nuclear=subtype == "TDE")
+    return IntrinsicObject(true_class, kind, entry, redshift, source, host_mag_B, nuclear=subtype == "TDE")
 
 
 def _draw_persistent(
@@ -147,7 +147,7 @@ def _draw_persistent(
     of: Survey,
     mode: str,
     window_days: float,
-) -> Drawn:
+) -> IntrinsicObject:
     true_class = kind = composition.true_class
     entry = hosts.draw_entry(entry_rng, composition.population)
     if true_class == "Variable":
@@ -156,11 +156,11 @@ def _draw_persistent(
         return _draw_nucleus(entry_rng, rng, true_class, entry, of, window_days)
     if kind == "Residual":
         source: Source = draw_bogus(rng, Circumstances(window_days), "subtraction_residual")
-        return Drawn(true_class, kind, entry, RESIDUAL_REDSHIFT, source, entry.mag_B)
+        return IntrinsicObject(true_class, kind, entry, RESIDUAL_REDSHIFT, source, entry.mag_B)
     if kind == "Bogus":
         near_galaxy = entry.matched and entry_rng.random() < 0.5
         source = draw_bogus(rng, Circumstances(window_days))
-        return Drawn(true_class, kind, entry, RESIDUAL_REDSHIFT, source, entry.mag_B if near_galaxy else None)
+        return IntrinsicObject(true_class, kind, entry, RESIDUAL_REDSHIFT, source, entry.mag_B if near_galaxy else None)
     if true_class == "Variable" and mode != "sdss_label" and of.name != "sdss":
         return _star(rng, true_class, entry, draw_galactic(rng, window_days, of.name), mode)
     bright, faint = (ASTEROID_MAG if kind == "Asteroid" else STAR_MAG)[of.name]
@@ -171,20 +171,22 @@ def _draw_persistent(
         subtype = subtype if entry.matched else "DwarfNova"
     seen = Circumstances(window_days, mag_B=np.full(6, r_mag))
     if kind == "Asteroid":
-        return Drawn(true_class, kind, entry, 0.0, draw_asteroid(rng, seen), None)
+        return IntrinsicObject(true_class, kind, entry, 0.0, draw_asteroid(rng, seen), None)
     return _star(rng, true_class, entry, draw_star(rng, seen, subtype), mode)
 
 
-def _star(rng: Generator, true_class: str, entry: HostEntry, star: Star | Irregular | Outbursts, mode: str) -> Drawn:
+def _star(
+    rng: Generator, true_class: str, entry: HostEntry, star: Star | Irregular | Outbursts, mode: str
+) -> IntrinsicObject:
     if mode == "physical":  # a star is its own catalogue entry
         offset = hosts.CENTROID_ERROR_ARCSEC * float(np.hypot(*rng.standard_normal(2)))
         entry = replace(entry, matched=True, mag_B=star.mag_B, offset_arcsec=offset)
-    return Drawn(true_class, "Star", entry, 0.0, star, None)
+    return IntrinsicObject(true_class, "Star", entry, 0.0, star, None)
 
 
 def _draw_nucleus(
     entry_rng: Generator, rng: Generator, true_class: str, entry: HostEntry, of: Survey, window_days: float
-) -> Drawn:
+) -> IntrinsicObject:
     """Share a catalogue entry's light between a nucleus and, where it is near, its galaxy."""
     redshift = entry.redshift if np.isfinite(entry.redshift) else hosts.draw_entry(entry_rng, "AGN").redshift
     shift_mag = AGN_SHIFT_MAG[of.name]
@@ -196,11 +198,11 @@ def _draw_nucleus(
     entry = replace(entry, mag_B=total_B, redshift=redshift)
     if redshift > NUCLEUS_ONLY_ABOVE_REDSHIFT:
         nucleus = draw_agn(rng, Circumstances(window_days, redshift, total_B), faintest, blazar)
-        return Drawn(true_class, "AGN", entry, redshift, nucleus, None, True)
+        return IntrinsicObject(true_class, "AGN", entry, redshift, nucleus, None, True)
     share_B = np.clip(entry_rng.uniform(*HOST_SHARE) * HOST_SHARE_BY_BAND, 0.03, 0.9)
     seen = Circumstances(window_days, redshift, total_B - 2.5 * np.log10(1 - share_B))
     nucleus = draw_agn(rng, seen, faintest, blazar)
-    return Drawn(true_class, "AGN", entry, redshift, nucleus, total_B - 2.5 * np.log10(share_B), True)
+    return IntrinsicObject(true_class, "AGN", entry, redshift, nucleus, total_B - 2.5 * np.log10(share_B), True)
 
 
 def _photometric_redshift(rng: Generator, true_class: str) -> float:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from model.simulation.records import Scene, Schedule, SimulatedObject
 from model.simulation.sky import dust, labels
-from model.simulation.sky.physics import EXPLOSIONS, Drawn, draw_physics
+from model.simulation.sky.physics import EXPLOSIONS, IntrinsicObject, draw_physics
 from model.simulation.sky.positions import draw_position
 from model.simulation.sky.scenes import place
 from model.simulation.sources import TEMPLATE_DAYS
@@ -195,7 +195,7 @@ def _origin_mjd(rng: Generator, survey: Survey, label: str, mode: str) -> float:
 
 
 def _observe(
-    drawn: Drawn,
+    drawn: IntrinsicObject,
     survey: Survey,
     schedule: Schedule,
     origin_mjd: float,
@@ -251,7 +251,7 @@ def _observe(
     )
 
 
-def _in_template(rng: Generator, drawn: Drawn, survey: Survey) -> NDArray[np.float64]:
+def _in_template(rng: Generator, drawn: IntrinsicObject, survey: Survey) -> NDArray[np.float64]:
     """Mean flux of a transient over the nights of a template that began while it shone."""
     reference_B, bands = np.zeros(6), survey.band_indices
     day_N = np.arange(-TEMPLATE_SPAN_DAYS, survey.window_days)

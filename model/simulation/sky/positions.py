@@ -18,7 +18,7 @@ import erfa
 import numpy as np
 from numpy.random import Generator
 
-from model.simulation.sky.physics import Drawn
+from model.simulation.sky.physics import IntrinsicObject
 from model.simulation.survey.surveys import Survey
 
 DECLINATION_DEG: Mapping[str, tuple[float, float]] = {
@@ -61,7 +61,7 @@ class Position:
     latitude_deg: float
 
 
-def draw_position(rng: Generator, drawn: Drawn, survey: Survey, mode: str) -> Position:
+def draw_position(rng: Generator, drawn: IntrinsicObject, survey: Survey, mode: str) -> Position:
     """Draw a place on the survey's sky; where classes are to differ in nothing but their changes, one pool for all."""
     low_deg, high_deg = DECLINATION_DEG[survey.name]
     if survey.name == "sdss":
@@ -81,7 +81,7 @@ def _latitude_of_galaxy(rng: Generator) -> float:
     return math.asin(rng.uniform(math.sin(math.radians(PLANE_OF_DUST_DEG)), 1.0))
 
 
-def _latitude_of_star(rng: Generator, drawn: Drawn) -> float:
+def _latitude_of_star(rng: Generator, drawn: IntrinsicObject) -> float:
     """Height above the plane, exponential, over the distance at which its kind has its magnitude."""
     uniform = rng.random()
     if drawn.source.subtype not in DISC:

@@ -7,14 +7,14 @@ from numpy.random import Generator
 
 from model.simulation.records import Galaxy, Scene
 from model.simulation.sky import hosts
-from model.simulation.sky.physics import Drawn
+from model.simulation.sky.physics import IntrinsicObject
 from model.simulation.survey.surveys import Survey
 
 Offset = tuple[float, float]
 LARGEST_CENTROID_ERROR_ARCSEC = 0.5
 
 
-def place(rng: Generator, drawn: Drawn, survey: Survey, latitude_deg: float) -> tuple[Scene, Offset]:
+def place(rng: Generator, drawn: IntrinsicObject, survey: Survey, latitude_deg: float) -> tuple[Scene, Offset]:
     """Put an object into its surroundings, which hold the more stars the nearer its Galactic latitude is to the plane.
 
     Returns

@@ -35,8 +35,8 @@ from model.training.comparison.tables import NoRunsError, write_tables
 from model.training.data.dataset_facts import measure
 from model.training.data.dataset_identity import differences, identity_of
 from model.training.data.input_form import less_faint_level
-from model.training.data.loader import Shelf, shelf_for
-from model.training.data.splits import Parts, PartsError, divide
+from model.training.data.loader import Loader, loader_for
+from model.training.data.splits import Splits, SplitsError, divide
 from model.training.evaluation import early
 from model.training.evaluation.calibrate import fit_temperature
 from model.training.evaluation.calibrated_card import calibrated
@@ -45,7 +45,7 @@ from model.training.evaluation.metrics import macro_f1, score
 from model.training.evaluation.predict import in_order, predict, predict_logits, softmax
 from model.training.evaluation.prefix_predictions import detected_frames, first_frames
 from model.training.learning.checkpoint import CheckpointError
-from model.training.learning.distributed import CrewError
+from model.training.learning.distributed import DistributedError
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Recipe, RecipeError, load_recipe, recipe_of
 from model.training.learning.trainer import Engine, Training
@@ -55,8 +55,8 @@ from model.training.train import (
     engine_of,
     learned_objects,
     make_card,
+    make_loaders,
     make_network,
-    make_shelves,
     provenance_of,
     rows_of,
 )
@@ -84,7 +84,7 @@ class RunError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class SystemRun:
     """One cell of the comparison."""
 
     system: str
@@ -110,21 +110,21 @@ def claimed(path: Path) -> Iterator[bool]:
 
 
 def answers_by_night(
-    network: GroupedNetwork, dataset: Dataset, shelf: Shelf, form: str, temperature: float
+    network: GroupedNetwork, dataset: Dataset, loader: Loader, form: str, temperature: float
 ) -> NDArray[np.float64]:
     """Probabilities [V, N, K] when every series ends with each of ``early.NIGHTS`` since its first detection.
 
     Fluxes above the faintest are taken above the faintest *so far*: nothing later may show.
     """
-    detected_N = detected_frames(dataset, shelf.rows, shelf.length_N.cpu().numpy())
-    logits_VNK = np.empty((len(early.NIGHTS), len(shelf), len(dataset.classes)), np.float32)
+    detected_N = detected_frames(dataset, loader.rows, loader.length_N.cpu().numpy())
+    logits_VNK = np.empty((len(early.NIGHTS), len(loader), len(dataset.classes)), np.float32)
     network.eval()
-    for index in in_order(shelf):
-        frames, _ = shelf.batch(index)
+    for index in in_order(loader):
+        frames, _ = loader.batch(index)
         time_BT = torch.where(frames.curve.mask_BT, frames.curve.time_BT, torch.nan).cpu().double().numpy()
         for v, until_B in enumerate(early.frames_by_night(time_BT, detected_N[index])):
             with torch.inference_mode():
-                cut = first_frames(frames, torch.from_numpy(until_B + 1)[:, None].to(shelf.device))
+                cut = first_frames(frames, torch.from_numpy(until_B + 1)[:, None].to(loader.device))
                 if form == "above_faintest":
                     cut = replace(cut, curve=zeroed(cut.curve))
                 logits_VNK[v, index] = network(cut).float().cpu().numpy()
@@ -155,7 +155,13 @@ def kept_answers(
 
 
 def train_one(
-    run: Run, recipe: Recipe, dataset: Dataset, parts: Parts, engine: Engine, work: Path, keep: Path | None = None
+    run: SystemRun,
+    recipe: Recipe,
+    dataset: Dataset,
+    splits: Splits,
+    engine: Engine,
+    work: Path,
+    keep: Path | None = None,
 ) -> tuple[dict[str, Any], Answers]:
     """Train a network as its recipe says; what it tells of itself, and its answers to the test rows.
 
@@ -166,11 +172,11 @@ def train_one(
         the test rows before the end; else every epoch is scored on them too, for "best epoch on test", the habit of
         the published code.
     """
-    facts = measure(dataset, np.concatenate([parts.pretrain, parts.train]), recipe.form)
+    facts = measure(dataset, np.concatenate([splits.pretrain, splits.train]), recipe.form)
     network = make_network(recipe, facts, run.seed).to(engine.device)
-    shelves = make_shelves(dataset, parts, recipe, network, engine.device)
-    test = shelf_for(network, dataset, parts.test, engine.device, recipe.form)
-    label_N, classes = dataset.labels[parts.test], len(dataset.classes)
+    loaders = make_loaders(dataset, splits, recipe, network, engine.device)
+    test = loader_for(network, dataset, splits.test, engine.device, recipe.form)
+    label_N, classes = dataset.labels[splits.test], len(dataset.classes)
 
     def watch(handed_out: nn.Module) -> dict[str, float]:
         return {"test_macro_f1": macro_f1(label_N, predict(handed_out, test).argmax(1), classes)}
@@ -179,14 +185,14 @@ def train_one(
     started = time.monotonic()
     with interrupts_noted() as interrupted, Progress(work) as progress:
         training = Training(
-            recipe, network, shelves, classes, run.seed, engine, progress, work,
+            recipe, network, loaders, classes, run.seed, engine, progress, work,
             watch=watch if keep is None else None, checkpoint_every_s=60,
             origin={"data set": identity_of(dataset), "fold": run.fold}, interrupted=interrupted,
             stage_ends=None if keep is None else work.parent / "stages",
         )  # fmt: skip
         history = training.run(resume=True)
     seconds = sum(entry["seconds"] for entry in history)
-    validation = shelves["validation"]
+    validation = loaders["validation"]
     temperature = fit_temperature(predict_logits(network, validation), validation.label_N.cpu().numpy())
     began = time.monotonic()
     probability_NK = softmax(predict_logits(network, test), temperature)
@@ -203,9 +209,9 @@ def train_one(
     else:
         told["history"] = history
     if keep is not None and recipe.form == "series":
-        provenance = provenance_of(recipe, dataset, parts, run.fold, run.seed, len(history))
+        provenance = provenance_of(recipe, dataset, splits, run.fold, run.seed, len(history))
         card = make_card(dataset, facts, network, provenance, recipe.form)
-        card = calibrated(card, network.cpu(), dataset, parts, recipe.prefix == "all")
+        card = calibrated(card, network.cpu(), dataset, splits, recipe.prefix == "all")
         save(keep, network, card, half=True)
         network.to(engine.device)
     if recipe.network["network"] in WITHOUT_CURVE or recipe.form.endswith("_stack"):
@@ -277,17 +283,17 @@ def check_parts(dataset: Dataset, fold: int | None, systems: Mapping[str, Recipe
 
     Raises
     ------
-    PartsError
+    SplitsError
         When there is no such fold, or no rows of a part that a recipe trains on.
     """
-    parts = divide(dataset, fold)
+    splits = divide(dataset, fold)
     for recipe in systems.values():
         if recipe is not None:
-            rows_of(recipe, parts)
+            rows_of(recipe, splits)
 
 
 def carry_out(
-    run: Run, recipe: Recipe | None, dataset: Dataset, engine: Engine, out: Path, work: Path | None = None
+    run: SystemRun, recipe: Recipe | None, dataset: Dataset, engine: Engine, out: Path, work: Path | None = None
 ) -> None:
     """Do one run, unless it is done or another process is at it.
 
@@ -304,18 +310,18 @@ def carry_out(
     with claimed(work.parent / f"{run.name}.lock") as mine:
         if not mine or result.exists():
             return
-        parts = divide(dataset, run.fold, run.seed)
+        splits = divide(dataset, run.fold, run.seed)
         if recipe is None:
             told: dict[str, Any] = {}
-            answers = floor_answers(run.system, dataset, parts.train, parts.test, run.seed)
+            answers = floor_answers(run.system, dataset, splits.train, splits.test, run.seed)
         else:
-            told, answers = train_one(run, recipe, dataset, parts, engine, work, keep)
+            told, answers = train_one(run, recipe, dataset, splits, engine, work, keep)
         probability_NK, early_VNK = answers
-        label_N = dataset.labels[parts.test]
+        label_N = dataset.labels[splits.test]
         entry = {
             **dataclasses.asdict(run),
             "data": identity_of(dataset),
-            "train_objects": len(parts.train) if recipe is None else learned_objects(recipe, parts),
+            "train_objects": len(splits.train) if recipe is None else learned_objects(recipe, splits),
             "device": str(engine.device),
             "precision": engine.precision,
             "compiled": engine.compiled,
@@ -325,13 +331,13 @@ def carry_out(
             "scores": dataclasses.asdict(score(label_N, probability_NK, dataset.classes)),
             "by_label_mode": {
                 mode: dataclasses.asdict(score(label_N[at], probability_NK[at], dataset.classes))
-                for mode, at in label_modes(dataset, parts.test).items()
+                for mode, at in label_modes(dataset, splits.test).items()
             },
         }
         result.parent.mkdir(parents=True, exist_ok=True)
         with replacing(result.with_suffix(".npz")) as partial, partial.open("wb") as file:
             np.savez_compressed(
-                file, allow_pickle=False, **kept_answers(dataset, parts.test, probability_NK, early_VNK)
+                file, allow_pickle=False, **kept_answers(dataset, splits.test, probability_NK, early_VNK)
             )
         with replacing(result) as partial:  # whose being there means that the run is done
             partial.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
@@ -342,10 +348,10 @@ def carry_out(
     "ictc-compare",
     RunError,
     RecipeError,
-    PartsError,
+    SplitsError,
     DatasetError,
     CheckpointError,
-    CrewError,
+    DistributedError,
     DeviceUnavailableError,
     NetworkError,
     NoRunsError,
@@ -366,7 +372,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in options.seeds:
             for fold in folds:
                 for system, recipe in systems.items():
-                    carry_out(Run(system, fold, number), recipe, dataset, engine, options.out)
+                    carry_out(SystemRun(system, fold, number), recipe, dataset, engine, options.out)
         check_runs(options.out, identity, systems)  # others may share the folder
     write_tables(options.out, dataset.classes)
     print((options.out / "table.md").read_text("utf-8"))

@@ -19,7 +19,7 @@ CLIP_SIGMA = 5.0  # a star's core must not set the scale of the sky around it
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DatasetFacts:
     """Measured on training rows only."""
 
     class_count: int
@@ -48,7 +48,7 @@ class Facts:
         }
 
 
-def measure(dataset: Dataset, rows: NDArray[np.int64], form: str = "series") -> Facts:
+def measure(dataset: Dataset, rows: NDArray[np.int64], form: str = "series") -> DatasetFacts:
     """What the training rows are like, in the form in which they will be shown.
 
     Mean and standard deviation are those of all pixels of a band and channel, after cutting off what lies more than
@@ -82,7 +82,7 @@ def measure(dataset: Dataset, rows: NDArray[np.int64], form: str = "series") -> 
         mean[absent, channel] = np.nanmean(mean[:, channel])
         sigma[absent, channel] = np.nanmean(sigma[:, channel])
     curve = collate_curve([FORMS[form](dataset.series(row)) for row in sorted(chosen)])
-    return Facts(
+    return DatasetFacts(
         class_count=len(dataset.classes),
         channels=channels,
         size=dataset.size_px,

@@ -1,6 +1,6 @@
 """Batches of frames on a device, by row numbers of a data set: collated once, by the code that serves alerts.
 
-The shelf knows neither augmentation nor losses.
+The loader knows neither augmentation nor losses.
 """
 
 import numpy as np
@@ -19,13 +19,13 @@ CHUNK = 64  # series collated at a time
 POOL = 8  # batches among which series of like length are put together
 
 
-class Shelf:
+class Loader:
     """Labelled series of some rows of a data set.
 
     Parameters
     ----------
     rows
-        Row numbers of the data set; the shelf's own index counts within them.
+        Row numbers of the data set; the loader's own index counts within them.
     frame_limit
         Of longer series only the newest frames are kept, as in the stream's memory.
     history_limit
@@ -34,7 +34,7 @@ class Shelf:
         Where batches go. The series themselves stay there too, unless they are larger than ``memory_limit_bytes``
         (default: 1 GiB on the processor, 64 GiB elsewhere): then each batch is read from the data set's files.
     form
-        In which the series are shown, a key of ``forms.FORMS``.
+        In which the series are shown, a key of ``input_form.FORMS``.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Shelf:
         return torch.bincount(self.label_N.cpu(), minlength=classes).float()
 
     def batch(self, index: Tensor) -> tuple[Frames, Tensor]:
-        """The series with these numbers on the shelf, padded to the longest of them, and their labels."""
+        """The series with these numbers in the loader, padded to the longest of them, and their labels."""
         length = int(self.length_N[index].max())
         if self._frames is None:
             return self._collated(index.numpy(), length), self.label_N[index.to(self.device)]
@@ -95,8 +95,8 @@ class Shelf:
             series = [self._series(row) for row in rows]
             histories = None
             if self._history_limit:
-                told = zip(rows, series, strict=True)
-                histories = [lacking([self._dataset.history(row)], one, self._history_limit) for row, one in told]
+                pairs = zip(rows, series, strict=True)
+                histories = [lacking([self._dataset.history(row)], one, self._history_limit) for row, one in pairs]
             chunks.append(collate(series, length, histories).to(self.device))
         return Frames(
             torch.cat([chunk.pixels_BTCHW for chunk in chunks]),
@@ -106,17 +106,17 @@ class Shelf:
         )
 
 
-def shelf_for(
+def loader_for(
     network: GroupedNetwork, dataset: Dataset, rows: NDArray[np.int64], device: torch.device, form: str = "series"
-) -> Shelf:
-    """A shelf of as much of these series as the network reads."""
-    return Shelf(dataset, rows, network.frame_limit, device, form=form, history_limit=network.history_limit)
+) -> Loader:
+    """A loader of as much of these series as the network reads."""
+    return Loader(dataset, rows, network.frame_limit, device, form=form, history_limit=network.history_limit)
 
 
 def batch_order(
     label_N: Tensor, batch_size: int, weighted: bool, generator: torch.Generator, length_N: Tensor | None = None
 ) -> list[Tensor]:
-    """Numbers on the shelf in batches of one size for one epoch; the last, incomplete batch is left out.
+    """Numbers within a loader, in batches of one size for one epoch; an incomplete last batch does not count.
 
     Parameters
     ----------

@@ -11,12 +11,12 @@ from model.data.dataset import Dataset
 VALIDATION_FRACTION = 0.15  # of the training rows, where the data set has no validation split of its own
 
 
-class PartsError(Exception):
+class SplitsError(Exception):
     """The data set cannot be divided as asked: the message says which splits or folds it has."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Splits:
     """Row numbers of a data set, disjoint."""
 
     pretrain: NDArray[np.int64]  # photometric labels; may be empty
@@ -25,28 +25,28 @@ class Parts:
     test: NDArray[np.int64]
 
 
-def with_fewer_labels(parts: Parts, label_N: NDArray[np.int64], share: float, seed: int = 0) -> Parts:
-    """The same division with labels for a share of the training objects: of each class as large a part, at least one.
+def with_fewer_labels(splits: Splits, label_N: NDArray[np.int64], share: float, seed: int = 0) -> Splits:
+    """Splits with a share of the training objects: of each class as large a part, at least one.
 
     Smaller shares are parts of larger ones; validation and test stay whole.
 
     Raises
     ------
-    PartsError
+    SplitsError
         When the share is not more than 0 and at most 1.
     """
     if not 0 < share <= 1:
-        raise PartsError(f"the share of labels is {share:g}: it must be more than 0 and at most 1")
+        raise SplitsError(f"the share of labels is {share:g}: it must be more than 0 and at most 1")
     rng = np.random.default_rng(seed)
-    order = rng.permutation(parts.train)
-    kept = []
-    for label in np.unique(label_N[parts.train]):
+    order = rng.permutation(splits.train)
+    chosen = []
+    for label in np.unique(label_N[splits.train]):
         members = order[label_N[order] == label]
-        kept.append(members[: max(1, round(share * len(members)))])
-    return replace(parts, train=np.sort(np.concatenate(kept)))
+        chosen.append(members[: max(1, round(share * len(members)))])
+    return replace(splits, train=np.sort(np.concatenate(chosen)))
 
 
-def divide(dataset: Dataset, fold: int | None = None, seed: int = 0) -> Parts:
+def divide(dataset: Dataset, fold: int | None = None, seed: int = 0) -> Splits:
     """Divide by the data set's own splits, or by one of its folds.
 
     Parameters
@@ -58,7 +58,7 @@ def divide(dataset: Dataset, fold: int | None = None, seed: int = 0) -> Parts:
 
     Raises
     ------
-    PartsError
+    SplitsError
         When there is no such fold, no rows to train or test on, or too few to cut some for validation.
     """
     splits = dataset.splits
@@ -70,21 +70,21 @@ def divide(dataset: Dataset, fold: int | None = None, seed: int = 0) -> Parts:
     else:
         if dataset.folds is None or fold < 0 or fold not in dataset.folds:
             have = [] if dataset.folds is None else sorted(set(dataset.folds[dataset.folds >= 0].tolist()))
-            raise PartsError(f"the data set has no fold {fold}; it has {have}")
+            raise SplitsError(f"the data set has no fold {fold}; it has {have}")
         test = np.flatnonzero(dataset.folds == fold)
         train = np.flatnonzero((dataset.folds >= 0) & (dataset.folds != fold))
         pretrain = np.setdiff1d(pretrain, np.flatnonzero(dataset.folds >= 0))
     validation = np.setdiff1d(splits.get("validation", none), test)
     train = np.setdiff1d(train, validation)
     if len(train) == 0 or len(test) == 0:
-        raise PartsError(f"nothing to train or to test on: the data set has splits {', '.join(splits)}")
+        raise SplitsError(f"nothing to train or to test on: the data set has splits {', '.join(splits)}")
     if len(validation) == 0:
         try:
             train, validation = train_test_split(
                 train, test_size=VALIDATION_FRACTION, random_state=seed, stratify=dataset.labels[train]
             )
         except ValueError as error:
-            raise PartsError(
+            raise SplitsError(
                 f"{dataset.folder} has no split 'validation', and too few training objects to cut one: {error}"
             ) from error
-    return Parts(np.sort(pretrain), np.sort(train), np.sort(validation), np.sort(test))
+    return Splits(np.sort(pretrain), np.sort(train), np.sort(validation), np.sort(test))

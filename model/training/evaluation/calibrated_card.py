@@ -8,17 +8,17 @@ import torch
 
 from model.data.dataset import Dataset
 from model.networks.grouped import GroupedNetwork
-from model.networks.layers.class_distance import Familiar
+from model.networks.layers.class_distance import ClassDistance
 from model.serving.card import ModelCard
-from model.training.data.loader import shelf_for
-from model.training.data.splits import Parts
+from model.training.data.loader import loader_for
+from model.training.data.splits import Splits
 from model.training.evaluation.calibrate import fit_bias_and_temperature, fit_sets, fit_unknown
 from model.training.evaluation.metrics import score
 from model.training.evaluation.predict import predict_logits, softmax
 from model.training.evaluation.prefix_predictions import answers_of
 
 
-def calibrated(card: ModelCard, network: GroupedNetwork, dataset: Dataset, parts: Parts, prefixes: bool) -> ModelCard:
+def calibrated(card: ModelCard, network: GroupedNetwork, dataset: Dataset, splits: Splits, prefixes: bool) -> ModelCard:
     """The card with the calibration and the unknown score that the validation rows ask for, and their scores.
 
     All is computed on the processor, where the service answers: ``network`` must be there. A network that answers in
@@ -26,13 +26,13 @@ def calibrated(card: ModelCard, network: GroupedNetwork, dataset: Dataset, parts
     its answers after every frame and remembers objects as they were then; others on their answers to whole series.
     """
     training, validation = (
-        shelf_for(network, dataset, rows, torch.device("cpu"), card.form) for rows in (parts.train, parts.validation)
+        loader_for(network, dataset, rows, torch.device("cpu"), card.form) for rows in (splits.train, splits.validation)
     )
     held_out = answers_of(network, validation, prefixes)
     if network.one_pass:
         seen = answers_of(network, training, prefixes)
         features_MF, label_M, weight_M = map(torch.from_numpy, (seen.features_MF, seen.label_M, seen.weight_M))
-        network.familiar = Familiar.of(features_MF, label_M, len(card.classes), weight_M)
+        network.familiar = ClassDistance.of(features_MF, label_M, len(card.classes), weight_M)
     offset, temperature = fit_bias_and_temperature(held_out.logits_MK, held_out.label_M, held_out.weight_M)
     probability_MK = softmax(held_out.logits_MK + np.array(offset), temperature)
     probability_NK = softmax(predict_logits(network, validation) + np.array(offset), temperature)

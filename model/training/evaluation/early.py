@@ -1,6 +1,6 @@
 """Earliness: curves and delays of right answers, from the probabilities of every prefix. It knows no network.
 
-Legend: ``N`` objects, ``T`` frames of the longest, ``K`` classes. Row t of a history is what the network says when it
+Legend: ``N`` objects, ``T`` frames of the longest, ``K`` classes. Row t of an object is what the network says when it
 has seen frames 0..t and nothing later; it is NaN beyond an object's last frame.
 
 References
@@ -26,7 +26,7 @@ AREA_DAYS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Histories:
+class PrefixPredictions:
     """Every object's classification after every frame."""
 
     label_N: NDArray[np.int64]
@@ -56,12 +56,12 @@ def first_detection(flux_T: NDArray, error_T: NDArray) -> int:
     return int(found[0]) if len(found) else len(flux_T) - 1
 
 
-def at_frames(histories: Histories, frame_N: NDArray) -> NDArray[np.float64]:
+def at_frames(predictions: PrefixPredictions, frame_N: NDArray) -> NDArray[np.float64]:
     """Probabilities of every object at one frame each. Returns [N, K]."""
-    return histories.probability_NTK[np.arange(len(frame_N)), frame_N]
+    return predictions.probability_NTK[np.arange(len(frame_N)), frame_N]
 
 
-def unknown_at(histories: Histories, frame_N: NDArray) -> NDArray[np.float64]:
+def unknown_at(predictions: PrefixPredictions, frame_N: NDArray) -> NDArray[np.float64]:
     """The unknown score of every object at one frame each. Returns [N].
 
     Raises
@@ -69,9 +69,9 @@ def unknown_at(histories: Histories, frame_N: NDArray) -> NDArray[np.float64]:
     ValueError
         When nobody asked the network for it.
     """
-    if histories.unknown_NT is None:
-        raise ValueError("these histories hold no unknown score: make them with one")
-    return histories.unknown_NT[np.arange(len(frame_N)), frame_N]
+    if predictions.unknown_NT is None:
+        raise ValueError("these predictions hold no unknown score: make them with one")
+    return predictions.unknown_NT[np.arange(len(frame_N)), frame_N]
 
 
 def _last_where(allowed_NT: NDArray) -> NDArray[np.int64]:
@@ -80,39 +80,39 @@ def _last_where(allowed_NT: NDArray) -> NDArray[np.int64]:
     return np.where(allowed_NT.any(1), length - 1 - allowed_NT[:, ::-1].argmax(1), 0)
 
 
-def frame_after_nights(histories: Histories, nights: int) -> NDArray[np.int64]:
+def frame_after_nights(predictions: PrefixPredictions, nights: int) -> NDArray[np.int64]:
     """The last frame of the n-th night since first detection, or an object's last one."""
-    real_NT = np.isfinite(histories.time_NT)
-    return _last_where(real_NT & (histories.night <= nights))
+    real_NT = np.isfinite(predictions.time_NT)
+    return _last_where(real_NT & (predictions.night <= nights))
 
 
 def frames_by_night(time_NT: NDArray[np.float64], detected_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The last frame of every object after each of ``NIGHTS``, [V, N]; times and detections as in `Histories`."""
+    """The last frame of every object after each of ``NIGHTS``, [V, N]; other arguments as in `PrefixPredictions`."""
     count = len(detected_N)
-    at = Histories(np.zeros(count, np.int64), np.empty((count, 0, 1)), time_NT, detected_N, np.empty(0))
+    at = PrefixPredictions(np.zeros(count, np.int64), np.empty((count, 0, 1)), time_NT, detected_N, np.empty(0))
     return np.stack([frame_after_nights(at, nights) for nights in NIGHTS])
 
 
-def frame_after_days(histories: Histories, days: float) -> NDArray[np.int64]:
+def frame_after_days(predictions: PrefixPredictions, days: float) -> NDArray[np.int64]:
     """The last frame within this many days after first detection."""
-    since_NT = histories.time_NT - np.take_along_axis(histories.time_NT, histories.detected_N[:, None], 1)
+    since_NT = predictions.time_NT - np.take_along_axis(predictions.time_NT, predictions.detected_N[:, None], 1)
     return _last_where(np.isfinite(since_NT) & (since_NT <= days))
 
 
-def scores_at(histories: Histories, frame_N: NDArray) -> dict[str, float]:
+def scores_at(predictions: PrefixPredictions, frame_N: NDArray) -> dict[str, float]:
     """The scores of an early curve, of all objects at one frame each."""
-    probability_NK = at_frames(histories, frame_N)
+    probability_NK = at_frames(predictions, frame_N)
     classes = probability_NK.shape[1]
-    reached = metrics.score(histories.label_N, probability_NK, tuple(str(k) for k in range(classes)))
+    reached = metrics.score(predictions.label_N, probability_NK, tuple(str(k) for k in range(classes)))
     kept = ("macro_f1", "balanced_accuracy", "auc", "log_loss", "balanced_log_loss", "ece")
     return {name: value for name, value in asdict(reached).items() if name in kept}
 
 
-def curves(histories: Histories) -> dict[str, Any]:
+def curves(predictions: PrefixPredictions) -> dict[str, Any]:
     """Scores against nights and against days since first detection, and what sums them up."""
-    by_night = {n: scores_at(histories, frame_after_nights(histories, n)) for n in NIGHTS}
-    by_day = {d: scores_at(histories, frame_after_days(histories, d)) for d in DAYS}
-    final = scores_at(histories, histories.last_frame)
+    by_night = {n: scores_at(predictions, frame_after_nights(predictions, n)) for n in NIGHTS}
+    by_day = {d: scores_at(predictions, frame_after_days(predictions, d)) for d in DAYS}
+    final = scores_at(predictions, predictions.last_frame)
     f1 = {d: entry["macro_f1"] for d, entry in by_day.items()}
     days = np.array([d for d in DAYS if d <= AREA_DAYS])
     at = np.log1p(days)
@@ -126,23 +126,23 @@ def curves(histories: Histories) -> dict[str, Any]:
     return {"by_night": by_night, "by_day": by_day, "final": final, "area_under_macro_f1": area, **reached}
 
 
-def _since_detection(histories: Histories) -> Iterator[tuple[int, NDArray[np.int64], NDArray, NDArray]]:
+def _since_detection(predictions: PrefixPredictions) -> Iterator[tuple[int, NDArray[np.int64], NDArray, NDArray]]:
     """Of each object its label, and of each frame since detection the choice, its probability, and the day."""
-    last_N = histories.last_frame
-    for n, (label, start) in enumerate(zip(histories.label_N.tolist(), histories.detected_N.tolist(), strict=True)):
-        probability_TK = histories.probability_NTK[n, start : last_N[n] + 1]
-        time_T = histories.time_NT[n, start : last_N[n] + 1]
+    last_N = predictions.last_frame
+    for n, (label, start) in enumerate(zip(predictions.label_N.tolist(), predictions.detected_N.tolist(), strict=True)):
+        probability_TK = predictions.probability_NTK[n, start : last_N[n] + 1]
+        time_T = predictions.time_NT[n, start : last_N[n] + 1]
         yield label, probability_TK.argmax(1), probability_TK.max(1), time_T - time_T[0]
 
 
-def decisions(histories: Histories, threshold: float = CONFIDENT, kept: int = 1) -> dict[str, float]:
+def decisions(predictions: PrefixPredictions, threshold: float = CONFIDENT, kept: int = 1) -> dict[str, float]:
     """What comes of acting as soon as one class has reached ``threshold`` on ``kept`` alerts in a row.
 
     A broker can follow this rule, for it looks at nothing later. Shares of right and of revoked decisions are of the
     decided objects; one that is changed at any later alert counts as changed, one that is not the last word as revoked.
     """
     days, right, changed, revoked = [], [], [], []
-    for label, choice_T, best_T, day_T in _since_detection(histories):
+    for label, choice_T, best_T, day_T in _since_detection(predictions):
         run = 0
         for t, sure in enumerate(best_T >= threshold):
             run = (run + 1 if run and choice_T[t] == choice_T[t - 1] else 1) if sure else 0
@@ -159,7 +159,7 @@ def decisions(histories: Histories, threshold: float = CONFIDENT, kept: int = 1)
     return {
         "threshold": threshold,
         "alerts_in_a_row": kept,
-        "decided_share": len(days) / len(histories.label_N),
+        "decided_share": len(days) / len(predictions.label_N),
         "median_days": float(np.median(days)) if days else float("nan"),
         "right_share": mean(right),
         "changed_share": mean(changed),
@@ -167,7 +167,7 @@ def decisions(histories: Histories, threshold: float = CONFIDENT, kept: int = 1)
     }
 
 
-def confidence(histories: Histories, threshold: float = CONFIDENT) -> dict[str, float]:
+def confidence(predictions: PrefixPredictions, threshold: float = CONFIDENT) -> dict[str, float]:
     """When each object is classed with confidence for good, and how often it changed its mind.
 
     A decision is the first frame since detection at which the largest probability reaches ``threshold`` and from
@@ -175,7 +175,7 @@ def confidence(histories: Histories, threshold: float = CONFIDENT) -> dict[str, 
     Earliness counts undecided objects as decided at their last frame.
     """
     decided, delay, earliness, flips, right = [], [], [], [], []
-    for label, choice_T, best_T, day_T in _since_detection(histories):
+    for label, choice_T, best_T, day_T in _since_detection(predictions):
         changes = np.flatnonzero(np.diff(choice_T))
         flips.append(len(changes))
         settled = int(changes[-1]) + 1 if len(changes) else 0
@@ -218,33 +218,33 @@ def purity_at(score_N: NDArray, member_N: NDArray, completeness: float = 0.5, we
 
 
 def before_peak_purity(
-    histories: Histories, kind: int, completeness: float = 0.5, weight_N: NDArray | None = None
+    predictions: PrefixPredictions, kind: int, completeness: float = 0.5, weight_N: NDArray | None = None
 ) -> float:
     """Purity of class ``kind`` by its probability at the last frame before peak light; objects count by their weight.
 
     Objects without a peak are judged at the median frame (after detection) of those that have one.
     """
-    real_NT = np.isfinite(histories.time_NT)
-    before = _last_where(real_NT & (histories.time_NT <= np.nan_to_num(histories.peak_day_N, nan=-1.0)[:, None]))
-    has_peak = np.isfinite(histories.peak_day_N) & (before >= histories.detected_N)
+    real_NT = np.isfinite(predictions.time_NT)
+    before = _last_where(real_NT & (predictions.time_NT <= np.nan_to_num(predictions.peak_day_N, nan=-1.0)[:, None]))
+    has_peak = np.isfinite(predictions.peak_day_N) & (before >= predictions.detected_N)
     if not has_peak.any():
         return float("nan")
-    typical = int(np.median((before - histories.detected_N)[has_peak]))
-    frame_N = np.where(has_peak, before, np.minimum(histories.detected_N + typical, histories.last_frame))
-    usable = has_peak | ~np.isfinite(histories.peak_day_N)
-    score_N = at_frames(histories, frame_N)[:, kind]
+    typical = int(np.median((before - predictions.detected_N)[has_peak]))
+    frame_N = np.where(has_peak, before, np.minimum(predictions.detected_N + typical, predictions.last_frame))
+    usable = has_peak | ~np.isfinite(predictions.peak_day_N)
+    score_N = at_frames(predictions, frame_N)[:, kind]
     usable_weight_N = None if weight_N is None else weight_N[usable]
-    return purity_at(score_N[usable], (histories.label_N == kind)[usable], completeness, usable_weight_N)
+    return purity_at(score_N[usable], (predictions.label_N == kind)[usable], completeness, usable_weight_N)
 
 
 def false_alarms(
-    histories: Histories, alarm: tuple[int, ...], quiet: tuple[int, ...], weight_N: NDArray | None = None
+    predictions: PrefixPredictions, alarm: tuple[int, ...], quiet: tuple[int, ...], weight_N: NDArray | None = None
 ) -> float:
     """Alerts classed as one of ``alarm``, per 1,000 alerts of objects that are one of ``quiet``, each by its weight."""
-    choice_NT = np.argmax(np.nan_to_num(histories.probability_NTK, nan=-1.0), 2)
-    frame_NT = np.arange(histories.time_NT.shape[1])[None]
-    alert_NT = np.isfinite(histories.time_NT) & (frame_NT >= histories.detected_N[:, None])
-    alert_NT &= np.isin(histories.label_N, quiet)[:, None]
+    choice_NT = np.argmax(np.nan_to_num(predictions.probability_NTK, nan=-1.0), 2)
+    frame_NT = np.arange(predictions.time_NT.shape[1])[None]
+    alert_NT = np.isfinite(predictions.time_NT) & (frame_NT >= predictions.detected_N[:, None])
+    alert_NT &= np.isin(predictions.label_N, quiet)[:, None]
     if not alert_NT.any():
         return float("nan")
     of_object_NT = np.broadcast_to(1.0 if weight_N is None else weight_N[:, None], alert_NT.shape)

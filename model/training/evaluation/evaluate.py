@@ -23,8 +23,8 @@ from model.serving.predictor import DeviceUnavailableError, resolve_device
 from model.taxonomy import NATURAL_MIX
 from model.training.data.dataset_identity import is_simulated, name_of
 from model.training.data.input_form import OF_EACH_FRAME
-from model.training.data.loader import Shelf, shelf_for
-from model.training.data.splits import PartsError, divide
+from model.training.data.loader import Loader, loader_for
+from model.training.data.splits import SplitsError, divide
 from model.training.evaluation import early
 from model.training.evaluation.calibrate import unknown_scores
 from model.training.evaluation.card_limits import is_balanced, limits
@@ -32,7 +32,7 @@ from model.training.evaluation.intervals import bootstrap, macro_f1_interval, wi
 from model.training.evaluation.metrics import balanced_accuracy, reliability, score
 from model.training.evaluation.plain_table import plain_table
 from model.training.evaluation.predict import predict_logits
-from model.training.evaluation.prefix_predictions import answers_of, histories_of
+from model.training.evaluation.prefix_predictions import answers_of, predict_prefixes
 from model.training.evaluation.report import write_report
 from model.training.options import evaluate_parser
 
@@ -49,7 +49,7 @@ class Evaluation:
     card: ModelCard
     label_N: NDArray[np.int64]
     probability_NK: NDArray[np.float64]
-    histories: early.Histories
+    predictions: early.PrefixPredictions
     table: dict[str, Any]  # what scores.json holds
 
 
@@ -123,11 +123,11 @@ def evaluate(
         Objects of classes that the weights were not trained on, if their score is to be measured.
     """
     network = network.to(device)
-    shelf = shelf_for(network, dataset, rows, device, card.form)
-    logits_NK = predict_logits(network, shelf)
+    loader = loader_for(network, dataset, rows, device, card.form)
+    logits_NK = predict_logits(network, loader)
     probability_NK = card.probabilities(logits_NK)
-    label_N = shelf.label_N.cpu().numpy()
-    histories = histories_of(network, dataset, shelf, card.probabilities, card.unknown or UnknownScore())
+    label_N = loader.label_N.cpu().numpy()
+    predictions = predict_prefixes(network, dataset, loader, card.probabilities, card.unknown or UnknownScore())
     chosen_N, count = probability_NK.argmax(1), len(card.classes)
     reached = score(label_N, probability_NK, card.classes)
     hits = np.diagonal(np.array(reached.confusion))
@@ -152,61 +152,66 @@ def evaluate(
             },
         },
         "reliability": reliability(probability_NK.max(1), chosen_N == label_N).tolist(),
-        "early": early.curves(histories),
-        "confidence": early.confidence(histories),
-        "decisions": [early.decisions(histories, kept=kept) for kept in ALERTS_IN_A_ROW],
-        **follow_up(histories, card.classes),
-        "natural_mix": in_natural_mix(histories, card),
+        "early": early.curves(predictions),
+        "confidence": early.confidence(predictions),
+        "decisions": [early.decisions(predictions, kept=kept) for kept in ALERTS_IN_A_ROW],
+        **follow_up(predictions, card.classes),
+        "natural_mix": in_natural_mix(predictions, card),
     }
     if modes := label_modes(dataset, rows):
         table["by_label_mode"] = {
             mode: dataclasses.asdict(score(label_N[at], probability_NK[at], card.classes)) for mode, at in modes.items()
         }
     if unknown is not None:
-        strange = shelf_for(network, unknown, np.arange(len(unknown)), device, card.form)
-        table["unknown"] = strangeness(network, card, histories, shelf, strange, unknown)
-    return Evaluation(card, label_N, probability_NK, histories, table)
+        strange = loader_for(network, unknown, np.arange(len(unknown)), device, card.form)
+        table["unknown"] = strangeness(network, card, predictions, loader, strange, unknown)
+    return Evaluation(card, label_N, probability_NK, predictions, table)
 
 
 def follow_up(
-    histories: early.Histories, classes: Sequence[str], weight_N: NDArray[np.float64] | None = None
+    predictions: early.PrefixPredictions, classes: Sequence[str], weight_N: NDArray[np.float64] | None = None
 ) -> dict[str, float | None]:
     """What awaits somebody who follows up supernovae; it depends on the mix of classes, which weights can change."""
     kinds = tuple(classes.index(name) for name in SUPERNOVAE if name in classes)
     quiet = tuple(k for k in range(len(classes)) if k not in kinds)
     purity = None
     if "SNIa" in classes:
-        purity = early.before_peak_purity(histories, classes.index("SNIa"), weight_N=weight_N)
+        purity = early.before_peak_purity(predictions, classes.index("SNIa"), weight_N=weight_N)
     return {
         "before_peak_purity_snia": purity,
-        "false_alarms_per_1000": early.false_alarms(histories, kinds, quiet, weight_N),
+        "false_alarms_per_1000": early.false_alarms(predictions, kinds, quiet, weight_N),
     }
 
 
-def in_natural_mix(histories: early.Histories, card: ModelCard) -> dict[str, Any] | None:
+def in_natural_mix(predictions: early.PrefixPredictions, card: ModelCard) -> dict[str, Any] | None:
     """The same in the mix of classes that a survey gave labels to; None where nobody counted it."""
     mix = NATURAL_MIX.get(card.survey)
     if mix is None or not set(card.classes) <= set(mix):
         return None
-    weight_N = early.in_mix(histories.label_N, [mix[name] for name in card.classes])
-    return {"objects": dict(mix), **follow_up(histories, card.classes, weight_N)}
+    weight_N = early.in_mix(predictions.label_N, [mix[name] for name in card.classes])
+    return {"objects": dict(mix), **follow_up(predictions, card.classes, weight_N)}
 
 
 def strangeness(
-    network: GroupedNetwork, card: ModelCard, known: early.Histories, shelf: Shelf, strange: Shelf, unknown: Dataset
+    network: GroupedNetwork,
+    card: ModelCard,
+    known: early.PrefixPredictions,
+    loader: Loader,
+    strange: Loader,
+    unknown: Dataset,
 ) -> dict[str, Any]:
     """How well the unknown score tells a data set from known objects: of whole series, and as they grow.
 
     Each part of the score is asked of whole series too.
     """
-    others = histories_of(network, unknown, strange, card.probabilities, card.unknown or UnknownScore())
+    others = predict_prefixes(network, unknown, strange, card.probabilities, card.unknown or UnknownScore())
     known_N, strange_M = (early.unknown_at(side, side.last_frame) for side in (known, others))
     by_class = {
         name: unknown_scores(known_N, strange_M[unknown.labels == k])["auroc"]
         for k, name in enumerate(unknown.classes)
         if (unknown.labels == k).any()
     }
-    whole, of_others = (answers_of(network, side, prefixes=False) for side in (shelf, strange))
+    whole, of_others = (answers_of(network, side, prefixes=False) for side in (loader, strange))
     parts = {"energy": unknown_scores(energy(whole.logits_MK), energy(of_others.logits_MK))["auroc"]}
     known_distance_N, strange_distance_M = whole.distances(network), of_others.distances(network)
     if known_distance_N is not None and strange_distance_M is not None:
@@ -245,7 +250,7 @@ def write(evaluation: Evaluation, dataset: Dataset, rows: NDArray[np.int64], fol
             probability=evaluation.probability_NK.astype(np.float32),
         )
     with replacing(folder / "report.html") as partial:
-        write_report(evaluation.card, evaluation.table, evaluation.histories, dataset, rows, partial)
+        write_report(evaluation.card, evaluation.table, evaluation.predictions, dataset, rows, partial)
     with replacing(folder / "scores.txt") as partial:
         partial.write_text(plain_table(evaluation.table), "utf-8")
     with replacing(folder / RESULT) as partial:
@@ -266,7 +271,7 @@ def with_scores(card: ModelCard, table: dict[str, Any], controls: dict[str, Any]
     return dataclasses.replace(card, unknown=unknown, provenance=provenance)
 
 
-@command("ictc-evaluate", WeightsError, DatasetError, PartsError, DeviceUnavailableError)
+@command("ictc-evaluate", WeightsError, DatasetError, SplitsError, DeviceUnavailableError)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = evaluate_parser().parse_args(argv)
@@ -293,11 +298,11 @@ def split_rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
 
     Raises
     ------
-    PartsError
+    SplitsError
         When there is none.
     """
     if split not in dataset.splits:
-        raise PartsError(f"the data set has no split {split!r}; it has {', '.join(dataset.splits)}")
+        raise SplitsError(f"the data set has no split {split!r}; it has {', '.join(dataset.splits)}")
     return dataset.splits[split]
 
 

@@ -15,8 +15,8 @@ from model.data.dataset import Dataset
 from model.networks.contract import Frames, LightCurve
 from model.networks.grouped import GroupedNetwork, cut_groups, select_rows
 from model.serving.card import UnknownScore
-from model.training.data.loader import Shelf
-from model.training.evaluation.early import Histories, first_detection
+from model.training.data.loader import Loader
+from model.training.evaluation.early import PrefixPredictions, first_detection
 from model.training.evaluation.predict import BATCH, in_order, softmax
 
 
@@ -70,12 +70,12 @@ def by_prefix(network: GroupedNetwork, frames: Frames, ask: Callable[[Tensor, Li
 
 
 @torch.inference_mode()
-def answers_of(network: GroupedNetwork, shelf: Shelf, prefixes: bool, batch_size: int = BATCH) -> Answers:
+def answers_of(network: GroupedNetwork, loader: Loader, prefixes: bool, batch_size: int = BATCH) -> Answers:
     """What the network says of whole series, or after every frame of them: then an object's moments weigh alike."""
     network.eval()
     logits, features, labels, weights = [], [], [], []
-    for index in in_order(shelf, batch_size):
-        frames, label_B = shelf.batch(index)
+    for index in in_order(loader, batch_size):
+        frames, label_B = loader.batch(index)
         if prefixes:
             at_BT = frames.curve.mask_BT
             logits_BTK, features_BTF = prefix_answers(network, frames)
@@ -121,27 +121,27 @@ def first_frames(frames: Frames, length: int | Tensor) -> Frames:
     )
 
 
-def histories_of(
+def predict_prefixes(
     network: GroupedNetwork,
     dataset: Dataset,
-    shelf: Shelf,
+    loader: Loader,
     probabilities: Callable[[NDArray], NDArray[np.float64]] = softmax,
     unknown: UnknownScore | None = None,
     batch_size: int = BATCH,
-) -> Histories:
-    """What the network says of every object on the shelf after each of its frames, by a rule from logits.
+) -> PrefixPredictions:
+    """Probabilities of every object of the loader after each of its frames, by a rule from logits.
 
-    With ``unknown`` also how strange it finds them. Frames before the first detection count as history, not as
-    answers: see :class:`model.training.evaluation.early.Histories`.
+    With ``unknown`` also how strange it finds them. Frames before the first detection count as the past, not as
+    answers: see :class:`model.training.evaluation.early.PrefixPredictions`.
     """
     network.eval()
-    count, longest = len(shelf), int(shelf.length_N.max())
+    count, longest = len(loader), int(loader.length_N.max())
     time_NT = np.full((count, longest), np.nan)
-    detected_N = detected_frames(dataset, shelf.rows, shelf.length_N.numpy())
+    detected_N = detected_frames(dataset, loader.rows, loader.length_N.numpy())
     probability_NTK: NDArray[np.float64] | None = None
     unknown_NT = None if unknown is None else np.full((count, longest), np.nan)
-    for index in in_order(shelf, batch_size):
-        frames, _ = shelf.batch(index)
+    for index in in_order(loader, batch_size):
+        frames, _ = loader.batch(index)
         logits_BTK, features_BTF = prefix_answers(network, frames)
         answers = probabilities(logits_BTK.float().cpu().numpy())
         if probability_NTK is None:
@@ -155,8 +155,8 @@ def histories_of(
             if unknown_NT is not None and strange_BT is not None:
                 unknown_NT[n, :length] = strange_BT[row, :length]
     assert probability_NTK is not None
-    return Histories(
-        shelf.label_N.cpu().numpy(), probability_NTK, time_NT, detected_N, peak_days(dataset, shelf.rows), unknown_NT
+    return PrefixPredictions(
+        loader.label_N.cpu().numpy(), probability_NTK, time_NT, detected_N, peak_days(dataset, loader.rows), unknown_NT
     )
 
 

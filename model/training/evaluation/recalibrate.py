@@ -14,7 +14,7 @@ from model.data.dataset import Dataset, DatasetError
 from model.serving import weights
 from model.serving.card import WeightsError
 from model.training.data.dataset_identity import identity_of
-from model.training.data.splits import PartsError, divide
+from model.training.data.splits import SplitsError, divide
 from model.training.evaluation.calibrated_card import calibrated, validated
 from model.training.evaluation.evaluate import check_fit
 from model.training.options import calibrate_parser
@@ -23,19 +23,19 @@ from model.training.source_commit import commit
 OF_OTHER_CALIBRATIONS = ("test_scores", "limits", "validation_scores")
 
 
-@command("ictc-calibrate", WeightsError, DatasetError, PartsError)
+@command("ictc-calibrate", WeightsError, DatasetError, SplitsError)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = calibrate_parser().parse_args(argv)
     network, card = weights.load(options.weights)
     dataset = Dataset.open(options.data, verify=True)
     check_fit(card, dataset)
-    parts = divide(dataset)
+    splits = divide(dataset)
     provenance = {key: value for key, value in card.provenance.items() if key not in OF_OTHER_CALIBRATIONS}
-    provenance["calibrated"] = {"commit": commit(), "data": identity_of(dataset), "on": len(parts.validation)}
+    provenance["calibrated"] = {"commit": commit(), "data": identity_of(dataset), "on": len(splits.validation)}
     recipe = provenance.get("recipe")
     prefixes = isinstance(recipe, dict) and recipe.get("prefix") == "all"
-    card = calibrated(dataclasses.replace(card, provenance=provenance), network, dataset, parts, prefixes)
+    card = calibrated(dataclasses.replace(card, provenance=provenance), network, dataset, splits, prefixes)
     print(validated(weights.save(options.out, network, card, half=options.half), options.out))
     return 0
 

@@ -19,7 +19,7 @@ from model.past_photometry import LIMIT_SIGMA, History
 from model.series import BANDS, Series
 from model.serving.card import ModelCard
 from model.training.evaluation.card_limits import auroc_by_night, limits
-from model.training.evaluation.early import Histories
+from model.training.evaluation.early import PrefixPredictions
 
 EXAMPLES_PER_CLASS = 2
 SHOWN_STAMPS = 6
@@ -130,7 +130,9 @@ def draw_light_curve(axes: Axes, series: Series, told: History) -> None:
     axes.legend(fontsize=7, ncols=len(BANDS), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
 
 
-def draw_example(figure: Any, dataset: Dataset, row: int, history: Histories, n: int, classes: tuple[str, ...]) -> None:
+def draw_example(
+    figure: Any, dataset: Dataset, row: int, history: PrefixPredictions, n: int, classes: tuple[str, ...]
+) -> None:
     """Stamps of one object, its photometry, what its packets tell beside it, and what the network said after frames."""
     series, told = dataset.series(row), dataset.history(row)
     parts = figure.subfigures(2, 1, height_ratios=[1, 2.2])
@@ -155,7 +157,7 @@ def examples(label_N: NDArray, classes: int) -> list[int]:
 def write_report(
     card: ModelCard,
     table: dict[str, Any],
-    histories: Histories,
+    predictions: PrefixPredictions,
     dataset: Dataset,
     rows: NDArray[np.int64],
     path: Path,
@@ -175,9 +177,9 @@ def write_report(
     by_night = {} if unknown is None else auroc_by_night(unknown)
     strangers = picture(lambda f: draw_unknown(f.subplots(), by_night)) if by_night else None
     shown = []
-    for n in examples(histories.label_N, len(card.classes)):
-        title = f"Object {dataset.object_ids[rows[n]]}: {card.classes[histories.label_N[n]]}"
-        draw = partial(draw_example, dataset=dataset, row=int(rows[n]), history=histories, n=n, classes=card.classes)
+    for n in examples(predictions.label_N, len(card.classes)):
+        title = f"Object {dataset.object_ids[rows[n]]}: {card.classes[predictions.label_N[n]]}"
+        draw = partial(draw_example, dataset=dataset, row=int(rows[n]), history=predictions, n=n, classes=card.classes)
         shown.append((title, picture(draw, 8, 4.5)))
     template = resources.files("model.training.evaluation").joinpath("report.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)

@@ -19,12 +19,12 @@ from model.serving.predictor import resolve_device
 FEWEST = 2  # objects of a batch for each process: batch normalisation needs them
 
 
-class CrewError(ValueError):
+class DistributedError(ValueError):
     """The processes cannot share this training."""
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class ProcessGroup:
     """Which of several processes this is; alone, nothing is exchanged."""
 
     rank: int = 0
@@ -35,11 +35,11 @@ class Crew:
 
         Raises
         ------
-        CrewError
+        DistributedError
             When a batch has fewer than twice as many objects as there are processes.
         """
         if objects < FEWEST * self.size:
-            raise CrewError(
+            raise DistributedError(
                 f"batches of {objects} objects for {self.size} processes: each process needs at least {FEWEST} of a "
                 "batch; start fewer processes, or train in larger batches, on more objects"
             )
@@ -49,12 +49,14 @@ class Crew:
 
         Raises
         ------
-        CrewError
+        DistributedError
             When these numbers are not the same in all of them.
         """
         both = [*numbers, *(-number for number in numbers)]
         if self.largest(both, device) != both:
-            raise CrewError("the processes do not go on from the same checkpoint: give all of them the same folder")
+            raise DistributedError(
+                "the processes do not go on from the same checkpoint: give all of them the same folder"
+            )
 
     def share(self, batch_B: Tensor) -> Tensor:
         """This process's part of a batch; no part is larger than another by more than one object."""
@@ -98,7 +100,7 @@ class Crew:
 
 
 @contextmanager
-def launched(device: torch.device) -> Iterator[tuple[Crew, torch.device]]:
+def launched(device: torch.device) -> Iterator[tuple[ProcessGroup, torch.device]]:
     """This process among those that ``torchrun`` started, and the device that is its own; alone where it did not.
 
     Raises
@@ -108,13 +110,13 @@ def launched(device: torch.device) -> Iterator[tuple[Crew, torch.device]]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield Crew(), device
+        yield ProcessGroup(), device
         return
     if device.type == "cuda":
         device = resolve_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Crew(int(os.environ["RANK"]), size), device
+        yield ProcessGroup(int(os.environ["RANK"]), size), device
     finally:
         distributed.destroy_process_group()

@@ -23,7 +23,7 @@ from model.training.learning.denoising import ReadsNights, Restorer
 from model.training.learning.recipe import Recipe, RecipeError, Stage
 
 
-class Target(nn.Module):
+class TargetNetwork(nn.Module):
     """The network that ICT follows and does not train; its output is projections [B, D]."""
 
     def __init__(self, network: GroupedNetwork, projector: nn.Linear) -> None:
@@ -58,7 +58,7 @@ class Objective(nn.Module):
         self.restorer: Restorer | None = None
         self.projector: nn.Linear | None = None
         self.predictor: nn.Module | None = None
-        self.target: Target | None = None
+        self.target: TargetNetwork | None = None
         self.centre_D: Tensor
         if any(stage.restores for stage in recipe.stages):
             if not isinstance(network, ReadsNights):
@@ -73,7 +73,7 @@ class Objective(nn.Module):
                 nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width)
             )
         if ict.momentum is not None and ict.pull in ("cosine", "dino"):
-            self.target = Target(copy.deepcopy(network), copy.deepcopy(self.projector))
+            self.target = TargetNetwork(copy.deepcopy(network), copy.deepcopy(self.projector))
             self.target.requires_grad_(False)
         if ict.pull == "dino":
             self.register_buffer("centre_D", torch.zeros(width))

@@ -2,7 +2,7 @@
 
 It reads from top to bottom: run, stage, epoch, step. Every step seeds its own random generators with (seed, stage,
 epoch, step, rank), so a training that was killed goes on to the same weights without any generator's state being kept.
-Several processes take the same steps as one, each on its share of every batch (``crew``).
+Several processes take the same steps as one, each on its share of every batch (``processes``).
 """
 
 import copy
@@ -23,7 +23,7 @@ from model.networks.contract import Frames
 from model.networks.grouped import GroupedNetwork
 from model.training.data.augment import change_epochs, change_view
 from model.training.data.dataset_identity import differences
-from model.training.data.loader import Shelf, batch_order
+from model.training.data.loader import Loader, batch_order
 from model.training.evaluation import metrics
 from model.training.evaluation.predict import predict, predict_features, softmax
 from model.training.evaluation.separation import separation
@@ -37,7 +37,7 @@ from model.training.learning.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from model.training.learning.distributed import Crew
+from model.training.learning.distributed import ProcessGroup
 from model.training.learning.objective import Objective, follow, of_same_class
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Recipe, RecipeError, Stage
@@ -88,16 +88,16 @@ class Training:
     ----------
     network
         Trained in place. When ``run`` returns it holds the weights to hand out.
-    shelves
+    loaders
         By name: the parts that the recipe's stages ask for, and "validation".
     folder
         For the checkpoint; None: keep none.
     watch
-        Asked after every epoch with the network as it would be handed out; its numbers go to the history, and
+        Asked after every epoch with the network as it would be handed out; its numbers go to the log, and
         decide nothing.
     origin
         Where the rows come from, data set and fold: a checkpoint is of one origin, and JSON can hold it.
-    crew
+    processes
         Which of several processes this is: all of them train alike, and the first keeps the checkpoint.
     interrupted
         Asked after every step whether to stop there, with a checkpoint.
@@ -107,25 +107,25 @@ class Training:
 
     Raises
     ------
-    CrewError
+    DistributedError
         When a stage's batches are too small to be shared by that many processes, or for one.
     """
 
     recipe: Recipe
     network: GroupedNetwork
-    shelves: Mapping[str, Shelf]
+    loaders: Mapping[str, Loader]
     classes: int
     seed: int
     engine: Engine
     progress: Progress
     folder: Path | None = None
-    crew: Crew = field(default_factory=Crew)
+    processes: ProcessGroup = field(default_factory=ProcessGroup)
     watch: Callable[[nn.Module], dict[str, float]] | None = None
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     origin: Mapping[str, Any] = field(default_factory=dict)
     interrupted: Callable[[], bool] | None = None
     stage_ends: Path | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
     place: Place = field(default_factory=Place)
     objective: Objective = field(init=False)
     runner: nn.Module = field(init=False)
@@ -138,7 +138,7 @@ class Training:
         torch.manual_seed(seed_of(self.seed))
         recipe = self.recipe
         for stage in recipe.stages:
-            self.crew.check_batch(min(recipe.batch_size, len(self.shelves[stage.part])))
+            self.processes.check_batch(min(recipe.batch_size, len(self.loaders[stage.part])))
         self.objective = Objective(self.network, recipe, self.classes)
         self.objective.to(self.engine.device)
         if self.recipe.average_momentum is not None:
@@ -166,16 +166,16 @@ class Training:
         ------
         CheckpointError
             When the checkpoint is damaged, of another recipe, seed, data set or fold, or cannot be written.
-        CrewError
+        DistributedError
             When the processes have not read the same checkpoint.
         KeyboardInterrupt
             When ``interrupted`` says so in any process; the checkpoint is of that step.
         """
         memory = self._load() if resume else {}
-        if resume and not self.history and self.place == Place():
+        if resume and not self.log and self.place == Place():
             self._begin_like_another()
-        self.crew.check_agreed([self.place.stage, self.place.epoch, self.place.step], self.engine.device)
-        self.progress.start(self.history)
+        self.processes.check_agreed([self.place.stage, self.place.epoch, self.place.step], self.engine.device)
+        self.progress.start(self.log)
         self._saved_at_s = time.monotonic()
         budget = math.inf if stop_after_steps is None else stop_after_steps
         while not self.place.finished:
@@ -186,11 +186,11 @@ class Training:
                 budget -= self._epoch(stage, budget)
                 if budget <= 0:
                     self._save()
-                    return self.history
+                    return self.log
             self._end(stage)
         self.network.load_state_dict(self.best)
         self._save()
-        return self.history
+        return self.log
 
     def _begin(self, stage: Stage, memory: dict[str, Tensor]) -> None:
         """Set the networks and the optimiser up for a stage, or for the rest of one."""
@@ -204,33 +204,33 @@ class Training:
             self.objective.follow(at_once=True)
         self.objective.zero_grad(set_to_none=True)  # a frozen parameter's old gradient would count in the norm
         for parameter in self.network.parameters():
-            parameter.requires_grad_(not stage.freeze_backbone or any(parameter is mine for mine in head))
+            parameter.requires_grad_(not stage.freeze_backbone or any(parameter is one for one in head))
         self.optimizer = torch.optim.AdamW(
             decay_groups(self.objective, self.recipe.weight_decay), lr=stage.learning_rate, amsgrad=self.recipe.amsgrad
         )
         restore_optimizer(self.optimizer, memory)
 
     def _epoch(self, stage: Stage, budget: float) -> int:
-        """Go through a stage's shelf once, or through the rest of it; return the steps done."""
+        """Go through a stage's loader once, or through the rest of it; return the steps done."""
         started, done = time.monotonic(), 0
-        shelf = self.shelves[stage.part]
-        counts_K = sampled_counts(shelf, stage, self.classes).to(self.engine.device)
-        weight_K = class_weights(shelf, stage, self.classes)
+        loader = self.loaders[stage.part]
+        counts_K = sampled_counts(loader, stage, self.classes).to(self.engine.device)
+        weight_K = class_weights(loader, stage, self.classes)
         weight_K = None if weight_K is None else weight_K.to(self.engine.device)
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.place.stage, self.place.epoch))
-        length_N = shelf.length_N if self.recipe.like_lengths else None
-        order = batch_order(shelf.label_N, self.recipe.batch_size, stage.sampler == "weighted", generator, length_N)
+        length_N = loader.length_N if self.recipe.like_lengths else None
+        order = batch_order(loader.label_N, self.recipe.batch_size, stage.sampler == "weighted", generator, length_N)
         self.objective.train()
         if stage.freeze_backbone and stage.frozen_statistics:
             self.network.eval()  # its running statistics are part of what is frozen
         while self.place.step < len(order):
             if done >= budget:
                 return done
-            self._step(stage, shelf, order, counts_K, weight_K)
+            self._step(stage, loader, order, counts_K, weight_K)
             done += 1
             self.progress.step(self.place.step, len(order))
             asked = self.interrupted is not None and self.interrupted()
-            if any(self.crew.largest([asked], self.engine.device)):
+            if any(self.processes.largest([asked], self.engine.device)):
                 self._save()
                 raise KeyboardInterrupt
             if time.monotonic() - self._saved_at_s > self.checkpoint_every_s:
@@ -238,23 +238,25 @@ class Training:
         self._judge(stage, len(order), time.monotonic() - started)
         return done
 
-    def _step(self, stage: Stage, shelf: Shelf, order: list[Tensor], counts_K: Tensor, weight_K: Tensor | None) -> None:
+    def _step(
+        self, stage: Stage, loader: Loader, order: list[Tensor], counts_K: Tensor, weight_K: Tensor | None
+    ) -> None:
         """One batch, or our share of it: two views, the loss, the gradient, the optimiser; then the followers."""
         place = self.place
-        seed = seed_of(self.seed, place.stage, place.epoch, place.step, self.crew.rank)
+        seed = seed_of(self.seed, place.stage, place.epoch, place.step, self.processes.rank)
         torch.manual_seed(seed)
         so_far = place.epoch * len(order) + place.step
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(stage, so_far, stage.epochs * len(order))
         beta = DEFERRED_BETA if place.epoch >= DEFERRED_FROM * stage.epochs else 0.0
-        share_B = self.crew.share(order[place.step])
-        first, second, label_B = views(self.recipe, shelf, share_B, seed)
+        share_B = self.processes.share(order[place.step])
+        first, second, label_B = views(self.recipe, loader, share_B, seed)
         with self.engine.autocast:
             parts = self.runner(first, second, label_B, counts_K, stage, beta, weight_K)
         self.optimizer.zero_grad(set_to_none=True)
         parts["loss"].backward()
         loss = parts["loss"].detach()
-        self.crew.average(self.objective, loss, len(share_B) / len(order[place.step]))
+        self.processes.average(self.objective, loss, len(share_B) / len(order[place.step]))
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
@@ -265,9 +267,9 @@ class Training:
         place.step += 1
 
     def _judge(self, stage: Stage, steps: int, seconds: float) -> None:
-        """Score the epoch of so many steps on the validation shelf, and keep its weights if they are to be kept."""
+        """Score the epoch of so many steps on the validation loader, and keep its weights if they are to be kept."""
         place = self.place
-        scores = validation_scores(self.handed_out, self.shelves["validation"], self.classes)
+        scores = validation_scores(self.handed_out, self.loaders["validation"], self.classes)
         macro_f1, log_loss = scores["validation_macro_f1"], scores["validation_log_loss"]
         entry: dict[str, Any] = {
             "stage": place.stage,
@@ -278,14 +280,14 @@ class Training:
             "seconds": seconds,
             **(self.watch(self.handed_out) if self.watch is not None else {}),
         }
-        self.history.append(entry)
+        self.log.append(entry)
         merit = {"best_f1": macro_f1, "best_loss": -log_loss}.get(self.recipe.keep, math.inf)
         if place.stage == len(self.recipe.stages) - 1 and (self.recipe.keep == "last" or merit > place.best):
             place.best = merit
             self.best = {name: tensor.detach().clone() for name, tensor in self.handed_out.state_dict().items()}
         place.epoch, place.step, place.loss_sum = place.epoch + 1, 0, 0.0
-        if self.crew.rank == 0:
-            self.progress.epoch(entry, len(self.history))
+        if self.processes.rank == 0:
+            self.progress.epoch(entry, len(self.log))
 
     def _end(self, stage: Stage) -> None:
         """What a stage hands to the next one: the averaged weights, where they are kept."""
@@ -293,9 +295,9 @@ class Training:
         self.place.finished = self.place.stage == len(self.recipe.stages)
         if not self.place.finished and self.average is not None:
             self.network.load_state_dict(self.average.state_dict())
-        if not self.place.finished and self.stage_ends is not None and self.crew.rank == 0:
+        if not self.place.finished and self.stage_ends is not None and self.processes.rank == 0:
             tensors = with_prefix("objective", self.objective.state_dict())
-            state = {"identity": self._identity(), "place": asdict(self.place), "history": self.history}
+            state = {"identity": self._identity(), "place": asdict(self.place), "history": self.log}
             save_checkpoint(self._stage_end(self.place.stage), tensors, state)
 
     def _begin_like_another(self) -> None:
@@ -304,7 +306,7 @@ class Training:
             if self.stage_ends is not None and self._stage_end(stages).exists():
                 tensors, state = load_checkpoint(self._stage_end(stages))
                 self.objective.load_state_dict(without_prefix("objective", tensors))
-                self.place, self.history = Place(**state["place"]), state["history"]
+                self.place, self.log = Place(**state["place"]), state["history"]
                 return
 
     def _stage_end(self, stages: int) -> Path:
@@ -324,12 +326,12 @@ class Training:
 
     def _save(self) -> None:
         self._saved_at_s = time.monotonic()
-        if self.folder is None or self.crew.rank > 0:
+        if self.folder is None or self.processes.rank > 0:
             return
         tensors = with_prefix("objective", self.objective.state_dict()) | optimizer_tensors(self.optimizer)
         tensors |= with_prefix("best", self.best)
         tensors |= {} if self.average is None else with_prefix("average", self.average.state_dict())
-        state = {"identity": self._identity(), "place": asdict(self.place), "history": self.history}
+        state = {"identity": self._identity(), "place": asdict(self.place), "history": self.log}
         save_checkpoint(self.folder / CHECKPOINT, tensors, state)
 
     def _load(self) -> dict[str, Tensor]:
@@ -342,7 +344,7 @@ class Training:
                 f"{path} is of another training, with {', '.join(differing)}: go on with what began it, "
                 "or choose another folder"
             )
-        self.place, self.history = Place(**state["place"]), state["history"]
+        self.place, self.log = Place(**state["place"]), state["history"]
         self.objective.load_state_dict(without_prefix("objective", tensors))
         if self.average is not None:
             self.average.load_state_dict(without_prefix("average", tensors))
@@ -368,37 +370,37 @@ def learning_rate(stage: Stage, step: int, steps: int) -> float:
     return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def views(recipe: Recipe, shelf: Shelf, index: Tensor, seed: int) -> tuple[Frames, Frames | None, Tensor]:
-    """One disturbed view of the objects with these numbers on the shelf, or two where the recipe compares them."""
+def views(recipe: Recipe, loader: Loader, index: Tensor, seed: int) -> tuple[Frames, Frames | None, Tensor]:
+    """One disturbed view of the objects with these numbers in the loader, or two where the recipe compares them."""
     generator = torch.Generator().manual_seed(seed)
-    frames, label_B = shelf.batch(index)
+    frames, label_B = loader.batch(index)
     how = recipe.augmentation
-    shared = change_epochs(frames, how, generator, shelf.history_days)
+    shared = change_epochs(frames, how, generator, loader.history_days)
     first = change_view(shared, how, generator)
     if recipe.ict.pull == "none":
         return first, None, label_B
     if recipe.ict.class_positive:
-        frames, _ = shelf.batch(index[of_same_class(label_B, generator)])
-        shared = change_epochs(frames, how, generator, shelf.history_days)
+        frames, _ = loader.batch(index[of_same_class(label_B, generator)])
+        shared = change_epochs(frames, how, generator, loader.history_days)
     return first, change_view(shared, how, generator), label_B
 
 
-def sampled_counts(shelf: Shelf, stage: Stage, classes: int) -> Tensor:
+def sampled_counts(loader: Loader, stage: Stage, classes: int) -> Tensor:
     """The class counts that the losses of a stage must reckon with: those of its sampler. Returns [K]."""
-    counts_K = shelf.counts(classes)
+    counts_K = loader.counts(classes)
     if stage.sampler == "weighted":
         present_K = counts_K > 0
         return torch.where(present_K, counts_K.sum() / present_K.sum(), 0.0)
     return counts_K
 
 
-def class_weights(shelf: Shelf, stage: Stage, classes: int) -> Tensor | None:
+def class_weights(loader: Loader, stage: Stage, classes: int) -> Tensor | None:
     """What an object of each class weighs in a stage's loss [K], whatever its sampler; None: all the same."""
     if stage.listed_weights is not None:
         if len(stage.listed_weights) != classes:
             raise RecipeError(f"listed_weights has {len(stage.listed_weights)} entries for {classes} classes")
         return torch.tensor(stage.listed_weights)
-    return losses.balanced_weights(shelf.counts(classes)) if stage.class_weights == "balanced" else None
+    return losses.balanced_weights(loader.counts(classes)) if stage.class_weights == "balanced" else None
 
 
 def head_parameters(network: GroupedNetwork, head: str = "last") -> list[nn.Parameter]:
@@ -438,7 +440,7 @@ def renew(network: GroupedNetwork, parameters: list[nn.Parameter]) -> None:
     for module in network.modules():
         own = list(module.parameters(recurse=False))
         reset = getattr(module, "reset_parameters", None)
-        if own and callable(reset) and all(any(p is mine for mine in parameters) for p in own):
+        if own and callable(reset) and all(any(p is one for one in parameters) for p in own):
             reset()
 
 
@@ -451,12 +453,12 @@ def decay_groups(objective: Objective, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def validation_scores(network: GroupedNetwork, shelf: Shelf, classes: int) -> dict[str, float]:
+def validation_scores(network: GroupedNetwork, loader: Loader, classes: int) -> dict[str, float]:
     """Macro-F1, log loss with every class weighing the same, and how far the features of the classes lie apart."""
-    label_N = shelf.label_N.cpu().numpy()
+    label_N = loader.label_N.cpu().numpy()
     apart: dict[str, float] = {}
     if network.one_pass:
-        feature_NF, logits_NK = predict_features(network, shelf)
+        feature_NF, logits_NK = predict_features(network, loader)
         probability_NK = softmax(logits_NK)
         if len(np.unique(label_N)) > 1:
             found = separation(feature_NF, label_N, classes)
@@ -466,7 +468,7 @@ def validation_scores(network: GroupedNetwork, shelf: Shelf, classes: int) -> di
                 "validation_silhouette": found.silhouette,
             }
     else:
-        probability_NK = predict(network, shelf)
+        probability_NK = predict(network, loader)
     return {
         "validation_macro_f1": metrics.macro_f1(label_N, np.argmax(probability_NK, 1), classes),
         "validation_log_loss": metrics.log_loss(label_N, probability_NK, balanced=True),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.spatial.distance import mahalanobis
 
-from model.networks.layers.class_distance import SHRINKAGE, Familiar
+from model.networks.layers.class_distance import SHRINKAGE, ClassDistance
 
 
 def clouds(count: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
@@ -18,7 +18,7 @@ def clouds(count: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
 def test_distance_is_that_to_the_nearest_class():
     """Scipy finds the same distance to the nearest class mean under the pooled covariance."""
     features_NF, label_N = clouds()
-    familiar = Familiar.of(features_NF, label_N, 4)
+    familiar = ClassDistance.of(features_NF, label_N, 4)
     mean_KF = torch.stack([features_NF[label_N == k].mean(0) for k in range(4)]).double()
     within_NF = features_NF.double() - mean_KF[label_N]
     covariance = within_NF.T @ within_NF / len(within_NF)
@@ -34,8 +34,8 @@ def test_weights_are_repetitions():
     features_NF, label_N = clouds(40)
     weight_N = 1 + torch.arange(40) % 3
     rows_N = torch.arange(40).repeat_interleave(weight_N)
-    repeated = Familiar.of(features_NF[rows_N], label_N[rows_N], 4)
-    weighted = Familiar.of(features_NF, label_N, 4, weight_N)
+    repeated = ClassDistance.of(features_NF[rows_N], label_N[rows_N], 4)
+    weighted = ClassDistance.of(features_NF, label_N, 4, weight_N)
     assert torch.allclose(repeated.mean_KF, weighted.mean_KF)
     assert torch.allclose(repeated.whiten_FF, weighted.whiten_FF, rtol=1e-4)
 
@@ -43,7 +43,7 @@ def test_weights_are_repetitions():
 def test_far_away_is_stranger():
     """A point off all classes is stranger than nearly all of their members; so is one along a narrow direction."""
     features_NF, label_N = clouds()
-    familiar = Familiar.of(features_NF, label_N, 4)
+    familiar = ClassDistance.of(features_NF, label_N, 4)
     usual = familiar(features_NF).quantile(0.99)
     off = features_NF[:1] + torch.tensor([[-3.0, 3.0, 0.0]])  # across the long axis of every class
     assert familiar(off)[0] > usual
@@ -54,4 +54,4 @@ def test_every_class_needs_objects():
     """A class without training objects is an error that gives the counts."""
     features_NF, label_N = clouds()
     with pytest.raises(ValueError, match="at least one"):
-        Familiar.of(features_NF, label_N % 3, 4)
+        ClassDistance.of(features_NF, label_N % 3, 4)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.networks.layers.class_distance import Familiar
+from model.networks.layers.class_distance import ClassDistance
 from model.serving import weights
 from model.serving.card import UnknownScore
 from model.serving.export import (
@@ -46,7 +46,7 @@ def written(request, tmp_path_factory):
     card = dataclasses.replace(card, temperature=1.7, logit_offset=(0.5, 0.0, -0.5, 0.1))
     if "histories" in request.param:
         feature_NF = torch.randn(32, network.feature_width, generator=torch.Generator().manual_seed(5))
-        network.familiar = Familiar.of(feature_NF, torch.arange(32) % 4, 4)
+        network.familiar = ClassDistance.of(feature_NF, torch.arange(32) % 4, 4)
         card = dataclasses.replace(card, unknown=UnknownScore("energy_and_distance", 1.5, -1.0, 0.9, 4.0, 0.5))
     elif request.param == "vigil":
         card = dataclasses.replace(card, unknown=UnknownScore("energy", 1.5, -1.0, 0.9))

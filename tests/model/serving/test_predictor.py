@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.networks.contract import collate, collate_curve
-from model.networks.layers.class_distance import Familiar
+from model.networks.layers.class_distance import ClassDistance
 from model.past_photometry import NO_HISTORY, History
 from model.series import Series
 from model.serving import weights
@@ -160,7 +160,7 @@ def test_strangeness_comes_from_the_memory_of_training():
     odd = dataclasses.replace(make_series(5), flux_T=np.full(5, 1e9, np.float32))
     with torch.inference_mode():
         features = network.features(collate(known))
-    network.familiar = Familiar.of(features, torch.arange(8) % 4, 4)
+    network.familiar = ClassDistance.of(features, torch.arange(8) % 4, 4)
     score = UnknownScore("energy_and_distance", distance_location=1.0, distance_scale=0.1)
     remembering = Predictor(network, dataclasses.replace(card, unknown=score))
     batch = [*known, odd]

@@ -8,7 +8,7 @@ import torch
 from full_disk import little_room
 from safetensors.torch import load_file
 
-from model.networks.layers.class_distance import Familiar
+from model.networks.layers.class_distance import ClassDistance
 from model.serving import weights
 from model.serving.card import SHIPPED_FOLDER, SHIPPED_SURVEYS, ModelCard, UnknownScore, WeightsError
 from model.serving.predictor import untrained
@@ -46,7 +46,7 @@ def test_the_memory_of_training_objects_comes_back(pair, tmp_path):
     network, card = pair
     torch.manual_seed(0)
     features_NF, label_N = torch.randn(60, network.feature_width), torch.arange(60) % 4
-    network.familiar = Familiar.of(features_NF, label_N, 4)
+    network.familiar = ClassDistance.of(features_NF, label_N, 4)
     card = dataclasses.replace(card, trained=True, unknown=UnknownScore("energy_and_distance"))
     weights.save(tmp_path / "w", network, card)
     again, _ = weights.load(tmp_path / "w")

@@ -10,7 +10,7 @@ import pytest
 
 from model.data.dataset import Dataset
 from model.simulation.alerts import publish as publishing
-from model.simulation.alerts.publish import Pace, PublishError, paced, publish
+from model.simulation.alerts.publish import PublishError, SurveyPace, paced, publish
 from model.simulation.cli import main
 from model.simulation.datasets import draw as datasets
 from model.simulation.datasets.plan import CLASSES, load_recipe
@@ -220,7 +220,7 @@ def test_bursts_come_every_exposure() -> None:
     """Alerts of a burst leave at once; the next burst leaves 37 to 39 seconds later."""
     clock = Clock()
     packets = [(bytes([n]), {"time_mjd": 60_000.0}) for n in range(10)]
-    times = [clock() for _ in paced(packets, Pace(burst=4), clock, clock.sleep)]
+    times = [clock() for _ in paced(packets, SurveyPace(burst=4), clock, clock.sleep)]
     assert times[0] == times[3] == 100.0 and times[4] == times[7]
     assert all(37 <= later - earlier <= 39 for earlier, later in ((times[0], times[4]), (times[4], times[8])))
 
@@ -229,7 +229,7 @@ def test_a_rate_is_kept() -> None:
     """At ten alerts a second the eleventh leaves after one second."""
     clock = Clock()
     packets = [(b"", {"time_mjd": 60_000.0}) for _ in range(11)]
-    times = [clock() for _ in paced(packets, Pace(rate_hz=10), clock, clock.sleep)]
+    times = [clock() for _ in paced(packets, SurveyPace(rate_hz=10), clock, clock.sleep)]
     assert times[10] - times[0] == pytest.approx(1.0)
 
 
@@ -240,7 +240,7 @@ def test_alerts_are_sent_to_kafka() -> None:
     mock = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "ignored"})
     brokers = ",".join(f"{b.host}:{b.port}" for b in mock.list_topics(timeout=10).brokers.values())
     packets = [(bytes([n]) * 10, {"time_mjd": 60_000.0 + n}) for n in range(5)]
-    assert publish(packets, "night", brokers, Pace()) == 5
+    assert publish(packets, "night", brokers, SurveyPace()) == 5
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "g", "auto.offset.reset": "earliest"})
     consumer.subscribe(["night"])
     received: list = []
@@ -262,7 +262,7 @@ def test_an_absent_kafka_is_told(monkeypatch: pytest.MonkeyPatch, capfd: pytest.
     made: list[int] = []
     packets = ((b"x", {"time_mjd": float(made.append(1) or 60_000)}) for _ in range(1))
     with pytest.raises(PublishError, match=r"topic night at 127.0.0.1:1: no broker answers .*--brokers"):
-        publish(packets, "night", "127.0.0.1:1", Pace())
+        publish(packets, "night", "127.0.0.1:1", SurveyPace())
     assert not made and "%3" not in capfd.readouterr().err
 
 
@@ -280,4 +280,4 @@ def test_alerts_that_kafka_lost_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
         yield b"x", {"time_mjd": 60_000.0}
 
     with pytest.raises(PublishError, match="1 alerts were not delivered"):
-        publish(packets(), "night", brokers, Pace())
+        publish(packets(), "night", brokers, SurveyPace())

@@ -8,10 +8,10 @@ import pytest
 
 from model.data.dataset import Dataset
 from model.simulation.datasets import draw as datasets
-from model.simulation.datasets.plan import Recipe, load_recipe, parse_recipe
+from model.simulation.datasets.plan import DatasetRecipe, load_recipe, parse_recipe
 
 
-def tiny_recipe(**changes: object) -> Recipe:
+def tiny_recipe(**changes: object) -> DatasetRecipe:
     counts = {"AGN": 5, "SNIa": 4, "Variable": 5, "SNOther": 4}
     table = dict(load_recipe("smoke").source) | {
         "name": "tiny",

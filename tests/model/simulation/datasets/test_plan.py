@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.simulation.datasets.plan import Order, RecipeError, load_recipe, parse_recipe, plan, shipped_recipes
+from model.simulation.datasets.plan import DatasetRecipeError, Order, load_recipe, parse_recipe, plan, shipped_recipes
 
 CONVENTION = {
     "pretrain": {"AGN": 362, "SNIa": 1448, "Variable": 1290, "SNOther": 2041},
@@ -137,21 +137,21 @@ def test_a_malformed_recipe_is_refused(tmp_path: Path, key: str, value: object, 
     table = dict(load_recipe("smoke").source) | {key: value}
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps(table))
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(DatasetRecipeError, match=message):
         load_recipe(str(path))
 
 
 def test_a_recipe_that_is_no_recipe_is_refused(tmp_path: Path) -> None:
     """A missing file, broken JSON and another kind of JSON are told apart."""
-    with pytest.raises(RecipeError, match="give a file or one of"):
+    with pytest.raises(DatasetRecipeError, match="give a file or one of"):
         load_recipe("nonesuch")
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(RecipeError, match="not JSON"):
+    with pytest.raises(DatasetRecipeError, match="not JSON"):
         load_recipe(str(tmp_path / "a.json"))
     (tmp_path / "a.json").write_bytes(b"\xff\xfe{}")
-    with pytest.raises(RecipeError, match="not JSON"):
+    with pytest.raises(DatasetRecipeError, match="not JSON"):
         load_recipe(str(tmp_path / "a.json"))
-    with pytest.raises(RecipeError, match="not an object"):
+    with pytest.raises(DatasetRecipeError, match="not an object"):
         parse_recipe([], "list")
-    with pytest.raises(RecipeError, match="about is missing"):
+    with pytest.raises(DatasetRecipeError, match="about is missing"):
         parse_recipe({key: value for key, value in load_recipe("smoke").source.items() if key != "about"}, "x")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.simulation.sky import hosts
-from model.simulation.sky.physics import Drawn
+from model.simulation.sky.physics import IntrinsicObject
 from model.simulation.sky.scenes import place
 from model.simulation.sources import Circumstances
 from model.simulation.sources.snia import draw_snia
@@ -66,7 +66,7 @@ def test_a_host_drawn_by_its_mass_is_turned_so_that_its_transient_is_where_it_wa
     source, inside = draw_snia(rng, Circumstances(90.0, 0.02)), []
     for _ in range(400):
         entry = hosts.entry_at(rng, 0.02, "CC")
-        scene, _ = place(rng, Drawn("SNIa", "SN", entry, 0.02, source, entry.mag_B), ZTF, 45.0)
+        scene, _ = place(rng, IntrinsicObject("SNIa", "SN", entry, 0.02, source, entry.mag_B), ZTF, 45.0)
         host = scene.galaxies[0]
         cos, sin = np.cos(host.position_angle_rad), np.sin(host.position_angle_rad)
         along, across = -host.x_arcsec * cos - host.y_arcsec * sin, host.x_arcsec * sin - host.y_arcsec * cos
@@ -97,7 +97,7 @@ def test_neighbours_scale_with_the_area_and_stay_in_the_stamp(rng):
 def test_a_host_lies_at_the_catalogues_distance_from_the_measured_centre(rng):
     """The separation is counted from the stamp's centre, which is off the true position by the centroid error."""
     entry = hosts.draw_entry(rng, "SNIa_spec")
-    drawn = Drawn("SNIa", "SN", entry, 0.1, draw_snia(rng, Circumstances(90.0, 0.1)), entry.mag_B)
+    drawn = IntrinsicObject("SNIa", "SN", entry, 0.1, draw_snia(rng, Circumstances(90.0, 0.1)), entry.mag_B)
     errors = []
     for _ in range(200):
         scene, centre = place(rng, drawn, SDSS, 45.0)

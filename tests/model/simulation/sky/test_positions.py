@@ -5,20 +5,20 @@ import numpy as np
 import pytest
 
 from model.simulation.sky.hosts import HostEntry
-from model.simulation.sky.physics import Drawn
+from model.simulation.sky.physics import IntrinsicObject
 from model.simulation.sky.population import draw_sample
 from model.simulation.sky.positions import DECLINATION_DEG, PLANE_OF_DUST_DEG, Position, draw_position
 from model.simulation.sources.stars import Pulsator
 from model.simulation.survey.surveys import LSST, SDSS, ZTF, Survey
 
 
-def star(subtype: str, mag: float) -> Drawn:
+def star(subtype: str, mag: float) -> IntrinsicObject:
     mag_B = np.full(6, mag)
     source = Pulsator(subtype, mag_B, 0.5, 0.0, np.full(6, 0.5), np.zeros((6, 4)))
-    return Drawn("Variable", "Star", HostEntry(True, mag_B, 0.1, 0.0), 0.0, source, None)
+    return IntrinsicObject("Variable", "Star", HostEntry(True, mag_B, 0.1, 0.0), 0.0, source, None)
 
 
-def positions(drawn: Drawn, survey: Survey, mode: str = "physical", count: int = 400) -> list[Position]:
+def positions(drawn: IntrinsicObject, survey: Survey, mode: str = "physical", count: int = 400) -> list[Position]:
     rng = np.random.default_rng(5)
     return [draw_position(rng, drawn, survey, mode) for _ in range(count)]
 

@@ -17,8 +17,8 @@ from model.taxonomy import load_taxonomy
 from model.training.data import augment
 from model.training.data.augment import Augmentation
 from model.training.data.dataset_facts import measure
-from model.training.data.loader import Shelf, batch_order
-from model.training.data.splits import PartsError, divide
+from model.training.data.loader import Loader, batch_order
+from model.training.data.splits import SplitsError, divide
 from model.training.train import taxonomy_version_of
 
 CPU = torch.device("cpu")
@@ -36,12 +36,12 @@ def generator(seed: int = 0) -> torch.Generator:
 def test_parts_are_disjoint_by_split_and_by_fold(toy: Dataset):
     """No row is in two parts; a fold's test rows are exactly that fold."""
     for fold in (None, 0, 4):
-        parts = divide(toy, fold)
-        rows = np.concatenate([parts.pretrain, parts.train, parts.validation, parts.test])
+        splits = divide(toy, fold)
+        rows = np.concatenate([splits.pretrain, splits.train, splits.validation, splits.test])
         assert len(np.unique(rows)) == len(rows)
         if fold is not None:
-            assert set(parts.test) == set(np.flatnonzero(toy.folds == fold))
-    with pytest.raises(PartsError, match="no fold 7"):
+            assert set(splits.test) == set(np.flatnonzero(toy.folds == fold))
+    with pytest.raises(SplitsError, match="no fold 7"):
         divide(toy, 7)
 
 
@@ -59,14 +59,14 @@ def test_a_card_names_the_taxonomy_of_its_classes():
     assert own != version(("SNIa", "TDE"))
 
 
-def test_the_shelf_serves_what_the_stream_would_collate(toy: Dataset):
+def test_the_loader_serves_what_the_stream_would_collate(toy: Dataset):
     """A batch from memory, a batch from disk and a direct collation are the same frames."""
     rows = divide(toy).test
     index = torch.tensor([3, 0, 7])
-    kept, read = Shelf(toy, rows, 99, CPU), Shelf(toy, rows, 99, CPU, memory_limit_bytes=0)
+    kept, read = Loader(toy, rows, 99, CPU), Loader(toy, rows, 99, CPU, memory_limit_bytes=0)
     direct = collate([toy.series(int(rows[i])) for i in index])
-    for shelf in (kept, read):
-        frames, label = shelf.batch(index)
+    for loader in (kept, read):
+        frames, label = loader.batch(index)
         assert torch.equal(frames.pixels_BTCHW, direct.pixels_BTCHW)
         assert torch.equal(frames.curve.time_BT, direct.curve.time_BT)
         assert label.tolist() == toy.labels[rows[index]].tolist()
@@ -75,7 +75,7 @@ def test_the_shelf_serves_what_the_stream_would_collate(toy: Dataset):
 def test_a_long_series_keeps_its_newest_frames(toy: Dataset):
     """With a limit of four frames the last four remain, and time starts at the first of them."""
     rows = divide(toy).test[:1]
-    frames, _ = Shelf(toy, rows, 4, CPU).batch(torch.tensor([0]))
+    frames, _ = Loader(toy, rows, 4, CPU).batch(torch.tensor([0]))
     series = toy.series(int(rows[0]))
     assert frames.curve.time_BT[0].tolist() == pytest.approx((series.time_T[-4:] - series.time_T[-4]).tolist(), 1e-5)
 
@@ -208,7 +208,7 @@ def test_a_stack_is_of_all_frames_however_short_the_network(toy: Dataset):
     """The form is made of the whole series before the frame limit cuts: mean and median differ."""
     rows = divide(toy).test[:4]
     mean, median = (
-        Shelf(toy, rows, 3, CPU, form=f"{how}_stack").batch(torch.arange(4))[0] for how in ("mean", "median")
+        Loader(toy, rows, 3, CPU, form=f"{how}_stack").batch(torch.arange(4))[0] for how in ("mean", "median")
     )
     assert not torch.equal(mean.pixels_BTCHW, median.pixels_BTCHW)
 

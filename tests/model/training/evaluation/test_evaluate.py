@@ -25,12 +25,12 @@ from model.training.comparison.baselines import (
 )
 from model.training.data.dataset_facts import measure
 from model.training.data.input_form import FORMS
-from model.training.data.loader import Shelf
+from model.training.data.loader import Loader
 from model.training.data.splits import divide
 from model.training.evaluation import evaluate, recalibrate
 from model.training.evaluation.calibrated_card import calibrated
 from model.training.evaluation.metrics import log_loss, macro_f1
-from model.training.evaluation.prefix_predictions import first_frames, histories_of, prefix_answers
+from model.training.evaluation.prefix_predictions import first_frames, predict_prefixes, prefix_answers
 from model.training.learning.recipe import load_recipe
 from model.training.learning.trainer import Engine
 from model.training.train import make_card
@@ -60,8 +60,8 @@ def tiny(name: str, data: Dataset, seed: int = 0):
 def some_weights(toy: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that nothing trained, calibrated on the toy sky."""
     facts, network = tiny("vigil", toy)
-    parts = divide(toy)
-    card = calibrated(make_card(toy, facts, network, {"recipe": "none"}), network, toy, parts, True)
+    splits = divide(toy)
+    card = calibrated(make_card(toy, facts, network, {"recipe": "none"}), network, toy, splits, True)
     path = tmp_path_factory.mktemp("weights") / "weights"
     weights.save(path, network, card)
     return path
@@ -85,12 +85,12 @@ def test_a_history_holds_what_each_prefix_alone_would_get(toy: Dataset, name: st
 def test_histories_know_lengths_and_times(toy: Dataset):
     """Probabilities sum to 1 on real frames and are missing beyond them."""
     _, network = tiny("vigil", toy)
-    shelf = Shelf(toy, divide(toy).test, network.frame_limit, CPU)
-    histories = histories_of(network, toy, shelf)
+    loader = Loader(toy, divide(toy).test, network.frame_limit, CPU)
+    histories = predict_prefixes(network, toy, loader)
     real = np.isfinite(histories.time_NT)
     assert np.allclose(histories.probability_NTK[real].sum(1), 1)
     assert np.isnan(histories.probability_NTK[~real]).all()
-    assert (histories.last_frame + 1 == shelf.length_N.numpy()).all()
+    assert (histories.last_frame + 1 == loader.length_N.numpy()).all()
     assert (histories.detected_N <= histories.last_frame).all()
 
 
@@ -194,11 +194,11 @@ def test_results_are_not_written_below_a_file(toy: Dataset, some_weights: Path, 
 
 def test_floors_are_where_they_must_be(toy: Dataset):
     """The majority and the metadata are near chance on a sky without leaks, forced photometry is far above."""
-    parts = divide(toy)
-    label = toy.labels[parts.test]
+    splits = divide(toy)
+    label = toy.labels[splits.test]
     f1 = {}
     for name in FLOORS[:3]:
-        p = floor_probabilities(name, toy, parts.train, parts.test, 0)
+        p = floor_probabilities(name, toy, splits.train, splits.test, 0)
         assert np.allclose(p.sum(1), 1)
         f1[name] = macro_f1(label, p.argmax(1), 4)
     assert f1["majority"] == pytest.approx(0.1)
@@ -208,16 +208,16 @@ def test_floors_are_where_they_must_be(toy: Dataset):
 
 def test_trees_are_asked_about_beginnings(toy: Dataset):
     """After n nights trees see what was there; those that were trained on beginnings know more of the first night."""
-    parts = divide(toy)
-    label, loss = toy.labels[parts.test], {}
+    splits = divide(toy)
+    label, loss = toy.labels[splits.test], {}
     for name in ("photometry-trees", "prefix-trees"):
-        p, early_VNK = floor_answers(name, toy, parts.train, parts.test, 0)
+        p, early_VNK = floor_answers(name, toy, splits.train, splits.test, 0)
         assert early_VNK.shape == (7, 60, 4)
         np.testing.assert_allclose(early_VNK[-1], p)  # no series is longer than twenty nights
         loss[name] = [log_loss(label, p_NK) for p_NK in early_VNK]
         assert loss[name][0] > loss[name][-1]
     assert loss["prefix-trees"][2] < loss["photometry-trees"][2]
-    row = int(parts.test[0])
+    row = int(splits.test[0])
     series = toy.series(row)[:4]
     alone = light_curve_features(series.time_T, series.band_T, series.flux_T, series.flux_error_T)
     np.testing.assert_array_equal(photometry_features(toy, row, 4), alone)
@@ -352,7 +352,7 @@ def test_what_a_data_set_lacks_is_told_before_the_first_training(toy: Dataset, t
 
 def test_a_network_of_the_comparison_is_trained_and_scored(toy: Dataset, tmp_path: Path):
     """A light-curve network leaves its parameters, its curve by nights and the authors' own habit of scoring."""
-    run = compare.Run("lstm", None, 0)
+    run = compare.SystemRun("lstm", None, 0)
     recipe = dataclasses.replace(compare.load_recipe("lstm"), stages=(compare.load_recipe("lstm").stages[0],))
     recipe = dataclasses.replace(recipe, stages=(dataclasses.replace(recipe.stages[0], epochs=3),))
     told, (p, early_VNK) = compare.train_one(run, recipe, toy, divide(toy), Engine(CPU), tmp_path)

@@ -158,14 +158,14 @@ def test_corrections_have_their_known_values():
     assert intervals.nadeau_bengio(difference, 800, 200) == pytest.approx(2 * stats.t.sf(t, 4))
 
 
-def made_up() -> early.Histories:
+def made_up() -> early.PrefixPredictions:
     """Two objects of four frames: one right from frame 2 on, one of three frames right from the start."""
     nan = np.nan
     p = np.full((2, 4, 4), nan)
     p[0] = [[0.4, 0.3, 0.2, 0.1], [0.5, 0.4, 0.05, 0.05], [0.1, 0.85, 0.03, 0.02], [0.05, 0.9, 0.03, 0.02]]
     p[1, :3] = [[0.2, 0.1, 0.6, 0.1], [0.1, 0.05, 0.8, 0.05], [0.1, 0.05, 0.8, 0.05]]
     time = np.array([[0.0, 0.01, 3.0, 9.0], [0.0, 5.0, 5.02, nan]])
-    return early.Histories(np.array([1, 2]), p, time, np.array([0, 0]), np.array([4.0, nan]))
+    return early.PrefixPredictions(np.array([1, 2]), p, time, np.array([0, 0]), np.array([4.0, nan]))
 
 
 def test_nights_and_days_pick_the_frames_that_were_there():
@@ -216,7 +216,7 @@ def test_another_mix_of_classes_weighs_objects():
     assert early.purity_at(score, label == 1, 1.0, weight) == pytest.approx(0.4 / 1.6)
     p = np.zeros((2, 1, 4))
     p[0, 0, 1] = p[1, 0, 2] = 1  # an AGN that is called a supernova, a variable that is not
-    alerts = early.Histories(np.array([0, 2]), p, np.zeros((2, 1)), np.array([0, 0]), np.full(2, np.nan))
+    alerts = early.PrefixPredictions(np.array([0, 2]), p, np.zeros((2, 1)), np.array([0, 0]), np.full(2, np.nan))
     assert early.false_alarms(alerts, (1, 3), (0, 2)) == 500
     assert early.false_alarms(alerts, (1, 3), (0, 2), np.array([0.2, 1.8])) == pytest.approx(100)
 

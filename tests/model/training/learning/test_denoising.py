@@ -93,7 +93,7 @@ def test_restoring_is_learnt(toy: Dataset):
     training = prepare(recipe, toy)
     head = training.network.output.weight.clone()
     training.run(stop_after_steps=40)
-    losses = [entry["loss"] for entry in training.history]
+    losses = [entry["loss"] for entry in training.log]
     assert len(losses) == 8
     assert losses[-1] < 0.6 * losses[0]
     assert torch.equal(training.network.output.weight, head)

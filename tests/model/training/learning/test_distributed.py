@@ -13,11 +13,11 @@ from toy_sky import write_toy
 from model.data.dataset import Dataset
 from model.training.data.dataset_facts import measure
 from model.training.data.splits import divide
-from model.training.learning.distributed import Crew, CrewError
+from model.training.learning.distributed import DistributedError, ProcessGroup
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Recipe, load_recipe
 from model.training.learning.trainer import Engine, Training
-from model.training.train import main, make_network, make_shelves
+from model.training.train import main, make_loaders, make_network
 
 CPU = torch.device("cpu")
 TWO_STAGES = {  # nothing drawn in a step, no batch normalisation; batches of 15 are shared unequally
@@ -58,24 +58,26 @@ def test_two_processes_train_as_one(tmp_path: Path):
     assert len(histories[0]) == 4
 
 
-def training(recipe: Recipe, data: Dataset, crew: Crew) -> Training:
-    parts = divide(data)
-    network = make_network(recipe, measure(data, parts.train), 3)
-    shelves = make_shelves(data, parts, recipe, network, CPU)
-    return Training(recipe, network, shelves, len(data.classes), 3, Engine(CPU), Progress(None, quiet=True), crew=crew)
+def training(recipe: Recipe, data: Dataset, processes: ProcessGroup) -> Training:
+    splits = divide(data)
+    network = make_network(recipe, measure(data, splits.train), 3)
+    loaders = make_loaders(data, splits, recipe, network, CPU)
+    return Training(
+        recipe, network, loaders, len(data.classes), 3, Engine(CPU), Progress(None, quiet=True), processes=processes
+    )
 
 
 def test_batches_too_small_to_share_are_refused(toy: Dataset):
     """Each of several processes must get two objects of every batch: one fewer, and none of them trains."""
     recipe = load_recipe("lstm")  # batches of 64
-    training(recipe, toy, Crew(31, 32))
-    with pytest.raises(CrewError, match="batches of 64 objects for 33 processes"):
-        training(recipe, toy, Crew(0, 33))
+    training(recipe, toy, ProcessGroup(31, 32))
+    with pytest.raises(DistributedError, match="batches of 64 objects for 33 processes"):
+        training(recipe, toy, ProcessGroup(0, 33))
 
 
 def test_shares_make_up_the_batch():
     """Every object of a batch is in one share, and shares are alike in size."""
     batch = torch.arange(15)
-    shares = [Crew(rank, 4).share(batch) for rank in range(4)]
+    shares = [ProcessGroup(rank, 4).share(batch) for rank in range(4)]
     assert torch.cat(shares).sort().values.tolist() == batch.tolist()
     assert sorted(map(len, shares)) == [3, 4, 4, 4]

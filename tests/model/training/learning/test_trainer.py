@@ -18,7 +18,7 @@ from model.serving.predictor import Predictor
 from model.serving.weights import load
 from model.training.data.augment import Augmentation
 from model.training.data.dataset_facts import measure
-from model.training.data.loader import Shelf
+from model.training.data.loader import Loader
 from model.training.data.splits import divide
 from model.training.evaluation.metrics import macro_f1
 from model.training.evaluation.predict import predict
@@ -28,7 +28,7 @@ from model.training.learning.losses import ldam_margins
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, load_recipe
 from model.training.learning.trainer import Engine, Training, head_parameters, learning_rate, renew, views
-from model.training.train import main, make_network, make_shelves
+from model.training.train import main, make_loaders, make_network
 
 CPU = torch.device("cpu")
 PLAINLY = Engine(CPU)
@@ -54,10 +54,10 @@ TWO_STAGES = dataclasses.replace(
 def prepare(
     recipe: Recipe, data: Dataset, folder: Path | None = None, seed: int = 3, engine: Engine = PLAINLY
 ) -> Training:
-    parts = divide(data)
-    network = make_network(recipe, measure(data, parts.train), seed)
-    shelves = make_shelves(data, parts, recipe, network, CPU)
-    return Training(recipe, network, shelves, len(data.classes), seed, engine, Progress(None, quiet=True), folder)
+    splits = divide(data)
+    network = make_network(recipe, measure(data, splits.train), seed)
+    loaders = make_loaders(data, splits, recipe, network, CPU)
+    return Training(recipe, network, loaders, len(data.classes), seed, engine, Progress(None, quiet=True), folder)
 
 
 def test_training_on_two_hundred_objects_lowers_the_loss(toy: Dataset):
@@ -115,7 +115,7 @@ def test_what_begins_like_another_training_goes_on_from_its_first_stage(toy: Dat
     again = prepare(other, toy)
     again.stage_ends = tmp_path
     assert again.run(resume=True)[:2] == history[:2]  # with the seconds that it took
-    assert len(again.history) == 4
+    assert len(again.log) == 4
     for name, tensor in whole.network.state_dict().items():
         assert torch.equal(tensor, again.network.state_dict()[name]), name
 
@@ -295,12 +295,12 @@ def test_every_epoch_tells_how_far_the_classes_lie_apart(toy: Dataset):
 
 def test_permuted_labels_teach_nothing(toy: Dataset):
     """Trained on shuffled labels, the network stays near chance on the test split: no object leaks."""
-    parts = divide(toy)
+    splits = divide(toy)
     training = prepare(PLAIN, toy)
-    shelf = training.shelves["train"]
-    shelf.label_N = shelf.label_N[torch.randperm(len(shelf), generator=torch.Generator().manual_seed(1))]
+    loader = training.loaders["train"]
+    loader.label_N = loader.label_N[torch.randperm(len(loader), generator=torch.Generator().manual_seed(1))]
     training.run()
-    test = Shelf(toy, parts.test, training.network.frame_limit, CPU)
+    test = Loader(toy, splits.test, training.network.frame_limit, CPU)
     chosen = predict(training.network, test).argmax(1)
     assert macro_f1(test.label_N.numpy(), chosen, 4) < 0.42
 
@@ -328,7 +328,7 @@ def test_margins_are_in_the_units_of_the_head(toy: Dataset):
         stages=(Stage(epochs=6, learning_rate=3e-3, loss="ldam"),),
     )
     training = prepare(recipe, toy)
-    frames, label = training.shelves["train"].batch(torch.arange(8))
+    frames, label = training.loaders["train"].batch(torch.arange(8))
     counts = torch.tensor([400.0, 100.0, 50.0, 10.0])
     training.objective.eval()
     with torch.no_grad():

@@ -11,11 +11,11 @@ import torch
 from model.data.dataset import Dataset
 from model.serving.weights import load
 from model.training.data.dataset_facts import measure
-from model.training.data.splits import PartsError, divide, with_fewer_labels
+from model.training.data.splits import SplitsError, divide, with_fewer_labels
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, recipe_of
 from model.training.learning.trainer import Engine, Training
-from model.training.train import main, make_network, make_shelves
+from model.training.train import main, make_loaders, make_network
 
 CPU = torch.device("cpu")
 NETWORK = {"network": "convention", "width": 0.1, "size": 15, "dropout": 0.1}
@@ -29,13 +29,13 @@ ALONE = Recipe(
 
 
 def trained(recipe: Recipe, data: Dataset, labels_shuffled: bool = False) -> dict[str, torch.Tensor]:
-    parts = divide(data)
-    network = make_network(recipe, measure(data, parts.train), 1)
-    shelves = make_shelves(data, parts, recipe, network, CPU)
+    splits = divide(data)
+    network = make_network(recipe, measure(data, splits.train), 1)
+    loaders = make_loaders(data, splits, recipe, network, CPU)
     if labels_shuffled:
-        shelf = shelves["pretrain"]
-        shelf.label_N = shelf.label_N[torch.randperm(len(shelf), generator=torch.Generator().manual_seed(5))]
-    Training(recipe, network, shelves, len(data.classes), 1, Engine(CPU), Progress(None, quiet=True)).run()
+        loader = loaders["pretrain"]
+        loader.label_N = loader.label_N[torch.randperm(len(loader), generator=torch.Generator().manual_seed(5))]
+    Training(recipe, network, loaders, len(data.classes), 1, Engine(CPU), Progress(None, quiet=True)).run()
     return network.state_dict()
 
 
@@ -70,15 +70,15 @@ def test_recipes_that_would_need_labels_are_refused(changed: dict, what: str):
 
 def test_fewer_labels_are_of_every_class(toy: Dataset):
     """A share of the labels has of every class its share, at least one; a smaller share is a part of it."""
-    parts = divide(toy)
-    few, some = (with_fewer_labels(parts, toy.labels, share, 3) for share in (0.01, 0.2))
-    assert set(few.train) <= set(some.train) <= set(parts.train)
-    assert set(toy.labels[few.train]) == set(toy.labels[parts.train])
-    for label, count in enumerate(np.bincount(toy.labels[parts.train])):
+    splits = divide(toy)
+    few, some = (with_fewer_labels(splits, toy.labels, share, 3) for share in (0.01, 0.2))
+    assert set(few.train) <= set(some.train) <= set(splits.train)
+    assert set(toy.labels[few.train]) == set(toy.labels[splits.train])
+    for label, count in enumerate(np.bincount(toy.labels[splits.train])):
         assert np.sum(toy.labels[some.train] == label) == max(1, round(0.2 * count))
-    assert np.array_equal(some.validation, parts.validation)
-    with pytest.raises(PartsError, match="share of labels is 0"):
-        with_fewer_labels(parts, toy.labels, 0.0)
+    assert np.array_equal(some.validation, splits.validation)
+    with pytest.raises(SplitsError, match="share of labels is 0"):
+        with_fewer_labels(splits, toy.labels, 0.0)
 
 
 def test_a_network_without_labels_is_one_to_start_from(
