@@ -57,6 +57,7 @@ RUNS = (
     ALERTS,
     *[SystemRun(name, None, 1) for name in MAIN],
     SystemRun("convention-published-constants-reduced", None, 0),
+    SystemRun("convention-norm-by-place-reduced", None, 0),
     *[SystemRun(name, None, 2) for name in MAIN],
 )
 

@@ -11,7 +11,8 @@ attended to and can win the maximum; layer normalisation is tied to the number o
 photometry is not used. Pixels that were not observed take the mean of their band, that is 0 after standardisation.
 
 In training, batch normalisation sees the groups of all objects of the batch in one go, groups of padding included,
-as if every series had been padded to ``frame_limit``; but the stem computes the padding group once and counts it as
+as if every series had been padded to ``frame_limit`` (its authors normalise the first group of all objects, then the
+second, and so on: ``norm_by_place``); but the stem computes the padding group once and counts it as
 often as it occurs, which gives the same statistics, values and gradients.
 
 Of the first convolution's channels the last is the map of the band, one of a few for every frame. That convolution is
@@ -61,6 +62,7 @@ class ConvEntionConfig:
     dropout: float = 0.5
     head: str = "linear"  # "linear" | "cosine": the last layer
     attention: str = "linear"  # "linear" | "quadratic": O(T) and O(T^2), the same function
+    norm_by_place: bool = False  # in training: batch statistics of each group of a series by itself, as its authors do
     # Standardisation of pixels by band (index in model.series.BANDS) and channel, nJy per pixel.
     mean_njy: Table = SDSS_MEAN_NJY
     sigma_njy: Table = SDSS_SIGMA_NJY
@@ -153,8 +155,19 @@ class ConvEntion(GroupedNetwork):
         images, band_NS = (torch.cat([real, real.new_zeros((1, *real.shape[1:]))]) for real in (images, band_NS))
         index_BG = torch.where(real_BG, source_BG, len(images) - 1)
         count_N = torch.bincount(index_BG.flatten(), minlength=len(images)).to(images.dtype)
-        maps = self.stem(images, self.of_bands(band_NS), count_N)
+        if self.training and self.config.norm_by_place:
+            padding = present.shape[1] if count_N[-1] > 0 else 0  # a place of its own, if any series is padded
+            place_N = functional.pad((present.cumsum(1) - 1)[present], (0, 1), value=padding)
+            maps = self.stem_by_place(images, band_NS, count_N, place_N)
+        else:
+            maps = self.stem(images, self.of_bands(band_NS), count_N)
         return maps[index_BG.flatten()].unflatten(0, index_BG.shape)
+
+    def stem_by_place(self, images: Tensor, band_NS: Tensor, count_N: Tensor, place_N: Tensor) -> Tensor:
+        """The stem's maps where the groups that have a place in common are normalised together, and with no others."""
+        rows = [torch.nonzero(place_N == place)[:, 0] for place in place_N.unique()]
+        maps = [self.stem(images[row], self.of_bands(band_NS[row]), count_N[row]) for row in rows]
+        return torch.cat(maps)[torch.cat(rows).argsort()]
 
     def places(self, groups_B: Tensor, drawn_from_B: Tensor | None) -> tuple[Tensor, Tensor]:
         """Which places of the padded series hold a group [B, G], and which of all real groups, counted through.

@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from model.training.learning.checkpoint import (
 from model.training.learning.distributed import ProcessGroup
 from model.training.learning.objective import Objective, follow, of_same_class
 from model.training.learning.progress import Progress
-from model.training.learning.recipe import Recipe, RecipeError, Stage
+from model.training.learning.recipe import Recipe, RecipeError, Stage, recipe_of
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY_S = 120.0  # what a kill may cost
@@ -324,6 +324,14 @@ class Training:
         told = {"recipe": asdict(self.recipe), "seed": self.seed, "network": asdict(self.network.config)}
         return json.loads(json.dumps({**told, "precision": self.engine.precision, **self.origin}))
 
+    def _as_today(self, identity: dict[str, Any]) -> dict[str, Any]:
+        """The identity that a checkpoint holds, with the defaults of settings that are newer than it."""
+        recipe = asdict(recipe_of(identity["recipe"], "the recipe in a checkpoint"))
+        network = {
+            setting.name: setting.default for setting in fields(self.network.config) if setting.default is not MISSING
+        } | identity["network"]
+        return json.loads(json.dumps({**identity, "recipe": recipe, "network": network}))
+
     def _save(self) -> None:
         self._saved_at_s = time.monotonic()
         if self.folder is None or self.processes.rank > 0:
@@ -339,7 +347,7 @@ class Training:
             return {}
         path = self.folder / CHECKPOINT
         tensors, state = load_checkpoint(path)
-        if differing := differences(state["identity"], self._identity()):
+        if differing := differences(self._as_today(state["identity"]), self._identity()):
             raise CheckpointError(
                 f"{path} is of another training, with {', '.join(differing)}: go on with what began it, "
                 "or choose another folder"

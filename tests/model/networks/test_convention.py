@@ -153,6 +153,22 @@ def test_training_counts_padding_as_repeated():
     assert torch.allclose(gradient, gradient_plain, atol=1e-5)
 
 
+@pytest.mark.parametrize("length", [9, 15])  # of a limit of 15: with places of padding, and without
+def test_places_can_be_normalised_by_themselves(length: int):
+    """The maps of the second groups of a batch are those of a training step on these groups alone."""
+    frames = collate([make_series(length, seed=seed) for seed in range(4)])
+    by_place = build(norm_by_place=True).train().embed_series(frames)
+    groups, _ = cut_groups(frames, 3)
+    alone = build().train()
+    second = select_rows(groups, torch.arange(1, 4 * length // 3, length // 3))
+    images, bands = alone.standardise(second), alone.of_bands(second.curve.band_BT)
+    expected = alone.stem(images, bands, torch.ones(4))
+    assert torch.allclose(by_place[:, 1], expected, atol=1e-5)
+    together = build().train().embed_series(frames)
+    assert not torch.allclose(together[:, 1], expected, atol=1e-2)
+    assert torch.equal(build(norm_by_place=True).embed_series(frames), build().embed_series(frames))
+
+
 @pytest.mark.parametrize("head", ["linear", "cosine"])
 def test_every_used_parameter_learns(head):
     """A training step gives every parameter a gradient; only the query, which cancels, gets none to speak of."""

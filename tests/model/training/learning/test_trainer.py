@@ -23,7 +23,7 @@ from model.training.data.splits import divide
 from model.training.evaluation.metrics import macro_f1
 from model.training.evaluation.predict import predict
 from model.training.learning import losses
-from model.training.learning.checkpoint import CheckpointError
+from model.training.learning.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from model.training.learning.losses import ldam_margins
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, load_recipe
@@ -146,6 +146,22 @@ def test_a_checkpoint_of_another_recipe_is_refused(toy: Dataset, tmp_path: Path)
     prepare(PLAIN, toy, tmp_path).run(stop_after_steps=1)
     with pytest.raises(CheckpointError, match="batch_size 40, not 20"):
         prepare(dataclasses.replace(PLAIN, batch_size=20), toy, tmp_path).run(resume=True)
+
+
+def test_a_checkpoint_from_before_a_setting_was_there_is_gone_on_from(toy: Dataset, tmp_path: Path):
+    """What a checkpoint does not know of recipe and network is as its default: it goes on to the same weights."""
+    recipe = dataclasses.replace(PLAIN, stages=(Stage(epochs=1),))
+    whole = prepare(recipe, toy)
+    whole.run()
+    prepare(recipe, toy, tmp_path).run(stop_after_steps=2)
+    tensors, state = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    del state["identity"]["recipe"]["augmentation"]["single_alerts"]
+    del state["identity"]["network"]["attention"]
+    save_checkpoint(tmp_path / "checkpoint.safetensors", tensors, state)
+    again = prepare(recipe, toy, tmp_path)
+    again.run(resume=True)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name]), name
 
 
 def test_a_checkpoint_of_another_data_set_is_refused(toy: Dataset, tmp_path: Path):
