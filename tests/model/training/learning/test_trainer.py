@@ -205,9 +205,9 @@ def test_two_views_are_pulled_together_beside_a_loss_on_prefixes(toy: Dataset):
     recipe = load_recipe("vigil-ict-mini")
     recipe = dataclasses.replace(recipe, network={**recipe.network, "size": 15}, batch_size=20)
     training = prepare(recipe, toy)
-    shelf = training.shelves["train"]
-    first, second, label_B = views(recipe, shelf, torch.arange(20), seed=1)
-    stage, counts_K = recipe.stages[0], shelf.counts(4)
+    loader = training.loaders["train"]
+    first, second, label_B = views(recipe, loader, torch.arange(20), seed=1)
+    stage, counts_K = recipe.stages[0], loader.counts(4)
     torch.manual_seed(0)
     both = training.objective(first, second, label_B, counts_K, stage, 0.0)
     torch.manual_seed(0)
