@@ -77,7 +77,7 @@ class Service:
         self.pipeline = Pipeline(decoder, self.classifiers, self.store)
         self.page.introduce([classifier.card for classifier in self.classifiers.values()], schemas)
         self.server = stack.enter_context(
-            HttpServer("127.0.0.1", 0, application(*routes_of(self.metrics, self.health, self.page)))
+            HttpServer("127.0.0.1", 0, application(*routes_of(self.metrics, self.health, self.page, self.books)))
         )
 
     def fill_store(self) -> None:

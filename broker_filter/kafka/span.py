@@ -1,4 +1,4 @@
-"""Times in, offsets out: where a reading of a part of the topics begins and ends. Reads no messages."""
+"""Offsets at which the reading of a part of the topics begins and ends, from times. Reads no messages."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence

@@ -1,14 +1,35 @@
-"""Accounts of finished batches, by partition and as metrics. Knows nothing of Kafka's client nor of the network."""
+"""Accounts of finished batches: by partition, as metrics, and by topic and night to compare with a survey's count.
 
+Knows nothing of Kafka's client nor of the network.
+"""
+
+import datetime as dt
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from broker_filter.errors import NotClassified, Rejection
 from broker_filter.monitoring.metrics import EARLY_OBSERVATIONS, EARLY_PROBABILITY, Metrics
 from broker_filter.records import Accounts, BatchReport, Classification, Outcome, Partition, account, partition_of
 
+NIGHTS_KEPT = 60  # topics and nights of which something came last
+NIGHTS_MEASURED = 7  # of those, in metrics: Prometheus keeps each for ever
+MJD_EPOCH = dt.date(1858, 11, 17)
 OBJECTS_REMEMBERED = 200_000  # last class of each, to see who changes its mind; forgotten with the process
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """One night's alerts on one topic."""
+
+    topic: str
+    night: int | None  # MJD (UTC) of local midnight; None: of messages that are no alerts
+
+    @property
+    def date(self) -> str:
+        """YYYYMMDD, as in the names of ZTF's topics; empty where there is no night."""
+        return "" if self.night is None else f"{MJD_EPOCH + dt.timedelta(days=self.night):%Y%m%d}"
 
 
 class Books:
@@ -18,6 +39,8 @@ class Books:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._of: dict[Partition, Accounts] = {}
+        self._of_nights: OrderedDict[Night, Accounts] = OrderedDict()  # the one that had something last at the end
+        self._measured: set[Night] = set()
         self._last_class: OrderedDict[str, str] = OrderedDict()
         self._expected: set[Partition] = set()
 
@@ -44,9 +67,14 @@ class Books:
         by_partition: dict[Partition, list[Outcome]] = {}
         for outcome in report.outcomes:
             by_partition.setdefault(partition_of(outcome.message), []).append(outcome)
+        by_night: dict[Night, list[Outcome]] = {}
+        for outcome in report.outcomes:
+            night = outcome.result.night if isinstance(outcome.result, Classification) else None
+            by_night.setdefault(Night(outcome.message.origin.source, night), []).append(outcome)
         with self._metrics.together():
             for partition, outcomes in by_partition.items():
                 self._add(partition, account(outcomes))
+            self._add_nights({night: account(outcomes) for night, outcomes in by_night.items()})
             for outcome in report.outcomes:
                 if isinstance(outcome.result, Classification):
                     self._measure(outcome.result)
@@ -66,6 +94,23 @@ class Books:
         with self._lock:
             return {partition: _sum([accounts]) for partition, accounts in self._of.items()}
 
+    def of_nights(self) -> dict[Night, Accounts]:
+        """A copy of the accounts of the newest topics and nights, in order of both."""
+        with self._lock:
+            copies = {night: _sum([accounts]) for night, accounts in self._of_nights.items()}
+        return dict(sorted(copies.items(), key=lambda item: (item[0].topic, item[0].night or 0)))
+
+    def as_json(self) -> dict[str, object]:
+        """Everything since the start, for programs."""
+        return {
+            "total": as_facts(self.total()),
+            "nights": [{"topic": n.topic, "night": n.date or None} | as_facts(a) for n, a in self.of_nights().items()],
+            "partitions": [
+                {"topic": partition.topic, "partition": partition.number} | as_facts(accounts)
+                for partition, accounts in sorted(self.of_partitions().items())
+            ],
+        }
+
     def total(self) -> Accounts:
         """All partitions together."""
         with self._lock:
@@ -83,6 +128,22 @@ class Books:
             self._metrics.count("ictc_alerts_rejected", count, reason=str(reason), partition=number)
         self._metrics.count("ictc_revisions", new.revisions)
         self._metrics.count("ictc_pasts_refused", new.pasts_refused)
+
+    def _add_nights(self, new: dict[Night, Accounts]) -> None:
+        with self._lock:
+            for night, accounts in new.items():
+                self._of_nights.setdefault(night, Accounts()).add(accounts)
+                self._of_nights.move_to_end(night)
+            while len(self._of_nights) > NIGHTS_KEPT:
+                self._of_nights.popitem(last=False)
+            counts = {night: _counts(self._of_nights[night]) for night in list(self._of_nights)[-NIGHTS_MEASURED:]}
+        for night in self._measured - counts.keys():
+            for outcome in _counts(Accounts()):
+                self._metrics.forget("ictc_night_alerts", topic=night.topic, night=night.date, outcome=outcome)
+        self._measured = set(counts)
+        for night in new.keys() & counts.keys():
+            for outcome, count in counts[night].items():
+                self._metrics.set("ictc_night_alerts", count, topic=night.topic, night=night.date, outcome=outcome)
 
     def _measure(self, result: Classification) -> None:
         if result.alert_time_ms is not None and not result.revision:
@@ -116,6 +177,15 @@ def as_facts(accounts: Accounts) -> dict[str, object]:
         "revisions": accounts.revisions,
         "pasts_refused": accounts.pasts_refused,
         "lost": accounts.lost,
+    }
+
+
+def _counts(accounts: Accounts) -> dict[str, int]:
+    """What became of the alerts of a night."""
+    return {
+        "classified": accounts.classified,
+        "not_classified": sum(accounts.not_classified.values()),
+        "rejected": sum(accounts.rejected.values()),
     }
 
 

@@ -1,7 +1,7 @@
 """Names and meanings of everything that is measured, and one registry that holds it. Knows nothing of who counts.
 
 ``METRICS`` is the one table that dashboards, alerts and documentation are written from. Labels come from closed sets
-(reasons, classes, stages, partitions), never from alerts.
+(reasons, classes, stages, partitions), never from alerts; of topics and nights there are a few at a time.
 """
 
 import threading
@@ -45,6 +45,7 @@ METRICS = (
     Metric("ictc_alerts_rejected", "counter", "Messages that never became an alert.", ("reason", "partition")),
     Metric("ictc_internal_errors", "counter", "Alerts rejected for a bug of ours, by what was raised.", ("exception",)),
     Metric("ictc_alerts_lost", "counter", "Alerts that left Kafka's log before we read them.", ("partition",)),
+    Metric("ictc_night_alerts", "gauge", "Alerts by topic and night, the newest 7.", ("topic", "night", "outcome")),
     Metric("ictc_revisions", "counter", "Classifications published again because an earlier observation came late."),
     Metric("ictc_pasts_refused", "counter", "Alerts whose packets give the past one impossible time; it is not read."),
     Metric("ictc_classifications", "counter", "Published classifications by their most probable class.", ("class",)),

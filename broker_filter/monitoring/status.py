@@ -23,6 +23,7 @@ FRESH_S = 2.0
 LARGEST_SHARE = 1 / 20  # of one core's time that may go into drawing
 MINUTE_S = 60
 PARTITIONS_SHOWN = 16
+NIGHTS_SHOWN = 8
 STAGES = ("decode", "store_read", "embed", "classify", "report", "deliver", "settle")
 
 Lines = Sequence[tuple[str, str]]
@@ -108,6 +109,7 @@ class StatusPage:
             able=self._health.able(),
             alive=self._health.alive(),
             accounts=self._books.total(),
+            nights=list(self._books.of_nights().items())[-NIGHTS_SHOWN:],
             rate=sum(per_second[-MINUTE_S:]) / MINUTE_S,
             rate_path=rate_path,
             rate_top=rate_top,

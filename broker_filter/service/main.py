@@ -15,6 +15,7 @@ from http import HTTPStatus
 from types import FrameType
 from typing import TypeVar
 
+import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.routing import BaseRoute
 
@@ -101,7 +102,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         if settings.http.port is not None:
             names = settings.http.host_names if is_loopback(settings.http.host) else None
             more = object_routes(settings.http, lobby, books)
-            app = application(*routes_of(metrics, health, status), more, host_names=names)
+            app = application(*routes_of(metrics, health, status, books), more, host_names=names)
             server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, app))
             log.info("pages", extra=facts(address=server.address))
         traces = open_traces(settings.trace, stack)
@@ -261,10 +262,11 @@ def _introduce_us(settings: Settings) -> list[tuple[str, str]]:
     return lines + ([("instance", kafka.instance_id)] if kafka.instance_id is not None else [])
 
 
-def routes_of(metrics: Metrics, health: Health, status: StatusPage) -> tuple[Routes, Routes]:
+def routes_of(metrics: Metrics, health: Health, status: StatusPage, books: Books) -> tuple[Routes, Routes]:
     """The pages that take time to make, for people and for Prometheus, and those that must always answer."""
     pages: Routes = {
         "/": lambda: Page(status.page(), "text/html; charset=utf-8"),
+        "/accounts.json": lambda: Page(orjson.dumps(books.as_json()), "application/json"),
         "/metrics": lambda: Page(generate_latest(metrics.registry), CONTENT_TYPE_LATEST),
     }
     return pages, {"/healthz": lambda: _page_of(health.alive()), "/readyz": lambda: _page_of(health.able())}

@@ -108,9 +108,10 @@ def test_pages_are_without_secrets(settings):
     metrics, health = Metrics(), Health(10.0, lambda: 0.0)
     health.in_trouble(f"trouble {SECRETS[0]}")
     health.unready("starting", f"no store at {SECRETS[7]}")
-    status = StatusPage([("reads", "a")], metrics, health, Books(metrics), Recent())
-    with HttpServer("127.0.0.1", 0, application(*routes_of(metrics, health, status))) as server:
-        for path in ("/", "/healthz", "/readyz", "/metrics"):
+    books = Books(metrics)
+    status = StatusPage([("reads", "a")], metrics, health, books, Recent())
+    with HttpServer("127.0.0.1", 0, application(*routes_of(metrics, health, status, books))) as server:
+        for path in ("/", "/healthz", "/readyz", "/metrics", "/accounts.json"):
             connection = http.client.HTTPConnection(server.address.removeprefix("http://"), timeout=30)
             connection.request("GET", path)
             assert secrets_in(connection.getresponse().read().decode()) == []

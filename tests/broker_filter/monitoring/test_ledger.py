@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 
 from broker_filter.classify.outcome import BatchResult
 from broker_filter.errors import NotClassified, Rejection
-from broker_filter.monitoring.ledger import Books
+from broker_filter.monitoring.ledger import Books, Night
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Classification, Message, Origin, Outcome, Partition, Rejected, account
 
@@ -108,6 +108,26 @@ def test_in_equals_out_for_each_partition():
     assert metrics.value("ictc_revisions_total") == 1
     assert metrics.value("ictc_pasts_refused_total") == one.pasts_refused == 1
     assert metrics.value("ictc_stage_duration_seconds_count", stage="decode") == 2
+
+
+def test_accounts_by_topic_and_night():
+    """The newest nights of each topic stand in the accounts, in JSON and in metrics; what is no alert has no night."""
+    metrics = Metrics()
+    books = Books(metrics)
+    rejected = Rejected(message(1, 2), Rejection.CORRUPT, "")
+    nights = [replace(classified(), night=60_000 + n) for n in range(70)]
+    books.enter(result_of(Outcome(rejected.message, rejected), *(Outcome(message(0, 1), one) for one in nights)))
+    books.enter(
+        result_of(Outcome(message(0, 1), nights[69]), Outcome(message(0, 1), replace(nights[5], revision=True)))
+    )
+    of_nights = books.of_nights()
+    assert len(of_nights) <= 60
+    assert (of_nights[Night("alerts", 60_069)].classified, of_nights[Night("alerts", 60_069)].read) == (2, 2)
+    assert (of_nights[Night("alerts", 60_005)].read, of_nights[Night("alerts", 60_005)].revisions) == (0, 1)
+    newest = books.as_json()["nights"][-1]
+    assert (newest["topic"], newest["night"], newest["classified"]) == ("alerts", "20230505", 2)
+    assert metrics.value("ictc_night_alerts", topic="alerts", night="20230505", outcome="classified") == 2
+    assert len(metrics.samples("ictc_night_alerts")) == 3 * 7
 
 
 def test_age_is_from_the_survey_to_the_publication():
