@@ -24,8 +24,9 @@ from safetensors.torch import save_file
 
 from model.data.dataset import Dataset
 from model.files import replacing
-from model.training.comparison.baselines import FLOORS
-from model.training.comparison.compare import SystemRun, carry_out, check_runs
+from model.training.comparison.baselines import BASELINES
+from model.training.comparison.compare import check_runs
+from model.training.comparison.run import SystemRun, carry_out
 from model.training.comparison.tables import write_tables
 from model.training.data.dataset_identity import identity_of
 from model.training.evaluation.evaluate import main as evaluate
@@ -158,7 +159,7 @@ def carry_on(places: Places, runs: tuple[SystemRun, ...]) -> None:
     make_data(places.data)
     dataset = Dataset.open(places.data, verify=True)
     compared = [run for run in runs if run != ALERTS]
-    recipes = {run.system: None if run.system in FLOORS else load_recipe(run.system) for run in compared}
+    recipes = {run.system: None if run.system in BASELINES else load_recipe(run.system) for run in compared}
     check_runs(places.results, identity_of(dataset), recipes)
     for run in runs:
         if places.done(run):

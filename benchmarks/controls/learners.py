@@ -13,7 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from benchmarks.controls.cases import Case
 from benchmarks.controls.scores import ALL, Answers
 from model.data.dataset import Dataset
-from model.training.comparison.baselines import floor_probabilities, metadata_features, spread
+from model.training.comparison.baselines import baseline_probabilities, metadata_features, spread
 
 SEED = 0
 COLUMNS = {"date only": ("first_mjd",), "position only": ("ra_deg", "dec_deg")}
@@ -57,5 +57,5 @@ def permuted_labels(dataset: Dataset) -> Answers:
     train, test = dataset.splits["train"], dataset.splits["test"]
     wrong = Dataset.open(dataset.folder)
     wrong.labels[train] = np.random.default_rng(SEED).permutation(wrong.labels[train])
-    probability_NK = floor_probabilities("photometry-trees", wrong, train, test, SEED)
+    probability_NK = baseline_probabilities("photometry-trees", wrong, train, test, SEED)
     return Answers("label permutation", ALL, dataset.labels[test], probability_NK)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.published_experiment import RUNS, Places, pack_unfinished, standing, unpack
-from model.training.comparison.baselines import FLOORS
+from model.training.comparison.baselines import BASELINES
 from model.training.learning.checkpoint import load_checkpoint, save_checkpoint
 from model.training.learning.recipe import load_recipe
 
@@ -15,7 +15,7 @@ def test_every_run_has_a_recipe_and_a_name_of_its_own():
     """The list holds no run twice, and each system is a floor or a recipe that can be read."""
     assert len({run.name for run in RUNS}) == len(RUNS)
     for run in RUNS:
-        assert run.system in FLOORS or load_recipe(run.system).stages
+        assert run.system in BASELINES or load_recipe(run.system).stages
 
 
 def test_a_packed_checkpoint_goes_on_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

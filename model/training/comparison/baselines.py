@@ -1,6 +1,6 @@
 """Baselines without a network: boosted trees on metadata, forced photometry or noiseless fluxes, and the majority.
 
-They are the floor and the ceiling of every table. Legend: ``N`` objects, ``T`` frames, ``K`` classes, ``X`` features,
+They are the least and the most of every table. Legend: ``N`` objects, ``T`` frames, ``K`` classes, ``X`` features,
 ``V`` numbers of nights.
 """
 
@@ -24,7 +24,7 @@ PREFIXES = 4  # random beginnings of a training series that ``prefix-trees`` see
 
 Features = Callable[[int, int | None], list[float]]  # of a row and of how many of its first frames; None: of all
 Answers = tuple[NDArray[np.float64], NDArray[np.float64] | None]  # [N, K], and [V, N, K] where prefixes were asked
-Floor = Callable[[NDArray[np.int64], Sequence[int | None]], NDArray[np.float64]]
+Baseline = Callable[[NDArray[np.int64], Sequence[int | None]], NDArray[np.float64]]
 
 
 def metadata_features(series: Series) -> list[float]:
@@ -111,15 +111,15 @@ SOURCES: dict[str, Callable[[Dataset], Features]] = {
     "prefix-trees": lambda dataset: partial(photometry_features, dataset),
     "noiseless-trees": true_fluxes,
 }
-FLOORS = ("majority", *SOURCES)
+BASELINES = ("majority", *SOURCES)
 
 
 def featurise(of: Features, rows: NDArray[np.int64], known_N: Sequence[int | None]) -> NDArray[np.float64]:
     return np.array([of(int(row), known) for row, known in zip(rows, known_N, strict=True)], np.float64)
 
 
-def fit_floor(name: str, dataset: Dataset, train: NDArray[np.int64], seed: int) -> Floor:
-    """Fit the floor or ceiling of this name: probabilities [N, K] of rows, of each the first few frames or all.
+def fit_baseline(name: str, dataset: Dataset, train: NDArray[np.int64], seed: int) -> Baseline:
+    """Fit the baseline of this name: probabilities [N, K] of rows, of each the first few frames or all.
 
     Trees are weighted so that every class counts the same. They train on whole series; ``prefix-trees`` also on
     ``PREFIXES`` random beginnings of each.
@@ -134,7 +134,7 @@ def fit_floor(name: str, dataset: Dataset, train: NDArray[np.int64], seed: int) 
         share_K = np.bincount(dataset.labels[train], minlength=count) / len(train)
         return lambda rows, known_N: np.tile(share_K, (len(rows), 1))
     if name not in SOURCES:
-        raise ValueError(f"there is no floor {name!r}; there are {', '.join(FLOORS)}")
+        raise ValueError(f"there is no baseline {name!r}; there are {', '.join(BASELINES)}")
     of = SOURCES[name](dataset)
     known_N: list[int | None] = [None] * len(train)
     if name == "prefix-trees":
@@ -153,23 +153,25 @@ def fit_floor(name: str, dataset: Dataset, train: NDArray[np.int64], seed: int) 
     return answer
 
 
-def floor_probabilities(
+def baseline_probabilities(
     name: str, dataset: Dataset, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
 ) -> NDArray[np.float64]:
-    """Probabilities [N, K] of the test rows by the floor or ceiling of this name."""
-    return fit_floor(name, dataset, train, seed)(test, [None] * len(test))
+    """Probabilities [N, K] of the test rows by the baseline of this name."""
+    return fit_baseline(name, dataset, train, seed)(test, [None] * len(test))
 
 
-def floor_answers(name: str, dataset: Dataset, train: NDArray[np.int64], test: NDArray[np.int64], seed: int) -> Answers:
+def baseline_answers(
+    name: str, dataset: Dataset, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
+) -> Answers:
     """Answer about the test rows, whole and after each of ``early.NIGHTS``."""
-    floor = fit_floor(name, dataset, train, seed)
+    baseline = fit_baseline(name, dataset, train, seed)
     times = [dataset.series(int(row)).time_T for row in test]
     length_N = np.array([len(time_T) for time_T in times])
     time_NT = np.full((len(test), length_N.max()), np.nan)
     for row, time_T in enumerate(times):
         time_NT[row, : len(time_T)] = time_T
     last_VN = frames_by_night(time_NT, detected_frames(dataset, test, length_N))
-    return floor(test, [None] * len(test)), np.stack([floor(test, (last_N + 1).tolist()) for last_N in last_VN])
+    return baseline(test, [None] * len(test)), np.stack([baseline(test, (last_N + 1).tolist()) for last_N in last_VN])
 
 
 def spread(probability: NDArray, present: NDArray, classes: int) -> NDArray[np.float64]:

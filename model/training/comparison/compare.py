@@ -4,65 +4,30 @@ Each (system, fold, seed) is a file of its own, written when it is done: what ex
 training goes on from its checkpoint, and several of these commands may share one folder.
 """
 
-import dataclasses
-import fcntl
 import json
-import shutil
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
-
-from model.cli import command, interrupts_noted
+from model.cli import command
 from model.data.dataset import Dataset, DatasetError
-from model.files import replacing
-from model.networks.contract import LightCurve
-from model.networks.grouped import GroupedNetwork
 from model.networks.registry import NetworkError
 from model.serving.predictor import DeviceUnavailableError
-from model.serving.weights import save
-from model.training.comparison.baselines import FLOORS, Answers, floor_answers
-from model.training.comparison.pooling import kept_by_night
+from model.training.comparison.baselines import BASELINES
+from model.training.comparison.run import SystemRun, carry_out, table_of
 from model.training.comparison.tables import NoRunsError, write_tables
-from model.training.data.dataset_facts import measure
 from model.training.data.dataset_identity import differences, identity_of
-from model.training.data.input_form import less_faint_level
-from model.training.data.loader import Loader, loader_for
-from model.training.data.splits import Splits, SplitsError, divide
-from model.training.evaluation import early
-from model.training.evaluation.calibrate import fit_temperature
-from model.training.evaluation.calibrated_card import calibrated
-from model.training.evaluation.evaluate import label_modes
-from model.training.evaluation.metrics import macro_f1, score
-from model.training.evaluation.predict import in_order, predict, predict_logits, softmax
-from model.training.evaluation.prefix_predictions import detected_frames, first_frames
+from model.training.data.splits import SplitsError, divide
 from model.training.learning.checkpoint import CheckpointError
 from model.training.learning.distributed import DistributedError
-from model.training.learning.progress import Progress
 from model.training.learning.recipe import Recipe, RecipeError, load_recipe, recipe_of
-from model.training.learning.trainer import Engine, Training
 from model.training.options import compare_parser, recipe_names
-from model.training.source_commit import commit
-from model.training.train import (
-    engine_of,
-    learned_objects,
-    make_card,
-    make_loaders,
-    make_network,
-    provenance_of,
-    rows_of,
-)
+from model.training.setup import engine_of, rows_of
 
 SYSTEMS = (
-    *FLOORS,
+    *BASELINES,
     "host-only-mini",
     "mean-stack-mini",
     "lstm",
@@ -76,151 +41,14 @@ SYSTEMS = (
     "ict-convention-mini",
     "vigil-mini",
 )
-WITHOUT_CURVE = ("scone",)  # networks of which each prefix would cost a Gaussian process per object
 
 
 class RunError(ValueError):
     """A folder holds runs that cannot stand in one table with what is asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class SystemRun:
-    """One cell of the comparison."""
-
-    system: str
-    fold: int | None
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.system}-{'split' if self.fold is None else f'fold{self.fold}'}-seed{self.seed}"
-
-
-@contextmanager
-def claimed(path: Path) -> Iterator[bool]:
-    """Whether this process has the work of this name to itself; a process that ends gives it back."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
-def answers_by_night(
-    network: GroupedNetwork, dataset: Dataset, loader: Loader, form: str, temperature: float
-) -> NDArray[np.float64]:
-    """Probabilities [V, N, K] when every series ends with each of ``early.NIGHTS`` since its first detection.
-
-    Fluxes above the faintest are taken above the faintest *so far*: nothing later may show.
-    """
-    detected_N = detected_frames(dataset, loader.rows, loader.length_N.cpu().numpy())
-    logits_VNK = np.empty((len(early.NIGHTS), len(loader), len(dataset.classes)), np.float32)
-    network.eval()
-    for index in in_order(loader):
-        frames, _ = loader.batch(index)
-        time_BT = torch.where(frames.curve.mask_BT, frames.curve.time_BT, torch.nan).cpu().double().numpy()
-        for v, until_B in enumerate(early.frames_by_night(time_BT, detected_N[index])):
-            with torch.inference_mode():
-                cut = first_frames(frames, torch.from_numpy(until_B + 1)[:, None].to(loader.device))
-                if form == "above_faintest":
-                    cut = replace(cut, curve=zeroed(cut.curve))
-                logits_VNK[v, index] = network(cut).float().cpu().numpy()
-    return np.stack([softmax(logits_NK, temperature) for logits_NK in logits_VNK])
-
-
-def zeroed(curve: LightCurve) -> LightCurve:
-    """Take the faint level of the frames that are there off their fluxes."""
-    known_BT = (curve.mask_BT & (curve.flux_error_BT > 0)).cpu().numpy()
-    rows = zip(curve.flux_BT.cpu().numpy(), curve.band_BT.cpu().numpy(), known_BT, strict=True)
-    flux_BT = np.stack([less_faint_level(*row) for row in rows])
-    return replace(curve, flux_BT=torch.from_numpy(flux_BT).to(curve.flux_BT.device))
-
-
-def kept_answers(
-    dataset: Dataset, rows: NDArray[np.int64], probability_NK: NDArray, early_VNK: NDArray | None
-) -> dict[str, NDArray]:
-    """What tables need of a run to pool it with others: objects, their labels and modes, last and early answers."""
-    kept: dict[str, NDArray] = {
-        "row": rows,
-        "label": dataset.labels[rows],
-        "probability": probability_NK.astype(np.float32),
-    }
-    if early_VNK is not None:
-        kept |= kept_by_night(early_VNK, early.NIGHTS)
-    modes = label_modes(dataset, rows)
-    return kept | {"mode": np.select(list(modes.values()), list(modes), "")} if modes else kept
-
-
-def train_one(
-    run: SystemRun,
-    recipe: Recipe,
-    dataset: Dataset,
-    splits: Splits,
-    engine: Engine,
-    work: Path,
-    keep: Path | None = None,
-) -> tuple[dict[str, Any], Answers]:
-    """Train a network as its recipe says; what it tells of itself, and its answers to the test rows.
-
-    Parameters
-    ----------
-    keep
-        Where to write its weights, calibrated, as float16, if it reads series as they come. With it nothing looks at
-        the test rows before the end; else every epoch is scored on them too, for "best epoch on test", the habit of
-        the published code.
-    """
-    facts = measure(dataset, np.concatenate([splits.pretrain, splits.train]), recipe.form)
-    network = make_network(recipe, facts, run.seed).to(engine.device)
-    loaders = make_loaders(dataset, splits, recipe, network, engine.device)
-    test = loader_for(network, dataset, splits.test, engine.device, recipe.form)
-    label_N, classes = dataset.labels[splits.test], len(dataset.classes)
-
-    def watch(handed_out: nn.Module) -> dict[str, float]:
-        return {"test_macro_f1": macro_f1(label_N, predict(handed_out, test).argmax(1), classes)}
-
-    work.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    with interrupts_noted() as interrupted, Progress(work) as progress:
-        training = Training(
-            recipe, network, loaders, classes, run.seed, engine, progress, work,
-            watch=watch if keep is None else None, checkpoint_every_s=60,
-            origin={"data set": identity_of(dataset), "fold": run.fold}, interrupted=interrupted,
-            stage_ends=None if keep is None else work.parent / "stages",
-        )  # fmt: skip
-        history = training.run(resume=True)
-    seconds = sum(entry["seconds"] for entry in history)
-    validation = loaders["validation"]
-    temperature = fit_temperature(predict_logits(network, validation), validation.label_N.cpu().numpy())
-    began = time.monotonic()
-    probability_NK = softmax(predict_logits(network, test), temperature)
-    told: dict[str, Any] = {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "epochs": len(history),
-        "train_seconds": seconds,
-        "this_process_seconds": time.monotonic() - started,
-        "predict_ms_per_object": 1000 * (time.monotonic() - began) / len(test),
-        "temperature": temperature,
-    }
-    if keep is None:
-        told["authors_habit_macro_f1"] = max(entry["test_macro_f1"] for entry in history)
-    else:
-        told["history"] = history
-    if keep is not None and recipe.form == "series":
-        provenance = provenance_of(recipe, dataset, splits, run.fold, run.seed, len(history))
-        card = make_card(dataset, facts, network, provenance, recipe.form)
-        card = calibrated(card, network.cpu(), dataset, splits, recipe.prefix == "all")
-        save(keep, network, card, half=True)
-        network.to(engine.device)
-    if recipe.network["network"] in WITHOUT_CURVE or recipe.form.endswith("_stack"):
-        return told, (probability_NK, None)
-    return told, (probability_NK, answers_by_night(network, dataset, test, recipe.form, temperature))
-
-
 def systems_of(names: Sequence[str]) -> dict[str, Recipe | None]:
-    """Systems by the name that their runs get: floors without a recipe, recipes by name, or by their files' names.
+    """Systems by the name that their runs get: baselines without a recipe, recipes by name, or by their files' names.
 
     Raises
     ------
@@ -228,14 +56,14 @@ def systems_of(names: Sequence[str]) -> dict[str, Recipe | None]:
         When there is no such recipe, or two systems would share a name.
     """
     systems: dict[str, Recipe | None] = {}
-    taken = {**dict.fromkeys((*FLOORS, *recipe_names()), "one that the package has")}
+    taken = {**dict.fromkeys((*BASELINES, *recipe_names()), "one that the package has")}
     for name in dict.fromkeys(names):
-        recipe = None if name in FLOORS else load_recipe(name)
-        told = name if recipe is None else recipe.name
-        if told != name and told in taken:
-            raise RecipeError(f"{name} would share its runs' name {told!r} with {taken[told]}: rename the file")
-        taken[told] = name
-        systems[told] = recipe
+        recipe = None if name in BASELINES else load_recipe(name)
+        shared = name if recipe is None else recipe.name
+        if shared != name and shared in taken:
+            raise RecipeError(f"{name} would share its runs' name {shared!r} with {taken[shared]}: rename the file")
+        taken[shared] = name
+        systems[shared] = recipe
     return systems
 
 
@@ -265,20 +93,15 @@ def check_runs(out: Path, identity: Mapping[str, Any], systems: Mapping[str, Rec
         if "recipe" not in entry:
             continue
         followed = recipe_of(entry["recipe"], f"the recipe in {path}")
-        asked = recipes.setdefault(entry.get("system", ""), followed)
-        if differing := differences(table_of(followed), table_of(replace(asked, note=followed.note))):
+        wanted = recipes.setdefault(entry.get("system", ""), followed)
+        if differing := differences(table_of(followed), table_of(replace(wanted, note=followed.note))):
             raise RunError(
                 f"{path} is of another recipe of that name, with {', '.join(differing)}: rename the one that is "
                 "new, choose another --out, or remove the run to do it again"
             )
 
 
-def table_of(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as JSON gives it back."""
-    return dict(json.loads(json.dumps(dataclasses.asdict(recipe))))
-
-
-def check_parts(dataset: Dataset, fold: int | None, systems: Mapping[str, Recipe | None]) -> None:
+def check_splits(dataset: Dataset, fold: int | None, systems: Mapping[str, Recipe | None]) -> None:
     """Refuse before the first training what the last one would need and the data set lacks.
 
     Raises
@@ -290,58 +113,6 @@ def check_parts(dataset: Dataset, fold: int | None, systems: Mapping[str, Recipe
     for recipe in systems.values():
         if recipe is not None:
             rows_of(recipe, splits)
-
-
-def carry_out(
-    run: SystemRun, recipe: Recipe | None, dataset: Dataset, engine: Engine, out: Path, work: Path | None = None
-) -> None:
-    """Do one run, unless it is done or another process is at it.
-
-    Parameters
-    ----------
-    work
-        Folder for checkpoints, if not in ``out``; then the weights are kept in ``out``, and the test rows looked at
-        once, at the end.
-    """
-    keep = None if work is None else out / "weights" / run.name
-    result, work = out / "runs" / f"{run.name}.json", (out / "work" if work is None else work) / run.name
-    if result.exists():
-        return
-    with claimed(work.parent / f"{run.name}.lock") as mine:
-        if not mine or result.exists():
-            return
-        splits = divide(dataset, run.fold, run.seed)
-        if recipe is None:
-            told: dict[str, Any] = {}
-            answers = floor_answers(run.system, dataset, splits.train, splits.test, run.seed)
-        else:
-            told, answers = train_one(run, recipe, dataset, splits, engine, work, keep)
-        probability_NK, early_VNK = answers
-        label_N = dataset.labels[splits.test]
-        entry = {
-            **dataclasses.asdict(run),
-            "data": identity_of(dataset),
-            "train_objects": len(splits.train) if recipe is None else learned_objects(recipe, splits),
-            "device": str(engine.device),
-            "precision": engine.precision,
-            "compiled": engine.compiled,
-            "commit": commit(),
-            **({} if recipe is None else {"recipe": table_of(recipe)}),
-            **told,
-            "scores": dataclasses.asdict(score(label_N, probability_NK, dataset.classes)),
-            "by_label_mode": {
-                mode: dataclasses.asdict(score(label_N[at], probability_NK[at], dataset.classes))
-                for mode, at in label_modes(dataset, splits.test).items()
-            },
-        }
-        result.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(result.with_suffix(".npz")) as partial, partial.open("wb") as file:
-            np.savez_compressed(
-                file, allow_pickle=False, **kept_answers(dataset, splits.test, probability_NK, early_VNK)
-            )
-        with replacing(result) as partial:  # whose being there means that the run is done
-            partial.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
-        shutil.rmtree(work, ignore_errors=True)
 
 
 @command(
@@ -368,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_runs(options.out, identity, systems)
     if not options.tables_only:
         for fold in folds:
-            check_parts(dataset, fold, systems)
+            check_splits(dataset, fold, systems)
         for number in options.seeds:
             for fold in folds:
                 for system, recipe in systems.items():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from model.training.comparison.baselines import FLOORS
+from model.training.comparison.baselines import BASELINES
 from model.training.learning.recipe import Ict, Recipe, like_of, load_recipe, recipe_of
 from model.training.options import recipe_names
 
@@ -70,7 +70,7 @@ def pairs_of(recipes: Mapping[str, Recipe | None]) -> list[tuple[str, str]]:
         for one, other in PLANNED
         for first in recipes
         for second in recipes
-        if stem(first) == one and (second == other if other in FLOORS else second == other + first[len(one) :])
+        if stem(first) == one and (second == other if other in BASELINES else second == other + first[len(one) :])
     ]
     branches = [
         (first, second)

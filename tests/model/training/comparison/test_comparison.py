@@ -9,7 +9,7 @@ import pytest
 from model.data.dataset import Dataset
 from model.simulation.datasets.draw import write_dataset
 from model.simulation.datasets.plan import load_recipe, parse_recipe
-from model.training.comparison import compare
+from model.training.comparison import run
 from model.training.comparison.pairs import pairs_of, published, recipe_of_run
 from model.training.comparison.pooling import (
     FOLDS,
@@ -298,7 +298,7 @@ def test_runs_keep_the_label_mode_of_each_answer(tmp_path):
     source = {**load_recipe("smoke").source, "groups": groups, "folds": None}
     write_dataset(parse_recipe(source, "here"), "sdss", 5, tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
-    kept = compare.kept_answers(dataset, dataset.splits["test"], np.full((8, 4), 0.25), None)
+    saved = run.kept_answers(dataset, dataset.splits["test"], np.full((8, 4), 0.25), None)
     mode = np.array(dataset.truth()["label_mode"].to_pylist())[dataset.splits["test"]]
-    assert np.array_equal(kept["mode"], mode)
-    assert sorted(set(kept["mode"])) == ["deconfounded", "sdss_label"]
+    assert np.array_equal(saved["mode"], mode)
+    assert sorted(set(saved["mode"])) == ["deconfounded", "sdss_label"]

@@ -19,7 +19,7 @@ from model.training.data.augment import Augmentation
 from model.training.data.dataset_facts import measure
 from model.training.data.loader import Loader, batch_order
 from model.training.data.splits import SplitsError, divide
-from model.training.train import taxonomy_version_of
+from model.training.setup import taxonomy_version_of
 
 CPU = torch.device("cpu")
 

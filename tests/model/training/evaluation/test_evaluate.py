@@ -15,11 +15,11 @@ from model.networks import registry
 from model.networks.contract import collate
 from model.serving import weights
 from model.serving.card import WeightsError, load_card
-from model.training.comparison import compare
+from model.training.comparison import compare, run
 from model.training.comparison.baselines import (
-    FLOORS,
-    floor_answers,
-    floor_probabilities,
+    BASELINES,
+    baseline_answers,
+    baseline_probabilities,
     light_curve_features,
     photometry_features,
 )
@@ -33,7 +33,7 @@ from model.training.evaluation.metrics import log_loss, macro_f1
 from model.training.evaluation.prefix_predictions import first_frames, predict_prefixes, prefix_answers
 from model.training.learning.recipe import load_recipe
 from model.training.learning.trainer import Engine
-from model.training.train import make_card
+from model.training.setup import make_card
 
 CPU = torch.device("cpu")
 TINY = {
@@ -197,8 +197,8 @@ def test_floors_are_where_they_must_be(toy: Dataset):
     splits = divide(toy)
     label = toy.labels[splits.test]
     f1 = {}
-    for name in FLOORS[:3]:
-        p = floor_probabilities(name, toy, splits.train, splits.test, 0)
+    for name in BASELINES[:3]:
+        p = baseline_probabilities(name, toy, splits.train, splits.test, 0)
         assert np.allclose(p.sum(1), 1)
         f1[name] = macro_f1(label, p.argmax(1), 4)
     assert f1["majority"] == pytest.approx(0.1)
@@ -211,7 +211,7 @@ def test_trees_are_asked_about_beginnings(toy: Dataset):
     splits = divide(toy)
     label, loss = toy.labels[splits.test], {}
     for name in ("photometry-trees", "prefix-trees"):
-        p, early_VNK = floor_answers(name, toy, splits.train, splits.test, 0)
+        p, early_VNK = baseline_answers(name, toy, splits.train, splits.test, 0)
         assert early_VNK.shape == (7, 60, 4)
         np.testing.assert_allclose(early_VNK[-1], p)  # no series is longer than twenty nights
         loss[name] = [log_loss(label, p_NK) for p_NK in early_VNK]
@@ -248,7 +248,7 @@ def test_the_faint_level_of_a_prefix_knows_nothing_later():
     """Cutting a series and taking its own faint level off equals showing the cut series in that form."""
     series = toy_series(1, np.random.default_rng(0))
     whole = collate([FORMS["above_faintest"](series)])
-    cut = compare.zeroed(first_frames(whole, 5).curve)
+    cut = run.zeroed(first_frames(whole, 5).curve)
     alone = collate([FORMS["above_faintest"](series[:5])]).curve
     torch.testing.assert_close(cut.flux_BT[:, :5], alone.flux_BT, rtol=1e-4, atol=0.1)
 
@@ -324,7 +324,7 @@ def test_systems_may_be_files(toy: Dataset, tmp_path: Path, capsys):
 def test_recipes_that_changed_are_never_pooled(tmp_path: Path):
     """Runs of one name are of one recipe, asked for or not; notes are free, and so are runs that tell of none."""
     (tmp_path / "runs").mkdir()
-    followed = compare.table_of(load_recipe("lstm"))
+    followed = run.table_of(load_recipe("lstm"))
 
     def write(seed: int, system: str, **told: Any) -> None:
         entry = {"system": system, "seed": seed, "data": {}, **told}
@@ -352,13 +352,13 @@ def test_what_a_data_set_lacks_is_told_before_the_first_training(toy: Dataset, t
 
 def test_a_network_of_the_comparison_is_trained_and_scored(toy: Dataset, tmp_path: Path):
     """A light-curve network leaves its parameters, its curve by nights and the authors' own habit of scoring."""
-    run = compare.SystemRun("lstm", None, 0)
+    cell = run.SystemRun("lstm", None, 0)
     recipe = dataclasses.replace(compare.load_recipe("lstm"), stages=(compare.load_recipe("lstm").stages[0],))
     recipe = dataclasses.replace(recipe, stages=(dataclasses.replace(recipe.stages[0], epochs=3),))
-    told, (p, early_VNK) = compare.train_one(run, recipe, toy, divide(toy), Engine(CPU), tmp_path)
+    measured, (p, early_VNK) = run.train_one(cell, recipe, toy, divide(toy), Engine(CPU), tmp_path)
     assert p.shape == (60, 4)
-    assert told["parameters"] > 50_000
-    assert told["epochs"] == 3
+    assert measured["parameters"] > 50_000
+    assert measured["epochs"] == 3
     assert early_VNK.shape == (7, 60, 4)
     np.testing.assert_allclose(early_VNK[-1], p, atol=1e-5)  # no series is longer than twenty nights
-    assert 0 < told["authors_habit_macro_f1"] <= 1
+    assert 0 < measured["authors_habit_macro_f1"] <= 1

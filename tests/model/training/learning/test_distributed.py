@@ -17,7 +17,8 @@ from model.training.learning.distributed import DistributedError, ProcessGroup
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Recipe, load_recipe
 from model.training.learning.trainer import Engine, Training
-from model.training.train import main, make_loaders, make_network
+from model.training.setup import make_loaders, make_network
+from model.training.train import main
 
 CPU = torch.device("cpu")
 TWO_STAGES = {  # nothing drawn in a step, no batch normalisation; batches of 15 are shared unequally

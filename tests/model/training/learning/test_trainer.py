@@ -28,7 +28,8 @@ from model.training.learning.losses import ldam_margins
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, load_recipe
 from model.training.learning.trainer import Engine, Training, head_parameters, learning_rate, renew, views
-from model.training.train import main, make_loaders, make_network
+from model.training.setup import make_loaders, make_network
+from model.training.train import main
 
 CPU = torch.device("cpu")
 PLAINLY = Engine(CPU)

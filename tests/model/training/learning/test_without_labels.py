@@ -15,7 +15,8 @@ from model.training.data.splits import SplitsError, divide, with_fewer_labels
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, recipe_of
 from model.training.learning.trainer import Engine, Training
-from model.training.train import main, make_loaders, make_network
+from model.training.setup import make_loaders, make_network
+from model.training.train import main
 
 CPU = torch.device("cpu")
 NETWORK = {"network": "convention", "width": 0.1, "size": 15, "dropout": 0.1}

@@ -1,0 +1,127 @@
+"""Parts of a training from a recipe and a data set: network, loaders, engine, model card. Trains nothing."""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.data.dataset import Dataset
+from model.networks import registry
+from model.networks.grouped import GroupedNetwork
+from model.serving.card import ModelCard
+from model.serving.predictor import resolve_device
+from model.taxonomy import load_taxonomy
+from model.training.data.dataset_facts import DatasetFacts
+from model.training.data.dataset_identity import identity_of
+from model.training.data.loader import Loader, loader_for
+from model.training.data.splits import Splits, SplitsError
+from model.training.learning.recipe import Recipe
+from model.training.learning.trainer import Engine
+from model.training.source_commit import commit
+
+
+def engine_of(options: argparse.Namespace) -> Engine:
+    """The engine that these options ask for.
+
+    Raises
+    ------
+    DeviceUnavailableError
+        When this machine lacks the device.
+    """
+    return Engine.of(resolve_device(options.device), options.precision, options.compile)
+
+
+def make_network(recipe: Recipe, facts: DatasetFacts, seed: int) -> GroupedNetwork:
+    """Build the recipe's network for this data; what the recipe says goes before what the data say."""
+    settings = dict(recipe.network)
+    name = settings.pop("network")
+    torch.manual_seed(seed)
+    return registry.build({"network": name} | registry.accepted(name, facts.settings()) | settings)
+
+
+def rows_of(recipe: Recipe, splits: Splits) -> dict[str, NDArray[np.int64]]:
+    """By part, the rows that a stage of the recipe learns from.
+
+    Raises
+    ------
+    SplitsError
+        When a stage wants a part that the data set lacks.
+    """
+    rows = {stage.part: getattr(splits, stage.part) for stage in recipe.stages}
+    for part, of_part in rows.items():
+        if len(of_part) == 0:
+            raise SplitsError(f"recipe {recipe.name} has a stage on part {part!r}, which this data set lacks")
+    return rows
+
+
+def learned_objects(recipe: Recipe, splits: Splits) -> int:
+    """How many objects the recipe learns from."""
+    return sum(map(len, rows_of(recipe, splits).values()))
+
+
+def make_loaders(
+    dataset: Dataset, splits: Splits, recipe: Recipe, network: GroupedNetwork, device: torch.device
+) -> dict[str, Loader]:
+    """Shelves for what the recipe trains on, and for validation.
+
+    Raises
+    ------
+    SplitsError
+        When a stage wants a part that the data set lacks.
+    """
+    rows = {"validation": splits.validation, **rows_of(recipe, splits)}
+    return {part: loader_for(network, dataset, of_part, device, recipe.form) for part, of_part in rows.items()}
+
+
+def make_card(
+    dataset: Dataset, facts: DatasetFacts, network: GroupedNetwork, provenance: dict[str, Any], form: str = "series"
+) -> ModelCard:
+    """A card for weights that were trained just now, not yet calibrated."""
+    return ModelCard(
+        name=network.name,
+        version="",
+        survey=dataset.survey,
+        classes=dataset.classes,
+        taxonomy_version=taxonomy_version_of(dataset),
+        channels=dataset.channels,
+        size_px=dataset.size_px,
+        bands=facts.bands,
+        frame_limit=network.frame_limit,
+        group_size=network.group_size,
+        trained=True,
+        network=registry.describe(network),
+        form=form,
+        provenance=provenance,
+    )
+
+
+def taxonomy_version_of(dataset: Dataset) -> str:
+    """Of the taxonomy that the data set was drawn with, of the package's where its classes are those, or their own."""
+    recipe, shipped = dataset.manifest.get("recipe"), load_taxonomy()
+    if isinstance(recipe, dict) and "version" in (taxonomy := recipe.get("taxonomy") or {}):
+        return str(taxonomy["version"])
+    if set(dataset.classes) <= set(shipped.classes):
+        return shipped.version
+    return "own-" + hashlib.sha256("\n".join(dataset.classes).encode()).hexdigest()[:8]
+
+
+def provenance_of(
+    recipe: Recipe, dataset: Dataset, splits: Splits, fold: int | None, seed: int, epochs: int
+) -> dict[str, Any]:
+    """What a card says of how its weights came to be."""
+    return {
+        "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
+        "seed": seed,
+        "fold": fold,
+        "commit": commit(),
+        "torch": torch.__version__,
+        "data": {**identity_of(dataset), "recipe": dataset.manifest.get("recipe")},
+        "epochs": epochs,
+        "trained_on": learned_objects(recipe, splits),
+        "validated_on": len(splits.validation),
+    }
