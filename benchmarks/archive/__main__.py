@@ -1,17 +1,17 @@
-"""One process against a Ray cluster of this machine on the same archive: equal records, cost, bytes between the stages.
+"""One process against a Ray cluster of this machine on the same archives: equal records, cost, bytes shuffled.
 
-``python -m benchmarks.archive [--real] [--alerts 50000] [--nights 60] [--workers 1,2] [--kills 0] [--out FOLDER]``.
-Without ``--real`` an archive is simulated: ZTF packets over many nights, one tar a night, files shuffled, one alert in
-fifty twice, one in twenty moved to a later night's tar. With ``--kills N`` the run is made N more times, and in each a
-process of the cluster is killed at a random moment. Then the measured rates are carried to 10^8 and 10^9 alerts, with
-what was assumed beside it.
+``python -m benchmarks.archive [--alerts 50000] [--nights 60] [--workers 1,2] [--kills 20] [--out FOLDER]``.
+Three archives: the real ZTF alerts, where they are; an archive of simulated ZTF packets, one tar a night, files
+shuffled, one alert in fifty twice, one in twenty in a later night's tar; and one of a tenth of that, for memory. On the
+small one a task of the cluster is killed at a random moment, ``--kills`` times. Last the measured rates are carried to
+10^8 and 10^9 alerts, with what was assumed.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -21,23 +21,26 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import orjson
 import psutil
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.archive.model import Rates, cluster_model
 from benchmarks.setting import describe, shared_data
 from model.simulation.alerts.night import START_MJD, write_night
 
 SEED = 11
 TWICE_EVERY, LATE_EVERY = 50, 20
 ALERTS_PER_OBJECT = 12.0  # about, over sixty nights
-MEMORY_EVERY_S = 0.2
+SMALLER = 10  # times: the archive on which memory is compared, and on which tasks are killed
+WATCH_EVERY_S = 0.5
 CLOCK_FIELDS = ("ingestTimestamp", "publicationTimestamp")
-SURVEY_ALERTS = (10**8, 10**9)
-ZTF_BYTES, CORES, READ_MB_S = 72_000, 1_000, 100.0  # of an alert; of the cluster of the model; of storage, per core
+TASK = "ray::_counted"  # the name of a worker process while it does a task of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,62 +49,105 @@ class Run:
 
     wall_s: float
     cpu_s: float
-    most_mb: float  # resident memory of all its processes together
+    most_mb: float  # memory of all its processes together, shared pages counted once
     lines: int
-    digest: int
+    digest: str
+    first_task_s: float  # from the start to the first task of a worker
+    killed_s: float | None = None  # after the first task
+    shuffled_bytes: int = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the tables."""
+    """Print the tables as they are done."""
     options = _arguments(argv)
-    console = Console(width=120)
+    console = Console(width=160)
     console.print(describe("ray", "torch", "pyarrow"))
-    with tempfile.TemporaryDirectory(prefix="ictc-bench-", dir=options.out) as folder:
-        archive = _real_archive() if options.real else simulated_archive(Path(folder), options.alerts, options.nights)
-        console.print(
-            f"archive: {sum(1 for _ in archive.rglob('*') if _.is_file())} files, {_size_mb(archive):,.0f} MB"
-        )
-        wanted = replayed(archive, Path(folder) / "one", [])
-        table = Table(
-            "engine", "alerts", "wall, s", "CPU, s", "alerts/s", "memory, MB", "bytes shuffled/alert", "equal"
-        )
-        table.add_row("one process", *_cells(wanted), "", "")
-        shuffled = 0.0
-        for workers in options.workers:
-            work = Path(folder) / f"work{workers}"
-            run = replayed(archive, work, ["--engine", "ray", "--workers", str(workers), "--work", str(work)])
-            shuffled = sum(path.stat().st_size for path in (work / "decoded").glob("*.arrow")) / run.lines
-            equal = "yes" if run.digest == wanted.digest else "NO"
-            table.add_row(f"Ray, {workers} workers", *_cells(run), f"{shuffled:,.0f}", equal)
-        console.print(table)
+    equal = True
+    with tempfile.TemporaryDirectory(prefix="ictc-bench-", dir=options.out) as name:
+        folder = Path(name)
+        archives = {"real": _real_archive()}
+        for number in (options.alerts // SMALLER, options.alerts):
+            archives[f"simulated, {number:,}"] = simulated_archive(folder / f"{number}", number, options.nights)
+        small, large = [*archives][1:]
+        done: dict[str, list[Run]] = {}
+        for title, archive in archives.items():
+            if archive is not None:
+                done[title] = _compared(console, title, archive, folder, options.workers)
+                equal &= len({run.digest for run in done[title]}) == 1
         if options.kills:
-            console.print(_killed(archive, Path(folder), wanted, options.kills))
-        console.print(cluster_model(wanted, shuffled))
-    return 0
+            archive = archives[small]
+            assert archive is not None
+            equal &= _killed(console, archive, folder, done[small], max(options.workers), options.kills)
+        console.print(cluster_model(Rates.of(folder / f"{large}-{options.workers[0]}", done[large][0].lines)))
+    return 0 if equal else 1
+
+
+def _compared(console: Console, title: str, archive: Path, folder: Path, workers: Sequence[int]) -> list[Run]:
+    """One process, then Ray with so many workers; a table of them."""
+    megabytes = sum(path.stat().st_size for path in archive.rglob("*") if path.is_file()) / 1e6
+    table = Table(
+        *("engine", "alerts", "wall, s", "of which starting, s", "CPU, s", "CPU, ms/alert", "alerts/s"),
+        *("memory, MB", "shuffled, bytes/alert", "records"),
+        title=f"{title} alerts, {megabytes:,.0f} MB",
+        box=box.MARKDOWN,
+    )
+    one = replayed(archive, folder / f"{title}-one", [])
+    table.add_row("one process", *_cells(one), "", "")
+    runs = [one]
+    for number in workers:
+        work = folder / f"{title}-{number}"
+        run = replayed(archive, work, ["--engine", "ray", "--workers", str(number), "--work", str(work)])
+        equal = "equal" if run.digest == one.digest else "DIFFERENT"
+        table.add_row(f"Ray, workers: {number}", *_cells(run), f"{run.shuffled_bytes / run.lines:,.0f}", equal)
+        runs.append(run)
+    console.print(table)
+    return runs
+
+
+def _killed(console: Console, archive: Path, folder: Path, done: Sequence[Run], workers: int, kills: int) -> bool:
+    """Kill a task at a random moment, again and again; whether the records were equal each time."""
+    whole = done[-1]
+    working_s = whole.wall_s - whole.first_task_s
+    equal, moments, tries = 0, list[float](), 0
+    while len(moments) < kills and tries < 3 * kills:
+        tries += 1
+        work = folder / f"kill{tries}"
+        more = ["--engine", "ray", "--workers", str(workers), "--work", str(work)]
+        run = replayed(archive, work, more, kill_after_s=random.uniform(0.0, working_s))
+        shutil.rmtree(work)
+        if run.killed_s is None:
+            continue  # it was done before
+        moments.append(run.killed_s)
+        equal += run.digest == whole.digest
+        console.print(f"killed a task {run.killed_s:.2f} s after the first began: {run.digest == whole.digest}")
+    console.print(
+        f"{len(moments)} runs in each of which a worker was killed (SIGKILL) in a task, {min(moments):.1f} to "
+        f"{max(moments):.1f} s after the first task began, of about {working_s:.1f} s: {equal} gave equal records"
+    )
+    return equal == len(moments) == kills
 
 
 def simulated_archive(folder: Path, alerts: int, nights: int) -> Path:
     """An archive of tars, one a night, with duplicates and late alerts, their members in no order."""
-    random.seed(SEED)
-    packets = folder / "packets"
-    packets.mkdir()
+    chance = random.Random(SEED)
+    packets, archive = folder / "packets", folder / "archive"
+    packets.mkdir(parents=True)
+    archive.mkdir()
     objects = max(int(alerts / ALERTS_PER_OBJECT), 1)
     members: list[list[Path]] = [[] for _ in range(nights)]
-    for number, (packet, truth) in enumerate(write_night("ztf", objects, nights, SEED, workers=2)):
+    for number, (packet, truth) in enumerate(write_night("ztf", objects, nights, SEED, workers=1)):
         if number == alerts:
             break
         night = min(int(truth["time_mjd"] - START_MJD["ztf"]), nights - 1)
-        if random.randrange(LATE_EVERY) == 0:
-            night = random.randrange(night, nights)
+        if chance.randrange(LATE_EVERY) == 0:
+            night = chance.randrange(night, nights)
         path = packets / f"{number:07d}.avro"
         path.write_bytes(packet)
         members[night].append(path)
-        if random.randrange(TWICE_EVERY) == 0:
-            members[random.randrange(nights)].append(path)
-    archive = folder / "archive"
-    archive.mkdir()
+        if chance.randrange(TWICE_EVERY) == 0:
+            members[chance.randrange(nights)].append(path)
     for night, paths in enumerate(members):
-        random.shuffle(paths)
+        chance.shuffle(paths)
         with tarfile.open(archive / f"night{night:03d}.tar", "w") as tar:
             for path in paths:
                 tar.add(path, arcname=path.name)
@@ -111,36 +157,37 @@ def simulated_archive(folder: Path, alerts: int, nights: int) -> Path:
 
 def replayed(archive: Path, folder: Path, more: Sequence[str], kill_after_s: float | None = None) -> Run:
     """Run ``ictc-replay`` in a process of its own, and watch what it costs."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True)
     out = folder / "out.jsonl"
     command = [sys.executable, "-m", "broker_filter.archive.replay", str(archive), "--output", str(out)]
     command += ["--deterministic", "--summary", str(folder / "summary.json"), "--weights", "ztf", *more]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    process = subprocess.Popen(command)
-    watch = _Watch(process.pid, kill_after_s)
-    watch.start()
-    if process.wait() != 0:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    wall_s = time.perf_counter() - start
+    start_s = time.perf_counter()
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log)
+        watch = _Watch(process.pid, kill_after_s)
+        watch.start()
+        status = process.wait()
+    wall_s = time.perf_counter() - start_s
     watch.join()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_s = max(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, watch.cpu_s)
+    if status != 0:
+        raise SystemExit(f"{' '.join(command)} ended with {status}: {(folder / 'log').read_text()[-2000:]}")
     lines, digest = _digest(out)
-    return Run(wall_s, cpu_s, watch.most_bytes / 1e6, lines, digest)
+    out.unlink()
+    shuffled = sum(path.stat().st_size for path in folder.glob("decoded/*.arrow"))
+    return replace(watch.seen, wall_s=wall_s, lines=lines, digest=digest, shuffled_bytes=shuffled)
 
 
 class _Watch(threading.Thread):
-    """Memory and CPU time of a process and all below it; may kill one of its workers."""
+    """Memory and CPU time of a process and all below it; may kill one of its workers in a task."""
 
     def __init__(self, pid: int, kill_after_s: float | None) -> None:
         super().__init__(daemon=True)
         self._process, self._kill_after_s = psutil.Process(pid), kill_after_s
-        self.most_bytes, self.cpu_s, self.killed = 0, 0.0, ""
+        self._cpu_s: dict[int, float] = {}
+        self._start_s = time.perf_counter()
+        self.seen = Run(0.0, 0.0, 0.0, 0, "", 0.0)
 
     def run(self) -> None:
-        start = time.perf_counter()
-        seen: dict[int, float] = {}
         while True:
             try:
                 family = [self._process, *self._process.children(recursive=True)]
@@ -148,98 +195,72 @@ class _Watch(threading.Thread):
                     return
             except psutil.NoSuchProcess:
                 return
-            resident = 0
-            for one in family:
-                try:
-                    resident += one.memory_info().rss
-                    times = one.cpu_times()
-                    seen[one.pid] = times.user + times.system
-                except psutil.NoSuchProcess:
-                    continue
-            self.most_bytes, self.cpu_s = max(self.most_bytes, resident), sum(seen.values())
-            if self._kill_after_s is not None and time.perf_counter() - start > self._kill_after_s:
-                workers = [one for one in family if "ray::" in " ".join(_command(one))]
-                if workers:
-                    os.kill(random.choice(workers).pid, signal.SIGKILL)
-                    self._kill_after_s, self.killed = None, "worker"
-            time.sleep(MEMORY_EVERY_S)
+            self._look(family)
+            time.sleep(WATCH_EVERY_S)
 
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
-
-
-def _killed(archive: Path, folder: Path, wanted: Run, kills: int) -> str:
-    """How many of ``kills`` runs, each with a worker killed at a random moment, gave equal records."""
-    equal = 0
-    for number in range(kills):
-        work = folder / f"kill{number}"
-        more = ["--engine", "ray", "--work", str(work)]
-        run = replayed(archive, work, more, kill_after_s=random.uniform(0.2, 0.9) * wanted.wall_s)
-        equal += run.digest == wanted.digest
-    return f"a worker killed at a random moment: {equal} of {kills} runs gave equal records"
-
-
-def cluster_model(one: Run, shuffled_bytes: float) -> Table:
-    """Hours of a cluster for a survey, from the rate of one core here; every assumption is a column."""
-    rate = one.lines / one.cpu_s
-    table = Table("alerts", "input, TB", "core-hours", f"hours, {CORES} cores", "shuffled, TB", "storage read, GB/s")
-    for alerts in SURVEY_ALERTS:
-        core_hours = alerts / rate / 3600
-        hours = core_hours / CORES
-        table.add_row(
-            f"{alerts:.0e}",
-            f"{alerts * ZTF_BYTES / 1e12:,.1f}",
-            f"{core_hours:,.0f}",
-            f"{hours:,.2f}",
-            f"{alerts * shuffled_bytes / 1e12:,.2f}",
-            f"{alerts * ZTF_BYTES / 1e9 / (hours * 3600):,.1f}",
-        )
-    table.caption = (
-        f"{rate:,.0f} alerts a second of one core, both stages, as measured above in one process; "
-        f"{ZTF_BYTES / 1000:.0f} kB an alert; files divide evenly. {CORES} cores ask storage for the last column."
-    )
-    return table
+    def _look(self, family: Sequence[psutil.Process]) -> None:
+        memory_bytes = shared_bytes = 0
+        at_work = []
+        for one in family:
+            try:
+                memory = one.memory_info()
+                memory_bytes += memory.rss - memory.shared
+                shared_bytes = max(shared_bytes, memory.shared)
+                times = one.cpu_times()
+                if TASK in " ".join(one.cmdline()):
+                    at_work.append(one.pid)
+            except psutil.Error:
+                continue
+            self._cpu_s[one.pid] = times.user + times.system
+        most_mb, cpu_s = max(self.seen.most_mb, (memory_bytes + shared_bytes) / 1e6), sum(self._cpu_s.values())
+        self.seen = replace(self.seen, most_mb=most_mb, cpu_s=cpu_s)
+        if not at_work:
+            return
+        now_s = time.perf_counter() - self._start_s
+        if not self.seen.first_task_s:
+            self.seen = replace(self.seen, first_task_s=now_s)
+        after_s = now_s - self.seen.first_task_s
+        if self._kill_after_s is not None and self.seen.killed_s is None and after_s >= self._kill_after_s:
+            os.kill(random.choice(at_work), signal.SIGKILL)
+            self.seen = replace(self.seen, killed_s=after_s)
 
 
 def _cells(run: Run) -> tuple[str, ...]:
-    rate = run.lines / run.wall_s
-    return f"{run.lines:,}", f"{run.wall_s:.1f}", f"{run.cpu_s:.1f}", f"{rate:,.0f}", f"{run.most_mb:,.0f}"
+    working_s = run.wall_s - run.first_task_s
+    return (
+        f"{run.lines:,}",
+        f"{run.wall_s:.1f}",
+        f"{run.first_task_s:.1f}" if run.first_task_s else "",
+        f"{run.cpu_s:.1f}",
+        f"{1000 * run.cpu_s / run.lines:.2f}",
+        f"{run.lines / working_s:,.0f}",
+        f"{run.most_mb:,.0f}",
+    )
 
 
-def _digest(path: Path) -> tuple[int, int]:
-    """Number of lines, and a hash of them in their order, the clock's fields aside."""
-    count, digest = 0, 0
+def _digest(path: Path) -> tuple[int, str]:
+    """Number of lines, and a digest of them in their order, the clock's fields aside."""
+    count, digest = 0, hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
         for line in file:
             record = {key: value for key, value in json.loads(line).items() if key not in CLOCK_FIELDS}
-            digest = hash((digest, json.dumps(record, sort_keys=True)))
+            digest.update(orjson.dumps(record, option=orjson.OPT_SORT_KEYS))
             count += 1
-    return count, digest
+    return count, digest.hexdigest()
 
 
-def _size_mb(folder: Path) -> float:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-
-
-def _real_archive() -> Path:
+def _real_archive() -> Path | None:
     data = shared_data()
-    if data is None:
-        raise SystemExit("there are no real alerts here: leave --real out")
-    return data / "alerts" / "ztf"
+    return None if data is None else data / "alerts" / "ztf"
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--real", action="store_true", help="the real ZTF alerts that are here")
     parser.add_argument("--alerts", type=int, default=50_000, help="about, to simulate (default: %(default)s)")
     parser.add_argument("--nights", type=int, default=60)
     parser.add_argument("--workers", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
-    parser.add_argument("--kills", type=int, default=0, help="further runs, each with a worker killed")
-    parser.add_argument("--out", type=Path, help="where the archive is made (default: the system's temporary folder)")
+    parser.add_argument("--kills", type=int, default=20, help="further runs, each with a worker killed")
+    parser.add_argument("--out", type=Path, help="where archives are made (default: the system's temporary folder)")
     return parser.parse_args(argv)
 
 

@@ -73,8 +73,9 @@ class Folder:
             file.write(text.encode())
 
     @contextmanager
-    def reading(self, name: str) -> Iterator[BinaryIO]:
-        with self._fs.open(self.path(name), "rb") as file:
+    def reading(self, name: str, ahead_bytes: int = READ_AHEAD_BYTES) -> Iterator[BinaryIO]:
+        """A file to be read; an object store is asked for ``ahead_bytes`` more than is wanted."""
+        with self._fs.open(self.path(name), "rb", block_size=ahead_bytes) as file:
             yield file
 
     @contextmanager

@@ -6,7 +6,7 @@ starts a task again whose process or machine died.
 
 import importlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,7 +69,7 @@ class RayCluster:
         self.dashboard = dashboard
 
     def run(
-        self, function: Callable[..., Report], stage: str, tasks: Sequence[tuple[Any, ...]]
+        self, function: Callable[..., Report], stage: str, tasks: Iterable[tuple[Any, ...]]
     ) -> Iterator[tuple[int, Report]]:
         """(index of the task, its report), as they finish.
 

@@ -7,8 +7,8 @@ import posixpath
 import shutil
 import tempfile
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from heapq import merge
@@ -22,6 +22,7 @@ from broker_filter.archive.cluster.files import Folder
 from broker_filter.archive.cluster.handover import claim, hand_over
 from broker_filter.archive.cluster.plan import Plan, Settings, group, input_files, partitions_for, settled_plan
 from broker_filter.archive.cluster.rejects import read_rejects
+from broker_filter.archive.cluster.shuffle import BatchIndex
 from broker_filter.archive.cluster.sky import COUNT_ORDER, finish_catalogue, pixels_for
 from broker_filter.archive.cluster.stages import Report
 from broker_filter.archive.left_out import LeftOutCounts
@@ -60,7 +61,7 @@ class Cluster(Protocol):
     dashboard: str | None  # address of a page about it
 
     def run(
-        self, function: Callable[..., Report], stage: str, tasks: Sequence[tuple[Any, ...]]
+        self, function: Callable[..., Report], stage: str, tasks: Iterable[tuple[Any, ...]]
     ) -> Iterator[tuple[int, Report]]:
         """(index of the task, its report), as they finish; raises FatalError when one cannot be done."""
         ...
@@ -112,18 +113,18 @@ def replay_on(
                 for rejected in read_rejects(work, stages.rejects_name(task)):
                     output.rejects.write(rejected)
         # 2. classify, partition by partition
-        by_partition = sorted(_batches_by_partition(decoded).items())
-        tasks_2 = [(work.url, partition, tuple(batches)) for partition, batches in by_partition]
+        index = BatchIndex([decoded[task].batches for task in sorted(decoded)])
+        partitions = index.partitions
+        tasks_2 = ((work.url, partition, index.of(partition)) for partition in partitions)
         reports = dict(
-            _shown(cluster.run(stages.classify_partition, "classify", tasks_2), "classify", len(tasks_2), progress)
+            _shown(cluster.run(stages.classify_partition, "classify", tasks_2), "classify", len(partitions), progress)
         )
         accounts.add(_total(reports.values()))
         # 3. write: pixel by pixel, or in order of time
-        partitions = [partition for partition, _ in by_partition]
         if output.store is not None:
             hand_over(work, [stages.series_name(partition) for partition in partitions], output.store)
         if output.catalogue is not None:
-            classified = {partition: reports[index] for index, partition in enumerate(partitions)}
+            classified = {partition: reports[number] for number, partition in enumerate(partitions)}
             _write_catalogue(work, settings, classified, Folder(output.catalogue), cluster, progress, accounts)
         elif output.results is not None:
             out = output.results()
@@ -186,18 +187,6 @@ def _work_folder(options: ClusterOptions, stack: ExitStack) -> Folder:
     folder = tempfile.mkdtemp(prefix="ictc-archive-")
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     return Folder(folder)
-
-
-def _batches_by_partition(decoded: dict[int, Report]) -> dict[int, list[tuple[int, tuple[int, ...]]]]:
-    """Partition -> (task of stage 1, its record batches of the partition), in order of tasks."""
-    by_partition: dict[int, list[tuple[int, tuple[int, ...]]]] = defaultdict(list)
-    for task in sorted(decoded):
-        batches: dict[int, list[int]] = defaultdict(list)
-        for index, partition in enumerate(decoded[task].batches):
-            batches[partition].append(index)
-        for partition, of_task in batches.items():
-            by_partition[partition].append((task, tuple(of_task)))
-    return by_partition
 
 
 def _in_order_of_time(work: Folder, partitions: Sequence[int], settings: Settings) -> Iterator[Classification]:

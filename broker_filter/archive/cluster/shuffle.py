@@ -7,6 +7,7 @@ row  time_mjd float64, alert_id int64, arrival binary (``archive.time_order.pack
      null
 """
 
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from broker_filter.archive.cluster.files import Folder
 
 BUFFER_BYTES = 32 << 20  # of rows that wait for their batch to be written
+READ_BYTES = 256 << 10  # asked of an object store at a time: a batch is small, and its neighbours are others' business
 SCHEMA = pa.schema(
     [
         ("time_mjd", pa.float64()),
@@ -42,8 +44,40 @@ class Row(NamedTuple):
 class Batches:
     """Which record batches of a shuffle file are of which partition."""
 
-    partition_of_batch: tuple[int, ...]
+    partition_of_batch: array  # of "H": two bytes each
     rows: int
+
+
+class BatchIndex:
+    """Where the rows of each partition are, for all tasks of stage 1, in ten bytes a record batch.
+
+    Parameters
+    ----------
+    partition_of_batch
+        Of each task, in order, the partition of each of its record batches.
+    """
+
+    def __init__(self, partition_of_batch: Sequence[Sequence[int]]) -> None:
+        self._starts = np.cumsum([0, *map(len, partition_of_batch)])
+        partition_B = np.concatenate([np.zeros(0, np.uint16), *(np.asarray(b, np.uint16) for b in partition_of_batch)])
+        self._order = np.argsort(partition_B, kind="stable")
+        found, firsts = np.unique(partition_B[self._order], return_index=True)
+        ends = [*firsts.tolist(), len(partition_B)]
+        self._span = {partition: slice(*ends[n : n + 2]) for n, partition in enumerate(found.tolist())}
+
+    @property
+    def partitions(self) -> list[int]:
+        """Those that have rows, in order."""
+        return [*self._span]
+
+    def of(self, partition: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """(task, its record batches of the partition), in order."""
+        batches = self._order[self._span[partition]]
+        tasks = np.searchsorted(self._starts, batches, side="right") - 1
+        by_task: dict[int, list[int]] = {}
+        for task, index in zip(tasks.tolist(), (batches - self._starts[tasks]).tolist(), strict=True):
+            by_task.setdefault(task, []).append(index)
+        return tuple((task, tuple(indices)) for task, indices in by_task.items())
 
 
 class ShuffleFile:
@@ -54,7 +88,7 @@ class ShuffleFile:
         self._writer = stack.enter_context(pa.ipc.new_file(out, SCHEMA, options=options))
         self._waiting: dict[int, list[Row]] = {}
         self._waiting_bytes = 0
-        self._partition_of_batch: list[int] = []
+        self._partition_of_batch = array("H")
         self._rows = 0
 
     def put(self, partition: int, row: Row) -> None:
@@ -80,12 +114,12 @@ class ShuffleFile:
         """Write what waits; call once, last."""
         self._flush()
         self._writer.close()
-        return Batches(tuple(self._partition_of_batch), self._rows)
+        return Batches(self._partition_of_batch, self._rows)
 
 
 def read_rows(folder: Folder, name: str, batches: Sequence[int]) -> Iterator[Row]:
     """The rows of some record batches of a shuffle file, in the order in which they were written."""
-    with folder.reading(name) as file, pa.ipc.open_file(file) as reader:
+    with folder.reading(name, READ_BYTES) as file, pa.ipc.open_file(file) as reader:
         for index in batches:
             columns = [column.to_pylist() for column in reader.get_batch(index).columns]
             yield from map(Row._make, zip(*columns, strict=True))

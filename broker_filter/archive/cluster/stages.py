@@ -8,6 +8,7 @@ import dataclasses
 import socket
 import tempfile
 import time
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ class Report:
     output_bytes: int = 0
     duration_s: float = 0.0
     cpu_s: float = 0.0
-    batches: tuple[int, ...] = ()  # partition of each record batch, of stage 1
+    batches: Sequence[int] = ()  # partition of each record batch, of stage 1
     left_out: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # as LeftOutCounts.to_json, of stage 1
     rows_of_pixel: Mapping[int, int] = field(default_factory=dict)  # of a catalogue, pixels of sky.COUNT_ORDER
 
@@ -143,7 +144,7 @@ def finished(work: Folder, name: str) -> Report | None:
         **{
             **table,
             "accounts": Accounts(**table["accounts"]),
-            "batches": tuple(table["batches"]),
+            "batches": array("H", table["batches"]),
             "rows_of_pixel": {int(k): v for k, v in table["rows_of_pixel"].items()},
         }
     )
@@ -340,5 +341,6 @@ class _Watch:
 def _reported(work: Folder, name: str, watch: _Watch, report: Report) -> Report:
     """Write the report of a file that is whole: the sign that its task is done."""
     report = watch.timed(dataclasses.replace(report, output_bytes=work.size_bytes(name)))
-    work.write_text(report_name(name), orjson.dumps(report, option=orjson.OPT_NON_STR_KEYS).decode())
+    plain = dataclasses.replace(report, batches=[*report.batches])
+    work.write_text(report_name(name), orjson.dumps(plain, option=orjson.OPT_NON_STR_KEYS).decode())
     return report

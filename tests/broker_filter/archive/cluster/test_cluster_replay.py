@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from broker_filter.archive.cluster import stages
 from broker_filter.archive.cluster.files import Folder
 from broker_filter.archive.cluster.plan import InputFile, Plan, Settings, group, partition_of, settled_plan
 from broker_filter.archive.cluster.run import ClusterOptions, Output, replay_on
+from broker_filter.archive.cluster.shuffle import BatchIndex
 from broker_filter.archive.cluster.sky import COUNT_ORDER, Pixel, pixels_for
 from broker_filter.archive.cluster.stages import Report
 from broker_filter.archive.left_out import LeftOutCounts
@@ -49,7 +50,7 @@ class OneProcess:
         self._again = again
 
     def run(
-        self, function: Callable[..., Report], _stage: str, tasks: Sequence[tuple[Any, ...]]
+        self, function: Callable[..., Report], _stage: str, tasks: Iterable[tuple[Any, ...]]
     ) -> Iterator[tuple[int, Report]]:
         for index, arguments in enumerate(tasks):
             report = function(*arguments)
@@ -345,3 +346,13 @@ def test_what_is_no_address_of_a_server_is_not_repeated(tmp_path: Path, capsys: 
     error = capsys.readouterr().err
     assert "%23" in error
     assert "p#ss" not in error
+
+
+def test_the_index_of_batches_finds_every_batch_once() -> None:
+    """Each partition's batches, task by task, in the order in which they were written."""
+    index = BatchIndex([[0, 3, 0], [], [3], [4095, 0]])
+    assert index.partitions == [0, 3, 4095]
+    assert index.of(0) == ((0, (0, 2)), (3, (1,)))
+    assert index.of(3) == ((0, (1,)), (2, (0,)))
+    assert index.of(4095) == ((3, (0,)),)
+    assert BatchIndex([]).partitions == []

@@ -117,6 +117,7 @@ class _Server(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(params=["ranges", "whole files"])
 def on_the_web(archive: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """The archive on a web server of this machine."""
+    pytest.importorskip("aiohttp", reason="fsspec reads http with it")
     _Server.failures, _Server.ranges = 0, request.param == "ranges"
     handler = functools.partial(_Server, directory=str(archive))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
