@@ -1,14 +1,15 @@
 """One process against a Ray cluster of this machine on the same archives: equal records, cost, bytes shuffled.
 
 ``python -m benchmarks.archive [--alerts 50000] [--nights 60] [--workers 1,2] [--kills 20] [--out FOLDER]``.
-Three archives: the real ZTF alerts, where they are; an archive of simulated ZTF packets, one tar a night, files
-shuffled, one alert in fifty twice, one in twenty in a later night's tar; and one of a tenth of that, for memory. On the
-small one a task of the cluster is killed at a random moment, ``--kills`` times. Last the measured rates are carried to
-10^8 and 10^9 alerts, with what was assumed.
+Three archives: the real ZTF alerts, where they are; a tenth of ``--alerts`` simulated ZTF packets, one tar a night,
+members shuffled, one alert in fifty twice, one in twenty in a later night's tar; and the same ten times over, each time
+with other objects and alert ids. On the small one a task of the cluster is killed at a random moment, ``--kills``
+times. Last the measured rates are carried to 10^8 and 10^9 alerts, with what was assumed.
 """
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import random
@@ -32,14 +33,16 @@ from rich.table import Table
 
 from benchmarks.archive.model import Rates, cluster_model
 from benchmarks.setting import describe, shared_data
+from broker_filter.avro.container import write_long
 from model.simulation.alerts.night import START_MJD, write_night
 
 SEED = 11
 TWICE_EVERY, LATE_EVERY = 50, 20
-ALERTS_PER_OBJECT = 12.0  # about, over sixty nights
-SMALLER = 10  # times: the archive on which memory is compared, and on which tasks are killed
+ALERTS_PER_OBJECT = 10.0  # about, over sixty nights
+SMALLER = 10  # times: the archive on which tasks are killed
 WATCH_EVERY_S = 0.5
 CLOCK_FIELDS = ("ingestTimestamp", "publicationTimestamp")
+SAME_PRIORITY = {"RAY_worker_niceness": "0"}  # Ray gives its workers less than a process has
 TASK = "ray::_counted"  # the name of a worker process while it does a task of ours
 
 
@@ -65,21 +68,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     equal = True
     with tempfile.TemporaryDirectory(prefix="ictc-bench-", dir=options.out) as name:
         folder = Path(name)
-        archives = {"real": _real_archive()}
-        for number in (options.alerts // SMALLER, options.alerts):
-            archives[f"simulated, {number:,}"] = simulated_archive(folder / f"{number}", number, options.nights)
-        small, large = [*archives][1:]
-        done: dict[str, list[Run]] = {}
-        for title, archive in archives.items():
-            if archive is not None:
-                done[title] = _compared(console, title, archive, folder, options.workers)
-                equal &= len({run.digest for run in done[title]}) == 1
+        real, small, large = "real", f"simulated, {options.alerts // SMALLER:,}", f"simulated, {options.alerts:,}"
+        if (archive := _real_archive()) is not None:
+            equal = _equal(_compared(console, real, archive, folder, options.workers))
+        packets = simulated_packets(folder / "packets", options.alerts // SMALLER, options.nights)
+        archive = archive_of(folder / "small", packets, 1, options.nights)
+        done = _compared(console, small, archive, folder, options.workers)
+        equal &= _equal(done)
         if options.kills:
-            archive = archives[small]
-            assert archive is not None
-            equal &= _killed(console, archive, folder, done[small], max(options.workers), options.kills)
-        console.print(cluster_model(Rates.of(folder / f"{large}-{options.workers[0]}", done[large][0].lines)))
+            equal &= _killed(console, archive, folder, done, max(options.workers), options.kills)
+        archive = archive_of(folder / "large", packets, SMALLER, options.nights)
+        done = _compared(console, large, archive, folder, options.workers)
+        equal &= _equal(done)
+        console.print(cluster_model(Rates.of(folder / f"{large}-{options.workers[0]}", done[0].lines)))
     return 0 if equal else 1
+
+
+def _equal(runs: Sequence[Run]) -> bool:
+    return len({run.digest for run in runs}) == 1
 
 
 def _compared(console: Console, title: str, archive: Path, folder: Path, workers: Sequence[int]) -> list[Run]:
@@ -127,32 +133,60 @@ def _killed(console: Console, archive: Path, folder: Path, done: Sequence[Run], 
     return equal == len(moments) == kills
 
 
-def simulated_archive(folder: Path, alerts: int, nights: int) -> Path:
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A simulated alert on the disk."""
+
+    path: Path
+    night: int
+    object_id: str
+    alert_id: int
+
+    def twin(self, number: int) -> bytes:
+        """The same alert of another object; the first twin is the alert itself."""
+        content = self.path.read_bytes()
+        other_id = self.object_id[:2] + chr(ord("F") + number) + self.object_id[3:]
+        for old, new in (
+            (self.object_id.encode(), other_id.encode()),
+            (write_long(self.alert_id), write_long(self.alert_id + number)),
+        ):
+            assert content.count(old) > 0 and len(old) == len(new)
+            content = content.replace(old, new)
+        return content
+
+
+def simulated_packets(folder: Path, alerts: int, nights: int) -> list[Packet]:
+    """About so many alerts of as many nights."""
+    folder.mkdir()
+    packets = []
+    for number, (content, truth) in enumerate(write_night("ztf", int(alerts / ALERTS_PER_OBJECT), nights, SEED)):
+        path = folder / f"{number:07d}.avro"
+        path.write_bytes(content)
+        night = int(truth["time_mjd"] - START_MJD["ztf"])
+        packets.append(Packet(path, min(night, nights - 1), truth["object_id"], truth["alert_id"]))
+    return packets
+
+
+def archive_of(folder: Path, packets: Sequence[Packet], twins: int, nights: int) -> Path:
     """An archive of tars, one a night, with duplicates and late alerts, their members in no order."""
     chance = random.Random(SEED)
-    packets, archive = folder / "packets", folder / "archive"
-    packets.mkdir(parents=True)
-    archive.mkdir()
-    objects = max(int(alerts / ALERTS_PER_OBJECT), 1)
-    members: list[list[Path]] = [[] for _ in range(nights)]
-    for number, (packet, truth) in enumerate(write_night("ztf", objects, nights, SEED, workers=1)):
-        if number == alerts:
-            break
-        night = min(int(truth["time_mjd"] - START_MJD["ztf"]), nights - 1)
-        if chance.randrange(LATE_EVERY) == 0:
-            night = chance.randrange(night, nights)
-        path = packets / f"{number:07d}.avro"
-        path.write_bytes(packet)
-        members[night].append(path)
-        if chance.randrange(TWICE_EVERY) == 0:
-            members[chance.randrange(nights)].append(path)
-    for night, paths in enumerate(members):
-        chance.shuffle(paths)
-        with tarfile.open(archive / f"night{night:03d}.tar", "w") as tar:
-            for path in paths:
-                tar.add(path, arcname=path.name)
-    shutil.rmtree(packets)
-    return archive
+    folder.mkdir()
+    members: list[list[tuple[Packet, int]]] = [[] for _ in range(nights)]
+    for packet in packets:
+        for number in range(twins):
+            late = chance.randrange(LATE_EVERY) == 0
+            members[chance.randrange(packet.night, nights) if late else packet.night].append((packet, number))
+            if chance.randrange(TWICE_EVERY) == 0:
+                members[chance.randrange(nights)].append((packet, number))
+    for night, some in enumerate(members):
+        chance.shuffle(some)
+        with tarfile.open(folder / f"night{night:03d}.tar", "w") as tar:
+            for place, (packet, number) in enumerate(some):
+                content = packet.twin(number)
+                member = tarfile.TarInfo(f"{place:06d}.avro")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    return folder
 
 
 def replayed(archive: Path, folder: Path, more: Sequence[str], kill_after_s: float | None = None) -> Run:
@@ -163,7 +197,7 @@ def replayed(archive: Path, folder: Path, more: Sequence[str], kill_after_s: flo
     command += ["--deterministic", "--summary", str(folder / "summary.json"), "--weights", "ztf", *more]
     start_s = time.perf_counter()
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log)
+        process = subprocess.Popen(command, stderr=log, env={**os.environ, **SAME_PRIORITY})
         watch = _Watch(process.pid, kill_after_s)
         watch.start()
         status = process.wait()

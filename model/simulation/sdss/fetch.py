@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.cli import DONE, FAILED, INTERRUPTED, MISUSE
 from model.data.dataset import Dataset, DatasetError, DatasetWriter
 from model.series import BANDS, MAD_TO_SIGMA, Series, compact
 from model.simulation.cli import progress_bar
@@ -34,9 +35,6 @@ from model.simulation.sdss.positions import CataloguedObject, PositionsError, re
 from model.simulation.sdss.stamps import BadFrameError, Stamp, cut_stamp
 from model.simulation.survey.cameras import CAMERAS, electrons_per_njy
 from model.simulation.survey.surveys import SDSS
-
-MISUSE = 2
-SOME_MISSING = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 everything fetched, 1 could not go on, 2 asked wrongly, 3 some frames are missing, 130 interrupted.
+        0 everything fetched, 1 some frames are missing or it could not go on, 2 asked wrongly, 130 interrupted.
     """
     options = parser_of_fetch().parse_args(arguments)
     try:
@@ -215,10 +213,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return MISUSE
     except (CoverageError, DatasetError, OSError) as exc:
         print(f"ictc-fetch-sdss: {exc}", file=sys.stderr)
-        return 1
+        return FAILED
     except KeyboardInterrupt:
         print("ictc-fetch-sdss: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return _report(options.out, len(positions), missing)
 
 
@@ -226,13 +224,13 @@ def _report(folder: Path, asked: int, missing: Sequence[Missing]) -> int:
     dataset = Dataset.open(folder)
     print(f"{folder}: {len(dataset)} of {asked} objects, {dataset.manifest['frames']} frames")
     if not missing:
-        return 0
+        return DONE
     objects = sum(entry.what == "object" for entry in missing)
     frames = len(missing) - objects
     print(f"not fetched: {objects} objects and {frames} frames, listed with reasons in {missing_path(folder)}")
     for entry in missing[:5]:
         print(f"  object {entry.object_id}: {entry.what}: {entry.reason}")
-    return SOME_MISSING
+    return FAILED
 
 
 if __name__ == "__main__":
