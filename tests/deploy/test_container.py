@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,18 @@ def test_image_ends_unprivileged_and_watched(deploy: Path) -> None:
     assert "USER 10001:10001" in base
     assert "HEALTHCHECK" in base
     assert re.findall(r"^FROM base AS (\w+)$", base, re.MULTILINE) == ["cuda", "cpu"]
+
+
+COMPOSE = shutil.which("docker-compose")
+
+
+@pytest.mark.skipif(COMPOSE is None, reason="no docker-compose on this machine: install Docker Compose 2")
+@pytest.mark.parametrize("profile", ["demo", "production"])
+def test_compose_accepts_its_file(deploy: Path, profile: str) -> None:
+    """Compose itself reads the file by its schema; it asks no container engine for that."""
+    command = [str(COMPOSE), "-f", str(deploy / "compose" / "compose.yaml"), "--profile", profile, "config", "--quiet"]
+    report = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert report.returncode == 0, report.stderr
 
 
 def test_scripts_pass_shellcheck(repo_root: Path, deploy: Path) -> None:
