@@ -17,6 +17,7 @@ from broker_filter.records import Partition
 _OTHERS_WERE_FIRST = frozenset(
     {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS}
 )
+BEGUN = "begins here"  # metadata of an offset up to which nothing was read
 log = logger("topics")
 
 
@@ -40,10 +41,26 @@ def set_beginning(settings: Settings, cluster: Cluster) -> None:
         if any(answer.offset >= 0 for answer in consumer.committed(partitions, ANSWER_S)):
             return
         starts = _offsets_at(consumer, partitions, begin)
-        consumer.commit(offsets=[TopicPartition(*p, offset) for p, offset in starts.items()], asynchronous=False)
+        offsets = [TopicPartition(*partition, offset, BEGUN) for partition, offset in starts.items()]
+        consumer.commit(offsets=offsets, asynchronous=False)
         where = "at the ends of its topics" if begin is None else f"at {begin.isoformat()}"
-        offsets = {f"{partition.topic}-{partition.number}": offset for partition, offset in starts.items()}
-        log.info("a new group begins %s", where, extra=facts(offsets=offsets))
+        told = {f"{partition.topic}-{partition.number}": offset for partition, offset in starts.items()}
+        log.info("a new group begins %s", where, extra=facts(offsets=told))
+
+
+def has_read(settings: KafkaSettings, cluster: Cluster) -> bool:
+    """True where the group has committed an offset after reading.
+
+    Raises
+    ------
+    RetryableError, FatalError
+        As ``Admin.cluster``.
+    """
+    if not (partitions := _partitions(settings, cluster)):
+        return False
+    with _client(settings, f"cannot find what group {settings.group} has read") as consumer:
+        return any(one.offset > 0 and one.metadata != BEGUN for one in consumer.committed(partitions, ANSWER_S))
+    return False
 
 
 def ends(settings: Settings, cluster: Cluster) -> dict[Partition, int] | None:

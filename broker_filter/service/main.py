@@ -27,7 +27,7 @@ from broker_filter.kafka import admin as topics
 from broker_filter.kafka.clients import producer_configuration, transactional_configuration
 from broker_filter.kafka.registry import FAILURES
 from broker_filter.kafka.sink import Sink
-from broker_filter.kafka.span import ends, set_beginning
+from broker_filter.kafka.span import ends, has_read, set_beginning
 from broker_filter.kafka.transactions import TransactionalSink
 from broker_filter.logs import facts, logger, set_up
 from broker_filter.monitoring.health import Health, Verdict
@@ -42,7 +42,7 @@ from broker_filter.records import BatchReport, Classification, FinishedBatch, Pa
 from broker_filter.secret import conceal
 from broker_filter.series.store import SeriesStore
 from broker_filter.service import assembly, check
-from broker_filter.service.poll_loop import PollLoop
+from broker_filter.service.poll_loop import PollLoop, tell_store_lost
 from broker_filter.service.store_of_settings import open_store
 from broker_filter.service.worker import Worker
 from broker_filter.terminal import complain
@@ -111,12 +111,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         if store is None:
             return  # told to stop before the store was there
         stack.callback(store.close)
-        classifiers = assembly.open_classifiers(settings.model)
-        for classifier in classifiers.values():
-            classifier.warm_up()
-            _introduce(classifier.card, metrics)
-            books.expect_classes(classifier.card.classes)
-        metrics.set("ictc_device_info", 1, device=settings.model.device)
+        classifiers = _warm_classifiers(settings, metrics, books)
         for reason in FAILURES:
             metrics.count("ictc_registry_failures", 0, reason=reason)
         schemas = assembly.open_schemas(
@@ -127,6 +122,8 @@ def serve(settings: Settings, stop: Stop) -> None:
         encode = _patiently(lambda: assembly.output_encoder(settings.output, settings.registry), settings, stop, health)
         if encode is None or (reading := _patiently(lambda: _set_up_topics(settings), settings, stop, health)) is None:
             return  # told to stop before Kafka was there
+        if reading.goes_on and store.stats().objects == 0:
+            tell_store_lost("the series store is empty, although the group has read alerts before", metrics, health)
         router = assembly.open_router(settings.output, classifiers)
         sink = _open_sink(settings, encode, store, router)
         stack.callback(sink.close)
@@ -158,6 +155,17 @@ def serve(settings: Settings, stop: Stop) -> None:
         health.unready("group", "the consumer group has not let us in yet")
         health.ready("starting")
         loop.run(stop)
+
+
+def _warm_classifiers(settings: Settings, metrics: Metrics, books: Books) -> Mapping[str, Classifier]:
+    """The networks, ready to answer at once, and what the page and metrics say of them."""
+    classifiers = assembly.open_classifiers(settings.model)
+    for classifier in classifiers.values():
+        classifier.warm_up()
+        _introduce(classifier.card, metrics)
+        books.expect_classes(classifier.card.classes)
+    metrics.set("ictc_device_info", 1, device=settings.model.device)
+    return classifiers
 
 
 def _count_routes(done: FinishedBatch, router: Router, metrics: Metrics) -> None:
@@ -209,7 +217,7 @@ def classifications_of(report: BatchReport) -> list[Classification]:
 def _set_up_topics(settings: Settings) -> "_Reading":
     cluster = topics.ensure_outputs(settings)
     set_beginning(settings, cluster)
-    return _Reading(ends(settings, cluster))
+    return _Reading(ends(settings, cluster), has_read(settings.kafka, cluster))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +225,7 @@ class _Reading:
     """What was found out of the topics before anybody reads."""
 
     ends: Mapping[Partition, int] | None  # offsets at which reading ends
+    goes_on: bool  # the group has read before
 
 
 def _patiently(step: Callable[[], T], settings: Settings, stop: Stop, health: Health) -> T | None:

@@ -35,6 +35,17 @@ class Stops(Protocol):
     asked: bool
 
 
+def tell_store_lost(what: str, metrics: Metrics, health: Health) -> None:
+    """Say in the log, the metrics and beside readiness that series begin anew, and how to have the old ones back."""
+    metrics.count("ictc_store_lost")
+    health.warn("store", f"{what}: series have begun anew")
+    remedy = (
+        "restore a copy (ictc-store), or fill a new store: from Kafka as far as it goes back with ictc-broker "
+        "--from TIME --exit-on-end, from an archive with ictc-replay --store"
+    )
+    log.error("%s: series begin anew", what, extra=facts(remedy=remedy))
+
+
 class PollLoop:
     """Over a worker that has begun; ``run`` returns when everything taken is finished or given up.
 
@@ -254,9 +265,4 @@ class PollLoop:
             earlier, self._incarnation = self._incarnation, self._store.incarnation
             if not earlier:
                 return  # a shared store gets its name with its first row
-            self._metrics.count("ictc_store_lost")
-            log.error(
-                "the series store came back empty: series begin anew; rebuild it with ictc-replay --store",
-                extra=facts(incarnation=self._incarnation),
-            )
-            self._health.warn("store", "the series store was lost while we ran: series have begun anew")
+            tell_store_lost("the series store came back empty while we ran", self._metrics, self._health)

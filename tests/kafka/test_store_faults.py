@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from nights import assert_equal, night, replayed
 from stages import Process, Stage
+from test_outages import metric, page
 from test_replicas import newest_of_each, replica_flags, wait_until_classified
 
 from benchmarks.neighbours.servers import RedisServer
 from broker_filter.config import load
+from broker_filter.kafka.local_broker import free_port
 from broker_filter.service.check import findings_of
 
 OUTAGE_S = float(os.environ.get("ICTC_TEST_OUTAGE_S", "1.5"))  # 30 in the long version
@@ -145,3 +147,36 @@ def test_a_shared_store_that_drops_rows(wide: Stage, shared: RedisServer) -> Non
         (finding,) = (f for f in findings_of(load(flags).settings) if f.what == "store")
         assert finding.good == good
     assert "set noeviction" in finding.text
+
+
+def test_a_shared_store_that_came_back_empty(wide: Stage, shared: RedisServer, run: Any) -> None:
+    """The log, a metric and readiness say so, series begin anew, and every alert is classified."""
+    packets = list(night(3, 4))
+    port = free_port()
+    service = run([*replica_flags(wide, shared.url), "--http.port", str(port)])
+    wide.publish(packets[:6])
+    wait_until_classified(wide, 6, [service])
+    time.sleep(1.5)  # the store is looked at once a second
+    assert metric(port, "ictc_store_lost_total") == 0
+    with shared.client() as client:
+        client.flushall()
+    wide.publish(packets[6:])
+    service.wait_for("the series store came back empty while we ran: series begin anew")
+    assert metric(port, "ictc_store_lost_total") == 1
+    assert "series have begun anew" in page(port, "/readyz")[1]
+    wait_for_end(wide, packets, service)
+    assert max(result["nKnown"] for result in wide.results()) < 4
+
+
+def test_an_embedded_store_that_is_gone(stage: Stage, run: Any, tmp_path: Path) -> None:
+    """A start without the series of alerts that the group has read is told as a loss; a new group's is not."""
+    packets = list(night(3, 2))
+    stage.publish(packets[:3])
+    first = run(stage.flags(tmp_path / "store"))
+    assert first.wait() == 0
+    assert "begin anew" not in first.text()
+    stage.publish(packets[3:])
+    second = run(stage.flags(tmp_path / "another"))
+    assert second.wait() == 0
+    assert "the series store is empty, although the group has read alerts before: series begin anew" in second.text()
+    assert len(stage.results()) == len(packets)
