@@ -145,7 +145,7 @@ class Packet:
     def twin(self, number: int) -> bytes:
         """The same alert of another object; the first twin is the alert itself."""
         content = self.path.read_bytes()
-        other_id = self.object_id[:2] + chr(ord("F") + number) + self.object_id[3:]
+        other_id = f"ZTF{(int(self.object_id[3]) + number) % 10}{self.object_id[4:]}"  # of another decade
         for old, new in (
             (self.object_id.encode(), other_id.encode()),
             (write_long(self.alert_id), write_long(self.alert_id + number)),
