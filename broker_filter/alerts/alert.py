@@ -19,6 +19,7 @@ from broker_filter.alerts.units import flux_of_magnitude, known_flux, tai_of_jd
 from broker_filter.alerts.withdrawals import is_withdrawn, withdrawn_of
 from broker_filter.avro.container import DEFAULT_LIMITS, MessageLimits, read_blocks, read_header
 from broker_filter.avro.envelope import Bare, ConfluentFrame, split
+from broker_filter.avro.projection import bounded_work
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.records import STAMP_KINDS, Alert, Message, Withdrawal
 from model.past_photometry import NO_HISTORY
@@ -72,6 +73,11 @@ def read_datums(
     message: Message, schemas: Schemas, limits: MessageLimits = DEFAULT_LIMITS
 ) -> Iterator[tuple[PacketSchema, bytes]]:
     """Cut a message into datums with their schema; raises ``RejectedAlertError`` where that ends."""
+    with bounded_work():
+        yield from _datums(message, schemas, limits)
+
+
+def _datums(message: Message, schemas: Schemas, limits: MessageLimits) -> Iterator[tuple[PacketSchema, bytes]]:
     form = split(message.value)
     if isinstance(form, ConfluentFrame):
         yield schemas.by_id(form.schema_id), form.datum

@@ -13,7 +13,7 @@ import lzma
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 from cramjam import DecompressionError, snappy
 from isal import isal_zlib
@@ -26,6 +26,7 @@ else:
     from backports import zstd
 
 _SNAPPY_CHECKSUM_BYTES = 4
+_MOST_STREAMS = 64  # of one block; writers write one
 _LONGEST_VARINT_BYTES = 5
 _LZMA_MEMORY_BYTES = 80 << 20  # xz -9 needs 65 MiB for its dictionary
 _ZSTD_LARGEST_WINDOW_LOG = 26  # 64 MiB, as much as a message may inflate to
@@ -81,22 +82,33 @@ def _deflate(data: bytes, limit_bytes: int) -> bytes:
 
 
 def _bzip2(data: bytes, limit_bytes: int) -> bytes:
-    inflater = bz2.BZ2Decompressor()
-    inflated = inflater.decompress(data, limit_bytes + 1)
-    return _whole(inflated, inflater.eof, limit_bytes)
+    return _streams(bz2.BZ2Decompressor, data, limit_bytes)
 
 
 def _xz(data: bytes, limit_bytes: int) -> bytes:
-    inflater = lzma.LZMADecompressor(memlimit=_LZMA_MEMORY_BYTES)
-    inflated = inflater.decompress(data, limit_bytes + 1)
-    return _whole(inflated, inflater.eof, limit_bytes)
+    return _streams(lambda: lzma.LZMADecompressor(memlimit=_LZMA_MEMORY_BYTES), data, limit_bytes)
 
 
 def _zstandard(data: bytes, limit_bytes: int) -> bytes:
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _ZSTD_LARGEST_WINDOW_LOG}
-    inflater = zstd.ZstdDecompressor(options=options)
-    inflated = inflater.decompress(data, limit_bytes + 1)
-    return _whole(inflated, inflater.eof, limit_bytes)
+    return _streams(lambda: zstd.ZstdDecompressor(options=options), data, limit_bytes)
+
+
+def _streams(begin: Callable[[], Any], data: bytes, limit_bytes: int) -> bytes:
+    """One stream behind the other, as fastavro reads them; a bounded number, for each may be empty."""
+    inflated = b""
+    for number in range(_MOST_STREAMS):
+        inflater = begin()
+        try:
+            inflated += inflater.decompress(data, limit_bytes + 1 - len(inflated))
+        except (OSError, lzma.LZMAError):  # of bzip2 and xz, whose functions pass over what follows a whole stream
+            if number == 0:
+                raise
+            return inflated
+        data = inflater.unused_data
+        if len(inflated) > limit_bytes or not inflater.eof or not data:
+            return _whole(inflated, inflater.eof, limit_bytes)
+    raise ValueError(f"more than {_MOST_STREAMS} streams in one block")
 
 
 def _snappy(data: bytes, limit_bytes: int) -> bytes:

@@ -4,15 +4,19 @@ A packet of ZTF holds some 3,000 values and one of LSST up to 100,000, of which 
 compiled once into closures that decode the wanted fields and step over the rest. Stepping is arithmetic where sizes are
 fixed: a run of ``["null", "float"]`` fields is a run of table look-ups. A malicious datum can neither make it allocate
 nor loop: every length and count is compared with the bytes that are left, and recursion is refused. Every value but
-those of fixed size takes at least one byte, so that the work is bounded by the size of the datum.
+those of fixed size takes at least one byte, so that the work is bounded by the size of the datum; items that are taken
+one by one are counted besides (``bounded_work``).
 
 References
 ----------
 Apache Avro 1.12 specification, "Data Serialization and Deserialization".
 """
 
+import math
 import re
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from struct import Struct
@@ -40,6 +44,39 @@ _DOUBLE, _FLOAT = Struct("<d"), Struct("<f")
 
 class CorruptDatumError(ValueError):
     """The datum breaks off, or a length in it lies."""
+
+
+MOST_STEPS = 1 << 21  # items and blocks of lists, fields of records, taken one by one in one message: a second's work
+
+
+class _Work(threading.local):
+    """What a thread may still do for the message that it reads."""
+
+    steps: float = math.inf
+
+
+_WORK = _Work()
+
+
+@contextmanager
+def bounded_work() -> Iterator[None]:
+    """While a message is read, items of its lists are counted together, for an item may be one byte, or none.
+
+    Beyond ``MOST_STEPS`` reading raises ``RejectedAlertError`` (``TOO_LARGE``).
+    """
+    _WORK.steps = MOST_STEPS
+    try:
+        yield
+    finally:
+        _WORK.steps = math.inf
+
+
+def _spend(steps: int) -> None:
+    _WORK.steps -= steps
+    if _WORK.steps < 0:
+        raise RejectedAlertError(
+            Rejection.TOO_LARGE, f"more than {MOST_STEPS} values of lists and records in one message"
+        )
 
 
 def read_long(datum: bytes, at: int) -> tuple[int, int]:
@@ -183,7 +220,9 @@ def compile_reader(schema: Schema, wanted: Wanted) -> Callable[[bytes], Any]:
     def read_datum(datum: bytes) -> Any:
         try:
             return _whole(read, datum)
-        except RejectedAlertError:
+        except RejectedAlertError as error:
+            if error.reason == Rejection.TOO_LARGE:
+                raise
             return _whole(patient(), datum)
 
     return read_datum
@@ -207,7 +246,9 @@ def compile_skipper(schema: Schema) -> Callable[[bytes, int], int]:
     def skip_datum(block: bytes, at: int) -> int:
         try:
             return _guarded(lambda b, a: (None, skip(b, a)), block, at)[1]
-        except RejectedAlertError:
+        except RejectedAlertError as error:
+            if error.reason == Rejection.TOO_LARGE:
+                raise
             return _guarded(lambda b, a: (None, patient()(b, a)), block, at)[1]
 
     return skip_datum
@@ -239,6 +280,7 @@ class _Compiler:
         self._schema, self._patient = schema, patient
         self._named: dict[str, _Step] = {}
         self._patterns: dict[int, bytes | None] = {}
+        self._whole_records: dict[int, Read] = {}
         self._pattern_bytes_left = _PATTERN_BYTES
 
     def skipper(self, node: Node) -> _Step:  # noqa: PLR0911 - one for each kind of type
@@ -290,6 +332,7 @@ class _Compiler:
         pattern = pattern_of(items, self._schema.resolve, self._patterns) if matched else None
         if pattern is not None and len(pattern) > self._pattern_bytes_left:
             pattern = None
+        counted = size is None and pattern is None
         if size is not None:
             skip_items: Callable[[bytes, int, int], int] = lambda _, at, count: at + count * size  # noqa: E731
         elif pattern is not None:
@@ -303,6 +346,7 @@ class _Compiler:
                 count, at, end = _block_count(datum, at)
                 if count == 0:
                     return at
+                _spend(count if counted and end < 0 else 1)
                 at = end if end >= 0 else skip_items(datum, at, count)
 
         return skip
@@ -318,7 +362,7 @@ class _Compiler:
             return self._union_reader(node, wanted)
         kind = node["type"]
         if kind == "record":
-            return self._record_reader(node, wanted)
+            return self._record_reader(node, wanted) if wanted is not None else self._whole_record_reader(node)
         if kind == "array":
             if self.skipper(node["items"]) == 0:
                 return lambda datum, at: ([], self._array_skipper(node["items"])(datum, at))
@@ -347,6 +391,7 @@ class _Compiler:
                 count, at, _ = _block_count(datum, at)
                 if count == 0:
                     return columns.arrays(contents, total) if total else None, at
+                _spend(count)
                 few = min(count, MOST_ITEMS - total)
                 at = skip_items(datum, columns.read(datum, at, few, contents), count - few)
                 total += few
@@ -363,6 +408,18 @@ class _Compiler:
             return reads[branch](datum, at)
 
         return read
+
+    def _whole_record_reader(self, node: dict[str, Any]) -> Read:
+        """Compiled once for all places where it stands: records of records of records may stand in very many."""
+        if id(node) not in self._whole_records:
+            read, fields = self._record_reader(node, None), len(node["by_name"])
+
+            def read_counted(datum: bytes, at: int) -> tuple[dict[str, Any], int]:
+                _spend(fields)  # which may have no bytes
+                return read(datum, at)
+
+            self._whole_records[id(node)] = read_counted
+        return self._whole_records[id(node)]
 
     def _record_reader(self, node: dict[str, Any], wanted: "Wanted | None") -> Read:
         """Alternate stepping over what is not wanted with reading what is."""
@@ -510,6 +567,7 @@ def _array_reader(read_item: Read, collect: Callable[[list[Any]], Any]) -> Read:
             count, at, _ = _block_count(datum, at)
             if count == 0:
                 return collect(items), at
+            _spend(count)
             if len(items) + count > len(datum):
                 raise CorruptDatumError(f"an array of {len(items) + count} items in {len(datum)} bytes")
             for _ in range(count):

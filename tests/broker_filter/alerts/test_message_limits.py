@@ -1,9 +1,13 @@
 """How much one message may hold: small bytes that become much are one rejection of the whole message."""
 
+import bz2
 import io
 import json
+import lzma
 import resource
+import sys
 import tracemalloc
+from collections.abc import Callable
 
 import fastavro
 import pytest
@@ -13,9 +17,15 @@ from broker_filter.alerts.alert import read_alerts
 from broker_filter.alerts.decode import Decoder, connect
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.read import read_messages
+from broker_filter.avro.codecs import decompress
 from broker_filter.avro.container import DEFAULT_LIMITS, MessageLimits
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.records import Alert, Message, Origin, Rejected
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 ONE_BYTE = {"type": "record", "name": "a", "fields": [{"name": "x", "type": "boolean"}]}
 CODECS = ("deflate", "snappy", "zstandard", "bzip2", "xz")
@@ -108,3 +118,18 @@ def test_a_schema_of_a_megabyte_is_compiled_once() -> None:
     assert len(text) > 1 << 20
     value = b"Obj\x01\x02" + varint(11) + b"avro.schema" + varint(len(text)) + text + b"\0" + bytes(16)
     assert reasons(value) == [Rejection.TOO_LARGE]
+
+
+@pytest.mark.parametrize("codec", ["bzip2", "xz", "zstandard"])
+def test_streams_behind_one_another_are_one_block(codec: str) -> None:
+    """Blocks whose writer compressed them piece by piece are read as the libraries read them, within the limits."""
+    compress: dict[str, Callable[[bytes], bytes]] = {
+        "bzip2": bz2.compress,
+        "xz": lzma.compress,
+        "zstandard": zstd.compress,
+    }
+    data = compress[codec](b"first ") + compress[codec](b"second")
+    assert decompress(data, codec, 12) == b"first second"
+    for beyond in (data, 1_000 * compress[codec](b"")):
+        with pytest.raises(RejectedAlertError):
+            decompress(beyond, codec, 11)
