@@ -30,7 +30,7 @@ class NotClassified(StrEnum):
     NO_STAMPS = "no_stamps"  # a stamp that the network reads is null
     UNSUPPORTED_STAMP = "unsupported_stamp"  # for instance JPEG pixels, which have no calibration
     BLANK_STAMP = "blank_stamp"  # no finite pixel
-    SOLAR_SYSTEM = "solar_system"  # a moving object: no series at a fixed position
+    SOLAR_SYSTEM = "solar_system"  # it moves: no series at a fixed position; its packet answers instead
     UNSUPPORTED_BAND = "unsupported_band"  # a band that the network was not trained on
     WITHDRAWN = "withdrawn"  # the survey took this source back
     TOO_LATE = "too_late"  # older than the oldest observation that the full series still holds

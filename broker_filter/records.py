@@ -14,6 +14,7 @@ from model.past_photometry import NO_HISTORY, History
 
 LONGEST_KEY_BYTES = 200  # an object's key; LMDB allows 511 bytes for key, order and rank together
 STAMPS_EVIDENCE, PACKET_EVIDENCE = EVIDENCE = ("stamps", "packet")  # a network read the stamps; the survey says so
+ASTEROID, BOGUS = PACKET_CLASSES = ("Asteroid", "Bogus")  # classes that only packets tell of
 STAMP_KINDS = ("science", "template", "difference")
 
 
@@ -63,6 +64,36 @@ class Withdrawal(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class MovingObject:
+    """The known Solar-system object that a packet names for its source; None where it does not say."""
+
+    designation: str | None
+    distance_arcsec: float | None  # of its predicted position from the source
+    magnitude: float | None  # predicted
+
+
+@dataclass(frozen=True, slots=True)
+class SolarSystemMatch:
+    """A known Solar-system object near a source, and the probability that the source is it."""
+
+    known: MovingObject
+    probability: float
+
+    @property
+    def moves(self) -> bool:
+        """More probably so than not."""
+        return self.probability >= 0.5
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        k = self.known
+        place = "linked by the survey with" if k.distance_arcsec is None else f"{k.distance_arcsec:.1f} arcsec from"
+        magnitude = "" if k.magnitude is None else f", predicted at magnitude {k.magnitude:.1f}"
+        return f"{place} Solar-system object {k.designation or 'without a name'}{magnitude}"
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """The fields that we use of one alert of any survey."""
 
@@ -78,12 +109,17 @@ class Alert:
     flux_error_njy: float
     real_bogus: float | None
     zero_point_mag: float | None  # AB magnitude of 1 DN (ZTF); None where pixels are in nJy already
-    solar_system: bool
     stamps: Mapping[str, bytes | None]  # kind -> bytes as published, keys STAMP_KINDS
     difference_sign: float = 1.0  # -1 where the published difference is template minus science (ZTF's negative sources)
     position_px: tuple[float, float] | None = None  # x, y on the detector, where stamps are cut off at its edge (ZTF)
     history: History = NO_HISTORY  # epochs before time_mjd of which the packet tells, where a network reads them
     withdrawn: tuple[Withdrawal, ...] = ()  # sources of the object that the survey took back, this one among them
+    match: SolarSystemMatch | None = None  # the known Solar-system object near it, where the packet names one
+
+    @property
+    def solar_system(self) -> bool:
+        """The source is more probably that object than anything else."""
+        return self.match is not None and self.match.moves
 
 
 NO_METADATA = PacketMetadata()
@@ -142,15 +178,6 @@ def _as_stored(number: float) -> float | None:
     """A number in the precision in which stores keep it, so that revisions repeat first answers; None for NaN."""
     number = float(np.float32(number))
     return number if math.isfinite(number) else None
-
-
-@dataclass(frozen=True, slots=True)
-class MovingObject:
-    """The known Solar-system object that a packet names for its source; None where it does not say."""
-
-    designation: str | None
-    distance_arcsec: float | None  # of its predicted position from the source
-    magnitude: float | None  # predicted
 
 
 @dataclass(frozen=True, slots=True)

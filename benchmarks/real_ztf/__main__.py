@@ -82,11 +82,12 @@ def replay(folder: Path, name: str, out: Path) -> list[dict[str, Any]]:
 
 
 def answers(records: list[dict[str, Any]], classes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Classified alerts by object, in time order, probabilities as an array."""
+    """Alerts that the network answered, by object, in time order, probabilities as an array."""
     by_object = defaultdict(list)
     for record in records:
-        if record["status"] == "classified":
+        if record["nObservations"]:
             p = np.array([record["probabilities"][name] for name in classes])
+            p /= p.sum()  # of an alert that its survey calls bogus: given that it is real
             by_object[record["objectId"]].append({**record, "p": p})
     return {name: sorted(found, key=lambda r: (r["mjd"], r["alertId"])) for name, found in by_object.items()}
 

@@ -11,6 +11,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from broker_filter.alerts import moving_object
 from broker_filter.alerts.door import attempt
 from broker_filter.alerts.packet_schema import PacketSchema, Schemas
 from broker_filter.alerts.past_photometry import history_of
@@ -34,9 +35,6 @@ NO_HISTORIES: Mapping[str, str] = MappingProxyType({})
 # Schemas before 3.0 do not carry the zero point of their image. These are the medians of magzpsci over 661 later alerts
 # (16th to 84th percentile: 26.05-26.34); i: Masci et al. 2019, PASP 131, 018003.
 ZTF_NOMINAL_ZERO_POINT_MAG = {"g": 26.23, "r": 26.24, "i": 25.66}
-# A known Solar-system object this near to a source is taken for it. ZTF reports one within 30 arcsec, and a
-# negative distance (or 60 with magnitude -999) for none; real matches lie within 6.
-ZTF_SOLAR_SYSTEM_ARCSEC = 12.0
 
 
 def read_alerts(
@@ -139,7 +137,8 @@ def _ztf_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, ban
     negative = ZTF_NEGATIVE.get(_needed(candidate, "isdiffpos", str))
     if negative is None:
         raise RejectedAlertError(Rejection.BAD_VALUE, f"isdiffpos {candidate['isdiffpos'][:20]!r}: t, f, 1 or 0")
-    flux_njy, flux_error_njy = flux_of_magnitude(_number(candidate, "magpsf"), _number(candidate, "sigmapsf"))
+    magnitude = _number(candidate, "magpsf")
+    flux_njy, flux_error_njy = flux_of_magnitude(magnitude, _number(candidate, "sigmapsf"))
     sign = -1.0 if negative else 1.0
     time_mjd = _time(tai_of_jd(_needed(candidate, "jd", float)))
     position_px = (_number(candidate, "xpos"), _number(candidate, "ypos"))
@@ -156,7 +155,7 @@ def _ztf_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, ban
         flux_error_njy=flux_error_njy,
         real_bogus=_score(candidate, "drb", "rb"),
         zero_point_mag=_zero_point(candidate, band),
-        solar_system=0.0 <= _number(candidate, "ssdistnr") <= ZTF_SOLAR_SYSTEM_ARCSEC,
+        match=moving_object.of_ztf(candidate, magnitude),
         stamps=_stamps(record, survey),
         difference_sign=sign,
         position_px=position_px if all(map(math.isfinite, position_px)) else None,
@@ -169,7 +168,7 @@ def _lsst_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, ba
     band = _needed(source, "band", str)
     if band not in tuple(BANDS):
         raise RejectedAlertError(Rejection.BAD_VALUE, f"band {band[:20]!r}: one of {BANDS}")
-    object_id, solar_system = _lsst_object(record, source)
+    object_id, moves = _lsst_object(record, source)
     time_mjd, alert_id = _time(_needed(source, "midpointMjdTai", float)), _needed(source, "diaSourceId", int)
     flagged = any(source.get(flag) is True for flag in LSST_FLUX_FLAGS)
     flux_njy = math.nan if flagged else known_flux(_number(source, "psfFlux"))
@@ -186,7 +185,7 @@ def _lsst_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, ba
         flux_error_njy=math.nan if flagged else known_flux(_number(source, "psfFluxErr")),
         real_bogus=_score(source, "reliability"),
         zero_point_mag=None,
-        solar_system=solar_system,
+        match=moving_object.of_lsst(record.get("ssSource")) if moves else None,
         stamps=_stamps(record, survey),
         history=history_of(survey, record, time_mjd, bands) if bands else NO_HISTORY,
         withdrawn=(Withdrawal(alert_id, time_mjd, BANDS.index(band), flux_njy),) if is_withdrawn(source) else (),

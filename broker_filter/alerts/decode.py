@@ -22,7 +22,16 @@ from broker_filter.errors import (
     Rejection,
     RetryableError,
 )
-from broker_filter.records import LONGEST_KEY_BYTES, Alert, Detection, Message, Observation, Rejected, Withdrawal
+from broker_filter.records import (
+    LONGEST_KEY_BYTES,
+    Alert,
+    Detection,
+    Message,
+    Observation,
+    Rejected,
+    SolarSystemMatch,
+    Withdrawal,
+)
 from model.clock import unix_ms
 from model.serving.card import ModelCard
 
@@ -49,6 +58,7 @@ class Arrival:
     detection: Detection | None = None
     withdrawn: tuple[Withdrawal, ...] = ()  # sources of the object that its survey took back
     past_refused: bool = False  # what its packet tells of the past has impossible times, and was not read
+    match: SolarSystemMatch | None = None  # the known Solar-system object near it, where the packet names one
 
     @property
     def key(self) -> str:
@@ -142,9 +152,11 @@ class Decoder:
                 detection=Detection.of(alert),
                 withdrawn=alert.withdrawn,
                 past_refused=refused,
+                match=alert.match,
             )
         except NotClassifiedError as error:
-            return Arrival(*name, None, error.reason, error.detail, Detection.of(alert), alert.withdrawn)
+            detection, withdrawn = Detection.of(alert), alert.withdrawn
+            return Arrival(*name, None, error.reason, error.detail, detection, withdrawn, match=alert.match)
 
     @staticmethod
     def _reject(message: Message, error: RejectedAlertError) -> Rejected:

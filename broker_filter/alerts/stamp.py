@@ -62,8 +62,8 @@ def observe(alert: Alert, channels: tuple[str, ...], size: int, bands: Collectio
     RejectedAlertError
         As ``decode``.
     """
-    if alert.solar_system:
-        raise NotClassifiedError(NotClassified.SOLAR_SYSTEM, f"object {alert.object_id} moves")
+    if alert.match is not None and alert.match.moves:
+        raise NotClassifiedError(NotClassified.SOLAR_SYSTEM, alert.match.words)
     if alert.band not in bands:
         raise NotClassifiedError(NotClassified.UNSUPPORTED_BAND, f"band {alert.band}: one of {''.join(bands)}")
     survey = SURVEYS[alert.survey]

@@ -70,7 +70,7 @@ ZTF = Survey(
         "candidate": dict.fromkeys(
             (
                 *("jd", "fid", "ra", "dec", "magpsf", "sigmapsf", "isdiffpos"),
-                *("xpos", "ypos", "rb", "drb", "magzpsci", "ssdistnr"),
+                *("xpos", "ypos", "rb", "drb", "magzpsci", "ssdistnr", "ssmagnr", "ssnamenr"),
             )
         ),
         **dict.fromkeys(_STAMP_FIELDS.values(), _FITS_RECORD),
@@ -118,7 +118,7 @@ LSST = Survey(
             )
         ),
         "diaObject": {"diaObjectId": None},
-        "ssSource": {"ssObjectId": None},
+        "ssSource": dict.fromkeys(("ssObjectId", "designation", "ephOffset", "ephVmag", "predictedVMagnitude")),
         "ssObject": {"ssObjectId": None},
         **dict.fromkeys(_STAMP_FIELDS.values()),
     },

@@ -33,7 +33,7 @@ from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka.read_topic import read_topic
 from broker_filter.output.files import ResultFile, open_output, open_results
 from broker_filter.output.reject_file import RejectFile
-from broker_filter.records import Accounts, Classification, Message, Rejected
+from broker_filter.records import PACKET_CLASSES, Accounts, Classification, Message, Rejected
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
@@ -244,7 +244,7 @@ def _incoming(options: argparse.Namespace, left_out: LeftOutCounts) -> Iterator[
 
 
 def _classes(classifiers: dict[str, Classifier]) -> list[str]:
-    return [name for classifier in classifiers.values() for name in classifier.card.classes]
+    return [*(name for classifier in classifiers.values() for name in classifier.card.classes), *PACKET_CLASSES]
 
 
 def store_at(place: str | None, stack: ExitStack) -> SeriesStore | None:

@@ -16,7 +16,7 @@ import orjson
 
 from broker_filter.alerts.decode import Arrival
 from broker_filter.errors import FatalError, NotClassified
-from broker_filter.records import Detection, Message, Origin, Withdrawal
+from broker_filter.records import Detection, Message, MovingObject, Origin, SolarSystemMatch, Withdrawal
 from broker_filter.series.rows import decode_observation, encode_observation, parse_order, sortable_order
 
 BYTES_AT_ONCE = 4 << 20  # of one transaction; an observation has 6 kB, a message up to 150 kB
@@ -127,6 +127,7 @@ def pack_arrival(arrival: Arrival) -> bytes:
             arrival.detail,
             None if arrival.detection is None else dataclasses.astuple(arrival.detection),
             [list(source) for source in arrival.withdrawn],
+            None if arrival.match is None else dataclasses.astuple(arrival.match),
         ]
     )
     row = b"" if arrival.observation is None else encode_observation(arrival.observation, False, arrival.key)
@@ -136,7 +137,7 @@ def pack_arrival(arrival: Arrival) -> bytes:
 def unpack_arrival(record: bytes) -> Arrival:
     """The inverse of :func:`pack_arrival`."""
     end = _LENGTH_BYTES + int.from_bytes(record[:_LENGTH_BYTES], "big")
-    survey, object_id, alert_id, time_mjd, band, published_ms, origin, reason, detail, detection, withdrawn = (
+    survey, object_id, alert_id, time_mjd, band, published_ms, origin, reason, detail, detection, withdrawn, match = (
         orjson.loads(record[_LENGTH_BYTES:end])
     )
     return Arrival(
@@ -152,4 +153,5 @@ def unpack_arrival(record: bytes) -> Arrival:
         detail,
         None if detection is None else Detection(*detection),
         tuple(Withdrawal(i, time, band, math.nan if flux is None else flux) for i, time, band, flux in withdrawn),
+        match=None if match is None else SolarSystemMatch(MovingObject(*match[0]), match[1]),
     )

@@ -17,6 +17,7 @@ from broker_filter.kafka.registry import Registry
 from broker_filter.logs import facts, logger
 from broker_filter.output import formats as classification
 from broker_filter.output.routes import Router
+from broker_filter.records import PACKET_CLASSES
 from broker_filter.rules import Route
 from broker_filter.series.store import SeriesStore
 from broker_filter.web.index import INDEX_FILE, ObjectIndex
@@ -54,7 +55,7 @@ def open_router(settings: OutputSettings, classifiers: Mapping[str, Classifier])
     ConfigurationError
         When a rule reads the probability of a class that no network in use has, or a route goes to the output topic.
     """
-    classes = {name for classifier in classifiers.values() for name in classifier.card.classes}
+    classes = {name for classifier in classifiers.values() for name in classifier.card.classes} | set(PACKET_CLASSES)
     routes = [Route(route.name, route.topic, route.rule) for route in settings.routes]
     for route in routes:
         if route.topic == settings.topic:

@@ -38,7 +38,7 @@ from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import StatusPage
 from broker_filter.monitoring.traces import open_traces
 from broker_filter.output.routes import Router
-from broker_filter.records import BatchReport, Classification, FinishedBatch, Partition
+from broker_filter.records import PACKET_CLASSES, BatchReport, Classification, FinishedBatch, Partition
 from broker_filter.secret import conceal
 from broker_filter.series.store import SeriesStore
 from broker_filter.service import assembly, check
@@ -163,7 +163,7 @@ def _warm_classifiers(settings: Settings, metrics: Metrics, books: Books) -> Map
     for classifier in classifiers.values():
         classifier.warm_up()
         _introduce(classifier.card, metrics)
-        books.expect_classes(classifier.card.classes)
+        books.expect_classes([*classifier.card.classes, *PACKET_CLASSES])
     metrics.set("ictc_device_info", 1, device=settings.model.device)
     return classifiers
 
@@ -205,7 +205,7 @@ def _let_people_look(
     for key, time_mjd, best in index.newest_classes():
         pipeline.memory.remember(key, (time_mjd, LARGEST_ID), best)  # of that very alert, should it come again
     channels = {survey: one.card.channels for survey, one in classifiers.items()}
-    classes = [name for one in classifiers.values() for name in one.card.classes]
+    classes = [*(name for one in classifiers.values() for name in one.card.classes), *PACKET_CLASSES]
     lobby.introduce(Objects(index, store, channels, classes, load_taxonomy()))
 
 

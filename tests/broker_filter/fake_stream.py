@@ -10,13 +10,23 @@ import orjson
 from broker_filter.alerts.decode import Decoder
 from broker_filter.classify.classifier import Classifier
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
-from broker_filter.records import NO_STAMPS, Alert, Classification, Message, Observation, Origin
+from broker_filter.records import (
+    NO_STAMPS,
+    Alert,
+    Classification,
+    Message,
+    MovingObject,
+    Observation,
+    Origin,
+    SolarSystemMatch,
+)
 from model.past_photometry import NO_HISTORY, History
 from model.series import BANDS, Series, compact
 from model.serving.card import PredictionSets
 from model.serving.predictor import Prediction
 
 SIZE_PX = 4
+MATCH = SolarSystemMatch(MovingObject("2026 AB1", 0.5, 19.25), 0.96875)
 
 
 @dataclass(frozen=True)
@@ -133,11 +143,11 @@ def read_alerts(incoming: Message) -> Iterator[Alert | RejectedAlertError]:
             dec_deg=0.0,
             flux_njy=5.0,
             flux_error_njy=1.0,
-            real_bogus=None,
+            real_bogus=record.get("real_bogus"),
             zero_point_mag=None,
-            solar_system=record.get("moving", False),
             stamps=NO_STAMPS,
             history=history(record["mjd"]),
+            match=MATCH if record.get("moving") else None,
         )
 
 

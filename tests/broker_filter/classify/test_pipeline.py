@@ -80,15 +80,42 @@ def test_one_outcome_per_alert_in_message_order(store: SeriesStore) -> None:
         None,
         Rejection.NOT_AVRO,
         NotClassified.BLANK_STAMP,
-        NotClassified.SOLAR_SYSTEM,
+        None,
         Rejection.FOREIGN_SURVEY,
         Rejection.EMPTY,
     ]
     assert done.accounts.read == 6
-    assert done.accounts.classified == 1
+    assert done.accounts.classified == 2
     assert isinstance(results[0], Classification)
     assert sum(results[0].probabilities.values()) == pytest.approx(1, abs=1e-12)
     assert isinstance(results[1], Rejected)
+
+
+def test_what_a_packet_tells_is_answered_with_its_reason(store: SeriesStore) -> None:
+    """A moving object and an artefact have a class, its probability and the reason; the network's share is the rest."""
+    messages = [
+        fake.message("ZTF1", 1, 60_000.0, moving=True),
+        fake.message("ZTF2", 2, 60_000.0, real_bogus=0.0625),
+        fake.message("ZTF3", 3, 60_000.0, real_bogus=0.25),
+        fake.message("ZTF2", 4, 60_001.0, real_bogus=0.75),
+    ]
+    pipeline = Pipeline(fake.decoder(), fake.classifiers(), store)
+    moving, bogus, doubtful, later = (outcome.result for outcome in pipeline.process(messages).outcomes)
+    assert isinstance(moving, Classification) and isinstance(bogus, Classification)
+    assert isinstance(doubtful, Classification) and isinstance(later, Classification)
+    assert (moving.status, moving.best, moving.evidence) == ("classified", "Asteroid", "packet")
+    assert moving.probabilities["Asteroid"] == fake.MATCH.probability
+    assert moving.moving_object == fake.MATCH.known and moving.explanation == fake.MATCH.words
+    assert moving.observation_count == 0
+    assert (bogus.best, bogus.probabilities["Bogus"], bogus.evidence) == ("Bogus", 0.9375, "packet")
+    assert bogus.observation_count == 1 and "0.062" in (bogus.explanation or "")
+    assert bogus.prediction_set is None
+    assert "Bogus" not in doubtful.probabilities and doubtful.evidence == "stamps"
+    assert later.previous_class == "Bogus" and later.evidence == "stamps"
+    for answer in (moving, bogus, doubtful, later):
+        assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-12)
+        assert answer.broad_probabilities is not None
+        assert sum(answer.broad_probabilities.values()) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
