@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.real_ztf import peers, simulated
 from benchmarks.real_ztf.alerts import PLANE_DEG, Facts, labels_of, may_be_opened, repaired_copy
+from benchmarks.real_ztf.rises import ia_without_rise
 from benchmarks.real_ztf.scores import (
     SUPERNOVAE,
     at_threshold,
@@ -254,6 +255,9 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
         "honest_calibration_error": honest_error(last.p_NK),
         "strata_last_alert": of_strata(last),
         "strata_first_alert": of_strata(first),
+        "ia_without_rise": ia_without_rise(
+            last.label_N, last.p_NK, np.array([one.rises for one in last.facts]), card.classes
+        ),
         "peers": of_peers(last, data / "peers"),
         "errors_that_may_be_opened": errors(last),
     }
@@ -287,7 +291,7 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
         for name, some in (("all", last), ("in flight", in_flight)):
             value_N = supernova_of(some.p_NK, card.classes)
             table.setdefault("threshold_of_simulation", {})[name] = at_threshold(value_N, some.supernovae, bar)
-        mags = [-2.5 * np.log10(r["fluxNJy"]) + 31.4 for r in by_object[DRAWN] if r.get("fluxNJy")]
+        mags = [record["magnitude"] for record in by_object[DRAWN] if (record["flux"] or 0) > 0]
         table["brightest_mag"] = brightest(min(mags, default=float("nan")), options.simulated)
     options.out.mkdir(parents=True, exist_ok=True)
     if DRAWN in by_object:

@@ -15,6 +15,11 @@ from typing import Any
 
 import erfa
 import fastavro
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.real_ztf.rises import rises
+from model.past_photometry import LIMIT_SIGMA
 
 LABELS = {"AGN": "AGN", "SNIa": "SNIa", "VS": "Variable", "SNother": "SNOther"}
 CONFIDENCES = ("spec", "catalog")
@@ -23,6 +28,7 @@ PID_DAY, PID_FRACTION, FRACTIONS_IN_A_DAY = 10**9, 10**4, 1e5
 MONTH_D, NO_LONGER_IN_FLIGHT_D = 30.01, 250.0
 SAME_TIME_D = 3e-5  # how exactly pid tells a time
 PLANE_DEG = 25.0
+ZERO_MAG, MAG_PER_RELATIVE_ERROR = 31.4, 1.0857  # of 1 nJy; 2.5 / ln 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Facts:
     age_days: float  # since the first detection that the packet knows of
     latitude_deg: float  # Galactic; NaN where the position is not the object's
     repacked: bool
+    rises: bool  # something of the told month is significantly brighter than an earlier epoch
 
     @property
     def in_flight(self) -> bool:
@@ -102,7 +109,26 @@ def facts_of(record: dict[str, Any], path: str, repacked: bool) -> Facts:
         age_days=own["jd"] - min([own["jd"], *started]),
         latitude_deg=latitude,
         repacked=repacked,
+        rises=rises(*light_curve_of(record)),
     )
+
+
+def light_curve_of(record: dict[str, Any]) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Times (JD), bands, fluxes and errors (nJy) of the month before an alert and of itself; a limit's flux is 0."""
+    own = record["candidate"]
+    month = [e for e in record["prv_candidates"] or () if own["jd"] - MONTH_D <= e["jd"] < own["jd"] - SAME_TIME_D]
+    rows = []
+    for epoch in (*month, own):
+        flux, error = 0.0, math.nan
+        if epoch["magpsf"] is not None:
+            flux = 10 ** (-0.4 * (epoch["magpsf"] - ZERO_MAG))
+            error = flux * (epoch.get("sigmapsf") or math.nan) / MAG_PER_RELATIVE_ERROR
+            flux *= 1 if epoch["isdiffpos"] in ("t", "1") else -1
+        elif epoch.get("diffmaglim") is not None:
+            error = 10 ** (-0.4 * (epoch["diffmaglim"] - ZERO_MAG)) / LIMIT_SIGMA
+        rows.append((epoch["jd"], epoch.get("fid"), flux, error))
+    time_X, band_X, flux_X, error_X = np.array(rows, np.float64).T
+    return time_X, band_X, flux_X, error_X
 
 
 def read(folder: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:

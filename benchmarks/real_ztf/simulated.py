@@ -1,5 +1,6 @@
 """Scores of weights on single simulated alerts: the gate for new weights, fixed thresholds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.real_ztf.rises import ia_without_rise, rises
 from benchmarks.real_ztf.scores import (
     auc,
     binary,
@@ -18,6 +20,7 @@ from benchmarks.real_ztf.scores import (
     supernova_of,
 )
 from model.data.dataset import Dataset
+from model.networks.contract import LightCurve
 from model.networks.grouped import GroupedNetwork
 from model.serving import weights
 from model.training.data.augment import one_frame
@@ -35,6 +38,7 @@ class Singles:
     label_N: NDArray[np.int64]
     subtype_N: NDArray[np.str_]
     detections_N: NDArray[np.int64]  # positive, in the month and now
+    rises_N: NDArray[np.bool_]  # something of the told month is significantly brighter than an earlier epoch
     p_NK: NDArray[np.float64]
     alone_NK: NDArray[np.float64]  # where the same packets tell nothing
     classes: tuple[str, ...]
@@ -47,23 +51,24 @@ def singles(name: str, folder: Path, draws: int = ALERTS_OF_EACH, split: str = "
     loader = loader_for(network, dataset, dataset.splits[split], torch.device("cpu"))
     rng = np.random.default_rng(seed)
     parts = [_answers(network, loader, rng, alone=draw == 0) for draw in range(draws)]
-    logits_NK, detections_N = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    logits_NK, detections_N, rises_N = (np.concatenate([part[i] for part in parts]) for i in (0, 1, 2))
     subtype_N = np.array(dataset.truth()["subtype"].to_pylist(), str)[loader.rows]
     return Singles(
         np.tile(loader.label_N.numpy(), draws),
         np.tile(subtype_N, draws),
         detections_N,
+        rises_N,
         card.probabilities(logits_NK),
-        card.probabilities(parts[0][2]),
+        card.probabilities(parts[0][3]),
         card.classes,
     )
 
 
 def _answers(
     network: GroupedNetwork, loader: Loader, rng: np.random.Generator, alone: bool
-) -> tuple[NDArray, NDArray, NDArray]:
-    """Logits of one random alert of each object, its detections, and logits of the alert alone."""
-    told, counts, blank = [], [], []
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Logits of one random alert of each object, its detections, whether it rises, and logits of the alert alone."""
+    told, counts, rising, blank = [], [], [], []
     for index in torch.arange(len(loader)).split(64):
         frames, _ = loader.batch(index)
         chosen_B = torch.from_numpy(rng.integers(0, frames.curve.mask_BT.sum(1).numpy()))
@@ -76,7 +81,14 @@ def _answers(
             told.append(network(one))
             blank.append(network(one_frame(frames, chosen_B, 0.0)) if alone else told[-1])
         counts.append(seen_B)
-    return torch.cat(told).numpy(), torch.cat(counts).numpy(), torch.cat(blank).numpy()
+        rising += [rises(*_epochs([one.curve] if past is None else [past, one.curve], b)) for b in range(len(index))]
+    return torch.cat(told).numpy(), torch.cat(counts).numpy(), np.array(rising), torch.cat(blank).numpy()
+
+
+def _epochs(curves: Sequence[LightCurve], row: int) -> list[NDArray]:
+    """Times, bands, fluxes and errors of one object in several light curves together."""
+    names = ("time_BT", "band_BT", "flux_BT", "flux_error_BT")
+    return [np.concatenate([getattr(of, name)[row, of.mask_BT[row]].numpy() for of in curves]) for name in names]
 
 
 def tables(found: Singles, mix_K: NDArray) -> dict[str, dict[str, Any]]:
@@ -102,6 +114,7 @@ def gate(found: Singles) -> dict[str, Any]:
         "supernova_recall_at_1_percent": float(recalls_at(sn_N[is_sn_N], sn_N[~is_sn_N], FALSE_RATE)[-1]),
         "against_agn_alone": float(recalls_at(sn_N[is_sn_N], sn_N[is_agn_N], FALSE_RATE)[-1]),
         "ia_by_detections": {},
+        "ia_without_rise": ia_without_rise(found.label_N, found.p_NK, found.rises_N, classes),
         "taken_for_supernovae": {},
     }
     for stratum, low, high in (("1", 1, 1), ("2-3", 2, 3), ("4-8", 4, 8), ("> 8", 9, 10**6)):

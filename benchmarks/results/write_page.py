@@ -232,6 +232,18 @@ def real_threshold() -> str:
     return text + "\n"
 
 
+def real_flat() -> str:
+    """How often type Ia is said of alerts whose light curve does not rise."""
+    scores = read(HERE / "real_ztf" / "scores.json") or {}
+    rows = [["", "class", "flat, of", "called type Ia"]]
+    simulated = scores.get("simulated_gate", {}).get("ia_without_rise", {})
+    for where, found in (("real", scores.get("ia_without_rise", {})), ("simulated", simulated)):
+        rows += [
+            [where, name, f"{line['flat']}, {line['of']}", told(line.get("said_ia"))] for name, line in found.items()
+        ]
+    return table(rows) if len(rows) > 1 else "Not measured.\n"
+
+
 def brightest() -> str:
     scores = read(HERE / "real_ztf" / "scores.json")
     if scores is None or "brightest_mag" not in scores:
@@ -336,6 +348,7 @@ def main() -> int:
         "REAL PEERS": real_peers(),
         "REAL WEIGHTS": real_weights(),
         "REAL THRESHOLD": real_threshold(),
+        "REAL FLAT": real_flat(),
         "BRIGHTEST": brightest(),
         "CONTROLS": controls(),
         "COMPARISON": compared("table"),

@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.real_ztf.alerts import clock_stood_still, facts_of, jd_of_pid, may_be_opened, repair, repaired_copy
+from benchmarks.real_ztf.rises import ia_without_rise
 from benchmarks.real_ztf.scores import auc, honest_error, p10, paired, recalls_at
 
 EPOCH = {"jd": 2460236.06, "pid": None, "magpsf": 19.0, "isdiffpos": "t"}
@@ -41,6 +42,38 @@ def test_what_is_in_flight_is_positive_and_young():
     assert not facts_of(old, "x", repacked=False).in_flight
     negative = {**record, "candidate": record["candidate"] | {"isdiffpos": "f"}}
     assert not facts_of(negative, "x", repacked=True).in_flight
+
+
+def test_a_light_curve_rises_where_an_epoch_is_brighter_than_an_earlier_one():
+    """Five sigma, in one band, later than the other: a limit counts, a decline and another band do not."""
+    record = packet()
+    repair(record)
+    day = record["candidate"]["jd"]
+    record["candidate"] |= {"fid": 1, "magpsf": 18.0, "sigmapsf": 0.05}
+    limit = {"jd": day - 3, "fid": 1, "magpsf": None, "diffmaglim": 20.0}
+    detection = {"jd": day - 2, "fid": 1, "magpsf": 18.02, "sigmapsf": 0.05, "isdiffpos": "t"}
+    brighter = detection | {"magpsf": 17.0}
+    for past, expected in (
+        ([], False),
+        ([detection], False),
+        ([brighter], False),
+        ([limit], True),
+        ([limit | {"fid": 2}], False),
+        ([limit | {"jd": day - 31}], False),
+        ([limit | {"jd": day - 3}, brighter], True),
+    ):
+        assert facts_of(record | {"prv_candidates": past}, "x", repacked=True).rises is expected
+
+
+def test_type_ia_said_of_flat_alerts_is_counted_by_class():
+    """Only alerts without a rise count, each in its true class."""
+    p_NK = np.array([[0.6, 0.4], [0.4, 0.6], [0.3, 0.7], [0.8, 0.2]])
+    found = ia_without_rise(
+        np.array([1, 1, 1, 0]), p_NK, np.array([False, False, True, True]), classes=("SNIa", "Variable")
+    )
+    assert found["SNIa"] == {"flat": 0, "of": 1}
+    assert (found["Variable"]["flat"], found["Variable"]["of"]) == (2, 3)
+    assert found["Variable"]["said_ia"]["value"] == 0.5
 
 
 def test_a_folder_is_copied_with_only_its_broken_clocks_changed(tmp_path):

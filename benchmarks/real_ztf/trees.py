@@ -1,0 +1,117 @@
+"""Type Ia among simulated supernovae from one alert: boosted trees on the numbers that the network reads, beside it.
+
+``python -m benchmarks.real_ztf.trees --data data/ztf [--weights ztf] [--shift 0.3]``. The trees learn single alerts of
+the split ``train``, their colours as they are or shifted as the network's training shifts them, and answer those of
+``test`` and ``validation``, which are never shifted. They are the head that a network must beat, and say what its
+numbers hold. No real alert is read.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from benchmarks.real_ztf.scores import auc
+from model.data.dataset import Dataset
+from model.networks.layers.light_curve_shape import light_curve_shape
+from model.networks.vigil import Vigil
+from model.serving import weights
+from model.training.data.augment import one_frame, shift_colours
+from model.training.data.loader import Loader, loader_for
+
+STRATA = {"all": (1, 10**6), "1": (1, 1), "2-3": (2, 3), "4-8": (4, 8), "> 8": (9, 10**6)}  # positive detections
+SEEDS = 3  # of trees, averaged
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Single alerts of supernovae: the numbers of their light curves, and the network's answer."""
+
+    numbers_NF: NDArray[np.float32]
+    is_ia_N: NDArray[np.bool_]
+    detections_N: NDArray[np.int64]
+    network_N: NDArray[np.float32]  # logit of type Ia less that of other supernovae
+
+
+def drawn(network: Vigil, loader: Loader, kinds: tuple[int, int], draws: int, shift_mag: float, seed: int) -> Alerts:
+    """``draws`` random alerts of each supernova of a split; ``kinds`` are the classes SNIa and SNOther."""
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    supernovae = torch.nonzero(torch.isin(loader.label_N, torch.tensor(kinds)))[:, 0]
+    parts = []
+    for index in supernovae.split(64):
+        whole, label_B = loader.batch(index)
+        for _ in range(draws):
+            frames = shift_colours(whole, shift_mag, generator) if shift_mag else whole
+            chosen_B = torch.from_numpy(rng.integers(0, frames.curve.mask_BT.sum(1).numpy()))
+            one = one_frame(frames, chosen_B, loader.history_days)
+            past = one.curve.history
+            assert past is not None
+            with torch.inference_mode():
+                logits_BK = network(one)
+                encoder = network.series_encoder
+                _, curve, place_BT = encoder.with_history(encoder.from_embedding(network.embed_series(one)), one.curve)
+                numbers_BF = light_curve_shape(curve, place_BT[:, :1])[:, 0]
+            detections_B = 1 + (past.mask_BT & (past.flux_BT > 3 * past.flux_error_BT)).sum(1)
+            ia, other = kinds
+            parts.append((numbers_BF, label_B == ia, detections_B, logits_BK[:, ia] - logits_BK[:, other]))
+    return Alerts(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+
+
+def by_trees(learnt: Alerts, asked: Alerts) -> NDArray[np.float64]:
+    """The trees' logit of type Ia."""
+    total_N = np.zeros(len(asked.is_ia_N))
+    for seed in range(SEEDS):
+        trees = HistGradientBoostingClassifier(
+            learning_rate=0.05,
+            max_iter=250,
+            max_leaf_nodes=15,
+            l2_regularization=1.0,
+            max_features=0.4,
+            random_state=seed,
+        )
+        total_N += trees.fit(learnt.numbers_NF, learnt.is_ia_N).decision_function(asked.numbers_NF)
+    return total_N
+
+
+def line(name: str, value_N: NDArray, asked: Alerts) -> str:
+    """AUC of all alerts, and by number of detections."""
+    cells = []
+    for low, high in STRATA.values():
+        some_N = (asked.detections_N >= low) & (asked.detections_N <= high)
+        cells.append(f"{auc(value_N[some_N & asked.is_ia_N], value_N[some_N & ~asked.is_ia_N]):.3f} ({some_N.sum()})")
+    return f"{name:<28}" + "  ".join(f"{cell:>12}" for cell in cells)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", default="ztf")
+    parser.add_argument("--shift", type=float, default=0.3, metavar="MAG", help="of colours, as in training")
+    options = parser.parse_args(argv)
+    network, card = weights.load(options.weights)
+    if not isinstance(network, Vigil):
+        raise SystemExit(f"{card.name} is another network: give weights of vigil")
+    dataset = Dataset.open(options.data)
+    kinds = (card.classes.index("SNIa"), card.classes.index("SNOther"))
+    held_out = np.concatenate([dataset.splits["test"], dataset.splits["validation"]])
+    train, rest = (
+        loader_for(network, dataset, rows, torch.device("cpu")) for rows in (dataset.splits["train"], held_out)
+    )
+    asked = drawn(network, rest, kinds, 5, 0.0, 1)
+    print(f"{'AUC (alerts), detections:':<28}" + "  ".join(f"{name:>12}" for name in STRATA))
+    print(line(f"network {card.version}", asked.network_N, asked))
+    for shift in dict.fromkeys((0.0, options.shift)):
+        learnt = drawn(network, train, kinds, 4, shift, 2)
+        print(line(f"trees, colours by {shift} mag", by_trees(learnt, asked), asked), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
