@@ -262,7 +262,8 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
         "errors_that_may_be_opened": errors(last),
     }
     if card.sets is not None:
-        kept_NK, right_N = card.sets.of(last.p_NK), np.arange(len(last.label_N))
+        age_N = np.array([found[-1]["daysSinceFirst"] for found in known.values()])
+        kept_NK, right_N = card.sets.of(last.p_NK, age_N), np.arange(len(last.label_N))
         covered_N = kept_NK[right_N, last.label_N]
         table["prediction_sets"] = {
             "promised": card.sets.coverage,

@@ -1,4 +1,4 @@
-"""Light curves in, whether they rise out; and how often type Ia is said of those that do not.
+"""Rises of light curves, and how often type Ia is said of alerts without one.
 
 Users of other brokers complain of early type Ia that turn out to be flat. "Flat" here: of all that a packet tells of
 the month, limits included, nothing is ``RISE_SIGMA`` brighter than an earlier epoch in its band.

@@ -1,4 +1,4 @@
-"""What a packet says of a known Solar-system object in, the probability that the source is that object out.
+"""Known Solar-system objects that packets name, and the probability that the source is one of them.
 
 Surveys match their detections with predicted positions. ZTF names the nearest object within 30 arcsec, which may be
 there by chance; LSST links a source with one and gives it no ``diaObject``.

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from broker_filter.alerts import survey
+from broker_filter.classify.light_curve_age import age_of
 from broker_filter.errors import ConfigurationError, RetryableError
 from model.past_photometry import NO_HISTORY, History
 from model.series import Series
@@ -99,7 +100,7 @@ class Classifier:
         prediction = self._predictor.classify(embeddings, curves, read)
         unknown = [None] * len(rows) if prediction.unknown is None else [float(u) for u in prediction.unknown]
         counts = [len(history) for history in histories]
-        sets = self._sets(prediction.probabilities)
+        sets = self._sets(prediction.probabilities, curves, histories)
         return [
             Verdict(p_K, score, count, prediction_set=classes, coverage=self._coverage)
             for p_K, score, count, classes in zip(prediction.probabilities, unknown, counts, sets, strict=True)
@@ -109,13 +110,19 @@ class Classifier:
     def _coverage(self) -> float | None:
         return None if self.card.sets is None else self.card.sets.coverage
 
-    def _sets(self, p_BK: NDArray[np.float64]) -> list[tuple[str, ...] | None]:
+    def _sets(
+        self, p_BK: NDArray[np.float64], curves: Sequence[Series], histories: Sequence[History]
+    ) -> list[tuple[str, ...] | None]:
         """The classes that stay possible for each series; None where the card has no such sets."""
         if self.card.sets is None:
             return [None] * len(p_BK)
+        age_B = None
+        if self.card.sets.least_by_age:
+            told = zip(curves, histories, strict=True)
+            age_B = np.array([age_of(curve, history).days_since_first for curve, history in told])
         return [
             tuple(name for name, kept in zip(self.card.classes, kept_K, strict=True) if kept)
-            for kept_K in self.card.sets.of(p_BK)
+            for kept_K in self.card.sets.of(p_BK, age_B)
         ]
 
 

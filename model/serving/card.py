@@ -92,23 +92,41 @@ class PredictionSets:
     """Which classes stay possible: those whose probability reaches what most held-out objects of the class gave it.
 
     Of the held-out answers about objects of each class a share ``coverage`` named their class; new objects like them do
-    as often (conformal prediction by class, Vovk et al. 2005; Sadinle et al. 2019).
+    as often (conformal prediction by class, Vovk et al. 2005; Sadinle et al. 2019). Where ``least_by_age`` is given the
+    promise holds at every age of a light curve by itself.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     coverage: float
-    least: tuple[float, ...]  # probability of each class that keeps it in the set
+    least: tuple[float, ...]  # probability of each class that keeps it in the set, at any age
+    age_edges_d: tuple[float, ...] = ()  # days since the first detection at which ages are divided, ascending
+    least_by_age: tuple[tuple[float, ...], ...] = ()  # as ``least``: up to each edge, and beyond the last
 
     def __post_init__(self) -> None:
         if not 0 < self.coverage < 1:
             raise WeightsError(f"coverage is {self.coverage}: it must lie between 0 and 1")
-        if not all(0 <= value <= 1 for value in self.least):
-            raise WeightsError(f"least probabilities of prediction sets are {self.least}: they must be from 0 to 1")
+        for least in (self.least, *self.least_by_age):
+            if len(least) != len(self.least) or not all(0 <= value <= 1 for value in least):
+                raise WeightsError(f"least probabilities of prediction sets are {least}: one a class, from 0 to 1")
+        edges = self.age_edges_d
+        if len(self.least_by_age) != len(edges) + bool(edges) or sorted(set(edges)) != list(edges):
+            raise WeightsError(
+                f"{len(self.least_by_age)} ages of prediction sets for edges at {edges}: one more, rising"
+            )
 
-    def of(self, probabilities_BK: NDArray) -> NDArray[np.bool_]:
-        """Which classes are in the set, [B, K]; the most probable one always is."""
-        sets_BK = np.asarray(probabilities_BK >= np.array(self.least))
+    def of(self, probabilities_BK: NDArray, age_B: NDArray | None = None) -> NDArray[np.bool_]:
+        """Which classes are in the set, [B, K]; the most probable one always is.
+
+        Parameters
+        ----------
+        age_B
+            Days since the first detection; None: unknown, then the limits of all ages together count.
+        """
+        least = np.array(self.least)
+        if age_B is not None and self.least_by_age:
+            least = np.array(self.least_by_age)[np.searchsorted(self.age_edges_d, age_B)]
+        sets_BK = np.asarray(probabilities_BK >= least)
         sets_BK[np.arange(len(sets_BK)), probabilities_BK.argmax(1)] = True
         return sets_BK
 

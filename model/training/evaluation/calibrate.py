@@ -16,6 +16,7 @@ from model.training.evaluation.predict import softmax
 TEMPERATURE_RANGE = (0.05, 20.0)
 LARGEST_OFFSET = 10.0
 COVERAGE = 0.9  # of prediction sets
+AGE_EDGES_D = (1.5, 8.0, 25.0)  # days since the first detection: the first night, the first week, the rise, the rest
 
 
 def fit_temperature(logits_NK: NDArray, label_N: NDArray, balanced: bool = True) -> float:
@@ -87,16 +88,38 @@ def fit_unknown(logits_MK: NDArray, distance_M: NDArray | None, weight_M: NDArra
 
 
 def fit_sets(
-    probability_MK: NDArray, label_M: NDArray, weight_M: NDArray, coverage: float = COVERAGE
+    probability_MK: NDArray,
+    label_M: NDArray,
+    object_M: NDArray[np.int64],
+    age_M: NDArray | None = None,
+    coverage: float = COVERAGE,
 ) -> PredictionSets:
-    """Prediction sets that name the true class of a share ``coverage`` of new objects, class by class.
+    """Prediction sets that name the true class of a share ``coverage`` of new objects, class by class and age by age.
 
     Parameters
     ----------
-    weight_M
-        Of each answer, such that an object's answers weigh as much as another's: a class has as many objects as the
-        weights of its answers make.
+    object_M
+        Whose answer each is: all answers of an object, or all of one age, weigh together as much as another's.
+    age_M
+        Days since the first detection; None: ages are not told apart.
     """
+    least = _least(probability_MK, label_M, object_M, coverage)
+    if age_M is None:
+        return PredictionSets(coverage, least)
+    group_M = np.searchsorted(AGE_EDGES_D, age_M)
+    by_age = []
+    for group in range(len(AGE_EDGES_D) + 1):
+        of_M = group_M == group
+        by_age.append(_least(probability_MK[of_M], label_M[of_M], object_M[of_M], coverage))
+    return PredictionSets(coverage, least, AGE_EDGES_D, tuple(by_age))
+
+
+def _least(
+    probability_MK: NDArray, label_M: NDArray, object_M: NDArray[np.int64], coverage: float
+) -> tuple[float, ...]:
+    """The probability of each class below which the class of a share 1 - ``coverage`` of its objects lies."""
+    _, place_M, answers_N = np.unique(object_M, return_inverse=True, return_counts=True)
+    weight_M = 1 / answers_N[place_M]
     least = []
     for k in range(probability_MK.shape[1]):
         own_M = label_M == k
@@ -107,7 +130,7 @@ def fit_sets(
         at = np.searchsorted(passed, missed, side="right")
         some = missed > 0 and at < len(order)
         least.append(float(probability_MK[own_M, k][order][at]) if some else 0.0)
-    return PredictionSets(coverage, tuple(least))
+    return tuple(least)
 
 
 def middle_and_spread(values_M: NDArray, weight_M: NDArray) -> tuple[float, float]:

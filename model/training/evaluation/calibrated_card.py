@@ -29,6 +29,7 @@ def calibrated(card: ModelCard, network: GroupedNetwork, dataset: Dataset, split
         loader_for(network, dataset, rows, torch.device("cpu"), card.form) for rows in (splits.train, splits.validation)
     )
     held_out = answers_of(network, validation, prefixes)
+    alerts = prefixes and "difference" in card.channels  # whose series begin with a detection
     if network.one_pass:
         seen = answers_of(network, training, prefixes)
         features_MF, label_M, weight_M = map(torch.from_numpy, (seen.features_MF, seen.label_M, seen.weight_M))
@@ -42,7 +43,7 @@ def calibrated(card: ModelCard, network: GroupedNetwork, dataset: Dataset, split
         temperature=temperature,
         logit_offset=offset,
         unknown=fit_unknown(held_out.logits_MK, held_out.distances(network), held_out.weight_M),
-        sets=fit_sets(probability_MK, held_out.label_M, held_out.weight_M),
+        sets=fit_sets(probability_MK, held_out.label_M, held_out.object_M, held_out.age_M if alerts else None),
         provenance={**card.provenance, "validation_scores": reached},
     )
 

@@ -3,6 +3,7 @@
 Legend: ``B`` objects, ``T`` frames, ``G`` groups, ``S`` frames of a group, ``K`` classes, ``F`` features.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from model.training.data.loader import Loader
 from model.training.evaluation.early import PrefixPredictions, first_detection
 from model.training.evaluation.predict import BATCH, in_order, softmax
 
+DETECTED_SIGMA = 3.0  # of an epoch without stamp that counts as a detection, as in the stream
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
@@ -28,6 +31,8 @@ class Answers:
     features_MF: NDArray[np.float32] | None  # None where logits are no function of features alone
     label_M: NDArray[np.int64]
     weight_M: NDArray[np.float64]
+    object_M: NDArray[np.int64]  # number in the loader
+    age_M: NDArray[np.float64]  # days since the first frame, or since a detection before it that packets tell of
 
     @torch.inference_mode()
     def distances(self, network: GroupedNetwork) -> NDArray[np.float64] | None:
@@ -73,9 +78,10 @@ def by_prefix(network: GroupedNetwork, frames: Frames, ask: Callable[[Tensor, Li
 def answers_of(network: GroupedNetwork, loader: Loader, prefixes: bool, batch_size: int = BATCH) -> Answers:
     """What the network says of whole series, or after every frame of them: then an object's moments weigh alike."""
     network.eval()
-    logits, features, labels, weights = [], [], [], []
+    logits, features, labels, weights, objects, ages = [], [], [], [], [], []
     for index in in_order(loader, batch_size):
         frames, label_B = loader.batch(index)
+        age_BT = frames.curve.time_BT - first_detection_of(frames.curve)
         if prefixes:
             at_BT = frames.curve.mask_BT
             logits_BTK, features_BTF = prefix_answers(network, frames)
@@ -83,11 +89,15 @@ def answers_of(network: GroupedNetwork, loader: Loader, prefixes: bool, batch_si
             features += [] if features_BTF is None else [features_BTF[at_BT]]
             labels.append(label_B[:, None].expand(at_BT.shape)[at_BT])
             weights.append((1 / at_BT.sum(1, keepdim=True)).expand(at_BT.shape)[at_BT])
+            objects.append(index[:, None].to(at_BT.device).expand(at_BT.shape)[at_BT])
+            ages.append(age_BT[at_BT])
         else:
             features += [network.features(frames)] if network.one_pass else []
             logits.append(network.head(features[-1]) if features else network(frames))
             labels.append(label_B)
             weights.append(torch.ones(len(label_B)))
+            objects.append(index)
+            ages.append(torch.where(frames.curve.mask_BT, age_BT, -math.inf).amax(1))
 
     def all_of(parts: list[Tensor]) -> NDArray:
         return torch.cat([part.cpu() for part in parts]).numpy()
@@ -97,7 +107,20 @@ def answers_of(network: GroupedNetwork, loader: Loader, prefixes: bool, batch_si
         all_of(features).astype(np.float32) if features else None,
         all_of(labels),
         all_of(weights).astype(np.float64),
+        all_of(objects),
+        all_of(ages).astype(np.float64),
     )
+
+
+def first_detection_of(curve: LightCurve) -> Tensor:
+    """When each object was first detected, [B, 1]: at its first frame, or earlier where its packets say so."""
+    first_B1 = curve.time_BT[:, :1]
+    told = curve.history
+    if told is None:
+        return first_B1
+    detected_BP = told.mask_BT & (told.flux_BT.abs() >= DETECTED_SIGMA * told.flux_error_BT)
+    earliest_B1 = torch.where(detected_BP, told.time_BT, math.inf).amin(1, keepdim=True)
+    return torch.minimum(first_B1, earliest_B1)
 
 
 def first_of_curve(curve: LightCurve, length: int) -> LightCurve:

@@ -11,7 +11,7 @@ import torch
 
 from broker_filter.classify.classifier import Classifier, load_classifiers
 from broker_filter.errors import ConfigurationError, RetryableError
-from model.past_photometry import History
+from model.past_photometry import NO_HISTORY, History
 from model.series import Series
 from model.serving.card import PredictionSets
 from model.serving.predictor import Prediction
@@ -80,6 +80,20 @@ def test_a_card_with_prediction_sets_gives_each_answer_its_classes() -> None:
         best = predictor.card.classes[int(verdict.probabilities.argmax())]
         assert set(verdict.prediction_set or ()) == {predictor.card.classes[0], best}
         assert verdict.coverage == 0.9
+
+
+def test_prediction_sets_follow_the_age_of_the_light_curve() -> None:
+    """What is younger than the edge of the card's ages has the limits of the young."""
+    card = fake.FakePredictor().card
+    every, none = (0.0,) * len(card.classes), (1.0,) * len(card.classes)
+    predictor = fake.FakePredictor(replace(card, sets=PredictionSets(0.9, none, (5.0,), (every, none))))
+    asked = groups(2)
+    one = np.ones(1, np.float32)
+    before = History(asked[1].time_T - 10.0, asked[1].band_T, 9 * one, one)  # a detection of which its packet tells
+    vectors = [e[None] for e in Classifier(predictor).embed(asked)]
+    first, second = Classifier(predictor).classify(vectors, asked, [NO_HISTORY, before])
+    assert first.prediction_set == card.classes
+    assert len(second.prediction_set or ()) == 1
 
 
 def test_device_without_room_for_one_series_is_retryable() -> None:

@@ -255,7 +255,7 @@ def test_prediction_sets_hold_the_true_class_as_often_as_promised():
         return softmax(logits_NK), label_N
 
     p_MK, label_M = answers(4000)
-    sets = fit_sets(p_MK, label_M, np.ones(len(label_M)))
+    sets = fit_sets(p_MK, label_M, np.arange(len(label_M)))
     p_NK, label_N = answers(8000)
     kept_NK = sets.of(p_NK)
     for k in range(4):
@@ -266,4 +266,32 @@ def test_prediction_sets_hold_the_true_class_as_often_as_promised():
 def test_few_objects_promise_nothing_they_cannot_keep():
     """With fewer than nine objects of a class nothing shows that any probability is too small for it."""
     p_MK = np.tile([0.7, 0.3], (6, 1))
-    assert fit_sets(p_MK, np.zeros(6, np.int64), np.ones(6)).least == (0.0, 0.0)
+    assert fit_sets(p_MK, np.zeros(6, np.int64), np.arange(6)).least == (0.0, 0.0)
+
+
+def test_prediction_sets_keep_their_promise_at_every_age():
+    """Where early answers are poorer than late ones each age has its own limits, and its sets hold the true class."""
+    rng = np.random.default_rng(4)
+
+    def answers(objects):
+        label_N = rng.integers(0, 4, objects).repeat(2)
+        age_N = np.tile([0.0, 40.0], objects)
+        logits_NK = np.where(age_N[:, None] > 0, 2.0, 0.7) * np.eye(4)[label_N] + rng.normal(0, 1.2, (2 * objects, 4))
+        return softmax(logits_NK), label_N, np.arange(objects).repeat(2), age_N
+
+    p_MK, label_M, object_M, age_M = answers(3000)
+    told, together = fit_sets(p_MK, label_M, object_M, age_M), fit_sets(p_MK, label_M, object_M)
+    p_NK, label_N, _, age_N = answers(6000)
+    row_N = np.arange(len(label_N))
+    for days in (0.0, 40.0):
+        of_N = age_N == days
+        assert told.of(p_NK, age_N)[row_N, label_N][of_N].mean() == pytest.approx(0.9, abs=0.02)
+    assert together.of(p_NK, age_N)[row_N, label_N][age_N == 0].mean() < 0.86
+    assert (told.of(p_NK) == together.of(p_NK)).all()
+
+
+def test_an_object_with_many_answers_counts_as_one():
+    """A hundred poor answers of one object move the limit no more than one of them would."""
+    p_MK = np.array([[0.9, 0.1]] * 20 + [[0.2, 0.8]] * 100)
+    object_M = np.r_[np.arange(20), np.full(100, 20)]
+    assert fit_sets(p_MK, np.zeros(120, np.int64), object_M).least[0] == 0.9
