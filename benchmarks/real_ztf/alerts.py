@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.real_ztf.rises import rises
+from broker_filter.alerts.units import flux_of_magnitude
 from model.past_photometry import LIMIT_SIGMA
 
 LABELS = {"AGN": "AGN", "SNIa": "SNIa", "VS": "Variable", "SNother": "SNOther"}
@@ -28,7 +29,6 @@ PID_DAY, PID_FRACTION, FRACTIONS_IN_A_DAY = 10**9, 10**4, 1e5
 MONTH_D, NO_LONGER_IN_FLIGHT_D = 30.01, 250.0
 SAME_TIME_D = 3e-5  # how exactly pid tells a time
 PLANE_DEG = 25.0
-ZERO_MAG, MAG_PER_RELATIVE_ERROR = 31.4, 1.0857  # of 1 nJy; 2.5 / ln 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +121,10 @@ def light_curve_of(record: dict[str, Any]) -> tuple[NDArray, NDArray, NDArray, N
     for epoch in (*month, own):
         flux, error = 0.0, math.nan
         if epoch["magpsf"] is not None:
-            flux = 10 ** (-0.4 * (epoch["magpsf"] - ZERO_MAG))
-            error = flux * (epoch.get("sigmapsf") or math.nan) / MAG_PER_RELATIVE_ERROR
+            flux, error = flux_of_magnitude(epoch["magpsf"], epoch.get("sigmapsf") or math.nan)
             flux *= 1 if epoch["isdiffpos"] in ("t", "1") else -1
         elif epoch.get("diffmaglim") is not None:
-            error = 10 ** (-0.4 * (epoch["diffmaglim"] - ZERO_MAG)) / LIMIT_SIGMA
+            error = flux_of_magnitude(epoch["diffmaglim"], math.nan)[0] / LIMIT_SIGMA
         rows.append((epoch["jd"], epoch.get("fid"), flux, error))
     time_X, band_X, flux_X, error_X = np.array(rows, np.float64).T
     return time_X, band_X, flux_X, error_X
