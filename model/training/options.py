@@ -10,6 +10,7 @@ from pathlib import Path
 from model.cli import add_common_options
 
 PRECISIONS = ("float32", "bfloat16")
+UNKNOWN_SCORES = ("energy_and_distance", "energy")  # as model.serving.card, which loads numpy
 _WEIGHTS_HELP = "path of weights, or a shipped survey: sdss, ztf, lsst"
 _DATA_HELP = "folder of a data set"
 _HALF_HELP = "keep matrices as float16: half the bytes"
@@ -52,6 +53,13 @@ def calibrate_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help=_DATA_HELP)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="PATH", help="path of the weights to write, without a suffix"
+    )
+    parser.add_argument(
+        "--unknown-score",
+        choices=UNKNOWN_SCORES,
+        default=UNKNOWN_SCORES[0],
+        help="what tells strange objects: the energy of the logits, or also the distance of the features to the "
+        "nearest class (default)",
     )
     parser.add_argument("--half", action="store_true", help=_HALF_HELP)
     add_common_options(parser)

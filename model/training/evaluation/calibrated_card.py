@@ -9,7 +9,7 @@ import torch
 from model.data.dataset import Dataset
 from model.networks.grouped import GroupedNetwork
 from model.networks.layers.class_distance import ClassDistance
-from model.serving.card import ModelCard
+from model.serving.card import SCORE_KINDS, ModelCard
 from model.training.data.loader import loader_for
 from model.training.data.splits import Splits
 from model.training.evaluation.calibrate import fit_bias_and_temperature, fit_sets, fit_unknown
@@ -18,19 +18,28 @@ from model.training.evaluation.predict import predict_logits, softmax
 from model.training.evaluation.prefix_predictions import answers_of
 
 
-def calibrated(card: ModelCard, network: GroupedNetwork, dataset: Dataset, splits: Splits, prefixes: bool) -> ModelCard:
+def calibrated(
+    card: ModelCard,
+    network: GroupedNetwork,
+    dataset: Dataset,
+    splits: Splits,
+    prefixes: bool,
+    unknown_kind: str = SCORE_KINDS[0],
+) -> ModelCard:
     """The card with the calibration and the unknown score that the validation rows ask for, and their scores.
 
     All is computed on the processor, where the service answers: ``network`` must be there. A network that answers in
     one pass gets a memory of what its training objects look like. One that was trained on ``prefixes`` is calibrated on
     its answers after every frame and remembers objects as they were then; others on their answers to whole series.
+    An unknown score of kind ``energy`` needs no memory, and the network keeps none.
     """
     training, validation = (
         loader_for(network, dataset, rows, torch.device("cpu"), card.form) for rows in (splits.train, splits.validation)
     )
     held_out = answers_of(network, validation, prefixes)
     alerts = prefixes and "difference" in card.channels  # whose series begin with a detection
-    if network.one_pass:
+    network.familiar = None
+    if network.one_pass and unknown_kind == "energy_and_distance":
         seen = answers_of(network, training, prefixes)
         features_MF, label_M, weight_M = map(torch.from_numpy, (seen.features_MF, seen.label_M, seen.weight_M))
         network.familiar = ClassDistance.of(features_MF, label_M, len(card.classes), weight_M)

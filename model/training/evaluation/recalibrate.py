@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     provenance["calibrated"] = {"commit": commit(), "data": identity_of(dataset), "on": len(splits.validation)}
     recipe = provenance.get("recipe")
     prefixes = isinstance(recipe, dict) and recipe.get("prefix") == "all"
-    card = calibrated(dataclasses.replace(card, provenance=provenance), network, dataset, splits, prefixes)
+    card = calibrated(
+        dataclasses.replace(card, provenance=provenance), network, dataset, splits, prefixes, options.unknown_score
+    )
     print(validated(weights.save(options.out, network, card, half=options.half), options.out))
     return 0
 

@@ -105,6 +105,12 @@ def test_calibrating_again_keeps_the_network(toy: Dataset, some_weights: Path, t
     assert (old.temperature, old.unknown) != (new.temperature, new.unknown)
     kept = {name: tensor for name, tensor in after.state_dict().items() if not name.startswith("familiar")}
     assert all(torch.equal(tensor, before.state_dict()[name]) for name, tensor in kept.items())
+    arguments = [str(some_weights), "--data", str(other.folder), "--out", str(tmp_path / "energy")]
+    assert recalibrate.main([*arguments, "--unknown-score", "energy"]) == 0
+    without_memory, card = weights.load(tmp_path / "energy")
+    assert without_memory.familiar is None
+    assert card.unknown is not None and card.unknown.kind == "energy"
+    assert (card.temperature, card.logit_offset) == (new.temperature, new.logit_offset)
     assert recalibrate.main(["none", "--data", str(other.folder), "--out", str(out)]) == 2
     assert capsys.readouterr().err.startswith("ictc-calibrate: ")
 
