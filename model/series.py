@@ -60,24 +60,34 @@ def compact(pixels_CHW: NDArray[np.floating]) -> tuple[NDArray[np.float16], NDAr
     scale_C : float32, nJy per pixel; a robust standard deviation, or more where the brightest pixel would overflow.
     """
     flat_CP = pixels_CHW.reshape(pixels_CHW.shape[0], -1)
-    scale_C = np.ones(len(flat_CP), np.float32)
-    for c, flat_P in enumerate(flat_CP):
-        real = flat_P[np.isfinite(flat_P)]
-        if real.size == 0:
-            continue
-        sigma = MAD_TO_SIGMA * np.median(np.abs(real - np.median(real)))
-        scale = max(float(sigma), float(np.abs(real).max()) / LARGEST_FLOAT16)
-        if scale >= SMALLEST_SCALE:
-            scale_C[c] = scale
+    real_CP = np.isfinite(flat_CP)
+    # All channels are sorted at once, twice; what is missing comes last.
+    ordered_CP = np.sort(flat_CP if real_CP.all() else np.where(real_CP, flat_CP, np.nan), axis=1)
+    count_C, row_C = np.count_nonzero(real_CP, axis=1), np.arange(len(flat_CP))
+    middle_C1 = _middle(ordered_CP, count_C)[:, None]
+    sigma_C = MAD_TO_SIGMA * _middle(np.sort(np.abs(ordered_CP - middle_C1), axis=1), count_C)
+    largest_C = np.maximum(np.abs(ordered_CP[:, 0]), np.abs(ordered_CP[row_C, count_C - 1]))
+    scale_C = np.maximum(sigma_C, largest_C / LARGEST_FLOAT16, dtype=np.float64)
+    scale_C = np.where(scale_C >= SMALLEST_SCALE, scale_C, 1.0).astype(np.float32)  # NaN, of no pixel, is not either
     return (pixels_CHW / scale_C[:, None, None]).astype(np.float16), scale_C
+
+
+def _middle(ordered_CP: NDArray[np.floating], count_C: NDArray[np.integer]) -> NDArray[np.floating]:
+    """The median of the first ``count_C`` of each row of sorted numbers; NaN for none of a row that ends in NaN."""
+    row_C = np.arange(len(ordered_CP))
+    return (ordered_CP[row_C, (count_C - 1) // 2] + ordered_CP[row_C, count_C // 2]) / 2
 
 
 def fit_to_size(pixels_CHW: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Crop or pad about the central pixel to ``size`` x ``size``; what was not observed is NaN.
 
-    The pixel with index ``n // 2`` is the centre of an axis of ``n`` pixels, before and after.
+    The pixel with index ``n // 2`` is the centre of an axis of ``n`` pixels, before and after. What is only cropped is
+    a view.
     """
     channels, *shape = pixels_CHW.shape
+    if min(shape) >= size:
+        top, left = (n // 2 - size // 2 for n in shape)
+        return pixels_CHW[:, top : top + size, left : left + size]
     fitted_CHW = np.full((channels, size, size), np.nan, np.float32)
     source, target = [], []
     for n in shape:
