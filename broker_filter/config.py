@@ -368,6 +368,8 @@ class LifeSettings(Section):
     """longest wait at the end, or when a partition leaves, for alerts in flight"""
     idle_exit_s: PositiveFloat | None = None
     """stop after so many seconds without an alert; null: run until told to stop"""
+    workers: PositiveInt = 1
+    """processes that share the partitions, each a service of its own; more than one need a store that is shared"""
 
 
 def _in_utc(time: dt.datetime) -> dt.datetime:
@@ -459,6 +461,20 @@ class Settings(BaseSettings):
     life: LifeSettings = LifeSettings()
     span: SpanSettings = SpanSettings()
 
+    @model_validator(mode="after")
+    def _workers_share_a_store(self) -> "Settings":
+        if self.life.workers > 1 and self.store.kind == "lmdb":
+            raise ValueError(
+                f"life.workers {self.life.workers}: an embedded store belongs to one process; "
+                "share one with store.kind redis and store.url, or leave life.workers at 1"
+            )
+        if self.life.workers > 1 and self.span.name is not None:
+            raise ValueError(
+                f"life.workers {self.life.workers}: a span of time goes to an embedded store of its own, which "
+                "belongs to one process: set life.workers to 1"
+            )
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -507,6 +523,7 @@ def parser_of(program: str) -> tuple[argparse.ArgumentParser, CliSettingsSource[
             "span.until-time": "until",
             "span.night": "night",
             "span.exit-on-end": "exit-on-end",
+            "life.workers": "workers",
         },
     )
     return parser, source
@@ -562,7 +579,7 @@ def load(arguments: Sequence[str] | None = None, program: str = "ictc-broker") -
         raise ConfigurationError(_explain(error)) from None
     except SettingsError as error:
         raise ConfigurationError(f"cannot read a setting: {error} ({error.__cause__})") from error
-    remember(_secrets_of(settings))
+    remember_secrets(settings)
     return Command(apart(settings), parsed.check)
 
 
@@ -584,6 +601,11 @@ def apart(settings: Settings) -> Settings:
     if dead_letter.topic is not None:
         changed["dead_letter"] = dead_letter.model_copy(update={"topic": f"{dead_letter.topic}.{name}"})
     return settings.model_copy(update=changed)
+
+
+def remember_secrets(settings: Settings) -> None:
+    """Have this process conceal the secrets of the settings wherever a library quotes them."""
+    remember(_secrets_of(settings))
 
 
 def masked(settings: Settings) -> dict[str, dict[str, Any]]:

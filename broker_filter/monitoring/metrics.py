@@ -70,6 +70,7 @@ METRICS = (
     Metric("ictc_series_damaged", "counter", "Rows of the store that failed their check and were dropped."),
     Metric("ictc_series_evicted", "counter", "Objects dropped from a full store, the longest silent first."),
     Metric("ictc_last_progress_timestamp_seconds", "gauge", "Unix time of the last finished batch, or of the start."),
+    Metric("ictc_worker_up", "gauge", "1 while a process of --workers runs and is well.", ("worker",)),
     Metric("ictc_device_info", "gauge", "Device in use, always 1.", ("device",)),
     Metric(
         "ictc_model_info",

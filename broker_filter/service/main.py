@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute
 
 from broker_filter.classify.classifier import Classifier
 from broker_filter.classify.pipeline import Pipeline
-from broker_filter.config import HttpSettings, Settings, load, masked
+from broker_filter.config import HttpSettings, Settings, load, masked, remember_secrets
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
 from broker_filter.kafka.clients import producer_configuration, transactional_configuration
@@ -45,6 +45,7 @@ from broker_filter.service import assembly, check
 from broker_filter.service.poll_loop import PollLoop, tell_store_lost
 from broker_filter.service.store_of_settings import open_store
 from broker_filter.service.worker import Worker
+from broker_filter.service.workers import supervise
 from broker_filter.terminal import complain
 from broker_filter.web.api import Api
 from broker_filter.web.index import ObjectIndex
@@ -83,8 +84,13 @@ class Stop:
                 signal.signal(number, handler)
 
 
-def serve(settings: Settings, stop: Stop) -> None:
+def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lambda _: None) -> None:
     """Put the rooms together, run, and close them in the opposite order.
+
+    Parameters
+    ----------
+    announce
+        Told the address of the pages.
 
     Raises
     ------
@@ -105,6 +111,7 @@ def serve(settings: Settings, stop: Stop) -> None:
             app = application(*routes_of(metrics, health, status, books), more, host_names=names)
             server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, app))
             log.info("pages", extra=facts(address=server.address))
+            announce(server.address)
         traces = open_traces(settings.trace, stack)
         exactly_once = settings.output.delivery == "exactly_once"
         store = _patiently(lambda: open_store(settings.store, exclusive=exactly_once), settings, stop, health)
@@ -300,18 +307,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         set_up(command.settings.log.level, command.settings.log.format)
         if command.check:
             return check.run(command.settings)
+        if command.settings.life.workers == 1:
+            return run(command.settings)
         with Stop().on_signals() as stop:
-            serve(command.settings, stop)
+            return _ended(lambda: supervise(command.settings, stop, run_worker))
     except ConfigurationError as error:
         complain("ictc-broker", error)
         return MISUSE
-    except FatalError as error:
-        log.error("the service stops", extra=facts(error=str(error)))
-        return FAILED
     except KeyboardInterrupt:  # before the first signal is heard as a wish for an orderly end
         complain("ictc-broker", "interrupted")
         return INTERRUPTED
-    return DONE
+
+
+def run(settings: Settings, announce: Callable[[str], None] = lambda _: None) -> int:
+    """One service until its end; returns its exit status.
+
+    Raises
+    ------
+    ConfigurationError
+        What the operator decided cannot be.
+    """
+    with Stop().on_signals() as stop:
+        return _ended(lambda: serve(settings, stop, announce))
+
+
+def run_worker(settings: Settings, announce: Callable[[str], None]) -> int:
+    """:func:`run` as one of many processes, which begins with nothing but its settings."""
+    remember_secrets(settings)
+    set_up(settings.log.level, settings.log.format)
+    try:
+        return run(settings, announce)
+    except ConfigurationError as error:
+        complain("ictc-broker", error)
+        return MISUSE
+
+
+def _ended(work: Callable[[], int | None]) -> int:
+    try:
+        return work() or DONE
+    except ConfigurationError:
+        raise
+    except FatalError as error:
+        log.error("the service stops", extra=facts(error=str(error)))
+        return FAILED
 
 
 if __name__ == "__main__":

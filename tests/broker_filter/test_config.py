@@ -52,6 +52,7 @@ FLAGS = (
     "--life.retry-first-s",
     "--life.retry-limit",
     "--life.retry-longest-s",
+    "--life.workers",
     "--log",
     "--log.accounts-every-s",
     "--log.format",

@@ -16,7 +16,7 @@ def test_names_follow_the_conventions():
         assert not row.name.endswith(("_total", "_ms", "_count", "_sum", "_bucket"))
         assert set(row.labels) <= {
             "partition", "reason", "exception", "class", "stage", "device", "survey", "classifier", "version",
-            "taxonomy", "trained", "route", "decision", "topic", "night", "outcome",
+            "taxonomy", "trained", "route", "decision", "topic", "night", "outcome", "worker",
         }  # fmt: skip
     assert len({row.name for row in METRICS}) == len(METRICS)
 
