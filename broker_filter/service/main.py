@@ -110,8 +110,7 @@ def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lamb
             more = object_routes(settings.http, lobby, books)
             app = application(*routes_of(metrics, health, status, books), more, host_names=names)
             server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, app))
-            log.info("pages", extra=facts(address=server.address))
-            announce(server.address)
+            _tell_address(server.address, announce)
         traces = open_traces(settings.trace, stack)
         exactly_once = settings.output.delivery == "exactly_once"
         store = _patiently(lambda: open_store(settings.store, exclusive=exactly_once), settings, stop, health)
@@ -173,6 +172,11 @@ def _warm_classifiers(settings: Settings, metrics: Metrics, books: Books) -> Map
         books.expect_classes([*classifier.card.classes, *PACKET_CLASSES])
     metrics.set("ictc_device_info", 1, device=settings.model.device)
     return classifiers
+
+
+def _tell_address(address: str, announce: Callable[[str], None]) -> None:
+    log.info("pages", extra=facts(address=address))
+    announce(address)
 
 
 def _count_routes(done: FinishedBatch, router: Router, metrics: Metrics) -> None:

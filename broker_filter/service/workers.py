@@ -1,4 +1,4 @@
-"""Settings for several processes in, one supervisor of as many services out: ``ictc broker --workers N``.
+"""A supervisor of several services: ``ictc broker --workers N``.
 
 Each worker is a whole service in a process of its own: its consumer, its instance and its transactional id, on the
 store that all share. Kafka deals the partitions out among them. One port serves what they measure together, with the
@@ -28,7 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from broker_filter.config import Settings
 from broker_filter.errors import ConfigurationError
 from broker_filter.logs import facts, logger
-from broker_filter.monitoring.http import HttpServer, Page, application, is_loopback
+from broker_filter.monitoring.http import HttpServer, Page, Routes, application, is_loopback
 from broker_filter.monitoring.metrics import METRICS
 
 LOOK_EVERY_S = 1.0
@@ -281,7 +281,7 @@ def _end_all(workers: Sequence[Worker], limit_s: float) -> None:
         worker.wait(until_s - time.monotonic())
 
 
-def _routes(workers: Sequence[Worker], together: Together):  # type: ignore[no-untyped-def]
+def _routes(workers: Sequence[Worker], together: Together) -> tuple[Routes, Routes]:
     """Pages that ask the workers, and those that tell what was last heard of them."""
 
     def said(of: Callable[[Worker], Answer]) -> Page:
@@ -296,7 +296,7 @@ def _routes(workers: Sequence[Worker], together: Together):  # type: ignore[no-u
             lines.append(f"worker {w.number}: {w.readiness.text}; process {w.pid}, start {w.starts}, pages {w.address}")
         return Page("\n".join([*lines, ""]).encode())
 
-    pages = {"/": front, "/metrics": lambda: Page(generate_latest(together.registry), CONTENT_TYPE_LATEST)}
+    pages: Routes = {"/": front, "/metrics": lambda: Page(generate_latest(together.registry), CONTENT_TYPE_LATEST)}
     return pages, {"/healthz": lambda: said(lambda w: w.health), "/readyz": lambda: said(lambda w: w.readiness)}
 
 

@@ -64,6 +64,7 @@ FLAGS = (
     "--model.allow-untrained",
     "--model.deterministic",
     "--model.device",
+    "--model.engine",
     "--model.threads",
     "--model.weights",
     "--night",
@@ -110,6 +111,7 @@ FLAGS = (
     "--trace.endpoint",
     "--until",
     "--version",
+    "--workers",
     "-h",
 )
 
