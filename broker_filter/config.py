@@ -171,6 +171,9 @@ class ModelSettings(Section):
     the weights that the package ships; all that it ships when not given"""
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
     """asked for and absent: the service stops and says so"""
+    engine: Literal["auto", "torch", "onnxruntime"] = "auto"
+    """what computes the network, with the same answers to 1e-5; auto: onnxruntime on a processor, for networks of which
+    the package ships the graph, else torch"""
     allow_untrained: bool = False
     """publish from a network that was never trained"""
     deterministic: bool = False

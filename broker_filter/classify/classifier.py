@@ -19,6 +19,7 @@ from model.past_photometry import NO_HISTORY, History
 from model.series import Series
 from model.serving import predictor
 from model.serving.card import ModelCard, WeightsError
+from model.serving.engine import EngineName, EngineUnavailableError
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
@@ -136,6 +137,7 @@ def load_classifiers(
     device: str = "cpu",
     deterministic: bool = False,
     allow_untrained: bool = False,
+    engine: EngineName = "auto",
 ) -> dict[str, Classifier]:
     """Classifiers by survey.
 
@@ -157,8 +159,8 @@ def load_classifiers(
     missing = []
     for name in weights or survey.SURVEYS:
         try:
-            loaded = predictor.Predictor.load(name, device, deterministic)
-        except predictor.DeviceUnavailableError as error:
+            loaded = predictor.Predictor.load(name, device, deterministic, engine)
+        except (predictor.DeviceUnavailableError, EngineUnavailableError) as error:
             raise ConfigurationError(str(error)) from error
         except WeightsError as error:
             if weights and not (allow_untrained and name in survey.SURVEYS):

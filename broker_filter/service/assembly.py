@@ -44,7 +44,9 @@ def open_classifiers(settings: ModelSettings) -> dict[str, Classifier]:
     """
     if settings.threads is not None:  # the deterministic mode takes one, whatever is asked
         use_threads(settings.threads)
-    return load_classifiers(settings.weights, settings.device, settings.deterministic, settings.allow_untrained)
+    return load_classifiers(
+        settings.weights, settings.device, settings.deterministic, settings.allow_untrained, settings.engine
+    )
 
 
 def open_router(settings: OutputSettings, classifiers: Mapping[str, Classifier]) -> Router:

@@ -20,6 +20,7 @@ from model.past_photometry import History
 from model.series import BANDS, Series
 from model.serving import weights
 from model.serving.card import ModelCard, WeightsError
+from model.serving.engine import EngineName, open_engine
 from model.taxonomy import load_taxonomy
 
 # Rows of one pass. They bound memory, whatever a caller asks for: 64 groups of full-width ConvEntion hold 28 MB in the
@@ -77,7 +78,12 @@ class Predictor:
     """
 
     def __init__(
-        self, network: GroupedNetwork, card: ModelCard, device: str = "cpu", deterministic: bool = False
+        self,
+        network: GroupedNetwork,
+        card: ModelCard,
+        device: str = "cpu",
+        deterministic: bool = False,
+        engine: EngineName = "torch",
     ) -> None:
         if card.form != "series":
             raise WeightsError(
@@ -88,10 +94,18 @@ class Predictor:
         self.device = resolve_device(device)
         self.deterministic = deterministic
         network.prepare_for_inference()
-        self._network = network.to(self.device)
+        self._network = network
+        self._engine = open_engine(engine, network, self.device)
+
+    @property
+    def engine(self) -> str:
+        """What computes: "torch" or "onnxruntime"."""
+        return self._engine.name
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "cpu", deterministic: bool = False) -> "Predictor":
+    def load(
+        cls, path: Path | str, device: str = "cpu", deterministic: bool = False, engine: EngineName = "auto"
+    ) -> "Predictor":
         """Read weights from a path, or the shipped ones of a survey ("sdss", "ztf", "lsst").
 
         Raises
@@ -100,10 +114,12 @@ class Predictor:
             When there are no such weights, they are broken, or were trained on series in another form.
         DeviceUnavailableError
             When the device is absent.
+        model.serving.engine.EngineUnavailableError
+            When the engine is, or cannot compute this network; "auto" then takes torch.
         """
         resolve_device(device)
         network, card = weights.load(path)
-        return cls(network, card, device, deterministic)
+        return cls(network, card, device, deterministic, engine)
 
     @classmethod
     def untrained(
@@ -134,10 +150,8 @@ class Predictor:
         rows = 1 if self.deterministic else EMBED_ROWS
         width = int(np.prod(self._network.embedding_shape))
         vectors = np.empty((len(groups), width), np.float32)
-        with torch.inference_mode():
-            for part, chunk in chunks(groups, rows):
-                frames = collate(chunk, size).to(self.device)
-                vectors[part] = self._network.embed(frames).flatten(1).cpu().numpy()
+        for part, chunk in chunks(groups, rows):
+            vectors[part] = self._engine.embed(collate(chunk, size))
         return vectors
 
     def classify(
@@ -172,16 +186,13 @@ class Predictor:
         pairs = 0 if self.deterministic else PAIRS_AT_ONCE[self.device.type]
         logits_BK = np.empty((len(curves), len(self.card.classes)), np.float64)
         distance_B = None if self._network.familiar is None else np.empty(len(curves), np.float64)
-        with torch.inference_mode():
-            for part in of_like_length(length_B, pairs):
-                chunk = [curves[b] for b in part]
-                vectors = self._pad_embeddings([embeddings[b] for b in part], chunk)
-                epochs = None if told is None else [told[b] for b in part]
-                curve = collate_curve(chunk, histories=epochs).to(self.device)
-                logits, distance = self._network.answer(vectors, curve)
-                if distance_B is not None and distance is not None:
-                    distance_B[part] = distance.cpu().numpy()
-                logits_BK[part] = logits.double().cpu().numpy()
+        for part in of_like_length(length_B, pairs):
+            chunk = [curves[b] for b in part]
+            vectors = self._pad_embeddings([embeddings[b] for b in part], chunk)
+            epochs = None if told is None else [told[b] for b in part]
+            logits_BK[part], distance = self._engine.answer(vectors, collate_curve(chunk, histories=epochs))
+            if distance_B is not None and distance is not None:
+                distance_B[part] = distance
         score = self.card.unknown
         unknown_B = None if score is None else score.of(logits_BK, distance_B)
         return Prediction(self.card.probabilities(logits_BK), unknown_B)
@@ -214,7 +225,7 @@ class Predictor:
                     f"a series of {len(curves[row])} frames needs embeddings ({count}, {width}), got {vector_GD.shape}"
                 )
             vectors[row, :count] = vector_GD
-        return torch.from_numpy(vectors).to(self.device).unflatten(2, self._network.embedding_shape)
+        return torch.from_numpy(vectors).unflatten(2, self._network.embedding_shape)
 
 
 def chunks(items: Sequence[Series], rows: int) -> Iterator[tuple[slice, Sequence[Series]]]:
