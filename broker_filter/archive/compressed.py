@@ -26,6 +26,7 @@ _LONGEST_MAGIC_BYTES = max(map(len, _OPENERS))
 # What reading raises when a file or what it is compressed with breaks off.
 UNREADABLE: tuple[type[Exception], ...] = (
     *(EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError),
+    OverflowError,  # of isal, for a gzip header as long as its buffer
     cast(type[Exception], isal_zlib.error),  # its stub does not say that it is an exception
 )
 

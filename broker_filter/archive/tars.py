@@ -21,7 +21,7 @@ MAX_TAR_HEADER_BYTES = 1024 * 1024  # a name or an extended header within a tar;
 MAX_GLOBAL_HEADERS_BYTES = 16 * MAX_TAR_HEADER_BYTES  # all those that hold for the rest of the archive, which are kept
 MOST_ZERO_BYTES = 64 * 1024 * 1024  # behind the last member; tar pads with some kilobytes
 MOST_READS_BEHIND_END = 8  # tarfile looks there a few times for a further member
-MOST_LINKS = 100_000  # that are followed in one archive
+MOST_LINKS = 100_000  # that are followed in one archive, and messages that are read through them
 MOST_HOPS = 40  # of a link to a link
 _LONG_HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
@@ -220,13 +220,23 @@ def _end_of_chain(name: str, links: dict[str, str]) -> str | None:
 def _read_targets(
     reopen: Reopen, source: str, names_of: dict[str, list[str]], read_content: ReadContent
 ) -> Iterator[Message | Rejected]:
-    """Yield each target's messages under every link's name, and take what was found out of ``names_of``."""
+    """Yield each target's messages under every link's name, and take what was found out of ``names_of``.
+
+    They are ``MOST_LINKS`` at most, for many links to one file of many alerts are no larger than many links.
+    """
+    left = MOST_LINKS
     try:
         with reopen() as content, _open(content) as tar:
             for member in tar.members_in_order():
-                names = names_of.pop(_place(member.name), None) if member.isreg() else None
+                place = _place(member.name)
+                names = names_of.get(place, []) if member.isreg() else []
                 for item in _read_member(tar, member, source, read_content) if names else ():
-                    yield from (_under(f"{source}::{as_text(name)}", item) for name in names or ())
+                    left -= len(names)
+                    if left < 0:
+                        return
+                    yield from (_under(f"{source}::{as_text(name)}", item) for name in names)
+                if names:
+                    del names_of[place]
                 if not names_of:
                     return
     except _BROKEN:

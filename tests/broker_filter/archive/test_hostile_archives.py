@@ -18,6 +18,7 @@ from packets import container, ztf_packet, ztf_record, ztf_schema
 
 from broker_filter.alerts.alert import read_alerts
 from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.archive import tars
 from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.archive.read import read_messages
 from broker_filter.errors import Rejection
@@ -307,3 +308,23 @@ def test_mutated_tars(tmp_path: Path, data: st.DataObject) -> None:
     for item in read_messages([path]):
         assert isinstance(item, (Message, Rejected))
     assert time.monotonic() - begun_s < 5
+
+
+def test_a_gzip_header_as_long_as_a_file(tmp_path: Path) -> None:
+    """The name that a gzip file has for its content may be endless: the file is refused, and the next one read."""
+    plain = gzip.compress(ztf_packet())
+    named = plain[:3] + b"\x08" + plain[4:10] + bytes([97]) * 1_000_000 + b"\0" + plain[10:]
+    written(tmp_path / "a.avro.gz", named)
+    written(tmp_path / "b.avro.gz", plain)
+    alerts, rejected, _ = read(tmp_path)
+    assert (len(alerts), rejected) == (1, [Rejection.CORRUPT])
+
+
+def test_many_links_to_many_alerts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many messages are read through links as links are followed; the rest is counted."""
+    monkeypatch.setattr(tars, "MOST_LINKS", 10)
+    records = [ztf_record(candid=number, previous=0, stamps={}) for number in range(4)]
+    content = container(ztf_schema(), records)
+    links = [member(f"{number}.avro", tarfile.LNKTYPE, "all.avro") for number in range(3)]
+    alerts, rejected, left_out = read(written(tmp_path / "a.tar", tar_of((member("all.avro"), content), *links)))
+    assert (len(alerts) <= 4 + 10, rejected, left_out) == (True, [], {"link_broken": 3})
