@@ -7,9 +7,17 @@ import yaml
 
 from broker_filter.errors import ConfigurationError
 
-LARGEST_FILE_BYTES = 1 << 20
-LARGEST_TREE = 20_000  # values, each alias counted as what it stands for
+LARGEST_FILE_BYTES = 1 << 18
+LARGEST_TREE = 5_000  # values, each alias counted as what it stands for
 DEEPEST = 32
+LARGEST_INTEGER_BITS = 64
+_MERGE = "tag:yaml.org,2002:merge"  # of the key <<
+# What PyYAML raises over a value that does not fit its tag, such as !!bool maybe.
+_MISFITS = (ValueError, OverflowError, LookupError, AttributeError, TypeError)
+
+
+class _RefusedError(ValueError):
+    """The file goes beyond a bound."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -19,6 +27,8 @@ class _Loader(yaml.SafeLoader):
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == _MERGE:
+            continue
         key = loader.construct_object(key_node, deep=True)
         if isinstance(key, list | dict | set):
             raise yaml.constructor.ConstructorError(
@@ -57,8 +67,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = error.problem_mark
         where = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
         raise ConfigurationError(f"{path} cannot be read{where}: {error.problem}") from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: a date that is none
+    except yaml.YAMLError as error:
         raise ConfigurationError(f"{path} is not YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is no text in UTF-8: {error}") from error
+    except _RefusedError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    except _MISFITS:  # whose words repeat the value, which may be a secret
+        raise ConfigurationError(
+            f"{path} cannot be read: a value is not what it looks like, such as a date of a thirteenth month, a number "
+            "without digits or half a character"
+        ) from None
     if settings is None:
         return {}
     if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
@@ -68,31 +87,51 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _parse(content: bytes) -> Any:
     text = content.decode("utf-8-sig")
-    _refuse_depth(text)
+    _refuse_size(text)
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
         _unfolded_size(node, {}, 0)
-        return loader.construct_document(node)
+        settings = loader.construct_document(node)
+        _refuse_odd_values(settings)
+        return settings
     finally:
         loader.dispose()
 
 
-def _refuse_depth(text: str) -> None:
-    """Stop at the first value that lies too deep: PyYAML's time grows with the square of the depth."""
-    depth = 0
+def _refuse_size(text: str) -> None:
+    """Stop at the first value that is one too many or lies too deep: PyYAML is slow, and squares the depth."""
+    depth = values = 0
     for event in yaml.parse(text, _Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        values += isinstance(event, yaml.NodeEvent)
         if depth > DEEPEST:
-            raise ValueError(f"it nests deeper than {DEEPEST} levels")
+            raise _RefusedError(f"it nests deeper than {DEEPEST} levels")
+        if values > LARGEST_TREE:
+            raise _RefusedError(f"it has more than {LARGEST_TREE} values")
+
+
+def _refuse_odd_values(value: Any) -> None:
+    """Refuse what no setting can be and no output can hold; collections are bounded in depth and size by now."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_odd_values(key)
+            _refuse_odd_values(inner)
+    elif isinstance(value, list | tuple | set):
+        for inner in value:
+            _refuse_odd_values(inner)
+    elif isinstance(value, str):
+        value.encode()  # raises for half a character, which YAML's escapes can write
+    elif isinstance(value, int) and value.bit_length() > LARGEST_INTEGER_BITS:
+        raise _RefusedError(f"an integer of {value.bit_length()} bits, at most {LARGEST_INTEGER_BITS}")
 
 
 def _unfolded_size(node: yaml.Node, known: dict[int, int], depth: int) -> int:
     """How many values a node has once its aliases are unfolded; an alias within what it stands for has no end."""
     if depth > DEEPEST:
-        raise ValueError(f"it nests deeper than {DEEPEST} levels, or an alias stands within itself")
+        raise _RefusedError(f"it nests deeper than {DEEPEST} levels, or an alias stands within itself")
     if id(node) not in known:
         parts: list[yaml.Node] = []
         if isinstance(node, yaml.SequenceNode):
@@ -101,5 +140,5 @@ def _unfolded_size(node: yaml.Node, known: dict[int, int], depth: int) -> int:
             parts = [part for pair in node.value for part in pair]
         known[id(node)] = 1 + sum(_unfolded_size(part, known, depth + 1) for part in parts)
     if known[id(node)] > LARGEST_TREE:
-        raise ValueError(f"it has more than {LARGEST_TREE} values once its aliases are unfolded")
+        raise _RefusedError(f"it has more than {LARGEST_TREE} values once its aliases are unfolded")
     return known[id(node)]

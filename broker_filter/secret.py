@@ -12,7 +12,8 @@ from typing import Any
 MASK = "**********"
 SHORTEST = 4  # a shorter secret would blot out half of every sentence
 _SECRET_NAME = re.compile(
-    r"passw|passphrase|\bpwd\b|[._-]pwd|secret|token|credential|api_?key|access_?key|private|oauthbearer\.config|\.pem$|jaas|kinit",
+    r"passw|passphrase|\bpwd\b|[._-]pwd|secret|token|credential|api_?key|access_?key|private|oauthbearer\.config|"
+    r"user\.?info|authoriz|signature|\.pem$|jaas|kinit",
     re.IGNORECASE,
 )
 _USER_IN_ADDRESS = re.compile(r"(?<=://)[^\s,]*@|(?<![\w/.@:-])[^\s@,/:\"'=(]+:[^\s@,/]+@")

@@ -1,10 +1,14 @@
 """One process against a Ray cluster of this machine on the same archives: equal records, cost, bytes shuffled.
 
-``python -m benchmarks.archive [--alerts 50000] [--nights 60] [--workers 1,2] [--kills 20] [--out FOLDER]``.
-Three archives: the real ZTF alerts, where they are; a tenth of ``--alerts`` simulated ZTF packets, one tar a night,
-members shuffled, one alert in fifty twice, one in twenty in a later night's tar; and the same ten times over, each time
-with other objects and alert ids. On the small one a task of the cluster is killed at a random moment, ``--kills``
-times. Last the measured rates are carried to 10^8 and 10^9 alerts, with what was assumed.
+``python -m benchmarks.archive [--parts real,kills,small,large] [--alerts 50000] [--nights 60] [--workers 1,2]
+[--kills 20] [--out FOLDER]``. Parts:
+
+real   the real ZTF alerts, where they are
+kills  the same, ``--kills`` times over, a task of the cluster killed at a random moment each time
+small  a tenth of ``--alerts`` simulated ZTF packets, one tar a night, members shuffled, one alert in fifty twice, one in
+       twenty in a later night's tar
+large  the same ten times over, each time with other objects and alert ids; its rates are carried to 10^8 and 10^9
+       alerts, with what was assumed
 """
 
 import argparse
@@ -39,7 +43,8 @@ from model.simulation.alerts.night import START_MJD, write_night
 SEED = 11
 TWICE_EVERY, LATE_EVERY = 50, 20
 ALERTS_PER_OBJECT = 10.0  # about, over sixty nights
-SMALLER = 10  # times: the archive on which tasks are killed
+SMALLER = 10  # times: the small archive
+PARTS = ("real", "kills", "small", "large")
 WATCH_EVERY_S = 0.5
 CLOCK_FIELDS = ("ingestTimestamp", "publicationTimestamp")
 STARTS, NO_CLUSTER = 20, "no Ray cluster at this machine"
@@ -70,18 +75,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="ictc-bench-", dir=options.out) as name:
         folder = Path(name)
         real, small, large = "real", f"simulated, {options.alerts // SMALLER:,}", f"simulated, {options.alerts:,}"
-        if (archive := _real_archive()) is not None:
-            equal = _equal(_compared(console, real, archive, folder, options.workers))
+        archive, workers = _real_archive(), options.workers
+        if "real" in options.parts and archive is not None:
+            equal &= _equal(_compared(console, real, archive, folder, workers))
+        if "kills" in options.parts and archive is not None:
+            equal &= _killed(console, archive, folder, max(workers), options.kills)
+        if not {"small", "large"} & {*options.parts}:
+            return 0 if equal else 1
         packets = simulated_packets(folder / "packets", options.alerts // SMALLER, options.nights)
-        archive = archive_of(folder / "small", packets, 1, options.nights)
-        done = _compared(console, small, archive, folder, options.workers)
-        equal &= _equal(done)
-        if options.kills:
-            equal &= _killed(console, archive, folder, done, max(options.workers), options.kills)
-        archive = archive_of(folder / "large", packets, SMALLER, options.nights)
-        done = _compared(console, large, archive, folder, options.workers)
-        equal &= _equal(done)
-        console.print(cluster_model(Rates.of(folder / f"{large}-{options.workers[0]}", done[0].lines)))
+        if "small" in options.parts:
+            archive = archive_of(folder / "small", packets, 1, options.nights)
+            equal &= _equal(_compared(console, small, archive, folder, workers))
+        if "large" in options.parts:
+            archive = archive_of(folder / "large", packets, SMALLER, options.nights)
+            done = _compared(console, large, archive, folder, workers)
+            equal &= _equal(done)
+            console.print(cluster_model(Rates.of(folder / f"{large}-{workers[0]}", done[0].lines)))
     return 0 if equal else 1
 
 
@@ -111,22 +120,23 @@ def _compared(console: Console, title: str, archive: Path, folder: Path, workers
     return runs
 
 
-def _killed(console: Console, archive: Path, folder: Path, done: Sequence[Run], workers: int, kills: int) -> bool:
-    """Kill a task at a random moment, again and again; whether the records were equal each time."""
-    whole = done[-1]
+def _killed(console: Console, archive: Path, folder: Path, workers: int, kills: int) -> bool:
+    """Kill a task at a random moment, again and again; whether the records were those of one process each time."""
+    on_ray = ["--engine", "ray", "--workers", str(workers), "--work"]
+    wanted = replayed(archive, folder / "kills-one", [])
+    whole = replayed(archive, folder / "kills-none", [*on_ray, str(folder / "kills-none")])
     working_s = whole.wall_s - whole.first_task_s
     equal, moments, tries = 0, list[float](), 0
     while len(moments) < kills and tries < 3 * kills:
         tries += 1
         work = folder / f"kill{tries}"
-        more = ["--engine", "ray", "--workers", str(workers), "--work", str(work)]
-        run = replayed(archive, work, more, kill_after_s=random.uniform(0.0, working_s))
+        run = replayed(archive, work, [*on_ray, str(work)], kill_after_s=random.uniform(0.0, working_s))
         shutil.rmtree(work)
         if run.killed_s is None:
             continue  # it was done before
         moments.append(run.killed_s)
-        equal += run.digest == whole.digest
-        console.print(f"killed a task {run.killed_s:.2f} s after the first began: {run.digest == whole.digest}")
+        equal += run.digest == wanted.digest
+        console.print(f"killed a task {run.killed_s:.2f} s after the first began: {run.digest == wanted.digest}")
     console.print(
         f"{len(moments)} runs in each of which a worker was killed (SIGKILL) in a task, {min(moments):.1f} to "
         f"{max(moments):.1f} s after the first task began, of about {working_s:.1f} s: {equal} gave equal records"
@@ -305,6 +315,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--alerts", type=int, default=50_000, help="about, to simulate (default: %(default)s)")
     parser.add_argument("--nights", type=int, default=60)
     parser.add_argument("--workers", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=PARTS, help=f"default: {','.join(PARTS)}")
     parser.add_argument("--kills", type=int, default=20, help="further runs, each with a worker killed")
     parser.add_argument("--out", type=Path, help="where archives are made (default: the system's temporary folder)")
     return parser.parse_args(argv)

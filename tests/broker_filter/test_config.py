@@ -243,6 +243,21 @@ HOSTILE_FILES = {
     "an integer without end": "batch: {alert_limit: 1" + "0" * 9_000 + "}\n",
     "no text": "kafka: \x00\n",
     "too large": "# " + "x" * (1 << 20),
+    "a hundred thousand values": "kafka:\n" + "- a\n" * 60_000,
+    "a hundred thousand aliases": "a: &a x\nkafka: [" + "*a," * 60_000 + "]\n",
+    "merges upon merges": "a: &a {k: 1}\n"
+    + "".join(f"{b}: &{b} {{<<: [{','.join([f'*{a}'] * 9)}]}}\n" for a, b in zip("abcdefg", "bcdefgh", strict=True)),
+    "a merge of no mapping": "kafka:\n  <<: 3\n",
+    "a boolean that is none": "kafka: !!bool hunter22\n",
+    "a date that is none": "kafka: !!timestamp hunter22\n",
+    "a number that is none": "kafka:\n  password: !!int hunter22\n",
+    "a number without digits": "kafka: !!int ''\n",
+    "a hexadecimal number without end": "batch: {alert_limit: 0x" + "f" * 5_000 + "}\n",
+    "half a character": 'kafka: {group: "\\ud800"}\n',
+    "half a character as a key": 'kafka: {"\\udfff": 1}\n',
+    "an escape sequence as a key": 'kafka: {"\\u001b[31m": 1}\n',
+    "bytes": "kafka: !!binary YQ==\n",
+    "a set": "kafka: !!set {a, b}\n",
     "two documents": "kafka: {}\n---\nkafka: {}\n",
     "a secret in a broken line": "kafka:\n  password: hunter22: x: [\n",
 }
@@ -257,6 +272,13 @@ def test_hostile_files_are_refused_in_a_line(tmp_path, name):
     assert time.process_time() - begun_s < 2
     assert "hunter22" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_merge_keys_are_read(tmp_path):
+    """A mapping may begin with another, as YAML's merge key says; its own keys win."""
+    text = "kafka:\n  <<: {group: theirs, brokers: 'host:1'}\n  group: mine\n"
+    kafka = load(["--config", write(tmp_path, text)]).settings.kafka
+    assert (kafka.group, kafka.brokers) == ("mine", "host:1")
 
 
 def test_given_cases_are_refused_in_a_line(shared_data):
