@@ -5,7 +5,7 @@
 
 real   the real ZTF alerts, where they are
 kills  the same, ``--kills`` times over, a task of the cluster killed at a random moment each time
-small  a tenth of ``--alerts`` simulated ZTF packets, one tar a night, members shuffled, one alert in fifty twice, one in
+small  a tenth of ``--alerts`` simulated ZTF packets: a tar a night, members shuffled, one alert in fifty twice, one in
        twenty in a later night's tar
 large  the same ten times over, each time with other objects and alert ids; its rates are carried to 10^8 and 10^9
        alerts, with what was assumed
