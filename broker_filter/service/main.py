@@ -43,6 +43,7 @@ from broker_filter.secret import conceal
 from broker_filter.series.store import SeriesStore
 from broker_filter.service import assembly, check
 from broker_filter.service.poll_loop import PollLoop, tell_store_lost
+from broker_filter.service.retries import check_attempt, wait_s
 from broker_filter.service.store_of_settings import open_store
 from broker_filter.service.worker import Worker
 from broker_filter.service.workers import supervise
@@ -241,22 +242,21 @@ class _Reading:
 
 def _patiently(step: Callable[[], T], settings: Settings, stop: Stop, health: Health) -> T | None:
     """Try until it works, while the outside world is not there yet; None when told to stop."""
-    wait_s, attempt = settings.life.retry_first_s, 0
+    attempt = 0
     while not stop.asked:
         health.polled()
         try:
             return step()
         except RetryableError as error:
             attempt += 1
-            if settings.life.retry_limit is not None and attempt > settings.life.retry_limit:
-                raise FatalError(f"gave up after {attempt} attempts to start (life.retry_limit): {error}") from error
-            log.warning("not there yet, next attempt in %.1f s", wait_s, extra=facts(error=str(error)))
+            check_attempt(settings.life, attempt, "start", error)
+            pause_s = wait_s(settings.life, attempt)
+            log.warning("not there yet, next attempt in %.1f s", pause_s, extra=facts(error=str(error)))
             health.unready("starting", str(error))
-        until_s = time.monotonic() + wait_s
+        until_s = time.monotonic() + pause_s
         while time.monotonic() < until_s and not stop.asked:
             health.polled()
             time.sleep(STOP_POLL_S)
-        wait_s = min(2 * wait_s, settings.life.retry_longest_s)
     return None
 
 

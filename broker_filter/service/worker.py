@@ -22,6 +22,7 @@ from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import FinishedBatch, Message, Outcome, Partition, partition_of, rejections_by_message
 from broker_filter.series.store import StoreStats
 from broker_filter.service.internal_watch import InternalWatch
+from broker_filter.service.retries import check_attempt, wait_s
 
 STATS_EVERY_S = 5.0
 RELEASE_POLL_S = 0.1  # how often a worker without work looks whether held commits are due
@@ -266,9 +267,8 @@ class Worker:
         aside = {partition_of(batch.messages[place]) for place in error.places}
         for partition in aside:
             attempt = self._awaited[partition] = self._awaited.get(partition, 0) + 1
-            if self._life.retry_limit is not None and attempt > self._life.retry_limit:
-                raise FatalError(f"gave up after {attempt} attempts to process a batch: {error}") from error
-            rest_s = min(self._life.retry_first_s * 2 ** (attempt - 1), self._life.retry_longest_s)
+            check_attempt(self._life, attempt, "process a batch", error)
+            rest_s = wait_s(self._life, attempt)
             turn = self._gone[partition] = batch.ticket.turns[partition]
             first = next(m.origin.offset for m in batch.messages if partition_of(m) == partition)
             self._back.put(PutBack(partition, turn, first, rest_s))
@@ -302,22 +302,20 @@ class Worker:
     def _read_again(self, batch: Batch, error: AbortedError | ContendedError) -> None:
         """Have the batch's messages, and all that came after them, read again from the committed offsets."""
         self._aborts += 1
-        if self._life.retry_limit is not None and self._aborts > self._life.retry_limit:
-            raise FatalError(f"gave up after {self._aborts} batches that could not be committed: {error}") from error
-        wait_s = min(self._life.retry_first_s * 2 ** (self._aborts - 2), self._life.retry_longest_s)
+        check_attempt(self._life, self._aborts, "commit a batch", error)
         self._health.in_trouble(str(error))
         log.warning(
             "batch aborted: nothing of it is visible, its alerts are read again",
             extra=facts(error=str(error), alerts=len(batch.messages), attempt=self._aborts),
         )
-        if self._aborts > 1 and self._abandon.wait(wait_s):
+        if self._aborts > 1 and self._abandon.wait(wait_s(self._life, self._aborts - 1)):
             raise _AbandonedError from error
         if self._transactions is not None:
             self._until_it_works(self._transactions.begin, "begin transactions")
         self.epoch = batch.epoch + 1
 
     def _until_it_works(self, step: Callable[[], T], name: str) -> T:
-        wait_s, attempt = self._life.retry_first_s, 0
+        attempt = 0
         while True:
             try:
                 return step()
@@ -325,16 +323,15 @@ class Worker:
                 raise
             except RetryableError as error:
                 attempt += 1
-                if self._life.retry_limit is not None and attempt > self._life.retry_limit:
-                    raise FatalError(f"gave up after {attempt} attempts to {name} a batch: {error}") from error
+                check_attempt(self._life, attempt, f"{name} a batch", error)
+                pause_s = wait_s(self._life, attempt)
                 self._health.in_trouble(str(error))
                 self._metrics.count("ictc_batch_retries")
                 log.warning(
-                    "%s failed, next attempt in %.1f s", name, wait_s, extra=facts(error=str(error), attempt=attempt)
+                    "%s failed, next attempt in %.1f s", name, pause_s, extra=facts(error=str(error), attempt=attempt)
                 )
-                if self._abandon.wait(wait_s):
+                if self._abandon.wait(pause_s):
                     raise _AbandonedError from error
-                wait_s = min(2 * wait_s, self._life.retry_longest_s)
 
     def _tell(self, done: FinishedBatch) -> None:
         accounts = done.report.accounts

@@ -91,12 +91,8 @@ def wilson(hits: int, trials: int, level: float = LEVEL) -> Interval:
     """A share with its Wilson score interval; 0 to 1 when nothing was tried."""
     if trials == 0:
         return Interval(float("nan"), 0.0, 1.0)
-    z = float(stats.norm.ppf((1 + level) / 2))
-    share = hits / trials
-    scale = 1 + z**2 / trials
-    middle = (share + z**2 / (2 * trials)) / scale
-    half = z / scale * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    return Interval(share, max(0.0, float(middle - half)), min(1.0, float(middle + half)))
+    interval = stats.binomtest(hits, trials).proportion_ci(level, "wilson")
+    return Interval(hits / trials, float(interval.low), float(interval.high))
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,7 @@ def test_patience_can_end(setting: Callable[..., Setting]):
     s.rooms.failures["deliver"] = [RetryableError("away")] * 5
     s.submit()
     s.worker.start()
-    with pytest.raises(FatalError, match="gave up after 3 attempts to deliver a batch: away"):
+    with pytest.raises(FatalError, match=r"gave up after 3 attempts to deliver a batch .life\.retry_limit.: away"):
         s.wait_for_the_end()
 
 
@@ -201,7 +201,7 @@ def test_full_is_told_not_enforced(setting: Callable[..., Setting]):
 
 def test_a_drain_has_an_end(setting: Callable[..., Setting]):
     """A batch that cannot be delivered in time is abandoned, and not finished."""
-    s = setting(retry_first_s=30.0)
+    s = setting(retry_first_s=30.0, retry_longest_s=30.0)
     s.rooms.failures["deliver"] = [RetryableError("away")] * 5
     s.submit()
     s.worker.start()
