@@ -25,11 +25,11 @@ from benchmarks.controls.cases import (
     Case,
     Seen,
     drawn,
-    kitchen_of_card,
-    kitchen_of_dataset,
     noticed,
     recorded,
     seen_at,
+    settings_of_card,
+    settings_of_dataset,
 )
 from benchmarks.controls.scores import (
     ALL,
@@ -52,7 +52,7 @@ from model.networks.grouped import GroupedNetwork
 from model.past_photometry import lacking
 from model.serving import weights
 from model.serving.card import ModelCard, WeightsError
-from model.simulation.datasets.draw import Kitchen
+from model.simulation.datasets.draw import DatasetSettings
 from model.simulation.datasets.plan import SURVEY_MODE
 from model.simulation.survey.surveys import survey_named
 from model.training.evaluation.evaluate import check_fit
@@ -103,10 +103,10 @@ CONTROLS = (
 BY_NAME = {control.name: control for control in CONTROLS}
 
 
-def changed(cases: Sequence[Case], kitchen: Kitchen) -> dict[str, Callable[[int], Seen | None]]:
+def changed(cases: Sequence[Case], settings: DatasetSettings) -> dict[str, Callable[[int], Seen | None]]:
     """By control, the n-th object as the network is to see it; None where its survey would not see it any more."""
-    pixel_arcsec = survey_named(kitchen.survey).pixel_arcsec
-    radius_px = inputs.SOURCE_RADIUS_ARCSEC[kitchen.survey] / pixel_arcsec
+    pixel_arcsec = survey_named(settings.survey).pixel_arcsec
+    radius_px = inputs.SOURCE_RADIUS_ARCSEC[settings.survey] / pixel_arcsec
     order = np.random.default_rng(PAIRING).permutation(len(cases))
     partner = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
     donors = donors_of(cases)
@@ -116,17 +116,17 @@ def changed(cases: Sequence[Case], kitchen: Kitchen) -> dict[str, Callable[[int]
         return np.random.default_rng([PAIRING, n])
 
     def shown(of: Callable[[Case, int], Any]) -> Callable[[int], Seen]:
-        return lambda n: seen_at(of(cases[n], n), cases[n].visits_N, kitchen)
+        return lambda n: seen_at(of(cases[n], n), cases[n].visits_N, settings)
 
     def sky(of: Callable[[Case, int], Any]) -> Callable[[int], Seen | None]:
-        return lambda n: noticed(of(cases[n], n), kitchen)
+        return lambda n: noticed(of(cases[n], n), settings)
 
     def hidden(of: Callable[[Any], Any]) -> Callable[[int], Seen]:
         return lambda n: (of(cases[n].series), None)
 
     return {
         UNCHANGED: lambda n: (cases[n].series, cases[n].history),
-        "fresh noise": lambda n: noticed(cases[n].obj, kitchen, OTHER_NOISE),
+        "fresh noise": lambda n: noticed(cases[n].obj, settings, OTHER_NOISE),
         "host only": shown(lambda case, n: objects.source_off(case.obj)),
         "constant flux": shown(lambda case, n: objects.constant(case.obj, case.visits_N)),
         "shuffled time": shown(lambda case, n: objects.shuffled(case.obj, case.visits_N, rng(n))),
@@ -171,11 +171,13 @@ def answer(network: GroupedNetwork, card: ModelCard, seen: Sequence[Seen]) -> ND
     return card.probabilities(np.concatenate(parts))
 
 
-def ask(network: GroupedNetwork, card: ModelCard, cases: Sequence[Case], kitchen: Kitchen) -> Iterator[Answers]:
+def ask(
+    network: GroupedNetwork, card: ModelCard, cases: Sequence[Case], settings: DatasetSettings
+) -> Iterator[Answers]:
     """Every control of the network on objects of one label mode; the first changes nothing."""
     label_N, donors = np.array([case.label for case in cases]), donors_of(cases)
     unchanged_NK = None
-    for name, of in changed(cases, kitchen).items():
+    for name, of in changed(cases, settings).items():
         found = {n: seen for n in range(len(cases)) if (seen := of(n)) is not None}
         at = np.array(sorted(found), np.int64)
         probability_NK = answer(network, card, [found[n] for n in at])
@@ -202,25 +204,27 @@ def results(answers: Sequence[Answers], classes: Sequence[str]) -> list[dict[str
     return rows
 
 
-def cases_of(card: ModelCard, dataset: Dataset | None, per_class: int) -> tuple[list[list[Case]], list[Kitchen], str]:
+def cases_of(
+    card: ModelCard, dataset: Dataset | None, per_class: int
+) -> tuple[list[list[Case]], list[DatasetSettings], str]:
     """Test objects by label mode, what each was drawn with, and in words where they come from."""
-    sets, kitchens, fresh = [], [], kitchen_of_card(card)
+    sets, settings_of_sets, fresh = [], [], settings_of_card(card)
     own = SURVEY_MODE[card.survey]
     cases = [] if dataset is None else recorded(dataset, per_class)
     source = f"new objects of seed {fresh.seed}"
     if dataset is not None and cases:
         for mode in sorted({case.mode for case in cases}):
             sets.append([case for case in cases if case.mode == mode])
-            kitchens.append(kitchen_of_dataset(dataset))
-        source = f"test objects of {dataset.folder.name} (seed {kitchens[0].seed}), made again byte for byte; "
+            settings_of_sets.append(settings_of_dataset(dataset))
+        source = f"test objects of {dataset.folder.name} (seed {settings_of_sets[0].seed}), made again byte for byte; "
         source += f"labels without test objects: new ones of seed {fresh.seed}"
     elif dataset is not None:
         source += f", for today's simulator does not give the bytes of {dataset.folder.name}"
     for mode in (own, "deconfounded"):
         if mode not in {of[0].mode for of in sets}:
             sets.append(list(drawn(fresh, card.classes, mode, per_class)))
-            kitchens.append(fresh)
-    return sets, kitchens, source
+            settings_of_sets.append(fresh)
+    return sets, settings_of_sets, source
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -241,8 +245,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"benchmarks.controls: {error}", file=sys.stderr)
         return 2
     network.prepare_for_inference()
-    sets, kitchens, source = cases_of(card, dataset, options.per_class)
-    answers = [one for pair in zip(sets, kitchens, strict=True) for one in ask(network, card, *pair)]
+    sets, settings_of_sets, source = cases_of(card, dataset, options.per_class)
+    answers = [one for pair in zip(sets, settings_of_sets, strict=True) for one in ask(network, card, *pair)]
     if dataset is not None:
         answers += learners.answers(dataset, [case for cases in sets for case in cases])
         answers.append(learners.permuted_labels(dataset))

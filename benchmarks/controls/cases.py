@@ -15,11 +15,11 @@ from model.past_photometry import HISTORY_DAYS, History
 from model.series import BANDS, Series, compact
 from model.serving.card import ModelCard
 from model.simulation.datasets import draw as datasets
-from model.simulation.datasets.draw import NO_SOURCE, PIXEL_STREAM, Kitchen
+from model.simulation.datasets.draw import NO_SOURCE, PIXEL_STREAM, DatasetSettings
 from model.simulation.datasets.plan import SURVEYS, Order
 from model.simulation.images import photometry
 from model.simulation.images import render as products
-from model.simulation.records import SimulatedObject
+from model.simulation.records import RedrawKey, SimulatedObject
 from model.simulation.sky import population
 from model.simulation.survey import selection
 
@@ -43,44 +43,44 @@ class Case:
 
 def recorded(dataset: Dataset, per_class: int) -> list[Case]:
     """The first test objects of each class, made again; none when today's simulator makes other ones of their seeds."""
-    kitchen, truth = kitchen_of_dataset(dataset), dataset.truth()
+    settings, truth = settings_of_dataset(dataset), dataset.truth()
     rows = dataset.splits.get("test", np.empty(0, np.int64))
     rows = np.concatenate([rows[dataset.labels[rows] == k][:per_class] for k in range(len(dataset.classes))])
     cases = []
     for place, row in enumerate(rows.tolist()):
-        told = {name: truth[name][row].as_py() for name in truth.column_names}
+        known = {name: truth[name][row].as_py() for name in truth.column_names}
         label = dataset.classes[dataset.labels[row]]
-        obj, visits_N = remade(told, label, kitchen), np.array(told["visit_T"], np.int64)
+        obj, visits_N = remade(known, label, settings), np.array(known["visit_T"], np.int64)
         history = dataset.history(row) if dataset.has_history else None
-        case = Case(int(dataset.labels[row]), told["label_mode"], obj, visits_N, dataset.series(row), history, told)
-        if place < CHECKED and not same_pixels(case, kitchen):
+        case = Case(int(dataset.labels[row]), known["label_mode"], obj, visits_N, dataset.series(row), history, known)
+        if place < CHECKED and not same_pixels(case, settings):
             return []
         cases.append(case)
     return cases
 
 
-def same_pixels(case: Case, kitchen: Kitchen) -> bool:
+def same_pixels(case: Case, settings: DatasetSettings) -> bool:
     """Whether the simulator of today draws the very bytes that the data set holds."""
     if case.visits_N.max() >= len(case.obj.schedule.time_T):
         return False
-    series = photographed(case.obj, case.visits_N, kitchen)
+    series = photographed(case.obj, case.visits_N, settings)
     return np.array_equal(series.pixels_TCHW, case.series.pixels_TCHW, equal_nan=True)
 
 
-def drawn(kitchen: Kitchen, classes: tuple[str, ...], mode: str, per_class: int) -> Iterator[Case]:
+def drawn(settings: DatasetSettings, classes: tuple[str, ...], mode: str, per_class: int) -> Iterator[Case]:
     """New objects of each class in a label mode."""
     for number in range(per_class * len(classes)):
         label = number % len(classes)
         order = Order(number, classes[label], classes[label], "test", None, mode, photometric=False)
-        found = datasets.draw(order, kitchen)
-        obj = remade(found.truth, classes[label], kitchen)
+        found = datasets.draw(order, settings)
+        obj = remade(found.truth, classes[label], settings)
         visits_N = np.asarray(found.truth["visit_T"], np.int64)
         yield Case(label, mode, obj, visits_N, found.series, found.history, found.truth)
 
 
-def kitchen_of_dataset(dataset: Dataset) -> Kitchen:
+def settings_of_dataset(dataset: Dataset) -> DatasetSettings:
     recipe = dataset.manifest["recipe"]
-    return Kitchen(
+    return DatasetSettings(
         survey=dataset.survey,
         channels=dataset.channels,
         size_px=dataset.size_px,
@@ -91,36 +91,31 @@ def kitchen_of_dataset(dataset: Dataset) -> Kitchen:
     )
 
 
-def kitchen_of_card(card: ModelCard) -> Kitchen:
+def settings_of_card(card: ModelCard) -> DatasetSettings:
     """What weights expect, for objects of a seed that they were not trained on."""
-    return Kitchen(card.survey, card.channels, card.size_px, card.bands, card.frame_limit, LEVEL, FRESH_SEED)
-
-
-def remade(truth: Mapping[str, Any], label: str, kitchen: Kitchen) -> SimulatedObject:
-    """The object that a row of truth tells of."""
-    obj = population.draw_object(
-        kitchen.seed,
-        kitchen.survey,
-        truth["drawn_class"],
-        truth["drawn_id"],
-        truth["mode"],
-        kitchen.level,
-        sample=truth["sample"],
-        labelled_as=label,
-        population=truth["population_survey"],
-        attempt=truth["attempt"],
+    return DatasetSettings(
+        survey=card.survey,
+        seed=FRESH_SEED,
+        level=LEVEL,
+        channels=card.channels,
+        size_px=card.size_px,
+        bands=card.bands,
+        frames_at_most=card.frame_limit,
     )
-    assert obj is not None  # an attempt that is named is always returned
-    return obj
+
+
+def remade(truth: Mapping[str, Any], label: str, settings: DatasetSettings) -> SimulatedObject:
+    """The object that a row of truth tells of."""
+    return population.draw_again(RedrawKey.of(truth), label, settings)
 
 
 def photographed(
-    obj: SimulatedObject, visits_N: NDArray[np.int64], kitchen: Kitchen, stream: int = PIXEL_STREAM
+    obj: SimulatedObject, visits_N: NDArray[np.int64], settings: DatasetSettings, stream: int = PIXEL_STREAM
 ) -> Series:
     """The frames of some visits and their photometry, as data sets have them; another stream is other noise."""
-    rng = np.random.default_rng([kitchen.seed, SURVEYS.index(kitchen.survey), obj.object_id, stream])
-    frames = products.render_frames(obj, kitchen.size_px, kitchen.channels, visits_N, kitchen.level, rng)
-    flux_N, flux_error_N = photometry.of_frames(frames, kitchen.channels, kitchen.survey)
+    rng = np.random.default_rng([settings.seed, SURVEYS.index(settings.survey), obj.object_id, stream])
+    frames = products.render_frames(obj, settings.size_px, settings.channels, visits_N, settings.level, rng)
+    flux_N, flux_error_N = photometry.of_frames(frames, settings.channels, settings.survey)
     compacted = [compact(pixels_CHW) for pixels_CHW in frames.pixels_NCHW]
     return Series(
         pixels_TCHW=np.stack([pixels for pixels, _ in compacted]),
@@ -135,23 +130,25 @@ def photographed(
 Seen = tuple[Series, History | None]
 
 
-def seen_at(obj: SimulatedObject, visits_N: NDArray[np.int64], kitchen: Kitchen, stream: int = PIXEL_STREAM) -> Seen:
+def seen_at(
+    obj: SimulatedObject, visits_N: NDArray[np.int64], settings: DatasetSettings, stream: int = PIXEL_STREAM
+) -> Seen:
     """An object at given visits, whether it would have been noticed there or not."""
-    history = datasets.told_beside(obj, visits_N, kitchen) if kitchen.survey in HISTORY_DAYS else None
-    return photographed(obj, visits_N, kitchen, stream), history
+    history = datasets.epochs_beside(obj, visits_N, settings) if settings.survey in HISTORY_DAYS else None
+    return photographed(obj, visits_N, settings, stream), history
 
 
-def noticed(obj: SimulatedObject, kitchen: Kitchen, stream: int = PIXEL_STREAM) -> Seen | None:
+def noticed(obj: SimulatedObject, settings: DatasetSettings, stream: int = PIXEL_STREAM) -> Seen | None:
     """An object as its survey would record it: an alert stream only where its pixels give an alert; None: nowhere."""
-    visits_N = datasets.frames_of(obj, kitchen)
+    visits_N = datasets.frames_of(obj, settings)
     if not len(visits_N):
         return None
-    series = photographed(obj, visits_N, kitchen, stream)
-    if kitchen.survey != "sdss" and obj.truth["kind"] not in NO_SOURCE:
+    series = photographed(obj, visits_N, settings, stream)
+    if settings.survey != "sdss" and obj.truth["kind"] not in NO_SOURCE:
         kept = np.flatnonzero(np.abs(series.flux_T) >= selection.DETECTION_SIGMA * series.flux_error_T)
         if not len(kept):
             return None
         visits_N, series = visits_N[kept], series[kept]
-    visits_N, series = visits_N[: kitchen.frames_at_most], series[slice(kitchen.frames_at_most)]
-    history = datasets.told_beside(obj, visits_N, kitchen) if kitchen.survey in HISTORY_DAYS else None
+    visits_N, series = visits_N[: settings.frames_at_most], series[slice(settings.frames_at_most)]
+    history = datasets.epochs_beside(obj, visits_N, settings) if settings.survey in HISTORY_DAYS else None
     return series, history

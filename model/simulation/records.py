@@ -5,10 +5,58 @@ Fluxes in nJy (AB magnitude = 31.4 - 2.5 log10 flux), offsets in arcsec from the
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 from numpy import float32, float64, int8
 from numpy.typing import NDArray
+
+from model.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkySettings:
+    """What all objects of one sky share, be they drawn for a data set or for a stream of alerts."""
+
+    survey: str
+    seed: int
+    level: int  # realism: see SimulatedObject
+    templates: Path | None = None  # folder of spectra that supernovae are drawn from
+    taxonomy: Taxonomy | None = None  # whose codes the truth gives; None: the package's
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one object comes into a sample."""
+
+    sample: str = "spec"  # or "photo": fainter, with photometric labels, some of them wrong at level 4
+    labelled_as: str | None = None  # the label that it got, where that is said; None: as its sample would give it
+    population: str | None = None  # survey whose flux limit shapes the population; None: the object's own
+    attempt: int | None = None  # exactly this attempt of the physics, which need not trigger; None: the first that does
+
+
+@dataclass(frozen=True, slots=True)
+class RedrawKey:
+    """What of a row of truth names an object for good: under any survey it has the same physics."""
+
+    drawn_class: str
+    drawn_id: int
+    mode: str
+    sample: str
+    population_survey: str
+    attempt: int
+
+    @classmethod
+    def of(cls, truth: Mapping[str, Any]) -> "RedrawKey":
+        """The key in a row of truth.
+
+        Raises
+        ------
+        KeyError
+            Naming what the row lacks.
+        """
+        return cls(**{field.name: truth[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)

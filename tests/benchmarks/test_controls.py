@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.controls import __main__ as controls
 from benchmarks.controls import inputs, objects, scores
-from benchmarks.controls.cases import drawn, kitchen_of_card, noticed, photographed, recorded, seen_at
+from benchmarks.controls.cases import drawn, noticed, photographed, recorded, seen_at, settings_of_card
 from model.data.dataset import Dataset
 from model.past_photometry import History
 from model.series import Series
@@ -19,13 +19,13 @@ CLASSES = ("AGN", "SNIa", "Variable", "SNOther")
 
 
 @pytest.fixture(scope="module")
-def kitchen():
-    return kitchen_of_card(load_card("sdss"))
+def settings():
+    return settings_of_card(load_card("sdss"))
 
 
 @pytest.fixture(scope="module")
-def cases(kitchen):
-    return list(drawn(kitchen, CLASSES, "deconfounded", 1))
+def cases(settings):
+    return list(drawn(settings, CLASSES, "deconfounded", 1))
 
 
 def a_series(frames=6, size=9):
@@ -40,24 +40,24 @@ def a_series(frames=6, size=9):
     )
 
 
-def test_an_object_is_made_again_from_its_truth_pixel_by_pixel(cases, kitchen):
+def test_an_object_is_made_again_from_its_truth_pixel_by_pixel(cases, settings):
     """An object that is remade from a row of truth has the pixels that the survey recorded."""
     for case in cases:
-        again = photographed(case.obj, case.visits_N, kitchen)
+        again = photographed(case.obj, case.visits_N, settings)
         assert np.array_equal(again.pixels_TCHW, case.series.pixels_TCHW, equal_nan=True)
-        series, history = noticed(case.obj, kitchen)
+        series, history = noticed(case.obj, settings)
         assert np.array_equal(series.flux_T, case.series.flux_T)
         assert history is None
 
 
 def test_alerts_come_where_pixels_alert_and_are_told_with_their_past():
     """An object of an alert stream is recorded again with the same alerts and the same history."""
-    kitchen = kitchen_of_card(load_card("ztf"))
-    case = next(iter(drawn(kitchen, CLASSES, "physical", 1)))
-    series, history = noticed(case.obj, kitchen)
+    settings = settings_of_card(load_card("ztf"))
+    case = next(iter(drawn(settings, CLASSES, "physical", 1)))
+    series, history = noticed(case.obj, settings)
     assert np.array_equal(series.time_T, case.series.time_T)
     assert np.array_equal(history.time_P, case.history.time_P)
-    shown, _ = seen_at(objects.source_off(case.obj), case.visits_N, kitchen)
+    shown, _ = seen_at(objects.source_off(case.obj), case.visits_N, settings)
     assert (
         np.abs(np.nanmedian(shown.flux_T / shown.flux_error_T)) < 2 < np.nanmedian(series.flux_T / series.flux_error_T)
     )

@@ -23,7 +23,7 @@ from model.simulation.alerts.observe import Observed, observe
 from model.simulation.alerts.ztf import ZtfObject
 from model.simulation.datasets.plan import KNOWN, SURVEYS
 from model.simulation.parallel import in_order
-from model.simulation.records import SimulatedObject
+from model.simulation.records import Sampling, SimulatedObject, SkySettings
 from model.simulation.sky import labels, population
 from model.simulation.sources.templates import load_templates
 from model.simulation.survey import selection
@@ -37,26 +37,19 @@ MIX: Mapping[str, float] = MappingProxyType(
 START_MJD: Mapping[str, float] = MappingProxyType({"ztf": 60_500.0, "lsst": 61_100.0})
 EXPOSURE_CADENCE_S: Mapping[str, float] = MappingProxyType({"ztf": 40.0, "lsst": 38.0})
 SHARE_OF_OTHERS = 0.1  # of the objects, for each class of a taxonomy that MIX does not name
-ATTEMPTS = 50
-ID_STRIDE = 1_000_000_000
 ALERT_STREAM = 23  # sets the random numbers of a stream apart from those of data sets
 
 Truth = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Sky:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSettings(SkySettings):
     """What all objects of one stream share."""
 
-    survey: str
     nights: int
-    seed: int
     start_mjd: float
     mode: str
-    level: int
     mix: Mapping[str, float]
-    templates: Path | None = None  # folder of spectra that supernovae are drawn from
-    taxonomy: Taxonomy | None = None  # whose codes the truth gives; None: the package's
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +116,10 @@ def write_night(
     if start_mjd is not None and not EARLIEST_MJD <= start_mjd <= LATEST_MJD:
         raise ValueError(f"the first night is MJD {start_mjd}: choose one of {EARLIEST_MJD} to {LATEST_MJD}")
     start = START_MJD[survey] if start_mjd is None else float(np.floor(start_mjd))
-    sky = Sky(survey, nights, seed, start, mode, level, dict(mix), templates, taxonomy)
+    sky = StreamSettings(
+        survey=survey, seed=seed, level=level, templates=templates, taxonomy=taxonomy,
+        nights=nights, start_mjd=start, mode=mode, mix=dict(mix),
+    )  # fmt: skip
     if templates is not None:
         load_templates(templates)  # once, before workers start
     index: list[tuple[float, int, int, int, Truth]] = []
@@ -152,25 +148,14 @@ def mix_of(taxonomy: Taxonomy) -> dict[str, float]:
     return {name: MIX.get(name, SHARE_OF_OTHERS) for name in (*taxonomy.classes, "Asteroid", "Bogus")}
 
 
-def alerts_of_object(sky: Sky, number: int) -> list[SimulatedAlert]:
+def alerts_of_object(sky: StreamSettings, number: int) -> list[SimulatedAlert]:
     """Every alert that object ``number`` raises during the nights of the stream."""
     rng = np.random.default_rng([sky.seed, number, ALERT_STREAM])
     names = list(sky.mix)
     label = str(rng.choice(names, p=np.array([sky.mix[name] for name in names]) / sum(sky.mix.values())))
-    for attempt in range(ATTEMPTS):
-        object_id = number + attempt * ID_STRIDE
-        obj = population.draw_object(  # a stream holds what nobody will take a spectrum of, too
-            sky.seed,
-            sky.survey,
-            label,
-            object_id,
-            sky.mode,
-            sky.level,
-            sample="photo",
-            labelled_as=label,
-            templates=sky.templates,
-        )
-        if obj is None or not selection.detections(obj).any():
+    sampling = Sampling("photo", labelled_as=label)  # a stream holds what nobody will take a spectrum of, too
+    for obj in population.noticed_objects(sky, label, number, sky.mode, sampling):
+        if not selection.detections(obj).any():
             continue
         observed = _observe_in_window(obj, label, sky, rng)
         if len(observed.visits_N):
@@ -178,7 +163,7 @@ def alerts_of_object(sky: Sky, number: int) -> list[SimulatedAlert]:
     return []
 
 
-def _observe_in_window(obj: SimulatedObject, label: str, sky: Sky, rng: np.random.Generator) -> Observed:
+def _observe_in_window(obj: SimulatedObject, label: str, sky: StreamSettings, rng: np.random.Generator) -> Observed:
     obj = _move_in_time(obj, sky, rng)
     time_T = obj.schedule.time_T
     in_window_T = (time_T >= sky.start_mjd) & (time_T < sky.start_mjd + sky.nights)
@@ -190,7 +175,7 @@ def _observe_in_window(obj: SimulatedObject, label: str, sky: Sky, rng: np.rando
     return observe(obj, visits_N, ra_deg, dec_deg, size_px, seed, kind)
 
 
-def _move_in_time(obj: SimulatedObject, sky: Sky, rng: np.random.Generator) -> SimulatedObject:
+def _move_in_time(obj: SimulatedObject, sky: StreamSettings, rng: np.random.Generator) -> SimulatedObject:
     """Shift an object by whole days so that one of its detections, drawn at random, falls into the window."""
     schedule = obj.schedule
     anchor = rng.choice(np.flatnonzero(selection.detections(obj)))

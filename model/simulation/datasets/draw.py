@@ -23,34 +23,27 @@ from model.simulation.identity import simulator_hash
 from model.simulation.images import photometry
 from model.simulation.images import render as products
 from model.simulation.parallel import in_order
-from model.simulation.records import SimulatedObject
+from model.simulation.records import Sampling, SimulatedObject, SkySettings
 from model.simulation.sky import labels, population
 from model.simulation.sources.templates import hash_of_templates
 from model.simulation.survey import selection
 from model.simulation.survey.surveys import flux_njy
 from model.taxonomy import Taxonomy
 
-ATTEMPTS = 50  # drawings of one object until the survey sees it
-ID_STRIDE = 1_000_000_000  # between the object ids of such attempts
 NO_SOURCE = ("Bogus", "Residual", "Asteroid")  # whose frames are those that the selection found, whatever they hold
 LEAST_SIGMA = 3.0  # of the true change: less does not make an alert, or hardly ever
 SPARE_FRAMES = 3  # halves of the wanted number that are drawn, so that enough alert
 PIXEL_STREAM = 7  # sets the random numbers of pixels apart from those of the object
 
 
-@dataclass(frozen=True, slots=True)
-class Kitchen:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSettings(SkySettings):
     """What all objects of one data set share."""
 
-    survey: str
     channels: tuple[str, ...]
     size_px: int
     bands: str
     frames_at_most: int
-    level: int
-    seed: int
-    templates: Path | None = None  # folder of spectra that supernovae are drawn from
-    taxonomy: Taxonomy | None = None  # whose codes the truth gives; None: the package's
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +56,7 @@ class DrawnObject:
     truth: dict[str, Any]
 
 
-def kitchen_of(
+def settings_of(
     recipe: DatasetRecipe,
     survey: str,
     seed: int,
@@ -72,7 +65,7 @@ def kitchen_of(
     *,
     templates: Path | None = None,
     taxonomy: Taxonomy | None = None,
-) -> Kitchen:
+) -> DatasetSettings:
     """Settle what a recipe leaves to the survey.
 
     Raises
@@ -82,7 +75,7 @@ def kitchen_of(
     """
     if size_px is not None and not SMALLEST_PX <= size_px <= LARGEST_PX:
         raise DatasetRecipeError(f"stamps of {size_px} pixels: ask for {SMALLEST_PX} to {LARGEST_PX}")
-    return Kitchen(
+    return DatasetSettings(
         survey=survey,
         channels=recipe.channels[survey],
         size_px=recipe.size_px[survey] if size_px is None else size_px,
@@ -95,7 +88,7 @@ def kitchen_of(
     )
 
 
-def draw(order: Order, kitchen: Kitchen) -> DrawnObject:
+def draw(order: Order, settings: DatasetSettings) -> DrawnObject:
     """Draw one object: its physics, the frames that the survey would give, their photometry.
 
     Raises
@@ -103,40 +96,27 @@ def draw(order: Order, kitchen: Kitchen) -> DrawnObject:
     UnseenError
         When no attempt has a frame.
     """
-    for attempt in range(ATTEMPTS):
-        object_id = order.object_id + attempt * ID_STRIDE
-        obj = population.draw_object(
-            kitchen.seed,
-            kitchen.survey,
-            order.true_class,
-            object_id,
-            order.mode,
-            kitchen.level,
-            sample="photo" if order.photometric else "spec",
-            labelled_as=order.label if order.photometric else None,
-            templates=kitchen.templates,
-        )
-        if obj is None:
-            continue
-        visits = frames_of(obj, kitchen)
+    sampling = Sampling("photo", order.label) if order.photometric else Sampling()
+    for obj in population.noticed_objects(settings, order.true_class, order.object_id, order.mode, sampling):
+        visits = frames_of(obj, settings)
         if len(visits) == 0:
             continue
-        rng = np.random.default_rng([kitchen.seed, SURVEYS.index(kitchen.survey), object_id, PIXEL_STREAM])
-        frames = products.render_frames(obj, kitchen.size_px, kitchen.channels, visits, kitchen.level, rng)
-        flux_N, flux_error_N = photometry.of_frames(frames, kitchen.channels, kitchen.survey)
-        kept = np.arange(len(visits))
-        if kitchen.survey != "sdss" and obj.truth["kind"] not in NO_SOURCE:  # an alert is what its pixels show
-            kept = np.flatnonzero(np.abs(flux_N) >= selection.DETECTION_SIGMA * flux_error_N)
-        kept = kept[: kitchen.frames_at_most]
-        if len(kept):
+        rng = np.random.default_rng([settings.seed, SURVEYS.index(settings.survey), obj.object_id, PIXEL_STREAM])
+        frames = products.render_frames(obj, settings.size_px, settings.channels, visits, settings.level, rng)
+        flux_N, flux_error_N = photometry.of_frames(frames, settings.channels, settings.survey)
+        alerting = np.arange(len(visits))
+        if settings.survey != "sdss" and obj.truth["kind"] not in NO_SOURCE:  # an alert is what its pixels show
+            alerting = np.flatnonzero(np.abs(flux_N) >= selection.DETECTION_SIGMA * flux_error_N)
+        alerting = alerting[: settings.frames_at_most]
+        if len(alerting):
             break
     else:
         raise UnseenError(
-            f"{kitchen.survey} did not see object {order.object_id} ({order.true_class}, {order.mode}) in the bands "
-            f"{kitchen.bands} in {ATTEMPTS} attempts: ask for more bands, or another class"
+            f"{settings.survey} did not see object {order.object_id} ({order.true_class}, {order.mode}) in the bands "
+            f"{settings.bands} in {population.SUBSTITUTES} attempts: ask for more bands, or another class"
         )
-    visits, flux_N, flux_error_N = visits[kept], flux_N[kept], flux_error_N[kept]
-    compacted = [compact(pixels_CHW) for pixels_CHW in frames.pixels_NCHW[kept]]
+    visits, flux_N, flux_error_N = visits[alerting], flux_N[alerting], flux_error_N[alerting]
+    compacted = [compact(pixels_CHW) for pixels_CHW in frames.pixels_NCHW[alerting]]
     schedule = obj.schedule
     series = Series(
         pixels_TCHW=np.stack([pixels for pixels, _ in compacted]),
@@ -148,54 +128,54 @@ def draw(order: Order, kitchen: Kitchen) -> DrawnObject:
     )
     truth = {
         **{name: value for name, value in obj.truth.items() if name not in ("object_id", "label", "split")},
-        "drawn_id": object_id,
+        "drawn_id": obj.object_id,
         "true_class": order.true_class,
         "label_mode": order.mode,
         "first_mjd": float(schedule.time_T[visits[0]]),
-        "true_flux_T": (obj.flux_T if kitchen.survey == "sdss" else obj.difference_flux_T)[visits],
+        "true_flux_T": (obj.flux_T if settings.survey == "sdss" else obj.difference_flux_T)[visits],
         "visit_T": visits,
     }
-    if kitchen.taxonomy is not None:
-        truth["elasticc_code"] = labels.code_in(kitchen.taxonomy, str(truth["subtype"]), order.true_class)
-    history = told_beside(obj, visits, kitchen) if kitchen.survey in HISTORY_DAYS else None
+    if settings.taxonomy is not None:
+        truth["elasticc_code"] = labels.code_in(settings.taxonomy, str(truth["subtype"]), order.true_class)
+    history = epochs_beside(obj, visits, settings) if settings.survey in HISTORY_DAYS else None
     return DrawnObject(order, series, history, truth)
 
 
-def told_beside(obj: SimulatedObject, visits: NDArray[np.int64], kitchen: Kitchen) -> History:
-    """What the packets of some alerts tell of the visits that raised none: limits (ZTF), forced photometry (LSST)."""
+def epochs_beside(obj: SimulatedObject, visits: NDArray[np.int64], settings: DatasetSettings) -> History:
+    """Epochs that the packets of some alerts tell of visits without one: limits (ZTF), forced photometry (LSST)."""
     schedule = obj.schedule
-    told_T = np.isin(schedule.band_T, [BANDS.index(band) for band in kitchen.bands])
-    told_T[visits] = False
+    beside_T = np.isin(schedule.band_T, [BANDS.index(band) for band in settings.bands])
+    beside_T[visits] = False
     next_alert_T = np.searchsorted(schedule.time_T[visits], schedule.time_T)
-    told_T &= next_alert_T < len(visits)
+    beside_T &= next_alert_T < len(visits)
     until_alert_T = schedule.time_T[visits][next_alert_T.clip(max=len(visits) - 1)] - schedule.time_T
-    told = np.flatnonzero(told_T & (until_alert_T <= HISTORY_DAYS[kitchen.survey]))
-    if kitchen.survey == "ztf":
-        flux_T, error_T = np.zeros(len(told_T)), flux_njy(schedule.depth_T) / LIMIT_SIGMA
+    beside = np.flatnonzero(beside_T & (until_alert_T <= HISTORY_DAYS[settings.survey]))
+    if settings.survey == "ztf":
+        flux_T, error_T = np.zeros(len(beside_T)), flux_njy(schedule.depth_T) / LIMIT_SIGMA
     else:
         flux_T, error_T = selection.measured_flux(obj)
     return History(
-        schedule.time_T[told],
-        schedule.band_T[told].astype(np.int8),
-        flux_T[told].astype(np.float32),
-        error_T[told].astype(np.float32),
+        schedule.time_T[beside],
+        schedule.band_T[beside].astype(np.int8),
+        flux_T[beside].astype(np.float32),
+        error_T[beside].astype(np.float32),
     )
 
 
-def frames_of(obj: SimulatedObject, kitchen: Kitchen) -> NDArray[np.int64]:
+def frames_of(obj: SimulatedObject, settings: DatasetSettings) -> NDArray[np.int64]:
     """Which visits may become frames: SDSS gives all of them, an alert stream those where there is something to see."""
     schedule = obj.schedule
-    wanted_T = np.isin(schedule.band_T, [BANDS.index(band) for band in kitchen.bands])
-    if kitchen.survey == "sdss":
-        return np.flatnonzero(wanted_T)[: kitchen.frames_at_most]
+    wanted_T = np.isin(schedule.band_T, [BANDS.index(band) for band in settings.bands])
+    if settings.survey == "sdss":
+        return np.flatnonzero(wanted_T)[: settings.frames_at_most]
     if obj.truth["kind"] in NO_SOURCE:
-        return np.flatnonzero(wanted_T & selection.detections(obj))[: kitchen.frames_at_most]
+        return np.flatnonzero(wanted_T & selection.detections(obj))[: settings.frames_at_most]
     _, error_T = selection.measured_flux(obj)
     seen_T = np.abs(obj.difference_flux_T) >= LEAST_SIGMA * error_T
-    return np.flatnonzero(wanted_T & seen_T)[: kitchen.frames_at_most * SPARE_FRAMES // 2]
+    return np.flatnonzero(wanted_T & seen_T)[: settings.frames_at_most * SPARE_FRAMES // 2]
 
 
-def digest(item: tuple[Order, Kitchen]) -> str:
+def digest(item: tuple[Order, DatasetSettings]) -> str:
     """SHA-256 of everything that a network could see of one object."""
     drawn = draw(*item)
     hashed = hashlib.sha256()
@@ -243,9 +223,9 @@ def write_dataset(
         When the survey never sees an object that was asked for.
     """
     orders = plan(recipe, survey, seed, mode, level)
-    kitchen = kitchen_of(recipe, survey, seed, size_px, level, templates=templates, taxonomy=taxonomy)
-    asked = {**recipe.source, "stamps": recipe.source["stamps"][survey], "size_px": kitchen.size_px}
-    asked |= {"level": kitchen.level, "mode": mode}
+    settings = settings_of(recipe, survey, seed, size_px, level, templates=templates, taxonomy=taxonomy)
+    asked = {**recipe.source, "stamps": recipe.source["stamps"][survey], "size_px": settings.size_px}
+    asked |= {"level": settings.level, "mode": mode}
     if templates is not None:
         asked["templates"] = hash_of_templates(templates)
     if taxonomy is not None:
@@ -259,8 +239,8 @@ def write_dataset(
     writer = DatasetWriter(
         folder,
         survey,
-        kitchen.channels,
-        kitchen.size_px,
+        settings.channels,
+        settings.size_px,
         recipe.classes,
         asked,
         seed,
@@ -270,7 +250,7 @@ def write_dataset(
     )
     with writer:
         progress(len(writer), len(orders))
-        for drawn in in_order(partial(draw, kitchen=kitchen), orders[len(writer) :], workers):
+        for drawn in in_order(partial(draw, settings=settings), orders[len(writer) :], workers):
             order = drawn.order
             writer.append(
                 order.object_id, order.label, order.split, order.fold, drawn.series, drawn.truth, drawn.history

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from model.simulation.records import Scene, Schedule, SimulatedObject
+from model.simulation.records import RedrawKey, Sampling, Scene, Schedule, SimulatedObject, SkySettings
 from model.simulation.sky import dust, labels
 from model.simulation.sky.physics import EXPLOSIONS, IntrinsicObject, draw_physics
 from model.simulation.sky.positions import draw_position
@@ -28,7 +28,10 @@ from model.simulation.survey.schedule import draw_schedule
 from model.simulation.survey.surveys import Survey, ab_mag, flux_njy, survey_named
 
 ENTRY, PHYSICS, OBSERVING, SCENE, SKY = 11, 13, 17, 19, 23  # streams; never 0, which a seed sequence would not see
-ATTEMPTS = 240
+ATTEMPTS = 240  # at the physics of one object until it triggers
+SUBSTITUTES = 50  # objects that may stand for one that the survey does not see
+ID_STRIDE = 1_000_000_000  # between their ids
+SPECTROSCOPIC = Sampling()
 MISSES_BEFORE_GIVING_UP = 50
 ATTEMPTS_PER_ENTRY = 60  # after which the catalogue entry, too, is drawn again
 FIRST_SEASON_MJD = (53_614.0, 53_979.0, 54_344.0)  # 1 September 2005, 2006, 2007
@@ -54,12 +57,7 @@ def draw_object(
     object_id: int,
     mode: str = "physical",
     level: int = 4,
-    *,
-    sample: str = "spec",
-    labelled_as: str | None = None,
-    population: str | None = None,
-    select: bool = True,
-    attempt: int | None = None,
+    sampling: Sampling = SPECTROSCOPIC,
     templates: Path | None = None,
 ) -> SimulatedObject | None:
     """Draw one object of the simulated sky.
@@ -73,17 +71,9 @@ def draw_object(
         do not depend on the class).
     level
         Realism: 0 noise only, 1 + seeing and depth, 2 + hosts and neighbours, 3 + artefacts and gaps, 4 + wrong labels.
-    sample
-        "spec", or "photo" for the fainter sample with photometric labels, some of them wrong at level 4 unless
-        ``labelled_as`` is given.
-    labelled_as
-        Take ``label`` for the true class and this one for the label that it got.
-    population
-        Survey whose flux limit shapes the population; ``survey`` when None. Give the same to two surveys to pair them.
-    select
-        Whether the object must trigger the survey.
-    attempt
-        Draw exactly this attempt of the physics (``truth["attempt"]`` of an earlier object) and ask no trigger.
+    sampling
+        How it comes into a sample. With ``labelled_as`` the ``label`` is its true class; two surveys with the same
+        ``population`` are paired.
     templates
         Folder of spectral templates (``templates.py`` says what it holds) to draw supernovae from; None for none.
 
@@ -96,30 +86,30 @@ def draw_object(
     ValueError
         When a name is unknown, the level is not 0 to 4, or (``TemplatesError``) the folder of templates lacks a part.
     """
-    labels.check_request(label, mode, sample)
+    labels.check_request(label, mode, sampling.sample)
     facts = survey_named(survey)
-    of = facts if population is None else survey_named(population)
+    of = facts if sampling.population is None else survey_named(sampling.population)
     if not 0 <= level <= 4:
         raise ValueError(f"level is {level}: choose 0 to 4")
     spectra = None if templates is None else load_templates(templates)
-    published = label if labelled_as is None else labelled_as
+    published = label if sampling.labelled_as is None else sampling.labelled_as
     observing = np.random.default_rng([seed, facts.index, object_id, OBSERVING])
     origin_mjd = _origin_mjd(observing, facts, published, mode)
     schedule = draw_schedule(facts, observing, origin_mjd, level)
-    for turn in range(ATTEMPTS) if attempt is None else (attempt,):
+    for turn in range(ATTEMPTS) if sampling.attempt is None else (sampling.attempt,):
         entry_rng = np.random.default_rng([seed, object_id, turn // ATTEMPTS_PER_ENTRY, ENTRY])
         physics_rng = np.random.default_rng([seed, object_id, turn, PHYSICS])
-        composition = labels.compose(entry_rng, published, mode, sample, level >= 4)
-        if labelled_as is not None:
+        composition = labels.compose(entry_rng, published, mode, sampling.sample, level >= 4)
+        if sampling.labelled_as is not None:
             composition = replace(composition, true_class=label)
         drawn = draw_physics(entry_rng, physics_rng, composition, of, mode, facts.window_days, spectra)
         scene_rng = np.random.default_rng([seed, object_id, turn, SCENE])
         sky_rng = np.random.default_rng([seed, facts.index, object_id, turn, SKY])
         position = draw_position(sky_rng, drawn, facts, mode)
         obj = _observe(drawn, facts, schedule, origin_mjd, mode, scene_rng, position.latitude_deg)
-        truth = dict(obj.truth) | {"attempt": turn, "sample": sample, "population_survey": of.name}
+        truth = dict(obj.truth) | {"attempt": turn, "sample": sampling.sample, "population_survey": of.name}
         obj = replace(obj, object_id=object_id, seed=seed, label=published, level=level, truth=truth)
-        if attempt is None and select and not _selected(obj):
+        if sampling.attempt is None and not _selected(obj):
             continue
         scene, centre = place(scene_rng, drawn, facts, position.latitude_deg)
         truth |= {"ra_deg": position.ra_deg, "dec_deg": position.dec_deg}
@@ -149,7 +139,7 @@ def draw_sample(
     for label, count in counts.items():
         found = missed = 0
         while found < count:
-            obj = draw_object(seed, survey, label, object_id, mode, level, sample=sample)
+            obj = draw_object(seed, survey, label, object_id, mode, level, Sampling(sample))
             object_id += 1
             if obj is not None:
                 found, missed = found + 1, 0
@@ -163,22 +153,27 @@ def redraw(obj: SimulatedObject, survey: str, templates: Path | None = None) -> 
 
     An object that was drawn from ``templates`` needs them again.
     """
-    truth = obj.truth
-    twin = draw_object(
-        obj.seed,
-        survey,
-        str(truth["drawn_class"]),
-        obj.object_id,
-        str(truth["mode"]),
-        obj.level,
-        sample=str(truth["sample"]),
-        labelled_as=obj.label,
-        population=str(truth["population_survey"]),
-        attempt=int(truth["attempt"]),
-        templates=templates,
-    )
-    assert twin is not None  # an attempt that is named is always returned
-    return twin
+    key = RedrawKey.of({**obj.truth, "drawn_id": obj.object_id})
+    return draw_again(key, obj.label, SkySettings(survey=survey, seed=obj.seed, level=obj.level, templates=templates))
+
+
+def draw_again(key: RedrawKey, label: str, sky: SkySettings) -> SimulatedObject:
+    """Draw the object of a key, with the label that it got, under the survey of a sky."""
+    sampling = Sampling(key.sample, label, key.population_survey, key.attempt)
+    obj = draw_object(sky.seed, sky.survey, key.drawn_class, key.drawn_id, key.mode, sky.level, sampling, sky.templates)
+    assert obj is not None  # an attempt that is named is always returned
+    return obj
+
+
+def noticed_objects(
+    sky: SkySettings, label: str, number: int, mode: str, sampling: Sampling
+) -> Iterator[SimulatedObject]:
+    """The objects that may stand for object ``number``, each drawn anew: those that the survey noticed at all."""
+    for attempt in range(SUBSTITUTES):
+        object_id = number + attempt * ID_STRIDE
+        obj = draw_object(sky.seed, sky.survey, label, object_id, mode, sky.level, sampling, sky.templates)
+        if obj is not None:
+            yield obj
 
 
 def _selected(obj: SimulatedObject) -> bool:

@@ -62,7 +62,7 @@ def determinism_checks(seed: int, objects_per_class: int = 5) -> Iterator[Check]
     items = [
         (
             Order(number, label, label, "all", None, SURVEY_MODE[survey], False),
-            datasets.kitchen_of(recipe, survey, seed),
+            datasets.settings_of(recipe, survey, seed),
         )
         for survey in SURVEYS
         for number, label in enumerate(CLASSES * objects_per_class)

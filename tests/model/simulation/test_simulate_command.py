@@ -14,6 +14,7 @@ from model.simulation.alerts.publish import PublishError, SurveyPace, paced, pub
 from model.simulation.cli import main
 from model.simulation.datasets import draw as datasets
 from model.simulation.datasets.plan import CLASSES, load_recipe
+from model.simulation.sky import population
 
 
 @pytest.fixture
@@ -182,7 +183,7 @@ def test_an_object_that_no_survey_sees_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be drawn ends with one line that says what to change."""
-    monkeypatch.setattr(datasets, "ATTEMPTS", 0)
+    monkeypatch.setattr(population, "SUBSTITUTES", 0)
     recipe = write_recipe(tmp_path / "recipe.json")
     assert ask(f"dataset --survey ztf --recipe {recipe} --seed 1 --out {tmp_path}/set") == 1
     assert "ask for more bands" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from lsst.alert.packet import Schema, get_schema_path
 from model.simulation.alerts import lsst as packets_lsst
 from model.simulation.alerts import ztf as packets_ztf
 from model.simulation.alerts.night import MIX, Truth, alerts_of_object, write_night
-from model.simulation.alerts.night import Sky as NightSky
+from model.simulation.alerts.night import StreamSettings as NightSky
 
 Night = list[tuple[bytes, Truth]]
 ZTF_REAL_OLDEST_WITH_ALL_FIELDS = "4.02"

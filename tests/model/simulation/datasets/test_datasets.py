@@ -61,7 +61,7 @@ def test_an_object_can_be_made_alone(sdss: Dataset) -> None:
     """Drawing one object of the plan gives what the data set holds of it."""
     recipe = tiny_recipe()
     order = datasets.plan(recipe, "sdss", 5)[7]
-    alone = datasets.draw(order, datasets.kitchen_of(recipe, "sdss", 5)).series
+    alone = datasets.draw(order, datasets.settings_of(recipe, "sdss", 5)).series
     np.testing.assert_array_equal(alone.pixels_TCHW, sdss.series(7).pixels_TCHW)
     np.testing.assert_array_equal(alone.flux_T, sdss.series(7).flux_T)
 

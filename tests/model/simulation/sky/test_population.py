@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from model.simulation.records import Sampling
 from model.simulation.sky import labels, population
 from model.simulation.sky.population import draw_object, draw_sample, redraw
 from model.simulation.sky.redshifts import draw_luminosity_and_redshift, draw_nearness, draw_subtype
@@ -134,14 +135,14 @@ def test_a_sample_holds_the_counts_asked_for():
 def test_photometric_labels_lie_only_at_the_highest_level():
     """Of photometric SNOther at level 4 some are nuclei; at level 3 none; a named true class stays."""
     noisy = {
-        draw_object(2, "sdss", "SNOther", i, "sdss_label", 4, sample="photo").truth["drawn_class"] for i in range(12)
+        draw_object(2, "sdss", "SNOther", i, "sdss_label", 4, Sampling("photo")).truth["drawn_class"] for i in range(12)
     }
     clean = {
-        draw_object(2, "sdss", "SNOther", i, "sdss_label", 3, sample="photo").truth["drawn_class"] for i in range(12)
+        draw_object(2, "sdss", "SNOther", i, "sdss_label", 3, Sampling("photo")).truth["drawn_class"] for i in range(12)
     }
     assert "AGN" in noisy
     assert clean == {"SNOther"}
-    named = draw_object(2, "sdss", "AGN", 1, "sdss_label", sample="photo", labelled_as="SNOther")
+    named = draw_object(2, "sdss", "AGN", 1, "sdss_label", sampling=Sampling("photo", "SNOther"))
     assert (named.label, named.truth["drawn_class"]) == ("SNOther", "AGN")
 
 
