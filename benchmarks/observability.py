@@ -29,7 +29,7 @@ from broker_filter.config import RegistrySettings
 from broker_filter.errors import NotClassified, Rejection
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.http import HttpServer, application
-from broker_filter.monitoring.ledger import Books
+from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import StatusPage
@@ -65,8 +65,8 @@ class Service:
     def __init__(self, stack: ExitStack) -> None:
         use_threads(1)
         self.metrics, self.health = Metrics(), Health(1e9, time.monotonic)
-        self.books, self.recent = Books(self.metrics), Recent()
-        self.page = StatusPage([("reads", "benchmark")], self.metrics, self.health, self.books, self.recent)
+        self.ledger, self.recent = Ledger(self.metrics), Recent()
+        self.page = StatusPage([("reads", "benchmark")], self.metrics, self.health, self.ledger, self.recent)
         self.classifiers = load_classifiers(("ztf",), "cpu", False, True)
         schemas = assembly.open_schemas(RegistrySettings())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -77,7 +77,7 @@ class Service:
         self.pipeline = Pipeline(decoder, self.classifiers, self.store)
         self.page.introduce([classifier.card for classifier in self.classifiers.values()], schemas)
         self.server = stack.enter_context(
-            HttpServer("127.0.0.1", 0, application(*routes_of(self.metrics, self.health, self.page, self.books)))
+            HttpServer("127.0.0.1", 0, application(*routes_of(self.metrics, self.health, self.page, self.ledger)))
         )
 
     def fill_store(self) -> None:
@@ -102,7 +102,7 @@ class Service:
                 for reason in NotClassified
             ]
             self.metrics.set("ictc_consumer_lag_alerts", partition, partition=str(partition))
-        self.books.enter(BatchResult(tuple(outcomes), account(outcomes), {}, ()))
+        self.ledger.enter(BatchResult(tuple(outcomes), account(outcomes), {}, ()))
 
     def measure_store(self) -> float:
         """Seconds that the worker needs to ask the store how full it is."""
@@ -119,7 +119,7 @@ class Service:
         for at in range(0, len(messages), BATCH):
             result = self.pipeline.process(messages[at : at + BATCH])
             self.pipeline.settle(result)
-            self.books.enter(result)
+            self.ledger.enter(result)
             self.recent.enter(result)
         return len(messages) / (time.perf_counter() - start)
 

@@ -18,6 +18,11 @@ ASTEROID, BOGUS = PACKET_CLASSES = ("Asteroid", "Bogus")  # classes that only pa
 STAMP_KINDS = ("science", "template", "difference")
 
 
+def object_key(survey: str, object_id: str) -> str:
+    """The name of an object among those of all surveys, which number theirs independently."""
+    return f"{survey}/{object_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where bytes came from: a Kafka position, or a file and the index of the record in it."""

@@ -31,6 +31,7 @@ from broker_filter.records import (
     Rejected,
     SolarSystemMatch,
     Withdrawal,
+    object_key,
 )
 from model.clock import unix_ms
 from model.serving.card import ModelCard
@@ -62,8 +63,8 @@ class Arrival:
 
     @property
     def key(self) -> str:
-        """The object in the series store; surveys number their objects independently."""
-        return f"{self.survey}/{self.object_id}"
+        """The object in the series store."""
+        return object_key(self.survey, self.object_id)
 
 
 class Decoder:

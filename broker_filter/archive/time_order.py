@@ -16,7 +16,7 @@ import orjson
 
 from broker_filter.alerts.decode import Arrival
 from broker_filter.errors import FatalError, NotClassified
-from broker_filter.records import Detection, Message, MovingObject, Origin, SolarSystemMatch, Withdrawal
+from broker_filter.records import Detection, Message, MovingObject, Origin, SolarSystemMatch, Withdrawal, object_key
 from broker_filter.series.rows import decode_observation, encode_observation, parse_order, sortable_order
 
 BYTES_AT_ONCE = 4 << 20  # of one transaction; an observation has 6 kB, a message up to 150 kB
@@ -148,7 +148,7 @@ def unpack_arrival(record: bytes) -> Arrival:
         band,
         published_ms,
         Message(b"", Origin(*origin)),
-        decode_observation(record[end:], f"{survey}/{object_id}") if len(record) > end else None,
+        decode_observation(record[end:], object_key(survey, object_id)) if len(record) > end else None,
         None if reason is None else NotClassified(reason),
         detail,
         None if detection is None else Detection(*detection),

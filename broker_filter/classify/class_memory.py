@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from broker_filter.records import Classification
+from broker_filter.records import Classification, object_key
 
 OBJECTS_KEPT = 200_000  # some 60 MB
 KEPT_OF_OBJECT = 4  # newest answers: an alert that comes again finds the one before it
@@ -26,7 +26,7 @@ class ClassMemory:
         """Remember answers that were delivered; those without a class change nothing."""
         for answer in answers:
             if (best := answer.best) is not None:
-                self.remember(f"{answer.survey}/{answer.object_id}", (answer.time_mjd, answer.alert_id), best)
+                self.remember(object_key(answer.survey, answer.object_id), (answer.time_mjd, answer.alert_id), best)
 
     def remember(self, key: str, order: Order, best: str) -> None:
         """Remember the class after one alert; what was said of the same alert before is forgotten."""

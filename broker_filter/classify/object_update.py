@@ -15,7 +15,7 @@ from model.series import Series
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class FrameGroup:
     """Frames of one object that one embedding covers."""
 
     key: str
@@ -24,7 +24,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ObjectUpdate:
     """One object of a batch; ranks count its observations from the first ever, also those no longer held."""
 
     key: str
@@ -37,54 +37,42 @@ class Job:
     leaving: tuple[int, ...] = ()  # ... and the alert ids of those that the store still holds
 
     @staticmethod
-    def of(arrivals: Sequence[Arrival], series: HeldSeries, rule: WindowRule) -> "Job":
-        """The job that the arrivals of one object make, those without a frame among them."""
+    def of(arrivals: Sequence[Arrival], series: HeldSeries, rule: WindowRule) -> "ObjectUpdate":
+        """The update that the arrivals of one object make, those without a frame among them."""
         alert_ids = tuple(dict.fromkeys(a.alert_id for a in arrivals if a.observation is not None))
         withdrawn = tuple(dict.fromkeys(source for arrival in arrivals for source in arrival.withdrawn))
         leaving: tuple[int, ...] = ()
         changed_from = None
         if withdrawn:
-            leaving = tuple({source.alert_id for source in withdrawn}.intersection(series.heads["alert_id"].tolist()))
+            leaving = tuple({source.alert_id for source in withdrawn}.intersection(series.alert_ids.tolist()))
             series, changed_from = without(series, leaving)
         targets = tuple(targets_of(series, set(alert_ids), rule, changed_from))
-        return Job(arrivals[0].key, arrivals[0].survey, series, rule, alert_ids, targets, withdrawn, leaving)
+        return ObjectUpdate(arrivals[0].key, arrivals[0].survey, series, rule, alert_ids, targets, withdrawn, leaving)
 
-    def groups(self, target: Target) -> list[Group]:
+    def groups(self, target: Target) -> list[FrameGroup]:
         """The groups of frames of which a classification is made."""
-        return [Group(self.key, *ranks) for ranks in target.window.groups(self.rule.group_size)]
+        return [FrameGroup(self.key, *ranks) for ranks in target.window.groups(self.rule.group_size)]
 
-    def full_groups(self) -> Iterator[Group]:
+    def full_groups(self) -> Iterator[FrameGroup]:
         """Those that no later alert will change; a short one will be another with the next."""
         size, first = self.rule.group_size, self.series.dropped
         for rank in range(-(-first // size) * size, first + len(self.series.heads) - size + 1, size):
-            yield Group(self.key, rank, rank + size)
+            yield FrameGroup(self.key, rank, rank + size)
 
-    def ids(self, group: Group) -> NDArray[np.int64]:
+    def ids(self, group: FrameGroup) -> NDArray[np.int64]:
         """Of its alerts."""
-        return self.series.heads["alert_id"][self._held(group)]
+        return self.series.alert_ids[self._held(group)]
 
-    def frame_keys(self, group: Group) -> list[FrameKey]:
+    def frame_keys(self, group: FrameGroup) -> list[FrameKey]:
         """Under which the store keeps the pixels of a group."""
-        heads = self.series.heads[self._held(group)]
-        return [
-            FrameKey(self.key, time_mjd, alert_id)
-            for time_mjd, alert_id in zip(heads["time_mjd"].tolist(), heads["alert_id"].tolist(), strict=True)
-        ]
+        return self.series.frame_keys(self._held(group))
 
-    def curve(self, ranks: Group | Window) -> Series:
+    def curve(self, ranks: FrameGroup | Window) -> Series:
         """Frames without their pixels."""
-        heads = self.series.heads[self._held(ranks)]
-        return Series(
-            pixels_TCHW=np.empty((len(heads), 0, 0, 0), np.float16),
-            scale_TC=np.empty((len(heads), 0), np.float32),
-            band_T=heads["band"],
-            time_T=heads["time_mjd"],
-            flux_T=heads["flux_njy"],
-            flux_error_T=heads["flux_error_njy"],
-        )
+        return self.series.curve(self._held(ranks))
 
-    def told(self, window: Window) -> History:
-        """What the packets of a window's observations tell, in the order of the observations."""
+    def past(self, window: Window) -> History:
+        """Epochs that the packets of a window's observations tell, in the order of the observations."""
         held = self._held(window)
         epochs = self.series.told(held.start, held.stop)
         return epochs if not self.withdrawn else epochs[~self._is_withdrawn(epochs)]
@@ -97,5 +85,5 @@ class Job:
             gone_P |= same_P & (epochs.flux_P == np.float32(source.flux_njy))
         return gone_P
 
-    def _held(self, ranks: Group | Window) -> slice:
+    def _held(self, ranks: FrameGroup | Window) -> slice:
         return slice(ranks.start - self.series.dropped, ranks.stop - self.series.dropped)

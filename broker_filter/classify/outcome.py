@@ -15,7 +15,7 @@ from broker_filter.alerts.survey import night_of
 from broker_filter.classify.class_memory import ClassMemory
 from broker_filter.classify.classifier import Classifier, Verdict
 from broker_filter.classify.light_curve_age import age_of
-from broker_filter.classify.object_update import Job
+from broker_filter.classify.object_update import ObjectUpdate
 from broker_filter.errors import NotClassified
 from broker_filter.records import (
     ASTEROID,
@@ -62,20 +62,20 @@ class Reporter:
     def __init__(
         self,
         classifiers: Mapping[str, Classifier],
-        jobs: Mapping[str, Job],
+        updates: Mapping[str, ObjectUpdate],
         verdicts: Mapping[tuple[str, int], Verdict],
         times_ms: tuple[int, int],
         memory: ClassMemory,
     ) -> None:
-        self._classifiers, self._jobs, self._verdicts, self._times_ms = classifiers, jobs, verdicts, times_ms
+        self._classifiers, self._updates, self._verdicts, self._times_ms = classifiers, updates, verdicts, times_ms
         self._memory = memory
         self._arrived = {
-            (job.key, int(job.series.heads["alert_id"][t.index])): t
-            for job in jobs.values()
-            for t in job.targets
+            (update.key, int(update.series.alert_ids[t.index])): t
+            for update in updates.values()
+            for t in update.targets
             if not t.revision
         }
-        self._revisions = {job.key: [t for t in job.targets if t.revision] for job in jobs.values()}
+        self._revisions = {update.key: [t for t in update.targets if t.revision] for update in updates.values()}
 
     def report(self, decoded: Sequence[Arrival | Rejected]) -> list[Outcome]:
         """Call once."""
@@ -97,12 +97,12 @@ class Reporter:
             return _moving(blank, arrival.match, self._classifiers[arrival.survey].card.classes)
         target = self._arrived.get((arrival.key, arrival.alert_id))
         if target is None:
-            gone = arrival.alert_id in self._jobs[arrival.key].leaving
+            gone = arrival.alert_id in self._updates[arrival.key].leaving
             return self._blank(arrival, NotClassified.WITHDRAWN if gone else NotClassified.TOO_LATE)
         return self._classified(self._blank(arrival, None), arrival.key, target)
 
     def _of_revision(self, cause: Arrival, target: Target) -> Outcome:
-        head = self._jobs[cause.key].series.heads[target.index]
+        head = self._updates[cause.key].series.heads[target.index]
         time_mjd = float(head["time_mjd"])
         later = replace(
             self._blank(cause, None),
@@ -121,19 +121,19 @@ class Reporter:
 
     def _classified(self, blank: Classification, key: str, target: Target) -> Classification:
         verdict = self._verdicts[key, target.index]
-        job = self._jobs[key]
-        age = age_of(job.curve(target.window), job.told(target.window))
+        update = self._updates[key]
+        age = age_of(update.curve(target.window), update.past(target.window))
         answer = replace(
             blank,
             observation_count=target.window.size,
             known_count=target.window.stop,
             unknown_score=verdict.unknown_score,
             history_count=verdict.history_count,
-            previous_class=self._previous_class(job, target),
+            previous_class=self._previous_class(update, target),
             days_since_first=age.days_since_first,
             days_since_brightest=age.days_since_brightest,
         )
-        probabilities = self._probabilities(job, target.index)
+        probabilities = self._probabilities(update, target.index)
         if BOGUS in probabilities:
             words = f"the survey's real/bogus score is {1 - probabilities[BOGUS]:.2g} (0 bogus, 1 real)"
             return answered_by_packet(answer, probabilities, words)
@@ -146,24 +146,24 @@ class Reporter:
             evidence=STAMPS_EVIDENCE,
         )
 
-    def _probabilities(self, job: Job, index: int) -> dict[str, float]:
+    def _probabilities(self, update: ObjectUpdate, index: int) -> dict[str, float]:
         """What the network says of an alert; where the survey calls it an artefact, that comes before."""
-        verdict = self._verdicts[job.key, index].probabilities
-        probabilities = dict(zip(self._classifiers[job.survey].card.classes, verdict.tolist(), strict=True))
-        score = float(job.series.heads[index]["real_bogus"])
+        verdict = self._verdicts[update.key, index].probabilities
+        probabilities = dict(zip(self._classifiers[update.survey].card.classes, verdict.tolist(), strict=True))
+        score = float(update.series.heads[index]["real_bogus"])
         if not 0 <= score < BOGUS_BELOW:  # NaN: unknown
             return probabilities
         return {BOGUS: 1 - score} | {name: score * p for name, p in probabilities.items()}
 
-    def _previous_class(self, job: Job, target: Target) -> str | None:
+    def _previous_class(self, update: ObjectUpdate, target: Target) -> str | None:
         """Of the alert before: one of this batch, or one that is remembered, whichever is later."""
-        heads = job.series.heads
+        heads = update.series.heads
         order = _order_of(heads[target.index])
-        remembered = self._memory.before(job.key, order)
-        earlier = max((one.index for one in job.targets if one.index < target.index), default=None)
+        remembered = self._memory.before(update.key, order)
+        earlier = max((one.index for one in update.targets if one.index < target.index), default=None)
         if earlier is None or (remembered is not None and remembered[0] > _order_of(heads[earlier])):
             return None if remembered is None else remembered[1]
-        probabilities = self._probabilities(job, earlier)
+        probabilities = self._probabilities(update, earlier)
         return max(probabilities, key=probabilities.__getitem__)
 
     def _blank(self, arrival: Arrival, reason: NotClassified | None) -> Classification:

@@ -16,7 +16,7 @@ from broker_filter.alerts.decode import Arrival, Decoder
 from broker_filter.alerts.units import magnitude_of_flux
 from broker_filter.classify.class_memory import ClassMemory
 from broker_filter.classify.classifier import Classifier, Verdict
-from broker_filter.classify.object_update import Group, Job
+from broker_filter.classify.object_update import FrameGroup, ObjectUpdate
 from broker_filter.classify.outcome import BatchResult, Reporter
 from broker_filter.errors import FatalError, RetryableError
 from broker_filter.records import Classification, Message, Observation, Rejected, account
@@ -95,119 +95,130 @@ class Pipeline:
         """The second half of ``process``, for what was decoded elsewhere."""
         stages = _Stopwatch()
         ingest_ms = int(1000 * self._clock())
+        # 1. arrivals by object
         seen = [a for a in decoded if isinstance(a, Arrival) and (a.observation is not None or a.withdrawn)]
         by_key: dict[str, list[Arrival]] = {}
         for arrival in seen:
             by_key.setdefault(arrival.key, []).append(arrival)
+        # 2. series from store
         held = self._store.add([(a.key, _to_store(a, a.observation)) for a in seen if a.observation is not None])
-        if told_only := [key for key in by_key if key not in held]:  # packets without a frame that tell of withdrawals
-            held |= self._store.read(told_only)
+        if frameless := [key for key in by_key if key not in held]:  # their packets only tell of withdrawals
+            held |= self._store.read(frameless)
         stages.lap("store_read")
-        jobs = {
-            key: Job.of(arrivals, held[key], self._rules[arrivals[0].survey])
+        updates = {
+            key: ObjectUpdate.of(arrivals, held[key], self._rules[arrivals[0].survey])
             for key, arrivals in by_key.items()
             if key in held
         }
-        embedded = self._embed(jobs, stages)
-        verdicts = self._verdicts(jobs, embedded)
+        # 3. embeddings, then classes
+        embedded = self._embed(updates, stages)
+        verdicts = self._verdicts(updates, embedded)
         stages.lap("classify")
+        # 4. outcomes and changes
         publication_ms = int(1000 * self._clock())
-        outcomes = Reporter(self._classifiers, jobs, verdicts, (ingest_ms, publication_ms), self.memory).report(decoded)
+        reporter = Reporter(self._classifiers, updates, verdicts, (ingest_ms, publication_ms), self.memory)
+        outcomes = reporter.report(decoded)
         changes = tuple(
             Change(
-                job.key,
-                job.alert_ids,
-                job.rule.hold_limit,
-                job.rule.group_size,
-                self._lasting(job, embedded),
-                job.leaving,
+                update.key,
+                update.alert_ids,
+                update.rule.hold_limit,
+                update.rule.group_size,
+                self._lasting(update, embedded),
+                update.leaving,
             )
-            for job in jobs.values()
+            for update in updates.values()
         )
         stages.lap("report")
         return BatchResult(tuple(outcomes), account(outcomes), stages.laps_s, changes)
 
-    def _embed(self, jobs: Mapping[str, Job], stages: "_Stopwatch") -> dict[Group, NDArray[np.float32]]:
+    def _embed(
+        self, updates: Mapping[str, ObjectUpdate], stages: "_Stopwatch"
+    ) -> dict[FrameGroup, NDArray[np.float32]]:
         """Embeddings of all groups that the targets read, from the store where it has them."""
-        embedded: dict[Group, NDArray[np.float32]] = {}
-        missing: dict[str, list[Group]] = {}
-        for job in jobs.values():
-            for group in dict.fromkeys(group for target in job.targets for group in job.groups(target)):
-                kept = job.series.embeddings.get(group.start)
-                if kept is not None and kept.tag == self._tag(job, group):
-                    embedded[group] = kept.values
+        embedded: dict[FrameGroup, NDArray[np.float32]] = {}
+        missing: dict[str, list[FrameGroup]] = {}
+        for update in updates.values():
+            for group in dict.fromkeys(group for target in update.targets for group in update.groups(target)):
+                stored = update.series.embeddings.get(group.start)
+                if stored is not None and stored.tag == self._tag(update, group):
+                    embedded[group] = stored.values
                 else:
-                    missing.setdefault(job.survey, []).append(group)
+                    missing.setdefault(update.survey, []).append(group)
         for survey, groups in missing.items():
             step = max(FRAMES_AT_ONCE // self._rules[survey].group_size, 1)
             for start in range(0, len(groups), step):
                 some = groups[start : start + step]
-                series_of_groups = self._read_frames(jobs, some)
+                series_of_groups = self._read_frames(updates, some)
                 stages.lap("store_read")
                 embedded.update(zip(some, self._classifiers[survey].embed(series_of_groups), strict=True))
                 stages.lap("embed")
         return embedded
 
-    def _tag(self, job: Job, group: Group) -> bytes:
-        card = self._classifiers[job.survey].card
-        return group_tag(f"{card.name} {card.version}", job.ids(group))
+    def _tag(self, update: ObjectUpdate, group: FrameGroup) -> bytes:
+        card = self._classifiers[update.survey].card
+        return group_tag(f"{card.name} {card.version}", update.ids(group))
 
-    def _read_frames(self, jobs: Mapping[str, Job], groups: Sequence[Group]) -> list[Series]:
-        names = {group: jobs[group.key].frame_keys(group) for group in groups}
+    def _read_frames(self, updates: Mapping[str, ObjectUpdate], groups: Sequence[FrameGroup]) -> list[Series]:
+        names = {group: updates[group.key].frame_keys(group) for group in groups}
         pixels = self._store.pixels(list(dict.fromkeys(name for of_group in names.values() for name in of_group)))
         series = []
         for group in groups:
             if any(name not in pixels for name in names[group]):
                 raise RetryableError(f"frames of {group.key} left the store while a batch read them: try again")
-            job, frames = jobs[group.key], [pixels[name] for name in names[group]]
-            self._check_shape(job, frames)
+            update, frames = updates[group.key], [pixels[name] for name in names[group]]
+            self._check_shape(update, frames)
             series.append(
                 replace(
-                    job.curve(group),
+                    update.curve(group),
                     pixels_TCHW=np.stack([f.pixels for f in frames]),
                     scale_TC=np.stack([f.scale_njy for f in frames]),
                 )
             )
         return series
 
-    def _check_shape(self, job: Job, frames: Sequence[Pixels]) -> None:
-        card = self._classifiers[job.survey].card
+    def _check_shape(self, update: ObjectUpdate, frames: Sequence[Pixels]) -> None:
+        card = self._classifiers[update.survey].card
         wanted = (len(card.channels), card.size_px, card.size_px)
         for frame in frames:
             if frame.pixels.shape != wanted:
                 raise FatalError(
-                    f"the store holds frames of {frame.pixels.shape} for {job.key}, but {card.name} {card.version} "
+                    f"the store holds frames of {frame.pixels.shape} for {update.key}, but {card.name} {card.version} "
                     f"reads {wanted}: give this network a store of its own, and fill it with ictc-replay --store"
                 )
 
     def _verdicts(
-        self, jobs: Mapping[str, Job], embedded: Mapping[Group, NDArray[np.float32]]
+        self, updates: Mapping[str, ObjectUpdate], embedded: Mapping[FrameGroup, NDArray[np.float32]]
     ) -> dict[tuple[str, int], Verdict]:
         """By key and index of the target."""
         verdicts: dict[tuple[str, int], Verdict] = {}
         for survey, classifier in self._classifiers.items():
-            asked = [(job, target) for job in jobs.values() if job.survey == survey for target in job.targets]
-            if not asked:
+            pairs = [
+                (update, target) for update in updates.values() if update.survey == survey for target in update.targets
+            ]
+            if not pairs:
                 continue
-            embeddings = [np.stack([embedded[group] for group in job.groups(target)]) for job, target in asked]
-            curves = [job.curve(target.window) for job, target in asked]
+            embeddings = [np.stack([embedded[group] for group in update.groups(target)]) for update, target in pairs]
+            curves = [update.curve(target.window) for update, target in pairs]
             histories = None
             if (limit := classifier.card.history_limit) > 0:
                 histories = [
-                    lacking([job.told(target.window)], curve, limit)
-                    for (job, target), curve in zip(asked, curves, strict=True)
+                    lacking([update.past(target.window)], curve, limit)
+                    for (update, target), curve in zip(pairs, curves, strict=True)
                 ]
             answers = classifier.classify(embeddings, curves, histories)
-            verdicts |= {(job.key, t.index): answer for (job, t), answer in zip(asked, answers, strict=True)}
+            verdicts |= {(update.key, t.index): answer for (update, t), answer in zip(pairs, answers, strict=True)}
         return verdicts
 
-    def _lasting(self, job: Job, embedded: Mapping[Group, NDArray[np.float32]]) -> dict[int, Embedding]:
+    def _lasting(
+        self, update: ObjectUpdate, embedded: Mapping[FrameGroup, NDArray[np.float32]]
+    ) -> dict[int, Embedding]:
         """New embeddings of full groups."""
         lasting = {}
-        for group in job.full_groups():
-            kept = job.series.embeddings.get(group.start)
-            if group in embedded and (kept is None or kept.values is not embedded[group]):
-                lasting[group.start] = Embedding(self._tag(job, group), embedded[group])
+        for group in update.full_groups():
+            stored = update.series.embeddings.get(group.start)
+            if group in embedded and (stored is None or stored.values is not embedded[group]):
+                lasting[group.start] = Embedding(self._tag(update, group), embedded[group])
         return lasting
 
 

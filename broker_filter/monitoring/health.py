@@ -11,7 +11,7 @@ from broker_filter.secret import conceal
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HealthState:
     """Good or not, and why."""
 
     good: bool
@@ -80,22 +80,24 @@ class Health:
             else:
                 self._warnings[what] = text
 
-    def alive(self) -> Verdict:
+    def alive(self) -> HealthState:
         """False when the poll loop hangs, or alerts wait and none is finished for too long."""
         with self._lock:
             now = self._clock()
             trouble = f"; last failure: {self._trouble}" if self._trouble else ""
             silent_s = now - self._last_poll_s
             if silent_s > self._stuck_after_s:
-                return Verdict(False, f"the poll loop hangs for {silent_s:.0f} s{trouble}")
+                return HealthState(False, f"the poll loop hangs for {silent_s:.0f} s{trouble}")
             idle_s = now - self._last_progress_s
             if self._waiting_alerts and idle_s > self._stuck_after_s:
-                return Verdict(False, f"{self._waiting_alerts} alerts wait, none finished for {idle_s:.0f} s{trouble}")
-            return Verdict(True, f"ok{trouble}")
+                return HealthState(
+                    False, f"{self._waiting_alerts} alerts wait, none finished for {idle_s:.0f} s{trouble}"
+                )
+            return HealthState(True, f"ok{trouble}")
 
-    def able(self) -> Verdict:
+    def able(self) -> HealthState:
         """False until the network is warm, the store open and partitions assigned."""
         with self._lock:
             if self._unready:
-                return Verdict(False, "; ".join(self._unready.values()))
-            return Verdict(True, "; ".join(["ready", *self._warnings.values()]))
+                return HealthState(False, "; ".join(self._unready.values()))
+            return HealthState(True, "; ".join(["ready", *self._warnings.values()]))

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 from broker_filter.errors import NotClassified, Rejection
 from broker_filter.monitoring.metrics import EARLY_OBSERVATIONS, EARLY_PROBABILITY, Metrics
-from broker_filter.records import Accounts, BatchReport, Classification, Outcome, Partition, account, partition_of
+from broker_filter.records import (
+    Accounts,
+    BatchReport,
+    Classification,
+    Outcome,
+    Partition,
+    account,
+    object_key,
+    partition_of,
+)
 
 NIGHTS_KEPT = 60  # topics and nights of which something came last
 NIGHTS_MEASURED = 7  # of those, in metrics: Prometheus keeps each for ever
@@ -32,7 +41,7 @@ class Night:
         return "" if self.night is None else f"{MJD_EPOCH + dt.timedelta(days=self.night):%Y%m%d}"
 
 
-class Books:
+class Ledger:
     """The accounts of this process since it started. Written by the worker, read by anybody."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -158,7 +167,7 @@ class Books:
             self._metrics.observe("ictc_unknown_score", result.unknown_score)
         if result.observation_count <= EARLY_OBSERVATIONS and probability >= EARLY_PROBABILITY:
             self._metrics.count("ictc_early_classifications", 1, **{"class": best})
-        key = f"{result.survey}/{result.object_id}"
+        key = object_key(result.survey, result.object_id)
         if self._last_class.get(key, best) != best:
             self._metrics.count("ictc_changed_mind")
         self._last_class[key] = best

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from broker_filter.records import BatchReport, Classification, Message
+from broker_filter.records import BatchReport, Classification, Message, object_key
 
 OBJECTS_SHOWN = 12
 REMEMBERED = 20_000  # classifications in the histories of all objects, some 20 MB; the longest silent object goes first
@@ -110,7 +110,7 @@ class Recent:
 
 
 def _key(result: Classification) -> str:
-    return f"{result.survey}/{result.object_id}"
+    return object_key(result.survey, result.object_id)
 
 
 def _order(result: Classification) -> tuple[float, int]:

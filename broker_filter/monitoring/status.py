@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.monitoring import status_view, thumbnail
 from broker_filter.monitoring.health import Health
-from broker_filter.monitoring.ledger import Books
+from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent, Shown
 from model.serving.card import ModelCard
@@ -47,13 +47,13 @@ class StatusPage:
         lines: Lines,
         metrics: Metrics,
         health: Health,
-        books: Books,
+        ledger: Ledger,
         recent: Recent,
         clock: Callable[[], float] = time.monotonic,
         *,
         has_objects: bool = False,
     ) -> None:
-        self._lines, self._metrics, self._health, self._books = tuple(lines), metrics, health, books
+        self._lines, self._metrics, self._health, self._ledger = tuple(lines), metrics, health, ledger
         self._recent, self._has_objects, self._clock = recent, has_objects, clock
         self._begun_s = clock()
         self._cards: tuple[ModelCard, ...] = ()
@@ -108,8 +108,8 @@ class StatusPage:
             now=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
             able=self._health.able(),
             alive=self._health.alive(),
-            accounts=self._books.total(),
-            nights=list(self._books.of_nights().items())[-NIGHTS_SHOWN:],
+            accounts=self._ledger.total(),
+            nights=list(self._ledger.of_nights().items())[-NIGHTS_SHOWN:],
             rate=sum(per_second[-MINUTE_S:]) / MINUTE_S,
             rate_path=rate_path,
             rate_top=rate_top,

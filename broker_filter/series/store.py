@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from broker_filter.errors import FatalError
 from broker_filter.records import Observation, PacketMetadata
 from model.past_photometry import History
+from model.series import Series
 
 DAMAGE_LINES = 100  # of an Inspection
 
@@ -93,6 +94,29 @@ class HeldSeries:
     epochs: History  # of which the packets of the heads tell, one packet after the other
     metadata_M: NDArray[np.float32]  # of the packets of the heads, one packet after the other
     embeddings: Mapping[int, Embedding] = field(default_factory=dict)  # rank of the group's first frame ->
+
+    @property
+    def alert_ids(self) -> NDArray[np.int64]:
+        """Of its observations, [T]."""
+        return self.heads["alert_id"]
+
+    def frame_keys(self, held: slice) -> list[FrameKey]:
+        """Under which the store keeps the pixels of some observations."""
+        heads = self.heads[held]
+        times = zip(heads["time_mjd"].tolist(), heads["alert_id"].tolist(), strict=True)
+        return [FrameKey(self.key, time_mjd, alert_id) for time_mjd, alert_id in times]
+
+    def curve(self, held: slice = slice(None)) -> Series:
+        """The light curve of some observations: frames without their pixels."""
+        heads = self.heads[held]
+        return Series(
+            pixels_TCHW=np.empty((len(heads), 0, 0, 0), np.float16),
+            scale_TC=np.empty((len(heads), 0), np.float32),
+            band_T=heads["band"],
+            time_T=heads["time_mjd"],
+            flux_T=heads["flux_njy"],
+            flux_error_T=heads["flux_error_njy"],
+        )
 
     def told(self, start: int, stop: int) -> History:
         """The epochs of which the packets of ``heads[start:stop]`` tell."""

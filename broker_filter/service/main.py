@@ -30,9 +30,9 @@ from broker_filter.kafka.sink import Sink
 from broker_filter.kafka.span import ends, has_read, set_beginning
 from broker_filter.kafka.transactions import TransactionalSink
 from broker_filter.logs import facts, logger, set_up
-from broker_filter.monitoring.health import Health, Verdict
+from broker_filter.monitoring.health import Health, HealthState
 from broker_filter.monitoring.http import HttpServer, Page, Routes, application, is_loopback
-from broker_filter.monitoring.ledger import Books
+from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import StatusPage
@@ -102,14 +102,14 @@ def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lamb
         raise ConfigurationError("kafka.topics names no topic to read: give one, or ^regex$")
     log.info("settings", extra=facts(**masked(settings)))
     metrics, health = Metrics(), Health(settings.http.stuck_after_s, time.monotonic)
-    books, recent = Books(metrics), Recent()
+    ledger, recent = Ledger(metrics), Recent()
     lobby = Lobby()
-    status = StatusPage(_introduce_us(settings), metrics, health, books, recent, has_objects=settings.http.objects)
+    status = StatusPage(_introduce_us(settings), metrics, health, ledger, recent, has_objects=settings.http.objects)
     with ExitStack() as stack:
         if settings.http.port is not None:
             names = settings.http.host_names if is_loopback(settings.http.host) else None
-            more = object_routes(settings.http, lobby, books)
-            app = application(*routes_of(metrics, health, status, books), more, host_names=names)
+            more = object_routes(settings.http, lobby, ledger)
+            app = application(*routes_of(metrics, health, status, ledger), more, host_names=names)
             server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, app))
             _tell_address(server.address, announce)
         traces = open_traces(settings.trace, stack)
@@ -118,7 +118,7 @@ def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lamb
         if store is None:
             return  # told to stop before the store was there
         stack.callback(store.close)
-        classifiers = _warm_classifiers(settings, metrics, books)
+        classifiers = _warm_classifiers(settings, metrics, ledger)
         for reason in FAILURES:
             metrics.count("ictc_registry_failures", 0, reason=reason)
         schemas = assembly.open_schemas(
@@ -148,7 +148,7 @@ def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lamb
         worker = Worker(
             pipeline,
             sink,
-            books,
+            ledger,
             metrics,
             health,
             settings.life,
@@ -157,20 +157,20 @@ def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lamb
             witnesses=witnesses,
             transactions=transactions,
         )
-        loop = PollLoop(settings, worker, books, metrics, health, store, reading.ends)
+        loop = PollLoop(settings, worker, ledger, metrics, health, store, reading.ends)
         worker.start()
         health.unready("group", "the consumer group has not let us in yet")
         health.ready("starting")
         loop.run(stop)
 
 
-def _warm_classifiers(settings: Settings, metrics: Metrics, books: Books) -> Mapping[str, Classifier]:
+def _warm_classifiers(settings: Settings, metrics: Metrics, ledger: Ledger) -> Mapping[str, Classifier]:
     """The networks, ready to answer at once, and what the page and metrics say of them."""
     classifiers = assembly.open_classifiers(settings.model)
     for classifier in classifiers.values():
         classifier.warm_up()
         _introduce(classifier.card, metrics)
-        books.expect_classes([*classifier.card.classes, *PACKET_CLASSES])
+        ledger.expect_classes([*classifier.card.classes, *PACKET_CLASSES])
     metrics.set("ictc_device_info", 1, device=settings.model.device)
     return classifiers
 
@@ -282,24 +282,24 @@ def _introduce_us(settings: Settings) -> list[tuple[str, str]]:
     return lines + ([("instance", kafka.instance_id)] if kafka.instance_id is not None else [])
 
 
-def routes_of(metrics: Metrics, health: Health, status: StatusPage, books: Books) -> tuple[Routes, Routes]:
+def routes_of(metrics: Metrics, health: Health, status: StatusPage, ledger: Ledger) -> tuple[Routes, Routes]:
     """The pages that take time to make, for people and for Prometheus, and those that must always answer."""
     pages: Routes = {
         "/": lambda: Page(status.page(), "text/html; charset=utf-8"),
-        "/accounts.json": lambda: Page(orjson.dumps(books.as_json()), "application/json"),
+        "/accounts.json": lambda: Page(orjson.dumps(ledger.as_json()), "application/json"),
         "/metrics": lambda: Page(generate_latest(metrics.registry), CONTENT_TYPE_LATEST),
     }
     return pages, {"/healthz": lambda: _page_of(health.alive()), "/readyz": lambda: _page_of(health.able())}
 
 
-def object_routes(settings: HttpSettings, lobby: Lobby, books: Books) -> list[BaseRoute]:
+def object_routes(settings: HttpSettings, lobby: Lobby, ledger: Ledger) -> list[BaseRoute]:
     """The pages of objects and, where it is wanted, the query interface."""
     if not settings.objects:
         return []
-    return [*Pages(lobby).routes(), *(Api(lobby, books.total).routes() if settings.api else ())]
+    return [*Pages(lobby).routes(), *(Api(lobby, ledger.total).routes() if settings.api else ())]
 
 
-def _page_of(verdict: Verdict) -> Page:
+def _page_of(verdict: HealthState) -> Page:
     status = HTTPStatus.OK if verdict.good else HTTPStatus.SERVICE_UNAVAILABLE
     return Page(f"{conceal(verdict.text)}\n".encode(), status=status)
 

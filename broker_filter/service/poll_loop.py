@@ -16,7 +16,7 @@ from broker_filter.kafka.consumer import AlertConsumer
 from broker_filter.kafka.group import GroupWatch, Member, client_id, strangers
 from broker_filter.logs import Repeats, facts, logger
 from broker_filter.monitoring.health import Health
-from broker_filter.monitoring.ledger import Books, as_facts
+from broker_filter.monitoring.ledger import Ledger, as_facts
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Partition, partition_of
 from broker_filter.series.store import Change, SeriesStore
@@ -59,13 +59,13 @@ class PollLoop:
         self,
         settings: Settings,
         worker: Worker,
-        books: Books,
+        ledger: Ledger,
         metrics: Metrics,
         health: Health,
         store: SeriesStore,
         ends: Mapping[Partition, int] | None = None,
     ) -> None:
-        self._settings, self._worker, self._books = settings, worker, books
+        self._settings, self._worker, self._ledger = settings, worker, ledger
         self._metrics, self._health = metrics, health
         batch = settings.batch
         self._batcher = Batcher(batch.alert_limit, batch.byte_limit, batch.wait_s)
@@ -125,7 +125,7 @@ class PollLoop:
             self._measure()
         if now_s - self._told_s >= self._settings.log.accounts_every_s:
             self._told_s = now_s
-            log.info("accounts", extra=facts(**as_facts(self._books.total())))
+            log.info("accounts", extra=facts(**as_facts(self._ledger.total())))
 
     def _read_again(self) -> None:
         """Send partitions back to where the worker wants them."""
@@ -194,7 +194,7 @@ class PollLoop:
 
     def count_lost(self, partition: Partition, alerts: int) -> None:
         """Enter alerts that left the log before we read them."""
-        self._books.enter_lost(partition, alerts)
+        self._ledger.enter_lost(partition, alerts)
 
     def _drain_all(self) -> None:
         begun_s = time.monotonic()
@@ -203,7 +203,7 @@ class PollLoop:
             self._submit_one()
         drained = self._worker.stop(self._settings.life.drain_s)
         self._commit_finished(0.0)
-        accounts = self._books.total()
+        accounts = self._ledger.total()
         log.info(
             "accounts",
             extra=facts(**as_facts(accounts), balanced=accounts.balanced, drained=drained),
@@ -233,7 +233,7 @@ class PollLoop:
         return limit_s is not None and now_s - self._busy_s >= limit_s
 
     def _measure(self) -> None:
-        self._books.expect_partitions(self._consumer.assigned)
+        self._ledger.expect_partitions(self._consumer.assigned)
         lag: dict[str, int] = {}
         for partition, alerts in self._consumer.lag().items():
             lag[str(partition.number)] = lag.get(str(partition.number), 0) + alerts

@@ -93,7 +93,7 @@ def _forget(store: SeriesStore, key: str) -> int:
     series = store.read([key]).get(key)
     if series is None:
         raise ConfigurationError(f"the store holds no object {key!r}: keys are survey/objectId, e.g. ztf/ZTF18abcdefg")
-    alert_ids = tuple(series.heads["alert_id"].tolist())
+    alert_ids = tuple(series.alert_ids.tolist())
     store.settle([Change(key, (), len(alert_ids), 1, withdrawn=alert_ids)])
     return _say(f"{key}: {len(alert_ids)} observations forgotten")
 

@@ -17,7 +17,7 @@ from broker_filter.kafka.offsets import Ticket
 from broker_filter.kafka.transactions import AbortedError, TransactionalSink
 from broker_filter.logs import facts, logger
 from broker_filter.monitoring.health import Health
-from broker_filter.monitoring.ledger import Books
+from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import FinishedBatch, Message, Outcome, Partition, partition_of, rejections_by_message
 from broker_filter.series.store import StoreStats
@@ -99,7 +99,7 @@ class Worker:
         self,
         pipeline: Works,
         sink: Delivers,
-        books: Books,
+        ledger: Ledger,
         metrics: Metrics,
         health: Health,
         life: LifeSettings,
@@ -111,7 +111,7 @@ class Worker:
         self._transactions = transactions
         self._aborts = 0  # one after the other
         self.epoch = 0
-        self._pipeline, self._sink, self._books, self._metrics, self._health = pipeline, sink, books, metrics, health
+        self._pipeline, self._sink, self._ledger, self._metrics, self._health = pipeline, sink, ledger, metrics, health
         self._life, self._stats, self._witnesses = life, stats, tuple(witnesses)
         self._waiting: queue.Queue[Batch | None] = queue.Queue()
         self._queue_limit = queue_limit
@@ -240,7 +240,7 @@ class Worker:
         self._health.progressed()
         for partition in batch.ticket.turns:
             self._awaited.pop(partition, None)
-        self._books.enter(result)
+        self._ledger.enter(result)
         metrics, after_s = self._metrics, {"deliver": delivered_s - begun_s, "settle": settled_s - delivered_s}
         for stage, seconds in after_s.items():
             metrics.observe("ictc_stage_duration_seconds", seconds, stage=stage)

@@ -10,13 +10,13 @@ import numpy as np
 
 from broker_filter.look.links import Link, links_of
 from broker_filter.output.formats import as_json
-from broker_filter.records import Classification
-from broker_filter.series.store import FrameKey, HeldSeries, Pixels, SeriesStore
+from broker_filter.records import Classification, object_key
+from broker_filter.series.store import HeldSeries, Pixels, SeriesStore
 from broker_filter.web.index import ObjectIndex
 from broker_filter.web.index_rows import ObjectSummary
 from model.past_photometry import LIMIT_SIGMA, History, lacking
 from model.pictures import png
-from model.series import BANDS, Series
+from model.series import BANDS
 from model.taxonomy import Taxonomy
 
 MOST_EPOCHS = 5_000
@@ -102,11 +102,11 @@ class Objects:
     def _pixels(self, view: ObjectView, alert_id: int) -> Pixels | None:
         if view.held is None:
             return None
-        at = np.flatnonzero(view.held.heads["alert_id"] == alert_id)
+        at = np.flatnonzero(view.held.alert_ids == alert_id)
         if not len(at):
             return None
-        frame = FrameKey(view.held.key, float(view.held.heads["time_mjd"][at[0]]), alert_id)
-        return self._store.pixels([frame]).get(frame)
+        frames = view.held.frame_keys(slice(at[0], at[0] + 1))
+        return self._store.pixels(frames).get(frames[0])
 
     def as_json(self, view: ObjectView) -> dict[str, Any]:
         """An object with its answers, light curve and stamps' alerts."""
@@ -115,7 +115,7 @@ class Objects:
             **summary_json(view.summary),
             "classifications": [as_json(answer) for answer in view.answers],
             "lightCurve": [] if held is None else _light_curve(held),
-            "stamps": [] if held is None else held.heads["alert_id"].tolist(),
+            "stamps": [] if held is None else held.alert_ids.tolist(),
             "stampKinds": list(self.channels(view.summary.survey)),
             "links": [link._asdict() for link in view.links],
         }
@@ -171,7 +171,7 @@ def summary_json(summary: ObjectSummary) -> dict[str, Any]:
 
 
 def _key(summary: ObjectSummary) -> str:
-    return f"{summary.survey}/{summary.object_id}"
+    return object_key(summary.survey, summary.object_id)
 
 
 def _rows(njy_HW: np.ndarray) -> list[list[float | None]]:
@@ -180,16 +180,11 @@ def _rows(njy_HW: np.ndarray) -> list[list[float | None]]:
 
 def _light_curve(held: HeldSeries) -> list[dict[str, Any]]:
     """Every epoch in order of time: detections with a stamp, measurements without one, and limits."""
-    heads = held.heads
-    shape = (len(heads), 0, 0, 0)
-    frames = Series(np.empty(shape, np.float16), np.empty(shape[:2], np.float32), heads["band"], heads["time_mjd"],
-                    heads["flux_njy"], heads["flux_error_njy"])  # fmt: skip
-    points = [
-        _point(head["time_mjd"], head["band"], head["flux_njy"], head["flux_error_njy"], "stamp", int(head["alert_id"]))
-        for head in heads
-    ]
-    told: History = lacking([held.epochs], frames, MOST_EPOCHS)
-    for time_mjd, band, flux, error in zip(told.time_P, told.band_P, told.flux_P, told.flux_error_P, strict=True):
+    curve = held.curve()
+    epochs = zip(curve.time_T, curve.band_T, curve.flux_T, curve.flux_error_T, held.alert_ids.tolist(), strict=True)
+    points = [_point(mjd, band, flux, error, "stamp", alert_id) for mjd, band, flux, error, alert_id in epochs]
+    past: History = lacking([held.epochs], curve, MOST_EPOCHS)
+    for time_mjd, band, flux, error in zip(past.time_P, past.band_P, past.flux_P, past.flux_error_P, strict=True):
         if flux == 0:
             points.append(_point(time_mjd, band, LIMIT_SIGMA * error, np.nan, "limit"))
         else:

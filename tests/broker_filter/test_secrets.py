@@ -13,7 +13,7 @@ from broker_filter.errors import ConfigurationError, RetryableError
 from broker_filter.kafka.registry import Registry
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.http import HttpServer, application
-from broker_filter.monitoring.ledger import Books
+from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import StatusPage
@@ -108,9 +108,9 @@ def test_pages_are_without_secrets(settings):
     metrics, health = Metrics(), Health(10.0, lambda: 0.0)
     health.in_trouble(f"trouble {SECRETS[0]}")
     health.unready("starting", f"no store at {SECRETS[7]}")
-    books = Books(metrics)
-    status = StatusPage([("reads", "a")], metrics, health, books, Recent())
-    with HttpServer("127.0.0.1", 0, application(*routes_of(metrics, health, status, books))) as server:
+    ledger = Ledger(metrics)
+    status = StatusPage([("reads", "a")], metrics, health, ledger, Recent())
+    with HttpServer("127.0.0.1", 0, application(*routes_of(metrics, health, status, ledger))) as server:
         for path in ("/", "/healthz", "/readyz", "/metrics", "/accounts.json"):
             connection = http.client.HTTPConnection(server.address.removeprefix("http://"), timeout=30)
             connection.request("GET", path)

@@ -61,11 +61,11 @@ class EmbeddedSeriesStore(LmdbSeriesStore):
     def _with_embeddings(self, series: HeldSeries) -> HeldSeries:
         survey = series.key.partition("/")[0]
         fresh = self._fresh.setdefault(series.key, {})
-        for index, alert_id in enumerate(series.heads["alert_id"].tolist()):
+        for index, alert_id in enumerate(series.alert_ids.tolist()):
             values = self._offered.get((series.key, alert_id))
             rank = series.dropped + index
             if values is not None and rank not in series.embeddings:
-                tag = group_tag(self._model_of_survey[survey], series.heads["alert_id"][index : index + 1])
+                tag = group_tag(self._model_of_survey[survey], series.alert_ids[index : index + 1])
                 fresh[rank] = Embedding(tag, values)
         return replace(series, embeddings={**series.embeddings, **fresh})
 

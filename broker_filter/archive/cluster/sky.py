@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from broker_filter.archive.cluster.files import Folder
 from broker_filter.archive.time_order import SortedFile
 from broker_filter.output.tables import ROWS_PER_GROUP, arrow_table, columns_of, row_of
-from broker_filter.records import Accounts, Classification
+from broker_filter.records import Accounts, Classification, object_key
 from broker_filter.series.rows import sortable_order
 
 FINEST_ORDER = 29  # of the column that sorts the rows
@@ -62,7 +62,7 @@ class SkyOrder:
 
     def put(self, one: Classification) -> None:
         """Take a classification; those of one object come in order of time."""
-        key = f"{one.survey}/{one.object_id}"
+        key = object_key(one.survey, one.object_id)
         position = self._position_of_object.get(key)
         if position is None:
             position = self._position_of_object[key] = _position(one)

@@ -13,7 +13,7 @@ from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.classify.outcome import BatchResult
 from broker_filter.errors import NotClassified, Rejection
 from broker_filter.monitoring.health import Health
-from broker_filter.monitoring.ledger import Books
+from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import FRESH_S, StatusPage
@@ -30,12 +30,12 @@ class Rooms:
     def __init__(self) -> None:
         self.clock = Clock()
         self.metrics, self.health = Metrics(), Health(60, self.clock)
-        self.books, self.recent = Books(self.metrics), Recent(clock=self.clock)
+        self.ledger, self.recent = Ledger(self.metrics), Recent(clock=self.clock)
         lines = [("reads", "night <1>")]
-        self.page = StatusPage(lines, self.metrics, self.health, self.books, self.recent, self.clock)
+        self.page = StatusPage(lines, self.metrics, self.health, self.ledger, self.recent, self.clock)
 
     def enter(self, result: BatchResult) -> None:
-        self.books.enter(result)
+        self.ledger.enter(result)
         self.recent.enter(result)
 
     def text(self) -> str:
@@ -125,7 +125,7 @@ def test_objects_are_linked_where_they_have_pages(rooms):
     rooms.enter(batch(classification("ZTF1", 1)))
     rooms.enter(batch(classification('a"/b', 2)))
     assert "/object/" not in rooms.text()
-    rooms.page = StatusPage([], rooms.metrics, rooms.health, rooms.books, rooms.recent, rooms.clock, has_objects=True)
+    rooms.page = StatusPage([], rooms.metrics, rooms.health, rooms.ledger, rooms.recent, rooms.clock, has_objects=True)
     page = rooms.text()
     assert 'href="/object/ZTF1"' in page and 'href="/object/a%22/b"' in page and 'action="/objects"' in page
     words_of(page)

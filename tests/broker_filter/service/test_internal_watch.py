@@ -9,7 +9,7 @@ from broker_filter.config import LifeSettings
 from broker_filter.errors import FatalError, Rejection
 from broker_filter.kafka.offsets import Offsets, Ticket
 from broker_filter.monitoring.health import Health
-from broker_filter.monitoring.ledger import Books
+from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Classification, Message, Origin, Outcome, Partition, Rejected, account
 from broker_filter.service.internal_watch import HELD_S, WINDOW_ALERTS, InternalWatch
@@ -120,7 +120,7 @@ def worker() -> Iterator[tuple[Worker, Offsets, Metrics]]:
     """A worker over such a pipeline, with its offsets and metrics."""
     metrics, offsets = Metrics(), Offsets()
     offsets.assign([Partition("alerts", 0)])
-    made = Worker(Rooms(), Rooms(), Books(metrics), metrics, Health(60, lambda: 0.0), LifeSettings(), 100)  # type: ignore[arg-type]
+    made = Worker(Rooms(), Rooms(), Ledger(metrics), metrics, Health(60, lambda: 0.0), LifeSettings(), 100)  # type: ignore[arg-type]
     yield made, offsets, metrics
     made.stop(0.0)
 

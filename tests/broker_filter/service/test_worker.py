@@ -10,7 +10,7 @@ from broker_filter.config import LifeSettings
 from broker_filter.errors import AwaitedError, ContendedError, FatalError, RetryableError
 from broker_filter.kafka.offsets import Offsets
 from broker_filter.monitoring.health import Health
-from broker_filter.monitoring.ledger import Books
+from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Classification, Message, Origin, Outcome, Partition, account
 from broker_filter.series.store import StoreStats
@@ -61,8 +61,8 @@ class Setting:
         self.offsets.assign([Partition("alerts", 0)])
         self.health = Health(60, time.monotonic)
         settings = LifeSettings(**{"retry_first_s": 0.01, "retry_longest_s": 0.02, **life})
-        books = Books(self.metrics)
-        self.worker = Worker(self.rooms, self.rooms, books, self.metrics, self.health, settings, 2)
+        ledger = Ledger(self.metrics)
+        self.worker = Worker(self.rooms, self.rooms, ledger, self.metrics, self.health, settings, 2)
         self.count = 0
 
     def submit(self) -> None:
