@@ -4,8 +4,8 @@ Stripe 82 lies off the plane; ZTF and LSST look through it, where most variable 
 of a catalogue; which of its stars alert is left to the survey's depth, so that small amplitudes are rare by themselves.
 Stars that erupt (dwarf novae, flares, novae) are a tenth of a per cent of such a catalogue, but of what looks *new* to
 a survey they are a good part: ``ERUPTIVE_SHARE`` of the mix is theirs, a choice, so that networks learn them. Few
-flares are caught, so most of that share is theirs: among the variables that ZTF's depth lets alert a twelfth are dwarf
-novae, a fifteenth flares and a thirtieth novae.
+flares are caught, so most of that share is theirs: of the variables that alert in ZTF a twelfth are dwarf novae, a
+tenth flares and one in 25 a nova.
 Microlensing is not of this mix: it is held out, to see whether a network finds it strange.
 
 References
