@@ -81,3 +81,21 @@ def test_series_are_cut_like_arrays():
     assert series[np.array([4, 0])].band_T.tolist() == [4, 0]
     assert series[2:].pixels_TCHW.shape == (3, 1, 2, 2)
     assert [group.band_T.tolist() for group in series.groups(3)] == [[0, 1, 2], [3, 4]]
+
+
+def test_scale_is_that_of_numpys_medians():
+    """Channels in which much, little or nothing is missing get the deviation that numpy's median gives, to the bit."""
+    rng = np.random.default_rng(5)
+    for number in range(60):
+        pixels = (rng.normal(size=(3, 7, 1 + number % 9)) * 10 ** rng.uniform(-3, 6)).astype(np.float32)
+        pixels[0][rng.random(pixels.shape[1:]) < 0.3] = np.nan
+        pixels[1, 0, 0] = np.inf
+        scale = compact(pixels)[1]
+        for channel in range(3):
+            real = pixels[channel][np.isfinite(pixels[channel])]
+            if real.size == 0:
+                assert scale[channel] == 1
+                continue
+            sigma = 1.4826 * np.median(np.abs(real - np.median(real)))
+            least = np.abs(real).max() / LARGEST_FLOAT16
+            assert scale[channel] == np.float32(max(sigma, least))
