@@ -4,7 +4,8 @@
 ``redis-server`` here also two replicas on one shared store. Killed (-9) are the service and Kafka, at random moments;
 the service is also stopped (SIGSTOP) for longer than its session. Afterwards the output is read with
 ``isolation.level=read_committed``: each (classifier, version, survey, alert id, number of known observations) must
-stand there once, each alert at least once, and the group's offsets must be the ends of the topic.
+stand there once, each alert at least once, the last word on each alert must know every earlier observation of its
+object, and the group's offsets must be the ends of the topic.
 """
 
 import argparse
@@ -168,6 +169,7 @@ class Verdict:
     missing: int  # alerts without a classification
     classifications: int
     twice: int  # classifications whose identity stood there before
+    stale: int  # alerts whose last word does not know every observation up to theirs
     offsets_equal: bool
     killed: Counter
     copies: tuple[str, ...] = ()  # of the identities that stand there more than once, some
@@ -176,15 +178,20 @@ class Verdict:
 def judge(trial: Trial, alerts: int) -> Verdict:
     """Read and count."""
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    known: dict[str, dict[tuple[float, int], int]] = {}  # by object, then by time and alert id
     total = 0
     for r in trial.read():
         total += 1
+        of_object, place = known.setdefault(r["objectId"], {}), (r["mjd"], r["alertId"])
+        of_object[place] = max(r["nKnown"], of_object.get(place, 0))
         identity = (r["classifier"], r["classifierVersion"], r["survey"], r["alertId"], r["nKnown"])
         found.setdefault(identity, []).append({name: r[name] for name in TOLD_OF_COPIES})
     seen = {identity[3] for identity in found}
     copies = [f"{identity[3:]}: {records}" for identity, records in found.items() if len(records) > 1]
     at_ends = trial.committed() == trial.ends()
-    counts = (alerts - len(seen), total, total - len(found))
+    orders = ([of_object[place] for place in sorted(of_object) if of_object[place]] for of_object in known.values())
+    stale = sum(n != rank for order in orders for rank, n in enumerate(order, 1))
+    counts = (alerts - len(seen), total, total - len(found), stale)
     return Verdict(alerts, *counts, at_ends, trial.killed, tuple(copies[:COPIES_TOLD]))
 
 
@@ -271,7 +278,7 @@ def proof(
     node: KafkaNode, packets: Sequence[bytes], kills: int, weights: Path, folder: Path, only: str | None
 ) -> Table:
     """The same night for each mode, with fewer kills for at-least-once."""
-    columns = ("delivery", "replicas", "killed", "alerts", "missing", "classifications", "twice", "offsets at the end")
+    columns = ("delivery", "replicas", "killed", "alerts", "missing", "classified", "twice", "stale", "offsets at end")
     table = Table(*columns)
     with ExitStack() as stack:
         cases: list[tuple[str, int, str | None]] = [("exactly_once", 1, None), ("at_least_once", 1, None)]
@@ -294,7 +301,7 @@ def proof(
                     process.kill()
             print(f"{name}: {verdict}", file=sys.stderr, flush=True)
             killed = ", ".join(f"{what} {number}" for what, number in verdict.killed.items())
-            counts = (verdict.alerts, verdict.missing, verdict.classifications, verdict.twice)
+            counts = (verdict.alerts, verdict.missing, verdict.classifications, verdict.twice, verdict.stale)
             at_end = "yes" if verdict.offsets_equal else "NO"
             table.add_row(delivery, str(replicas), killed, *(str(count) for count in counts), at_end)
     return table

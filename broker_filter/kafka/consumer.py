@@ -308,7 +308,8 @@ class AlertConsumer:
             self._ends[partition] = raw.offset() or 0
             self._heard.add(partition)
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            self._astray[partition] = raw.offset()
+            if self._is_astray(partition, at := raw.offset()):
+                self._astray[partition] = at
         elif is_hopeless(error):
             what = f"cannot read {partition.topic}" if partition.topic else "the broker refuses us"
             self._fatal = self._fatal or self._refusal(what, error)
@@ -317,6 +318,13 @@ class AlertConsumer:
         else:
             self._repeats.warn(f"reading {partition.topic}: {error.name()}", detail=error.str())
         return None
+
+    def _is_astray(self, partition: Partition, at: int | None) -> bool:
+        """False for word of a position that we have left meanwhile: librdkafka's own first one comes late at times, and
+        to believe it would be to read everything again."""
+        if (position := self._position.get(partition)) is None:
+            return True
+        return at is not None and at >= 0 and at >= position
 
     def _resolve(self) -> None:
         """Begin a turn at what is committed, and let the rows before it be settled; later where nobody answers."""
@@ -377,6 +385,7 @@ class AlertConsumer:
         self._position.update(positions)
         for partition in positions:
             self._ends.pop(partition, None)  # told of another position
+            self._astray.pop(partition, None)
         if self._incremental:
             self._consumer.incremental_unassign([TopicPartition(*partition) for partition in positions])
             self._consumer.incremental_assign([TopicPartition(*p, offset) for p, offset in positions.items()])

@@ -2,12 +2,13 @@
 
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from nights import last_of_each, night
 from stages import Process, Stage
@@ -16,10 +17,15 @@ from test_replicas import committed, log_lines
 
 from benchmarks.neighbours.kafka_node import KafkaNode
 from broker_filter.config import KafkaSettings
+from broker_filter.kafka import consumer as consumer_module
 from broker_filter.kafka.admin import Admin
-from broker_filter.kafka.clients import LIBRARY_LOG
+from broker_filter.kafka.clients import LIBRARY_LOG, consumer_configuration
+from broker_filter.kafka.consumer import AlertConsumer
+from broker_filter.kafka.local_broker import QUICK_GROUP
+from broker_filter.records import Partition
 
 FOREVER = ("--life.idle-exit-s", "null")
+READ_LIMIT_S = 40.0
 STOPPED_S = 3.5  # more than twice the session
 
 
@@ -150,3 +156,70 @@ def test_a_topic_that_is_made_again(node: KafkaNode, stage: Stage, run: Any, tmp
     assert service.stop() == 0
     assert accounts(service)["lost"] == 0
     assert len(last_of_each(stage.results())) == len(packets)
+
+
+class LateWord:
+    """What librdkafka says of a partition without a position, as it comes under load: after we have chosen one."""
+
+    def __init__(self, partition: Partition) -> None:
+        self._partition = partition
+
+    def error(self) -> KafkaError:
+        return KafkaError(KafkaError._AUTO_OFFSET_RESET, "no previously committed offset available")
+
+    def topic(self) -> str:
+        return self._partition.topic
+
+    def partition(self) -> int:
+        return self._partition.number
+
+    def offset(self) -> int:
+        return OFFSET_INVALID
+
+
+class Alone:
+    """An owner that has nothing in work."""
+
+    def drain(self, leaving: Sequence[Partition]) -> bool:
+        return True
+
+    def drop(self, gone: Sequence[Partition]) -> None:
+        pass
+
+    def count_lost(self, partition: Partition, alerts: int) -> None:
+        pass
+
+    def settle_below(self, partition: Partition, offset: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_late_word_of_a_position(stage: Stage, monkeypatch: pytest.MonkeyPatch, commits: bool) -> None:
+    """That a partition had no position, said after it was given one and read from, has nothing read again."""
+    late: list[LateWord] = []
+
+    class Slow(Consumer):
+        def consume(self, *limits: Any) -> list[Any]:
+            received = [*super().consume(*limits), *late]
+            late.clear()
+            return received
+
+    monkeypatch.setattr(consumer_module, "Consumer", Slow)
+    stage.publish([b"a"] * 30)
+    group = dict(QUICK_GROUP)
+    settings = KafkaSettings(brokers=stage.brokers, topics=(stage.alerts,), group=stage.name, consumer=group)
+    places: list[tuple[int, int]] = []
+    with AlertConsumer(consumer_configuration(settings), settings.topics, Alone(), commits=commits) as consumer:
+
+        def read_on(wanted: int, at_least_s: float) -> None:
+            begun_s = time.monotonic()
+            while len(places) < wanted or time.monotonic() - begun_s < at_least_s:
+                assert time.monotonic() - begun_s < READ_LIMIT_S
+                places.extend((m.origin.partition, m.origin.offset) for m in consumer.read(0.1))
+
+        read_on(30, 0)
+        late += [LateWord(Partition(stage.alerts, number)) for number in range(stage.partitions)]
+        read_on(30, 2.5)  # longer than a broker is left alone before it is asked again
+        stage.publish([b"b"] * 30)
+        read_on(60, 0.5)
+    assert len(places) == len(set(places)) == 60

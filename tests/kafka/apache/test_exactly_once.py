@@ -10,6 +10,7 @@ from stages import Stage
 
 from benchmarks.exactly_once import Trial, torment
 from benchmarks.neighbours.kafka_node import KafkaNode
+from benchmarks.neighbours.servers import RedisServer
 
 FOREVER = ("--life.idle-exit-s", "null")
 ONCE = ("--output.delivery", "exactly_once")
@@ -22,10 +23,22 @@ def identity(result: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def test_killed_at_random_moments(node: KafkaNode, weights: Path, tmp_path: Path) -> None:
-    """Each classification stands once in the output, none is missing, and the offsets are the topic's ends."""
+    """Each classification stands once in the output, none is missing, the last words know everything that came before
+    them, and the offsets are the topic's ends."""
     packets = list(night(6, 20))
     trial = Trial(node, f"once-{random.randrange(10**6)}", "exactly_once", weights, tmp_path)
     verdict = torment(trial, packets, KILLS, 1, random.Random(KILLS))
+    assert (verdict.missing, verdict.twice, verdict.stale, verdict.offsets_equal) == (0, 0, 0, True)
+    assert verdict.classifications >= len(packets)
+
+
+def test_replicas_on_one_store_killed_at_random_moments(
+    node: KafkaNode, shared: RedisServer, weights: Path, tmp_path: Path
+) -> None:
+    """The same where two processes share a store, and an object's alerts come on every partition."""
+    packets = list(night(3, 40))
+    trial = Trial(node, f"once-{random.randrange(10**6)}", "exactly_once", weights, tmp_path, shared.url)
+    verdict = torment(trial, packets, KILLS, 2, random.Random(KILLS))
     assert (verdict.missing, verdict.twice, verdict.offsets_equal) == (0, 0, True)
     assert verdict.classifications >= len(packets)
 
