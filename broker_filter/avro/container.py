@@ -116,6 +116,24 @@ def read_blocks(value: bytes, header: Header, limits: MessageLimits = DEFAULT_LI
         raise failure
 
 
+def records_of(value: bytes, most: int) -> int:
+    """How many records a message says that it holds, at least 1, at most ``most``; nothing is inflated.
+
+    1 for what is no container, or a broken one.
+    """
+    if not value.startswith(CONTAINER_MAGIC):
+        return 1
+    records = 0
+    try:
+        for count, _ in _stored_blocks(value, read_header(value)):
+            records += count
+            if records >= most:
+                return most
+    except RejectedAlertError:
+        return max(records, 1)
+    return max(records, 1)
+
+
 def _check_count(count: int, data: bytes) -> None:
     if count > len(data):
         raise RejectedAlertError(Rejection.CORRUPT, f"container block of {count} records in {len(data)} bytes")

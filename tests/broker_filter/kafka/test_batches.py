@@ -1,7 +1,9 @@
 """When a micro-batch is closed."""
 
+import packets
 import pytest
 
+from broker_filter.avro.container import records_of
 from broker_filter.kafka.batches import Batcher
 from broker_filter.records import Message, Origin
 
@@ -60,3 +62,22 @@ def test_unwanted_messages_go():
     batcher.keep(lambda message: message.origin.offset == 2)
     assert not batcher.due(0.0)
     assert offsets(batcher.take()[1]) == [2]
+
+
+def test_a_container_counts_with_its_alerts() -> None:
+    """Messages of many records close a batch sooner; one alone may hold more than the limit, whatever is broken one."""
+    schema = {"type": "record", "name": "a", "fields": [{"name": "x", "type": "long"}]}
+    records = [{"x": number} for number in range(40)]
+    many = [packets.container(schema, records, codec=codec, sync_interval=100) for codec in ("null", "deflate", "xz")]
+    assert [records_of(value, 1_000) for value in many] == [40, 40, 40]
+    assert records_of(many[0], 30) == 30
+    assert [records_of(value, 1_000) for value in (b"", b"Obj\x01", b"Obj\x01 and no more", bytes(9))] == [1] * 4
+    batcher = Batcher(100, 1 << 30, 5.0)
+    batcher.add([Message(value, Origin("t")) for value in (*many, *many)], now_s=0.0)
+    assert batcher.due(0.0)
+    assert [len(batcher.take()[1]) for _ in range(2)] == [2, 2]
+    assert not batcher.due(0.0)
+    batcher.keep(lambda _: False)
+    alone = Batcher(10, 1 << 30, 5.0)
+    alone.add([Message(value, Origin("t")) for value in many], now_s=0.0)
+    assert [len(alone.take()[1]) for _ in range(3)] == [1, 1, 1]
