@@ -17,6 +17,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import lmdb
 import numpy as np
 import orjson
 from isal import igzip
@@ -43,7 +44,7 @@ from broker_filter.archive.read import ALERTS_AT_ONCE, in_chunks
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
 from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
-from broker_filter.errors import FatalError
+from broker_filter.errors import FatalError, RetryableError
 from broker_filter.records import Accounts, Classification, Message, Observation, Outcome, Rejected, account
 from model.series import Series
 
@@ -190,7 +191,23 @@ def classify_partition(work_url: str, partition: int, batches_of_task: Sequence[
     ----------
     batches_of_task
         Tasks of stage 1 that hold rows of the partition, in order, and the numbers of their record batches.
+
+    Raises
+    ------
+    RetryableError
+        When this machine's own disk is full, or fails: another may have room.
     """
+    try:
+        return _classify_partition(work_url, partition, batches_of_task)
+    except FatalError as error:
+        if isinstance(error.__cause__, lmdb.Error):
+            raise RetryableError(f"{socket.gethostname()}: {error}") from error
+        raise
+
+
+def _classify_partition(
+    work_url: str, partition: int, batches_of_task: Sequence[tuple[int, tuple[int, ...]]]
+) -> Report:
     work = Folder(work_url)
     settings = plan_of(work_url).settings
     if (done := finished(work, classified_name(partition, settings))) is not None:

@@ -15,6 +15,7 @@ import orjson
 import packets
 import pytest
 import redis
+from full_disk import little_room
 
 from broker_filter.archive.cluster import stages
 from broker_filter.archive.cluster.files import Folder
@@ -26,7 +27,7 @@ from broker_filter.archive.cluster.stages import Report
 from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.archive.replay import main, store_at
 from broker_filter.classify.classifier import load_classifiers
-from broker_filter.errors import ConfigurationError, FatalError
+from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.output.files import open_results
 from broker_filter.output.reject_file import RejectFile
 from broker_filter.records import Accounts
@@ -356,3 +357,35 @@ def test_the_index_of_batches_finds_every_batch_once() -> None:
     assert index.of(3) == ((0, (1,)), (2, (0,)))
     assert index.of(4095) == ((3, (0,)),)
     assert BatchIndex([]).partitions == []
+
+
+def test_a_full_disk_of_one_machine_is_tried_on_another(archive: Path, weights: str, tmp_path: Path) -> None:
+    """A task of stage 2 without room for its scratch is to be tried again, and leaves nothing in the work folder."""
+    wanted, _ = on_cluster(archive, weights, tmp_path, tmp_path / "work")
+    for path in (tmp_path / "work" / "classified").iterdir():
+        path.unlink()
+    work = Folder(str(tmp_path / "work"))
+    decoded = [stages.finished(work, stages.decoded_name(task)) for task in range(len(stages.plan_of(work.url).tasks))]
+    index = BatchIndex([report.batches for report in decoded if report is not None])
+    partition = index.partitions[0]
+    with little_room(16_000), pytest.raises(RetryableError, match="free the disk"):
+        stages.classify_partition(work.url, partition, index.of(partition))
+    assert not list((tmp_path / "work" / "classified").iterdir())
+    assert on_cluster(archive, weights, tmp_path, tmp_path / "work")[0] == wanted
+
+
+def test_a_crowded_object_is_as_in_one_process(weights: str, tmp_path: Path) -> None:
+    """One object with far more alerts than a series holds gives the same answers, whatever its partition carries."""
+    folder = tmp_path / "crowd"
+    folder.mkdir()
+    stamps = packets.ztf_stamps(1)
+    for number in range(130):
+        packet = packets.ztf_packet(
+            object_id=OBJECTS[0] if number % 13 else OBJECTS[1],
+            candid=number + 1,
+            jd=JD + number / 10,
+            previous=1,
+            stamps=stamps,
+        )
+        (folder / f"{(number * 7) % 131:03d}.avro").write_bytes(packet)
+    assert on_cluster(folder, weights, tmp_path)[0] == in_one_process(folder, weights, tmp_path)[0]

@@ -2,12 +2,15 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import packets
 import pytest
 
-from broker_filter.archive.cluster.ray_cluster import ray_cluster
+from broker_filter.archive.cluster.ray_cluster import TASKS_PER_CORE, RayCluster, ray_cluster
 from broker_filter.archive.replay import main
 from broker_filter.errors import ConfigurationError
 
@@ -19,6 +22,42 @@ def test_without_ray_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'ictc\[archive\]'"), ray_cluster():
         pass
+
+
+class Slow:
+    """What of Ray the cluster asks for, with tasks that are done when they are waited for."""
+
+    def __init__(self) -> None:
+        self.given = self.done = self.most = 0
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 3.0}
+
+    def remote(self, **_: object) -> Callable[[object], SimpleNamespace]:
+        return lambda _function: SimpleNamespace(remote=self._submit)
+
+    def _submit(self, *arguments: Any) -> object:
+        self.given += 1
+        self.most = max(self.most, self.given - self.done)
+        return arguments
+
+    def wait(self, running: list[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
+        self.done += num_returns
+        return running[-1:], running[:-1]
+
+    def get(self, reference: Any) -> Any:
+        return reference[-1]
+
+    exceptions = SimpleNamespace(RayTaskError=KeyError, RayError=LookupError)
+
+
+def test_tasks_are_given_out_a_few_at_a_time() -> None:
+    """However many there are, so many are under way as the cores can take and as many again; all are done once."""
+    ray = Slow()
+    tasks = ((number,) for number in range(100))
+    done = dict(RayCluster(ray, None).run(lambda number: number, "decode", tasks))
+    assert done == {number: number for number in range(100)}
+    assert ray.most == 3 * TASKS_PER_CORE
 
 
 @asked
