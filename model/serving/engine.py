@@ -87,7 +87,7 @@ class TorchEngine:
 
 
 class OnnxEngine:
-    """The network's graph, filled with its weights: a third of torch's time for one alert."""
+    """The network's graph, filled with its weights: less than half of torch's time for one alert."""
 
     name = "onnxruntime"
 
