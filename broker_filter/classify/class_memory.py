@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from broker_filter.records import Classification, object_key
 
-OBJECTS_KEPT = 200_000  # some 60 MB
+OBJECTS_KEPT = 200_000  # some 100 MB
 KEPT_OF_OBJECT = 4  # newest answers: an alert that comes again finds the one before it
 
 Order = tuple[float, int]  # time and alert id

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from broker_filter.records import BatchReport, Classification, Message, object_key
 
 OBJECTS_SHOWN = 12
-REMEMBERED = 20_000  # classifications in the histories of all objects, some 20 MB; the longest silent object goes first
+REMEMBERED = 20_000  # classifications in the histories of all objects, some 40 MB; the longest silent object goes first
 POINTS_OF_OBJECT = 60  # of one history; the oldest goes first
 PACKET_LIMIT_BYTES = 2 * 2**20  # a larger message is not kept for its stamps: 12 of these are 24 MiB
 RATE_SECONDS = 600
