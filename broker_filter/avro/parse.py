@@ -6,6 +6,7 @@ types, sizes below zero, schemas beyond ``MAX_SCHEMA_BYTES`` or ``MAX_SCHEMA_DEP
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from broker_filter.errors import RejectedAlertError, Rejection
 
 MAX_SCHEMA_BYTES = 1024 * 1024  # ZTF's has 26 kB, LSST's 60 kB
 MAX_SCHEMA_DEPTH = 32  # levels of types within types; LSST's has 5. A reader recurses as deep as its schema
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # as JSON's escapes write it, alone or beside its other half
 _PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "string", "bytes")
 
 
@@ -38,9 +40,16 @@ def parse_schema(text: bytes | str, named: Sequence[str] = ()) -> Schema:
     if size > MAX_SCHEMA_BYTES:
         raise RejectedAlertError(Rejection.TOO_LARGE, f"schema of {size} bytes, limit {MAX_SCHEMA_BYTES}")
     try:
-        return parse_tree(json.loads(text), [json.loads(other) for other in named])
+        return parse_tree(_loaded(text), [_loaded(other) for other in named])
     except (ValueError, RecursionError) as error:
         raise RejectedAlertError(Rejection.BAD_SCHEMA, f"schema does not parse: {error}") from error
+
+
+def _loaded(text: bytes | str) -> Any:
+    tree = json.loads(text)
+    if _HALF_CHARACTER.search(text if isinstance(text, str) else text.decode("latin-1")):
+        json.dumps(tree, ensure_ascii=False).encode()  # raises for a half: no output could hold such a name
+    return tree
 
 
 def parse_tree(tree: Any, named: Sequence[Any] = ()) -> Schema:

@@ -38,7 +38,8 @@ class RejectRows:
         for one in rejected:
             if one.message is not self._last:
                 origin = one.message.origin
-                rows.append((one.message.value, origin.source, origin.partition, origin.offset, one.reason, one.detail))
+                detail = one.detail.encode("utf-8", "backslashreplace").decode()  # words of broken packets are in it
+                rows.append((one.message.value, origin.source, origin.partition, origin.offset, one.reason, detail))
             self._last = one.message
         if rows:
             columns = [pa.array(column, f.type) for column, f in zip(zip(*rows, strict=True), SCHEMA, strict=True)]

@@ -1,6 +1,7 @@
 """Schemas and data that would take for ever, or all memory, are refused in a moment."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import packets
@@ -8,7 +9,9 @@ import pytest
 
 from broker_filter.alerts.alert import read_alerts
 from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.archive.inspect import main as inspect
 from broker_filter.avro.container import write_block, write_header
+from broker_filter.avro.parse import parse_schema
 from broker_filter.avro.projection import MOST_STEPS
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.records import Message, Origin
@@ -68,3 +71,18 @@ def test_items_of_one_message_are_counted_together() -> None:
     results = [str(one.reason) for one in read_alerts(Message(content, Origin("here")), Schemas())]
     assert results[0] == Rejection.FOREIGN_SURVEY
     assert set(results[1:]) == {Rejection.TOO_LARGE}
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\uDFFF"])
+@pytest.mark.parametrize("place", ['"name": "alert"', '"version": "4.02"', '"name": "objectId"', '"type": "string"'])
+def test_half_characters_in_names(half: str, place: str, tmp_path: Path) -> None:
+    """What JSON can write and no output can hold is no schema; pairs of halves are characters like others."""
+    text = json.dumps(packets.ztf_schema())
+    broken = text.replace(place, f'{place.partition(":")[0]}: "{half}"', 1)
+    with pytest.raises(RejectedAlertError) as caught:
+        parse_schema(broken.encode())
+    assert caught.value.reason == Rejection.BAD_SCHEMA
+    path = tmp_path / "broken.avro"
+    path.write_bytes(write_header(broken.encode(), SYNC) + write_block(1, bytes(100), SYNC))
+    assert inspect(["--json", str(path)]) == 1
+    parse_schema(text.replace(place, f'{place}, "doc": "\\ud83d\\ude00"', 1))
