@@ -7,8 +7,10 @@ Tried again, not before the time that it asks for: 429, 5xx, no answer. An id th
 answered is rejected.
 """
 
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
@@ -25,6 +27,7 @@ REDIRECT_LIMIT = 5
 ANSWER_LIMIT_BYTES = 2 * MAX_SCHEMA_BYTES  # JSON within JSON
 REFERENCES_LIMIT = 64  # schemas that one schema names, all together
 LONGEST_WAIT_S = 60.0  # that a Retry-After is believed
+WHOLE_ANSWER_TIMEOUTS = 3  # timeouts within which all of an answer is there
 GIVE_UP_AFTER_S = 300.0  # of failures of one id, while the registry answers for others
 JSON_TYPE = "application/vnd.schemaregistry.v1+json"
 REGISTRY_CODES = range(40_400, 40_500)  # error_code of a registry that lacks something; a wrong path has 404 or none
@@ -42,7 +45,7 @@ class _RefusedError(Exception):
 
 
 class Registry:
-    """A client that asks once each time, and never waits longer than ``timeout_s``.
+    """A client that asks once each time, and waits ``timeout_s`` for the next byte, three times that for all of them.
 
     Parameters
     ----------
@@ -70,7 +73,9 @@ class Registry:
         login = None
         if settings.username is not None:
             login = (settings.username, settings.password.get_secret_value() if settings.password else "")
-        self._client = httpx.Client(auth=login, timeout=settings.timeout_s, follow_redirects=False)
+        self._open = partial(httpx.Client, auth=login, timeout=settings.timeout_s, follow_redirects=False)
+        self._client = self._open()
+        self._whole_answer_s = WHOLE_ANSWER_TIMEOUTS * settings.timeout_s
         self._query = dict(httpx.URL(settings.url).params)
         self._has_answered = False
         self._not_before_s: dict[int, float] = {}
@@ -121,7 +126,7 @@ class Registry:
         for reference in references if isinstance(references, list) else []:
             try:
                 subject, version = str(reference["subject"]), int(reference["version"])
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise RejectedAlertError(
                     Rejection.BAD_SCHEMA, f"schema id {schema_id}: a reference without subject or version"
                 ) from error
@@ -222,6 +227,31 @@ class Registry:
         raise ConfigurationError(f"registry.url {self._shown} redirects more than {REDIRECT_LIMIT} times")
 
     def _send(self, method: str, address: str, body: Any) -> tuple[httpx.Response, bytes]:
+        """One request, whose whole answer has a time: ``timeout_s`` begins anew with each byte."""
+        too_slow = threading.Event()
+        client = self._client
+
+        def give_up() -> None:
+            too_slow.set()
+            client.close()  # which ends the reading of its answer
+
+        timer = threading.Timer(self._whole_answer_s, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._exchange(method, address, body)
+        except Exception as error:
+            if not too_slow.is_set():
+                raise
+            raise RetryableError(
+                f"the registry at {self._shown} has not answered as a whole within {self._whole_answer_s:g} s"
+            ) from error
+        finally:
+            timer.cancel()
+            if too_slow.is_set():
+                self._client = self._open()
+
+    def _exchange(self, method: str, address: str, body: Any) -> tuple[httpx.Response, bytes]:
         headers = {"Accept": f"{JSON_TYPE}, application/json", "Content-Type": JSON_TYPE}
         content = b""
         try:

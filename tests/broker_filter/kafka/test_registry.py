@@ -1,6 +1,9 @@
 """A schema registry that refuses, fails, redirects, asks for a login or goes away."""
 
+import contextlib
 import json
+import socket
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -280,3 +283,37 @@ def test_schemas_are_registered(server, connect):
     server.paths["/subjects/out-value/versions"] = (409, {"error_code": 409, "message": "incompatible"}, {})
     with pytest.raises(ConfigurationError, match=r"incompatible.*output\.schema_id"):
         connect(server).register("out-value", "{}")
+
+
+@pytest.mark.parametrize("slow_part", ["head", "body"])
+def test_an_answer_in_drops_is_given_up(slow_part):
+    """A byte now and then, each within the time that the next byte has, does not hold the service for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=_drip, args=(listener, slow_part), daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        registry = Registry(RegistrySettings(url=url, timeout_s=0.5))
+        begun_s = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(RetryableError, match="as a whole"):
+                registry.schema(5)
+        registry.close()
+        assert time.monotonic() - begun_s < 30
+
+
+def _drip(listener: socket.socket, slow_part: str) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n"
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(head + (b"\r\n" if slow_part == "body" else b"X: "))
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.1)
+
+
+def test_a_reference_of_no_version(server, connect):
+    """A version that no integer can be is that id's matter."""
+    server.answers(5, 200, '{"schema": "{}", "references": [{"subject": "a", "version": 1e999}]}')
+    with pytest.raises(RejectedAlertError, match="without subject or version"):
+        connect(server).schema(5)
