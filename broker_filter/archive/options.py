@@ -2,6 +2,8 @@
 
 import argparse
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,40 @@ LOOK_LIMIT = 60  # objects that are drawn unless more are asked for
 
 if TYPE_CHECKING:
     from broker_filter.archive.republish import Rate
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """What ``ictc-replay`` is asked for; each field is the option of its name, None where it was left out."""
+
+    paths: tuple[str, ...]  # files, folders and archives; on Ray also URLs
+    output: str  # path, URL or "-"
+    format: str
+    rejects: str | None
+    summary: str | None
+    order: str  # "time" or "given"
+    limit: int | None  # messages
+    weights: tuple[str, ...]
+    allow_untrained: bool
+    device: str
+    deterministic: bool
+    schema: Path | None
+    schemas: Path | None
+    store: str | None  # folder or URL
+    broker_name: str
+    threads: int
+    engine: str  # "process" or "ray"
+    address: str | None
+    work: str | None
+    partitions: int | None
+    workers: int | None
+    topic: str | None
+    publish: str | None
+    brokers: str  # "" where left out, which goes without topics only
+    rate: "Rate"
+    burst: int  # alerts
+    speed: float  # times faster than recorded
+    kafka: Mapping[str, str]  # keys of librdkafka
 
 
 def inspect_parser() -> argparse.ArgumentParser:
@@ -115,7 +151,7 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def checked(p: argparse.ArgumentParser, options: argparse.Namespace) -> argparse.Namespace:
+def checked(p: argparse.ArgumentParser, options: argparse.Namespace) -> ReplayOptions:
     """The options, when they go together; a wrong pair ends the program with what is wrong about it."""
     if (options.publish or options.topic) and not options.brokers:
         p.error("--publish and --topic need --brokers")
@@ -136,7 +172,8 @@ def checked(p: argparse.ArgumentParser, options: argparse.Namespace) -> argparse
         p.error(f"{as_text(urls[0])} is a URL: --engine ray reads those")
     if options.format == CATALOGUE and (options.engine != "ray" or options.output == "-"):
         p.error(f"--format {CATALOGUE} needs --engine ray and a folder or URL as --output")
-    return options
+    several = {"paths": tuple(options.paths), "weights": tuple(options.weights), "kafka": dict(options.kafka)}
+    return ReplayOptions(**{**vars(options), **several, "brokers": options.brokers or ""})
 
 
 def _positive_float(text: str) -> float:

@@ -5,7 +5,6 @@ and keeps it, compact, in a sorted temporary file; the second classifies. Memory
 alert that is in the archive twice is classified twice, identically.
 """
 
-import argparse
 import dataclasses
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from broker_filter.alerts.decode import Arrival, Decoder, connect
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.left_out import LeftOutCounts
-from broker_filter.archive.options import CATALOGUE, checked, parser
+from broker_filter.archive.options import CATALOGUE, ReplayOptions, checked, parser
 from broker_filter.archive.read import ALERTS_AT_ONCE, in_chunks, nothing_below, read_messages
 from broker_filter.archive.republish import Pace, Publisher, as_given, in_order_of_time
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
@@ -74,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return DONE if good else FAILED
 
 
-def _warn(accounts: Accounts, left_out: LeftOutCounts, options: argparse.Namespace) -> None:
+def _warn(accounts: Accounts, left_out: LeftOutCounts, options: ReplayOptions) -> None:
     """Say what no number of the summary says by itself: what was not read, that there was nothing, or nothing good."""
     if left_out:
         complain(PROGRAM, f"left out: {left_out}")
@@ -91,7 +90,7 @@ def _numbers(by_reason: Mapping[str, int]) -> str:
     return ", ".join(f"{reason} {count}" for reason, count in sorted(by_reason.items()))
 
 
-def replay(options: argparse.Namespace, left_out: LeftOutCounts) -> Accounts:
+def replay(options: ReplayOptions, left_out: LeftOutCounts) -> Accounts:
     """Classify what is at the paths, and write results, rejects and summary."""
     with ExitStack() as stack:
         schemas = Schemas(folder=options.schemas, bare_schema=options.schema)
@@ -116,7 +115,7 @@ def replay(options: argparse.Namespace, left_out: LeftOutCounts) -> Accounts:
     return run.accounts
 
 
-def _replay_on_ray(options: argparse.Namespace, left_out: LeftOutCounts) -> Accounts:
+def _replay_on_ray(options: ReplayOptions, left_out: LeftOutCounts) -> Accounts:
     """The same as :func:`replay`, on the machines of a cluster."""
     from broker_filter.archive.cluster import run  # noqa: PLC0415 - of the extra "archive"
     from broker_filter.archive.cluster.plan import Settings  # noqa: PLC0415
@@ -130,8 +129,8 @@ def _replay_on_ray(options: argparse.Namespace, left_out: LeftOutCounts) -> Acco
         device=options.device,
         deterministic=options.deterministic,
         allow_untrained=options.allow_untrained,
-        schema=options.schema and str(options.schema.resolve()),
-        schemas=options.schemas and str(options.schemas.resolve()),
+        schema=None if options.schema is None else str(options.schema.resolve()),
+        schemas=None if options.schemas is None else str(options.schemas.resolve()),
         keep_rejects=options.rejects is not None,
         as_catalogue=options.format == CATALOGUE,
         keep_pixels=options.store is not None,
@@ -158,8 +157,9 @@ def _absolute(weights: str) -> str:
     return str(Path(weights).resolve()) if Path(weights).parent != Path() else weights
 
 
-def publish(options: argparse.Namespace, left_out: LeftOutCounts) -> Accounts:
+def publish(options: ReplayOptions, left_out: LeftOutCounts) -> Accounts:
     """Put what is at the paths on a topic; what cannot be read from the archive is accounted for as rejected."""
+    assert options.publish is not None  # why this was called
     accounts = Accounts()
 
     def readable() -> Iterator[Message]:
@@ -172,7 +172,7 @@ def publish(options: argparse.Namespace, left_out: LeftOutCounts) -> Accounts:
 
     with ExitStack() as stack:
         schemas = Schemas(folder=options.schemas, bare_schema=options.schema)
-        publisher = Publisher(options.publish, options.brokers, dict(options.kafka))
+        publisher = Publisher(options.publish, options.brokers, options.kafka)
         if options.order == "time":
             order = TimeOrder()
             stack.callback(order.close)
@@ -235,11 +235,11 @@ class _Run:
         self.accounts.add(done.accounts)
 
 
-def _incoming(options: argparse.Namespace, left_out: LeftOutCounts) -> Iterator[Message | Rejected]:
+def _incoming(options: ReplayOptions, left_out: LeftOutCounts) -> Iterator[Message | Rejected]:
     """What is to be read, from paths first, then from a topic."""
     sources: list[Iterable[Message | Rejected]] = [read_messages([*map(Path, options.paths)], left_out)]
     if options.topic:
-        sources.append(read_topic(options.topic, options.brokers, dict(options.kafka)))
+        sources.append(read_topic(options.topic, options.brokers, options.kafka))
     return islice(chain.from_iterable(sources), options.limit)
 
 
