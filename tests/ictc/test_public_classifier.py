@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -31,7 +32,8 @@ def test_table_has_a_row_for_each_alert(result: ictc.Classifications, night: lis
     """The table holds every alert with the columns and units of the output."""
     table = result.table
     assert len(table) == len(night) and str(table["ra"].unit) == "deg"
-    total = table["p_AGN"] + table["p_SNIa"] + table["p_Variable"] + table["p_SNOther"]
+    total = sum(np.ma.filled(table[name], 0.0) for name in table.colnames if name.startswith("p_"))
+    assert {"p_AGN", "p_SNIa", "p_Variable", "p_SNOther"} <= set(table.colnames)
     assert total[table["status"] == "classified"].tolist() == pytest.approx(
         [1.0] * (table["status"] == "classified").sum()
     )
