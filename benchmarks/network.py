@@ -1,12 +1,14 @@
-"""What one more alert costs each network: ``python -m benchmarks.network``.
+"""What one more alert costs each network: ``python -m benchmarks.network [--device cuda --batch 1024]``.
 
 An update embeds the newest group of frames and classifies the series, here of 20 frames of 32 x 32 pixels (24 x 24
 where it says "as shipped") with as many channels as the survey has: SDSS one, ZTF three. Multiply-adds are counted by
-torch on the way; times are those of one thread, batches of 64 updates, median of repeats, calibration and copies
-included. Where epochs are told, packets tell of up to so many without a stamp beside the frames. "ONNX" is onnxruntime
-on whole series of 20 frames, which keeps no embeddings, for the networks that are exported.
+torch on the way; times are torch's with one thread, in batches, median of repeats, calibration and copies included; on
+a card, transfers there and back too. Where epochs are told, packets tell of up to so many without a stamp beside the
+frames. "ONNX" is onnxruntime on whole series of 20 frames, which keeps no embeddings, for the networks that are
+exported; ``benchmarks.peers`` times it on updates.
 """
 
+import argparse
 import statistics
 import tempfile
 import time
@@ -68,17 +70,17 @@ def counted(call: Callable[[], object]) -> int:
     return counter.get_total_flops() // 2
 
 
-def update_seconds(survey: str, name: str, settings: dict) -> tuple[float, float]:
+def update_seconds(survey: str, name: str, settings: dict, device: str, batch: int) -> tuple[float, float]:
     """Seconds of embedding one group and of classifying one series, as the service does them."""
-    predictor = Predictor.untrained(survey, name, **settings)
-    series = [random_series(predictor.card, FRAMES, seed) for seed in range(BATCH)]
+    predictor = Predictor.untrained(survey, name, device, **settings)
+    series = [random_series(predictor.card, FRAMES, seed) for seed in range(batch)]
     groups = [s.groups(predictor.card.group_size) for s in series]
     vectors = [predictor.embed(of_one) for of_one in groups]
     newest = [of_one[-1] for of_one in groups]
     embed = median_seconds(lambda: predictor.embed(newest))
     histories = random_histories(predictor.card, series)
     classify = median_seconds(lambda: predictor.classify(vectors, series, histories))
-    return embed / BATCH, classify / BATCH
+    return embed / batch, classify / batch
 
 
 def onnx_seconds(survey: str, name: str, settings: dict) -> float | None:
@@ -110,10 +112,16 @@ def median_seconds(call: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=BATCH, metavar="N", help="updates at a time, here %(default)s")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     console = Console(width=150)
+    where = "one thread" if options.device == "cpu" else f"on {torch.cuda.get_device_name(options.device)}"
     table = Table(
-        title=f"One more alert on a series of {FRAMES} frames, one thread", caption=describe("torch", "onnxruntime")
+        title=f"One more alert on a series of {FRAMES} frames, {options.batch} at a time, {where}",
+        caption=describe("torch", "onnxruntime"),
     )
     for column in (
         "network",
@@ -128,7 +136,7 @@ def main() -> None:
         table.add_column(column, justify="left" if column == "network" else "right")
     for title, (survey, name, settings) in NETWORKS.items():
         parameters, update, whole = multiply_adds(survey, name, settings)
-        embed, classify = update_seconds(survey, name, settings)
+        embed, classify = update_seconds(survey, name, settings, options.device, options.batch)
         onnx = onnx_seconds(survey, name, settings)
         table.add_row(
             title,

@@ -28,6 +28,7 @@ from model.taxonomy import load_taxonomy
 # deterministic mode computes row by row: in larger batches, even of fixed shape, matrix products were seen to round a
 # row differently at another place in the batch as soon as two threads share the work.
 EMBED_ROWS, CLASSIFY_ROWS = 64, 256
+CARD_ROWS = 1024  # of either, on a card
 PAIRS_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 22}  # of epochs of a series, in all rows of a pass
 UNTRAINED_SEED = 20_010_101
 
@@ -147,7 +148,7 @@ class Predictor:
         if longest > size:
             raise ValueError(f"a group of {longest} frames, but {self.card.name} embeds group_size = {size} at a time: "
                              f"cut each series with series.groups({size})")  # fmt: skip
-        rows = 1 if self.deterministic else EMBED_ROWS
+        rows = 1 if self.deterministic else self._most_rows(EMBED_ROWS)
         width = int(np.prod(self._network.embedding_shape))
         vectors = np.empty((len(groups), width), np.float32)
         for part, chunk in chunks(groups, rows):
@@ -186,7 +187,7 @@ class Predictor:
         pairs = 0 if self.deterministic else PAIRS_AT_ONCE[self.device.type]
         logits_BK = np.empty((len(curves), len(self.card.classes)), np.float64)
         distance_B = None if self._network.familiar is None else np.empty(len(curves), np.float64)
-        for part in of_like_length(length_B, pairs):
+        for part in of_like_length(length_B, pairs, self._most_rows(CLASSIFY_ROWS)):
             chunk = [curves[b] for b in part]
             vectors = self._pad_embeddings([embeddings[b] for b in part], chunk)
             epochs = None if told is None else [told[b] for b in part]
@@ -205,14 +206,19 @@ class Predictor:
     def warm_up(self) -> None:
         """Compute once at the largest shapes, so that the first alert does not wait for allocations."""
         frame = blank_series(self.card, self.card.group_size)
-        vectors = self.embed([frame] * EMBED_ROWS)
+        vectors = self.embed([frame] * self._most_rows(EMBED_ROWS))
         group_count = -(-self.card.frame_limit // self.card.group_size)
         series = blank_series(self.card, self.card.frame_limit)
         told = blank_history(self.card, self.card.history_limit) if self.card.history_limit else None
         epochs = len(series) + (0 if told is None else len(told))
-        rows = min(max(PAIRS_AT_ONCE[self.device.type] // epochs**2, 1), CLASSIFY_ROWS)  # that one pass takes
+        rows = min(
+            max(PAIRS_AT_ONCE[self.device.type] // epochs**2, 1), self._most_rows(CLASSIFY_ROWS)
+        )  # that one pass takes
         histories = None if told is None else [told] * rows
         self.classify([np.repeat(vectors[:1], group_count, 0)] * rows, [series] * rows, histories)
+
+    def _most_rows(self, on_a_processor: int) -> int:
+        return on_a_processor if self.device.type == "cpu" else CARD_ROWS
 
     def _pad_embeddings(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> torch.Tensor:
         size = self._network.group_size
@@ -235,16 +241,16 @@ def chunks(items: Sequence[Series], rows: int) -> Iterator[tuple[slice, Sequence
         yield slice(start, start + len(chunk)), chunk
 
 
-def of_like_length(length_B: NDArray[np.int64], pairs: int) -> Iterator[NDArray[np.int64]]:
+def of_like_length(length_B: NDArray[np.int64], pairs: int, rows: int = CLASSIFY_ROWS) -> Iterator[NDArray[np.int64]]:
     """Indices of series in passes, like lengths together, for attention pays for padding too.
 
-    A pass has at most ``CLASSIFY_ROWS`` rows, and with padding at most ``pairs`` pairs of epochs, but at least one row.
+    A pass has at most ``rows`` rows, and with padding at most ``pairs`` pairs of epochs, but at least one row.
     """
     order_B = np.argsort(length_B, kind="stable")
     start = 0
     for stop in range(1, len(order_B) + 1):
         is_last = stop == len(order_B)
-        if is_last or stop - start == CLASSIFY_ROWS or (stop + 1 - start) * int(length_B[order_B[stop]]) ** 2 > pairs:
+        if is_last or stop - start == rows or (stop + 1 - start) * int(length_B[order_B[stop]]) ** 2 > pairs:
             yield order_B[start:stop]
             start = stop
 
