@@ -83,13 +83,13 @@ def replay(folder: Path, name: str, out: Path) -> list[dict[str, Any]]:
 
 
 def answers(records: list[dict[str, Any]], classes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Alerts that the network answered, by object, in time order, probabilities as an array."""
+    """Alerts that the network answered, by object, in time order: probabilities given that each is real, as an array."""
     by_object = defaultdict(list)
     for record in records:
         if record["nObservations"]:
             p = np.array([record["probabilities"][name] for name in classes])
-            p /= p.sum()  # of an alert that its survey calls bogus: given that it is real
-            by_object[record["objectId"]].append({**record, "p": p})
+            if (real := p.sum()) > 0:  # less than 1 of an alert that its survey doubts, 0 of one it is sure is bogus
+                by_object[record["objectId"]].append({**record, "p": p / real})
     return {name: sorted(found, key=lambda r: (r["mjd"], r["alertId"])) for name, found in by_object.items()}
 
 
