@@ -3,7 +3,8 @@
 ``python -m benchmarks.peers --acai DIR --btsbot FILE``. BOOM and Kowalski run five ACAI networks and BTSbot on every
 alert; their files are public and not part of this repository (ONNX; ``DIR`` holds ``acai_b.onnx`` and so on). Networks
 alone are timed, their inputs lie ready: batches of 1, 16 and 64, processor time of one thread, turn by turn. Scores are
-areas under the curve, supernova or not, over the last alert of each object with a label from a spectrum or a catalogue.
+areas under the curve, supernova or not, over the last alert of each object with a label from a spectrum or a catalogue, of packets with every number that ACAI
+reads.
 
 References
 ----------
@@ -70,6 +71,7 @@ class Prepared:
     btsbot: NDArray[np.float32]  # [25]
     series: Series
     history: History
+    complete: bool  # its packet has every number that ACAI reads; else brokers give no ACAI score
 
 
 def numbers(record: Mapping[str, Any], names: tuple[str, ...]) -> NDArray[np.float32]:
@@ -118,6 +120,7 @@ def prepared(folder: Path, ours: Predictor) -> Iterator[Prepared]:
             numbers(record, BTSBOT_FEATURES),
             series,
             history,
+            all(record["candidate"].get(name) is not None for name in ACAI_FEATURES),
         )
 
 
@@ -182,7 +185,8 @@ def milliseconds(networks: Mapping[str, Scores], alerts: list[Prepared]) -> dict
 
 def areas(networks: Mapping[str, Scores], alerts: list[Prepared], labels: Mapping[str, str]) -> dict[str, float]:
     """Area under the curve, supernova or not, of the last alert of each labelled object."""
-    last = {a.object_id: a for a in sorted(alerts, key=lambda a: a.jd) if a.object_id in labels}
+    wanted = [a for a in alerts if a.object_id in labels and a.complete]
+    last = {a.object_id: a for a in sorted(wanted, key=lambda a: a.jd)}
     is_supernova = [labels[name] in SUPERNOVAE for name in last]
     return {name: float(roc_auc_score(is_supernova, score(list(last.values())))) for name, score in networks.items()}
 
