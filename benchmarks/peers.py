@@ -3,8 +3,8 @@
 ``python -m benchmarks.peers --acai DIR --btsbot FILE``. BOOM and Kowalski run five ACAI networks and BTSbot on every
 alert; their files are public and not part of this repository (ONNX; ``DIR`` holds ``acai_b.onnx`` and so on). Networks
 alone are timed, their inputs lie ready: batches of 1, 16 and 64, processor time of one thread, turn by turn. Scores are
-areas under the curve, supernova or not, over the last alert of each object with a label from a spectrum or a catalogue, of packets with every number that ACAI
-reads.
+areas under the curve, supernova or not, over the last alert of each object with a label from a spectrum or a catalogue,
+of packets with every number that ACAI reads.
 
 References
 ----------
