@@ -75,7 +75,12 @@ def look_parser() -> argparse.ArgumentParser:
         description="Draw what is known of objects: stamps, light curve, and the answer after each alert. One object "
         "becomes a sheet, several become a contact sheet, or a sheet each in a folder.",
     )
-    p.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file, folder, tar or tar.gz of alerts")
+    p.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="file, folder, tar or tar.gz of alerts")
+    p.add_argument("--store", metavar="FOLDER|URL", help="look into a store of series (redis://... is shared) instead")
+    p.add_argument(
+        "--index", type=Path, metavar="FILE", help="published answers beside it (default: FOLDER/objects.sqlite)"
+    )
+    p.add_argument("--service", metavar="URL", help="ask a running service instead, which has http.api: true")
     p.add_argument(
         "--object",
         action="append",
@@ -149,6 +154,16 @@ def parser() -> argparse.ArgumentParser:
     )
     add_common_options(p)
     return p
+
+
+def checked_look(p: argparse.ArgumentParser, options: argparse.Namespace) -> argparse.Namespace:
+    """The options of ``ictc-look``, when they name one place to look at."""
+    places = [name for name in ("paths", "store", "service") if getattr(options, name)]
+    if len(places) != 1:
+        p.error("give one of PATH, --store and --service: that is where to look")
+    if options.index is not None and not options.store:
+        p.error("--index belongs to --store")
+    return options
 
 
 def checked(p: argparse.ArgumentParser, options: argparse.Namespace) -> ReplayOptions:

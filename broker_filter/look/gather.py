@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from broker_filter.alerts.alert import read_alerts
-from broker_filter.alerts.decode import Arrival, connect
+from broker_filter.alerts.decode import Arrival, Decoder, connect
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.alerts.survey import SURVEYS
 from broker_filter.classify.classifier import Classifier
@@ -53,12 +53,23 @@ def stories_of(
                     rejected.append(result)
                 elif not objects or result.object_id in objects:
                     arrivals.append(replace(result, message=Message(b"", result.message.origin)))  # 70 kB less
-        arrivals.sort(key=lambda arrival: (arrival.time_mjd, arrival.alert_id))
+    return tell(arrivals, answers_to(arrivals, classifiers), classifiers), rejected
+
+
+def answers_to(arrivals: Iterable[Arrival], classifiers: Mapping[str, Classifier]) -> list[Classification]:
+    """The answers to decoded alerts in order of time, each from what was known when it came."""
+    ordered = sorted(arrivals, key=lambda arrival: (arrival.time_mjd, arrival.alert_id))
+    with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ictc-look-"))
         store = LmdbSeriesStore(Path(folder), sync=False)
         stack.callback(store.close)
-        answers = list(_answers(Pipeline(decoder, classifiers, store), arrivals))
-    return tell(arrivals, answers, classifiers), rejected
+        pipeline = Pipeline(Decoder(_read_nothing, {}, threads=1), classifiers, store)
+        return list(_answers(pipeline, ordered))
+
+
+def _read_nothing(_: Message) -> Iterable[Alert]:
+    """For a pipeline that gets alerts that are decoded already."""
+    return ()
 
 
 def _tells_of(message: Message | Rejected, objects: Collection[str], schemas: Schemas) -> bool:

@@ -170,6 +170,32 @@ class ObjectIndex:
             log.warning("the index takes no answers: %s", error)
 
 
+def read_index(path: Path, object_ids: Sequence[str], most: int) -> dict[str, list[Classification]]:
+    """Answers that an index holds, by object's key; the file is not changed, also while a service writes it.
+
+    Parameters
+    ----------
+    object_ids
+        That are wanted; empty: those with most alerts, ``most`` of them.
+
+    Raises
+    ------
+    ConfigurationError
+        When the file is no index, or one of another version.
+    """
+    where = f"object_id IN ({', '.join('?' * len(object_ids))})" if object_ids else "1"
+    order = f"SELECT id, survey || '/' || object_id FROM objects WHERE {where} ORDER BY alert_count DESC LIMIT ?"  # noqa: S608
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version != VERSION:
+                raise ConfigurationError(f"the index {path} is of version {version}, this program's is {VERSION}")
+            found = connection.execute(order, [*object_ids, len(object_ids) or most]).fetchall()
+            return {key: answers_of(connection, number) for number, key in found}
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"the index {path} cannot be read: {error}") from error
+
+
 def separation_deg(ra_deg: float, dec_deg: float, other_ra_deg: float, other_dec_deg: float) -> float:
     """Angle between two directions, degrees (haversine)."""
     ra, dec, other_ra, other_dec = map(math.radians, (ra_deg, dec_deg, other_ra_deg, other_dec_deg))

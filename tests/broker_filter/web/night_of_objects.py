@@ -23,6 +23,7 @@ class Service:
 
     lobby: Lobby
     objects: Objects
+    store: LmdbSeriesStore
     answers: dict[str, list[Classification]]  # by object
 
     @property
@@ -53,7 +54,7 @@ def night_of_objects(folder: Path) -> Iterator[Service]:
     index.flush()
     objects, lobby = Objects(index, store, {"ztf": card.channels}, card.classes, load_taxonomy()), Lobby()
     lobby.introduce(objects)
-    yield Service(lobby, objects, answers)
+    yield Service(lobby, objects, store, answers)
     index.close()
     store.close()
 

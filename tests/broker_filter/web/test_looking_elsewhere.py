@@ -1,0 +1,135 @@
+"""``ictc-look`` at a store, at the index beside it, and at a running service."""
+
+import dataclasses
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from night_of_objects import Service
+
+from broker_filter.archive.look import main
+from broker_filter.classify.classifier import load_classifiers
+from broker_filter.errors import ConfigurationError
+from broker_filter.look.held import answers_again, observations_in
+from broker_filter.look.served import ServedObjects, UnknownObjectError
+from broker_filter.look.story import story_of
+from broker_filter.monitoring.http import HttpServer, application
+from broker_filter.records import Accounts, Classification
+from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.web.api import Api
+from broker_filter.web.index import ObjectIndex
+from broker_filter.web.rate_limit import RateLimit
+
+ARCSEC_PER_PIXEL = 1.01
+
+
+def serve(service: Service, limit: RateLimit) -> HttpServer:
+    """A server of the query interface."""
+    return HttpServer("127.0.0.1", 0, application({}, None, Api(service.lobby, Accounts, limit).routes()))
+
+
+@pytest.fixture(scope="module")
+def address(service: Service) -> Iterator[str]:
+    """Where a service answers, as often as it is asked."""
+    with serve(service, RateLimit(1e6, 10**6)) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="module")
+def silent(service: Service) -> Iterator[str]:
+    """Where a service answers whose query interface is off."""
+    with HttpServer("127.0.0.1", 0, application({}, None, [])) as server:
+        yield server.address
+
+
+def test_a_service_tells_the_story_that_its_store_holds(service: Service) -> None:
+    """Answers are those that were published, the rest is the store's to 5 digits; a limited rate only takes longer."""
+    view = service.objects.find(service.longest)
+    assert view is not None
+    observations = observations_in(service.store, service.longest)
+    assert observations is not None
+    held = story_of(observations[1], view.answers, service.objects.channels("ztf"), ARCSEC_PER_PIXEL)
+    now_s = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now_s[0] += seconds
+
+    with serve(service, RateLimit(1.0, 3, lambda: now_s[0])) as server, ServedObjects(server.address, sleep) as asked:
+        told = asked.story(service.longest)
+    assert told.answers == held.answers and told.alert_ids == held.alert_ids and told.channels == held.channels
+    assert len(told.epochs) == len(held.epochs) > 0
+    np.testing.assert_allclose(told.epochs.flux_P, held.epochs.flux_P, rtol=1e-5)
+    np.testing.assert_allclose(told.epochs.flux_error_P, held.epochs.flux_error_P, rtol=1e-5)
+    theirs, ours = (one.frames.pixels_TCHW.astype(float) * one.frames.scale_TC[..., None, None] for one in (told, held))
+    np.testing.assert_allclose(theirs, ours, rtol=2e-3, atol=2e-3 * float(held.frames.scale_TC.max()))
+    assert now_s[0] >= len(told.alert_ids) - 2
+
+
+def test_a_service_without_the_interface_or_the_object_is_one_line(
+    address: str, silent: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is missing is said with its remedy, and the exit status tells misuse from nothing found."""
+    out = ["--out", str(tmp_path / "sheet.png")]
+    assert main(["--service", address, "--object", "ZTF00none", *out]) == 1
+    assert "no alert of ZTF00none" in capsys.readouterr().err
+    assert main(["--service", silent, "--object", "ZTF00none", *out]) == 2
+    assert "http.api: true" in capsys.readouterr().err
+    assert main(["--service", "http://127.0.0.1:1", "--object", "ZTF00none", *out]) == 2
+    assert "no service answers" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match="without a user"):
+        ServedObjects("http://user:secret@host")
+    with ServedObjects(address) as asked, pytest.raises(UnknownObjectError, match="ZTF00none"):
+        asked.story("ZTF00none")
+
+
+def test_command_draws_what_a_service_knows(service: Service, address: str, tmp_path: Path) -> None:
+    """Without names the objects with most alerts become a contact sheet."""
+    out = tmp_path / "all.png"
+    assert main(["--service", address, "--limit", "3", "--out", str(out)]) == 0
+    assert np.asarray(imread(out)).std() > 0.05
+
+
+def plain(answer: Classification) -> Classification:
+    """What of an answer depends neither on the clock nor on the last bits of a sum."""
+    return dataclasses.replace(
+        answer, probabilities={}, broad_probabilities=None, unknown_score=None,
+        ingest_time_ms=0, publication_time_ms=0, alert_time_ms=0,
+    )  # fmt: skip
+
+
+def test_a_store_without_an_index_is_classified_again(service: Service) -> None:
+    """The answers are those that the stream gave, from the stamps and pasts that the store holds."""
+    found = observations_in(service.store, f"ztf/{service.longest}")
+    assert found is not None and found[0] == f"ztf/{service.longest}"
+    again = answers_again(*found, load_classifiers(["ztf"]))
+    published = sorted(service.answers[service.longest], key=lambda one: (one.time_mjd, one.alert_id))
+    for ours, theirs in zip(again, published, strict=True):
+        assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-5)
+        assert plain(ours) == plain(theirs)
+
+
+def test_command_draws_objects_of_a_store(service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the index beside the store nothing need be named; without it objects are; what is not there is said."""
+    folder, out = tmp_path / "store", tmp_path / "sheet.png"
+    store = LmdbSeriesStore(folder, sync=False)
+    store.put_whole(list(service.store.whole()))
+    store.close()
+    with (folder / "owner.lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["--store", str(folder), "--object", "ZTF1", "--out", str(out)]) == 2
+    assert "belongs to a running process" in capsys.readouterr().err
+    assert main(["--store", str(folder), "--out", str(out)]) == 2
+    assert "name those to draw with --object" in capsys.readouterr().err
+    assert main(["--store", str(folder), "--object", service.longest, "--object", "ZTF00none", "--out", str(out)]) == 1
+    said = capsys.readouterr()
+    assert "no alert of ZTF00none" in said.err and "classified again" in said.err and said.out == f"{out}\n"
+    index = ObjectIndex(folder / "objects.sqlite")
+    index.enter([answer for answers in service.answers.values() for answer in answers])
+    index.close()
+    assert main(["--store", str(folder), "--out", str(out)]) == 0
+    assert "classified again" not in capsys.readouterr().err
+    assert main(["--store", str(tmp_path / "absent"), "--out", str(out)]) == 2
+    assert "holds no embedded store" in capsys.readouterr().err
