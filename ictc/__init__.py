@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from broker_filter.alerts.packet_schema import Schemas
     from broker_filter.errors import ConfigurationError, FatalError, NotClassifiedError, RejectedAlertError
+    from broker_filter.look.served import ServedObjects, UnknownObjectError
     from broker_filter.look.story import ObjectStory
     from broker_filter.output.formats import as_json
     from broker_filter.output.read import UnreadableClassificationError, read_message
@@ -45,8 +46,10 @@ _ROOMS = {
     "RejectedAlertError": "broker_filter.errors",
     "Schemas": "broker_filter.alerts.packet_schema",
     "Series": "model.series",
+    "ServedObjects": "broker_filter.look.served",
     "Taxonomy": "model.taxonomy",
     "TopicReader": "ictc.topic",
+    "UnknownObjectError": "broker_filter.look.served",
     "UnreadableClassificationError": "broker_filter.output.read",
     "as_json": "broker_filter.output.formats",
     "export": "model.serving.export",
@@ -76,8 +79,10 @@ __all__ = [
     "RejectedAlertError",
     "Schemas",
     "Series",
+    "ServedObjects",
     "Taxonomy",
     "TopicReader",
+    "UnknownObjectError",
     "UnreadableClassificationError",
     "as_json",
     "export",

@@ -8,7 +8,7 @@ alert that is in the archive twice is classified twice, identically.
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import chain, islice
@@ -102,7 +102,7 @@ def replay(options: ReplayOptions, left_out: LeftOutCounts) -> Accounts:
         run = _Run(
             decoder,
             Pipeline(decoder, classifiers, store),
-            open_results(options.output, options.format, _classes(classifiers), options.broker_name, stack),
+            _results(options, classifiers, stack)(),
             _open_rejects(options.rejects, stack),
         )
         progress = stack.enter_context(_progress())
@@ -142,8 +142,7 @@ def _replay_on_ray(options: ReplayOptions, left_out: LeftOutCounts) -> Accounts:
         cluster = stack.enter_context(ray_cluster(options.address, options.workers))
         output = run.Output(rejects, catalogue=options.output, store=store)
         if options.format != CATALOGUE:
-            form, classes, name = options.format, _classes(classifiers), options.broker_name
-            results = partial(open_results, options.output, form, classes, name, stack)
+            results = _results(options, classifiers, stack)
             output = run.Output(rejects, results, store=store)
         accounts = run.replay_on(cluster, options.paths, settings, division, output, left_out)
         if store is not None:
@@ -243,7 +242,16 @@ def _incoming(options: ReplayOptions, left_out: LeftOutCounts) -> Iterator[Messa
     return islice(chain.from_iterable(sources), options.limit)
 
 
-def _classes(classifiers: dict[str, Classifier]) -> list[str]:
+def _results(
+    options: argparse.Namespace, classifiers: Mapping[str, Classifier], stack: ExitStack
+) -> Callable[[], ResultFile]:
+    """Opens where classifications are written."""
+    taxonomies = {survey: one.card.taxonomy for survey, one in classifiers.items()}
+    where, form, name = options.output, options.format, options.broker_name
+    return partial(open_results, where, form, _classes(classifiers), name, stack, taxonomies)
+
+
+def _classes(classifiers: Mapping[str, Classifier]) -> list[str]:
     return [*(name for classifier in classifiers.values() for name in classifier.card.classes), *PACKET_CLASSES]
 
 

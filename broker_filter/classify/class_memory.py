@@ -22,6 +22,11 @@ class ClassMemory:
         """The newest answer that is remembered of an object's alerts before this one: its order and class."""
         return max((entry for entry in self._objects.get(key, ()) if entry[0] < order), default=None)
 
+    def knows(self, key: str, order: Order, next_order: Order) -> bool:
+        """Whether the answer to an alert of this order, or to a later one before the next, is remembered."""
+        newest = self.before(key, next_order)
+        return newest is not None and newest[0] >= order
+
     def enter(self, answers: Iterable[Classification]) -> None:
         """Remember answers that were delivered; those without a class change nothing."""
         for answer in answers:

@@ -1,15 +1,16 @@
 """What a batch of alerts asks of one object: its series as it stands now, and which classifications are wanted."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter.alerts.decode import Arrival
+from broker_filter.classify.class_memory import ClassMemory
 from broker_filter.records import Withdrawal
 from broker_filter.series.store import FrameKey, HeldSeries
-from broker_filter.series.window import Target, Window, WindowRule, targets_of, without
+from broker_filter.series.window import Target, Window, WindowRule, targets_of, window_of, without
 from model.past_photometry import History
 from model.series import Series
 
@@ -35,6 +36,7 @@ class ObjectUpdate:
     targets: tuple[Target, ...]
     withdrawn: tuple[Withdrawal, ...] = ()  # sources that the survey took back: no longer in the series ...
     leaving: tuple[int, ...] = ()  # ... and the alert ids of those that the store still holds
+    recalled: tuple[Target, ...] = ()  # alerts before the targets, whose classes are wanted too
 
     @staticmethod
     def of(arrivals: Sequence[Arrival], series: HeldSeries, rule: WindowRule) -> "ObjectUpdate":
@@ -48,6 +50,26 @@ class ObjectUpdate:
             series, changed_from = without(series, leaving)
         targets = tuple(targets_of(series, set(alert_ids), rule, changed_from))
         return ObjectUpdate(arrivals[0].key, arrivals[0].survey, series, rule, alert_ids, targets, withdrawn, leaving)
+
+    @property
+    def questions(self) -> tuple[Target, ...]:
+        """Everything that the network is asked about the object."""
+        return self.targets + self.recalled
+
+    def recall(self, memory: ClassMemory) -> "ObjectUpdate":
+        """The same, asking again about alerts before its targets that another process answered, or this one forgot."""
+        answered = {target.index for target in self.targets}
+        before = sorted({index - 1 for index in answered} - answered - {-1})
+        forgotten = [n for n in before if not memory.knows(self.key, self._order(n), self._order(n + 1))]
+        if not forgotten:
+            return self
+        dropped = self.series.dropped
+        targets = [Target(n, window_of(dropped + n, dropped, self.rule), revision=False) for n in forgotten]
+        return replace(self, recalled=tuple(target for target in targets if target.window.size > 0))
+
+    def _order(self, index: int) -> tuple[float, int]:
+        head = self.series.heads[index]
+        return float(head["time_mjd"]), int(head["alert_id"])
 
     def groups(self, target: Target) -> list[FrameGroup]:
         """The groups of frames of which a classification is made."""

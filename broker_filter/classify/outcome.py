@@ -6,7 +6,6 @@ Every message gets at least one outcome: a classification, the reason why there 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from broker_filter.series.store import Change
 from broker_filter.series.window import Target
 from model.clock import unix_ms
 from model.series import BANDS
-from model.taxonomy import Taxonomy, load_taxonomy
+from model.taxonomy import Taxonomy
 
 # Of the survey's own score, 0 bogus to 1 real: below it the survey, not the network, is asked. A choice far below the
 # cuts in use (0.65 for ZTF's: Duev et al. 2019, MNRAS 489, 3582), so that doubtful detections keep their classes.
@@ -69,6 +68,7 @@ class Reporter:
     ) -> None:
         self._classifiers, self._updates, self._verdicts, self._times_ms = classifiers, updates, verdicts, times_ms
         self._memory = memory
+        self._taxonomies = {survey: one.card.taxonomy for survey, one in classifiers.items()}
         self._arrived = {
             (update.key, int(update.series.alert_ids[t.index])): t
             for update in updates.values()
@@ -94,7 +94,7 @@ class Reporter:
             blank = self._blank(arrival, arrival.reason)
             if arrival.match is None or arrival.reason is not NotClassified.SOLAR_SYSTEM:
                 return blank
-            return _moving(blank, arrival.match, self._classifiers[arrival.survey].card.classes)
+            return _moving(blank, arrival.match, self._taxonomies[arrival.survey])
         target = self._arrived.get((arrival.key, arrival.alert_id))
         if target is None:
             gone = arrival.alert_id in self._updates[arrival.key].leaving
@@ -133,14 +133,14 @@ class Reporter:
             days_since_first=age.days_since_first,
             days_since_brightest=age.days_since_brightest,
         )
-        probabilities = self._probabilities(update, target.index)
+        probabilities, taxonomy = self._probabilities(update, target.index), self._taxonomies[update.survey]
         if BOGUS in probabilities:
             words = f"the survey's real/bogus score is {1 - probabilities[BOGUS]:.2g} (0 bogus, 1 real)"
-            return answered_by_packet(answer, probabilities, words)
+            return answered_by_packet(answer, probabilities, words, taxonomy)
         return replace(
             answer,
             probabilities=probabilities,
-            broad_probabilities=verdict.broad_probabilities or _taxonomy().broad(probabilities),
+            broad_probabilities=verdict.broad_probabilities or taxonomy.broad(probabilities),
             prediction_set=verdict.prediction_set,
             coverage=verdict.coverage,
             evidence=STAMPS_EVIDENCE,
@@ -156,14 +156,13 @@ class Reporter:
         return {BOGUS: 1 - score} | {name: score * p for name, p in probabilities.items()}
 
     def _previous_class(self, update: ObjectUpdate, target: Target) -> str | None:
-        """Of the alert before: one of this batch, or one that is remembered, whichever is later."""
-        heads = update.series.heads
-        order = _order_of(heads[target.index])
-        remembered = self._memory.before(update.key, order)
-        earlier = max((one.index for one in update.targets if one.index < target.index), default=None)
-        if earlier is None or (remembered is not None and remembered[0] > _order_of(heads[earlier])):
+        """Of the alert before: as the network was asked, or as it is remembered where that is of a later alert."""
+        heads, before = update.series.heads, target.index - 1
+        remembered = self._memory.before(update.key, _order_of(heads[target.index]))
+        asked = (update.key, before) in self._verdicts
+        if not asked or (remembered is not None and remembered[0] > _order_of(heads[before])):
             return None if remembered is None else remembered[1]
-        probabilities = self._probabilities(update, earlier)
+        probabilities = self._probabilities(update, before)
         return max(probabilities, key=probabilities.__getitem__)
 
     def _blank(self, arrival: Arrival, reason: NotClassified | None) -> Classification:
@@ -189,23 +188,21 @@ class Reporter:
         )
 
 
-def _moving(blank: Classification, match: SolarSystemMatch, classes: Sequence[str]) -> Classification:
+def _moving(blank: Classification, match: SolarSystemMatch, taxonomy: Taxonomy) -> Classification:
     """The answer of a packet whose source moves; what is left of the probability is shared by all classes alike."""
-    probabilities = {ASTEROID: match.probability, **dict.fromkeys(classes, (1 - match.probability) / len(classes))}
-    return answered_by_packet(replace(blank, reason=None), probabilities, match.words)
+    left = (1 - match.probability) / len(taxonomy.classes)
+    probabilities = {ASTEROID: match.probability, **dict.fromkeys(taxonomy.classes, left)}
+    return answered_by_packet(replace(blank, reason=None), probabilities, match.words, taxonomy)
 
 
-def answered_by_packet(answer: Classification, probabilities: Mapping[str, float], words: str) -> Classification:
+def answered_by_packet(
+    answer: Classification, probabilities: Mapping[str, float], words: str, taxonomy: Taxonomy
+) -> Classification:
     """The answer with a class that the survey itself tells, and why."""
     return replace(
         answer,
         probabilities=probabilities,
-        broad_probabilities=_taxonomy().broad(probabilities),
+        broad_probabilities=taxonomy.broad(probabilities),
         evidence=PACKET_EVIDENCE,
         explanation=words,
     )
-
-
-@cache
-def _taxonomy() -> Taxonomy:
-    return load_taxonomy()

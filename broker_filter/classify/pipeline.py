@@ -106,7 +106,7 @@ class Pipeline:
             held |= self._store.read(frameless)
         stages.lap("store_read")
         updates = {
-            key: ObjectUpdate.of(arrivals, held[key], self._rules[arrivals[0].survey])
+            key: ObjectUpdate.of(arrivals, held[key], self._rules[arrivals[0].survey]).recall(self.memory)
             for key, arrivals in by_key.items()
             if key in held
         }
@@ -139,7 +139,7 @@ class Pipeline:
         embedded: dict[FrameGroup, NDArray[np.float32]] = {}
         missing: dict[str, list[FrameGroup]] = {}
         for update in updates.values():
-            for group in dict.fromkeys(group for target in update.targets for group in update.groups(target)):
+            for group in dict.fromkeys(group for target in update.questions for group in update.groups(target)):
                 stored = update.series.embeddings.get(group.start)
                 if stored is not None and stored.tag == self._tag(update, group):
                     embedded[group] = stored.values
@@ -194,7 +194,10 @@ class Pipeline:
         verdicts: dict[tuple[str, int], Verdict] = {}
         for survey, classifier in self._classifiers.items():
             pairs = [
-                (update, target) for update in updates.values() if update.survey == survey for target in update.targets
+                (update, target)
+                for update in updates.values()
+                if update.survey == survey
+                for target in update.questions
             ]
             if not pairs:
                 continue

@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from types import TracebackType
@@ -107,14 +108,27 @@ class ServedObjects:
         RetryableError
             When the service does not answer.
         """
-        path = f"/api/objects/{quote(object_id, safe='')}"
-        content = self._json(path)
+        served, answers = self._object(object_id)
+        with self._as_a_service():
+            return self._tell(served, answers, _path_of(object_id))
+
+    def answers(self, object_id: str) -> list[Classification]:
+        """What the service has published of an object, in order of time; raises as ``story``."""
+        return self._object(object_id)[1]
+
+    def _object(self, object_id: str) -> tuple[_Object, list[Classification]]:
+        content = self._json(_path_of(object_id))
         if content is None:
             raise UnknownObjectError(f"the service at {self._address} has not seen {object_id}, or has forgotten it")
-        try:
+        with self._as_a_service():
             served = _Object.model_validate(content)
-            answers = [from_json(fields) for fields in served.classifications]
-            return self._tell(served, answers, path)
+            return served, [from_json(fields) for fields in served.classifications]
+
+    @contextmanager
+    def _as_a_service(self) -> Iterator[None]:
+        """Inside, an answer of another form than a service's is one clear error."""
+        try:
+            yield
         except (ValidationError, KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"{self._address} does not answer as a service of this version: {type(error).__name__}: {error}"
@@ -123,10 +137,8 @@ class ServedObjects:
     def newest(self, limit: int) -> list[str]:
         """Ids of the objects with most alerts, at most so many; raises as ``story``."""
         content = self._json(f"/api/objects?order=alerts&limit={limit}")
-        try:
+        with self._as_a_service():
             return [str(one["objectId"]) for one in (content or {})["objects"]]
-        except (KeyError, TypeError) as error:
-            raise ConfigurationError(f"{self._address} does not answer as a service of this version") from error
 
     def _tell(self, served: _Object, answers: Sequence[Classification], path: str) -> ObjectStory:
         by_alert = {point.alertId: point for point in served.lightCurve if point.kind == "stamp"}
@@ -177,6 +189,10 @@ class ServedObjects:
                 "host and port?"
             ) from error
         return answer.status_code, answer.headers, bytes(content)
+
+
+def _path_of(object_id: str) -> str:
+    return f"/api/objects/{quote(object_id, safe='')}"
 
 
 def _observation(alert_id: int, point: _Point, stamps: _Stamps, kinds: Sequence[str]) -> Observation:

@@ -4,9 +4,10 @@ Everything is written as it comes, but for the forms that astropy writes whole.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, Protocol
 
 from fastavro.write import Writer
@@ -17,14 +18,15 @@ from broker_filter.output.formats import (
     LEAN_SCHEMA,
     as_desc,
     as_json,
-    desc_codes,
     json_line,
     parsed_schema,
+    refuse_without_code,
     sync_marker,
 )
 from broker_filter.output.names import TABLE_FORMATS
 from broker_filter.records import Classification
 from model.printable import printable_json
+from model.taxonomy import Taxonomy, load_taxonomy
 
 
 class ResultFile(Protocol):
@@ -62,13 +64,25 @@ class AvroContainer:
         self._writer.flush()
 
 
-def open_results(path: str, form: str, classes: Sequence[str], broker_name: str, stack: ExitStack) -> ResultFile:
+def open_results(
+    path: str,
+    form: str,
+    classes: Sequence[str],
+    broker_name: str,
+    stack: ExitStack,
+    taxonomies: Mapping[str, Taxonomy] = MappingProxyType({}),
+) -> ResultFile:
     """Open a file, or standard output for ``-``; the stack closes it.
+
+    Parameters
+    ----------
+    taxonomies
+        By survey: of the networks' cards. Other surveys' are the package's.
 
     Raises
     ------
     ConfigurationError
-        When the file cannot be written.
+        When the file cannot be written, or the form needs codes that a network's classes do not have.
     """
     out = open_output(path, stack)
     if form == "jsonl":
@@ -76,12 +90,13 @@ def open_results(path: str, form: str, classes: Sequence[str], broker_name: str,
     elif form in TABLE_FORMATS:
         from broker_filter.output.tables import open_table  # noqa: PLC0415 # astropy takes half a second
 
-        results = open_table(out, form, classes)
+        results = open_table(out, form, classes, taxonomies.values())
     elif form == "avro":
         results = AvroContainer(out, LEAN_SCHEMA, as_json)
     else:
-        codes = desc_codes()
-        results = AvroContainer(out, DESC_SCHEMA, lambda c: as_desc(c, broker_name, codes))
+        refuse_without_code(taxonomies.values())
+        shipped = load_taxonomy()
+        results = AvroContainer(out, DESC_SCHEMA, lambda c: as_desc(c, broker_name, taxonomies.get(c.survey, shipped)))
     stack.callback(results.close)
     return results
 

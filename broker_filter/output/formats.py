@@ -6,18 +6,19 @@ Every form is a pure function of the record, byte for byte, so that duplicates o
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from importlib import metadata, resources
+from types import MappingProxyType
 from typing import Any
 
 import fastavro
 import orjson
 
 from broker_filter.alerts.units import magnitude_of_flux
-from broker_filter.errors import FatalError
+from broker_filter.errors import ConfigurationError, FatalError
 from broker_filter.records import Classification, Detection, MovingObject
-from model.taxonomy import load_taxonomy
+from model.taxonomy import Taxonomy, load_taxonomy
 
 LEAN_SCHEMA = "ictc.classification.v2"
 LEAN_SCHEMA_1 = "ictc.classification.v1"  # of releases before 0.2, whose messages stay on topics
@@ -112,25 +113,21 @@ def json_line(classification: Classification) -> bytes:
     return orjson.dumps(as_json(classification), option=orjson.OPT_APPEND_NEWLINE)
 
 
-def as_desc(classification: Classification, broker_name: str, codes: Mapping[str, int]) -> dict[str, Any]:
+def as_desc(classification: Classification, broker_name: str, taxonomy: Taxonomy) -> dict[str, Any]:
     """The fields of DESC's form: an alert without a classification is NotClassified with probability 1.
 
     Parameters
     ----------
-    codes
-        Class -> code of the taxonomy, with ``""`` for NotClassified; see :func:`desc_codes`.
+    taxonomy
+        Whose codes classes have.
 
     Raises
     ------
     FatalError
-        When the network has a class without a code.
+        When a class has no code.
     """
     c = classification
-    try:
-        classes = [{"classId": codes[name], "probability": p} for name, p in c.probabilities.items()]
-    except KeyError as error:
-        raise FatalError(f"class {error} has no code in the taxonomy: add it to model/taxonomy.json") from error
-    params = {"taxonomyVersion": c.taxonomy_version, "nObservations": c.observation_count, "reason": c.reason}
+    classes = _coded(c.probabilities, taxonomy)
     return {
         "alertId": c.alert_id,
         "diaSourceId": c.alert_id,
@@ -139,15 +136,50 @@ def as_desc(classification: Classification, broker_name: str, codes: Mapping[str
         "brokerName": broker_name,
         "brokerVersion": _own_version(),
         "classifierName": f"{c.classifier} {c.classifier_version}",
-        "classifierParams": orjson.dumps(params).decode(),
-        "classifications": classes or [{"classId": codes[""], "probability": 1.0}],
+        "classifierParams": orjson.dumps(_desc_params(c, taxonomy)).decode(),
+        "classifications": classes or [{"classId": taxonomy.not_classified_code, "probability": 1.0}],
     }
 
 
-def desc_codes() -> dict[str, int]:
-    """Class -> ELAsTiCC code, with ``""`` for NotClassified."""
-    taxonomy = load_taxonomy()
-    return {**taxonomy.codes, "": taxonomy.not_classified_code}
+def _coded(probabilities: Mapping[str, float], taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    try:
+        return [{"classId": taxonomy.codes[name], "probability": p} for name, p in probabilities.items()]
+    except KeyError as error:
+        raise FatalError(
+            f"class {error} has no code in taxonomy {taxonomy.version}: draw the training set with ictc-simulate "
+            "--taxonomy FILE, which gives it one, or choose another format"
+        ) from error
+
+
+def _desc_params(c: Classification, taxonomy: Taxonomy) -> dict[str, Any]:
+    """What DESC's form has no field for, where it is known; classes by code."""
+    known = {
+        "unknownScore": c.unknown_score,
+        "broadClassifications": _coded(c.broad_probabilities or {}, taxonomy) or None,
+        "predictionSet": None if c.prediction_set is None else [taxonomy.codes[name] for name in c.prediction_set],
+        "coverage": c.coverage,
+        "evidence": c.evidence,
+        "previousClass": c.previous_class,
+        **_moving_fields(c.moving_object),
+    }
+    always = {"taxonomyVersion": c.taxonomy_version, "nObservations": c.observation_count, "reason": c.reason}
+    return always | {name: value for name, value in known.items() if value is not None}
+
+
+def refuse_without_code(taxonomies: Iterable[Taxonomy]) -> None:
+    """Check that DESC's form can name every class.
+
+    Raises
+    ------
+    ConfigurationError
+        When a class has no code.
+    """
+    missing = [name for taxonomy in taxonomies for name in taxonomy.classes if name not in taxonomy.codes]
+    if missing:
+        raise ConfigurationError(
+            f"DESC's form needs a code for each class; {', '.join(missing)} have none: train on a data set that "
+            "ictc-simulate drew with --taxonomy FILE, or choose another format of output"
+        )
 
 
 def confluent_encoder(schema_id: int) -> Encode:
@@ -161,11 +193,25 @@ def container_encoder() -> Encode:
     return lambda c: _container(LEAN_SCHEMA, as_json(c))
 
 
-def desc_encoder(broker_name: str, container: bool = False) -> Encode:
-    """DESC's form, as a bare datum (its readers have the schema) or as an object container."""
-    codes = desc_codes()
+def desc_encoder(
+    broker_name: str, container: bool = False, taxonomies: Mapping[str, Taxonomy] = MappingProxyType({})
+) -> Encode:
+    """DESC's form, as a bare datum (its readers have the schema) or as an object container.
+
+    Parameters
+    ----------
+    taxonomies
+        By survey: of the networks' cards. Other surveys' classes have the package's codes.
+
+    Raises
+    ------
+    ConfigurationError
+        When a network's class has no code.
+    """
+    refuse_without_code(taxonomies.values())
     write = partial(_container if container else _datum, DESC_SCHEMA)
-    return lambda c: write(as_desc(c, broker_name, codes))
+    shipped = load_taxonomy()
+    return lambda c: write(as_desc(c, broker_name, taxonomies.get(c.survey, shipped)))
 
 
 @cache

@@ -18,7 +18,7 @@ from astropy.table.meta import get_yaml_from_table
 
 from broker_filter.output.formats import LEAN_SCHEMA, as_json, parsed_schema
 from broker_filter.records import Classification
-from model.taxonomy import load_taxonomy
+from model.taxonomy import Taxonomy, load_taxonomy
 
 ROWS_PER_GROUP = 10_000
 MAPS = {"probabilities": "p_", "broadProbabilities": "broad_"}  # field -> before the class in a column's name
@@ -51,14 +51,26 @@ _ARROW_TYPES: Mapping[str, pa.DataType] = {
 ASTROPY_FORMATS = {"csv": "ascii.csv", "ecsv": "ascii.ecsv", "votable": "votable"}
 
 
+def first_level_of(classes: Iterable[str], taxonomies: Iterable[Taxonomy] = ()) -> tuple[str, ...]:
+    """Names of the first level to which classes belong, by these taxonomies; by the package's where there are none."""
+    known = tuple(taxonomies) or (load_taxonomy(),)
+    return tuple(dict.fromkeys(name for taxonomy in known for name in taxonomy.broad(dict.fromkeys(classes, 0.0))))
+
+
 @cache
-def columns_of(classes: tuple[str, ...]) -> pa.Schema:
-    """Arrow's schema of a table in which these classes have columns, with units and descriptions as metadata."""
+def columns_of(classes: tuple[str, ...], first_level: tuple[str, ...] = ()) -> pa.Schema:
+    """Arrow's schema of a table in which these classes have columns, with units and descriptions as metadata.
+
+    Parameters
+    ----------
+    first_level
+        Names of the first level; none: those of the package's taxonomy.
+    """
     columns = []
     for field in parsed_schema(LEAN_SCHEMA)["fields"]:
         name, kind, doc = field["name"], _kind(field["type"]), field.get("doc", "")
         if name in MAPS:
-            names = classes if name == "probabilities" else tuple(load_taxonomy().broad(dict.fromkeys(classes, 0.0)))
+            names = classes if name == "probabilities" else first_level or first_level_of(classes)
             columns += [_column(MAPS[name] + key, "double", f"{name}: {key}") for key in names]
         else:
             columns.append(_column(name, kind, doc, UNITS.get(name)))
@@ -97,7 +109,8 @@ def arrow_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Tabl
 def table_of(classifications: Sequence[Classification]) -> Table:
     """Classifications as a table of astropy, with a column for every class that they name."""
     classes = tuple(dict.fromkeys(name for one in classifications for name in one.probabilities))
-    return astropy_table(arrow_table([row_of(one) for one in classifications], columns_of(classes)))
+    broad = tuple(dict.fromkeys(name for one in classifications for name in one.broad_probabilities or ()))
+    return astropy_table(arrow_table([row_of(one) for one in classifications], columns_of(classes, broad)))
 
 
 class Parquet:
@@ -107,8 +120,8 @@ class Parquet:
     copy of the schema is left out.
     """
 
-    def __init__(self, out: BinaryIO, classes: Iterable[str]) -> None:
-        self._schema = columns_of(tuple(dict.fromkeys(classes)))
+    def __init__(self, out: BinaryIO, schema: pa.Schema) -> None:
+        self._schema = schema
         self._longest = {field.name: 1 for field in self._schema if field.type == pa.string()}
         self._writer = pq.ParquetWriter(out, self._schema, store_schema=False)
         self._rows: list[dict[str, Any]] = []
@@ -136,9 +149,8 @@ class Parquet:
 class AstropyFile:
     """A file that astropy writes at the end; until then memory holds Arrow's columns, 0.4 kB a row."""
 
-    def __init__(self, out: BinaryIO, classes: Iterable[str], form: str) -> None:
-        self._out, self._form = out, form
-        self._schema = columns_of(tuple(dict.fromkeys(classes)))
+    def __init__(self, out: BinaryIO, schema: pa.Schema, form: str) -> None:
+        self._out, self._form, self._schema = out, form, schema
         self._rows: list[dict[str, Any]] = []
         self._tables: list[pa.Table] = []
 
@@ -156,9 +168,13 @@ class AstropyFile:
         write_table(astropy_table(pa.concat_tables(self._tables)), self._out, self._form)
 
 
-def open_table(out: BinaryIO, form: str, classes: Iterable[str]) -> Parquet | AstropyFile:
-    """A file of one of the formats of tables."""
-    return Parquet(out, classes) if form == "parquet" else AstropyFile(out, classes, form)
+def open_table(
+    out: BinaryIO, form: str, classes: Iterable[str], taxonomies: Iterable[Taxonomy] = ()
+) -> Parquet | AstropyFile:
+    """A file of one of the formats of tables, with columns for these classes and what they are at the first level."""
+    names = tuple(dict.fromkeys(classes))
+    schema = columns_of(names, first_level_of(names, taxonomies))
+    return Parquet(out, schema) if form == "parquet" else AstropyFile(out, schema, form)
 
 
 def write_table(table: Table, out: BinaryIO, form: str) -> None:

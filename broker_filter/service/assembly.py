@@ -21,6 +21,7 @@ from broker_filter.records import PACKET_CLASSES
 from broker_filter.rules import Route
 from broker_filter.series.store import SeriesStore
 from broker_filter.web.index import INDEX_FILE, ObjectIndex
+from model.serving.card import ModelCard
 
 log = logger("service")
 
@@ -103,13 +104,15 @@ def open_index(settings: Settings, stack: ExitStack) -> ObjectIndex | None:
     return index
 
 
-def output_encoder(settings: OutputSettings, registry: RegistrySettings) -> classification.Encode:
+def output_encoder(
+    settings: OutputSettings, registry: RegistrySettings, cards: Mapping[str, ModelCard]
+) -> classification.Encode:
     """The bytes of a classification in the form that is asked for.
 
     Raises
     ------
     ConfigurationError
-        When the Confluent form has neither a schema id nor a registry.
+        When the Confluent form has neither a schema id nor a registry, or DESC's has no code for a class.
     RetryableError
         When the registry does not answer.
     """
@@ -119,7 +122,9 @@ def output_encoder(settings: OutputSettings, registry: RegistrySettings) -> clas
         case "json":
             return classification.json_line
         case "elasticc" | "elasticc-container":
-            return classification.desc_encoder(settings.broker_name, container=settings.format.endswith("container"))
+            taxonomies = {survey: card.taxonomy for survey, card in cards.items()}
+            in_container = settings.format.endswith("container")
+            return classification.desc_encoder(settings.broker_name, in_container, taxonomies)
         case _:
             return classification.confluent_encoder(settings.schema_id or _register(settings, registry))
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from broker_filter.classify.classifier import cards_of
 from broker_filter.config import Settings, masked
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
@@ -149,5 +150,7 @@ def _output(settings: Settings) -> str:
         and settings.registry.url is not None
     ):
         return "confluent: the schema will be registered at the start"
-    assembly.output_encoder(settings.output, settings.registry)
+    needs_codes = settings.output.format.startswith("elasticc")
+    cards = cards_of(assembly.open_classifiers(settings.model)) if needs_codes else {}
+    assembly.output_encoder(settings.output, settings.registry, cards)
     return settings.output.format

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from types import FrameType
 from typing import TypeVar
@@ -19,7 +20,7 @@ import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.routing import BaseRoute
 
-from broker_filter.classify.classifier import Classifier
+from broker_filter.classify.classifier import Classifier, cards_of
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import HttpSettings, Settings, load, masked, remember_secrets
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
@@ -126,7 +127,9 @@ def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lamb
         )
         pipeline = assembly.build_pipeline(settings, classifiers, schemas, store, stack)
         status.introduce([classifier.card for classifier in classifiers.values()], schemas)
-        encode = _patiently(lambda: assembly.output_encoder(settings.output, settings.registry), settings, stop, health)
+        cards = cards_of(classifiers)
+        make = partial(assembly.output_encoder, settings.output, settings.registry, cards)
+        encode = _patiently(make, settings, stop, health)
         if encode is None or (reading := _patiently(lambda: _set_up_topics(settings), settings, stop, health)) is None:
             return  # told to stop before Kafka was there
         if reading.goes_on and store.stats().objects == 0:

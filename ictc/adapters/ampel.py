@@ -1,7 +1,8 @@
-"""AMPEL: a T2 unit that answers the state of a light curve from our topic, and a supplier of our topic's alerts.
+"""AMPEL: T2 units that answer the state of a light curve from our topic or store, and a supplier of our topic's alerts.
 
 ``T2ImageSequenceClass`` gives a compound the classification of the newest of its photopoints that our topic has, and
-never one of a later alert: the answer belongs to the state. ``ClassificationSupplier`` hands classifications to an
+never one of a later alert: the answer belongs to the state. ``T2StoredSequenceClass`` gives the same from the store and
+index of a running service, asked through its query interface. ``ClassificationSupplier`` hands classifications to an
 alert consumer, for channels that filter on what we say. Alerts are known by the survey's ids, which are AMPEL's
 datapoint ids too, so that no mapping of object names is needed.
 """
@@ -9,10 +10,11 @@ datapoint ids too, so that no mapping of object names is needed.
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from typing import Any, Literal
 
-from ictc import Classification, TopicReader
+from ictc import Classification, ServedObjects, TopicReader, UnknownObjectError
 from ictc.adapters import required
 
 required("ampel.abstract.AbsLightCurveT2Unit", "ampel")
@@ -127,19 +129,45 @@ class T2ImageSequenceClass(AbsLightCurveT2Unit):
         -------
         Class, probabilities, unknown score and what they rest on; tagged ``ICTC_<CLASS>``.
         """
-        alert_ids = [int(point["id"]) for point in light_curve.photopoints or ()]
+        alert_ids = alerts_of(light_curve)
         if not alert_ids:
             return UnitResult(code=DocumentCode.T2_MISSING_INFO)
-        found = self._answers.newest_of(alert_ids, self.wait_s)
-        if found is None:
-            return UnitResult(code=DocumentCode.RERUN_REQUESTED)
-        if found.best is None:
-            return {**body_of(found), "reason": str(found.reason)}
-        return UnitResult(body=body_of(found), tag=f"ICTC_{found.best.upper()}")
+        return result_of(self._answers.newest_of(alert_ids, self.wait_s))
 
     def close(self) -> None:
         """Leave Kafka."""
         self._answers.close()
+
+
+class T2StoredSequenceClass(AbsLightCurveT2Unit):
+    """The same as ``T2ImageSequenceClass``, from the store and index of a running service (``http.api: true``).
+
+    ``stock`` says what AMPEL's stock is: the object's id as a ``number`` (LSST), or ``ztf``, the number that ampel-ztf
+    makes of a name.
+    """
+
+    service: str
+    stock: Literal["number", "ztf"] = "number"
+
+    def post_init(self) -> None:
+        """Make the client; AMPEL calls this once a unit is made."""
+        self._service = ServedObjects(self.service)
+        self._name_of: Callable[[int], str] = str
+        if self.stock == "ztf":
+            required("ampel.ztf.util.ZTFIdMapper", "ampel")
+            self._name_of = import_module("ampel.ztf.util.ZTFIdMapper").ZTFIdMapper.to_ext_id
+
+    def process(self, light_curve: LightCurve) -> UBson | UnitResult:
+        """The answer to this state, or a request to ask again; as ``T2ImageSequenceClass``."""
+        alert_ids = set(alerts_of(light_curve))
+        if not alert_ids:
+            return UnitResult(code=DocumentCode.T2_MISSING_INFO)
+        try:
+            answers = self._service.answers(self._name_of(int(light_curve.stock_id)))
+        except UnknownObjectError:
+            return UnitResult(code=DocumentCode.RERUN_REQUESTED)
+        known = [one for one in answers if one.alert_id in alert_ids]
+        return result_of(max(known, key=lambda one: (one.time_mjd, one.alert_id), default=None))
 
 
 class ClassificationSupplier(AbsAlertSupplier):
@@ -188,6 +216,20 @@ class ClassificationSupplier(AbsAlertSupplier):
         }
         stock = c.object_id if self.stock == "name" else int(c.object_id)
         return AmpelAlert(id=c.alert_id, stock=stock, datapoints=(datapoint,), tag=f"ICTC_{c.survey.upper()}")
+
+
+def alerts_of(light_curve: LightCurve) -> list[int]:
+    """Ids of the alerts of a state's photopoints."""
+    return [int(point["id"]) for point in light_curve.photopoints or ()]
+
+
+def result_of(found: Classification | None) -> UBson | UnitResult:
+    """What a T2 document says of an answer; without one it is tried again."""
+    if found is None:
+        return UnitResult(code=DocumentCode.RERUN_REQUESTED)
+    if found.best is None:
+        return {**body_of(found), "reason": str(found.reason)}
+    return UnitResult(body=body_of(found), tag=f"ICTC_{found.best.upper()}")
 
 
 def body_of(classification: Classification) -> dict[str, Any]:

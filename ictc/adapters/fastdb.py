@@ -34,6 +34,7 @@ OF_ALERT = (
     "cutoutScience",
     "cutoutTemplate",
 )
+FIRST_LEVEL = " first level"  # behind the name of the classifier, in messages of that level
 FRAME = struct.Struct(">bI")  # magic byte and schema id before an alert's datum
 
 
@@ -73,7 +74,11 @@ def broker_message_schema() -> Any:
 
 
 def broker_message(
-    packet: bytes, classification: Classification, broker_name: str, taxonomy: Taxonomy | None = None
+    packet: bytes,
+    classification: Classification,
+    broker_name: str,
+    taxonomy: Taxonomy | None = None,
+    first_level: bool = False,
 ) -> dict[str, Any]:
     """The fields of a BrokerMessage.
 
@@ -82,7 +87,10 @@ def broker_message(
     packet
         The alert of LSST 10.0 that was classified, in Confluent's frame or bare.
     taxonomy
-        Whose codes classes have; None: the package's.
+        Whose codes classes have; None: the package's. That of weights is ``ictc.load_card(weights).taxonomy``.
+    first_level
+        Send the probabilities of the first level (supernova of any type ...) instead, as a classifier of its own,
+        ``NAME first level``: what one message says sums to 1.
 
     Raises
     ------
@@ -96,13 +104,14 @@ def broker_message(
         raise ValueError(f"packet of alert {alert['diaSourceId']} with the class of alert {classification.alert_id}")
     used = taxonomy or load_taxonomy()
     codes = used.codes
-    if unknown := [name for name in classification.probabilities if name not in codes]:
+    probabilities = (classification.broad_probabilities or {}) if first_level else classification.probabilities
+    if unknown := [name for name in probabilities if name not in codes]:
         raise ConfigurationError(f"classes without a code in taxonomy {used.version}: {', '.join(unknown)}")
-    answers = [{"classId": codes[name], "probability": p} for name, p in classification.probabilities.items()]
+    answers = [{"classId": codes[name], "probability": p} for name, p in probabilities.items()]
     return {
         **{name: alert[name] for name in OF_ALERT},
         "brokerName": broker_name,
-        "classifierName": classification.classifier,
+        "classifierName": classification.classifier + (FIRST_LEVEL if first_level else ""),
         "classifierVersion": classification.classifier_version,
         "classifications": answers or [{"classId": used.not_classified_code, "probability": 1.0}],
     }
@@ -123,11 +132,14 @@ def write_container(messages: Iterable[dict[str, Any]]) -> bytes:
 
 
 def messages_of(
-    alerts: Iterable[tuple[bytes, Classification]], broker_name: str, taxonomy: Taxonomy | None = None
+    alerts: Iterable[tuple[bytes, Classification]],
+    broker_name: str,
+    taxonomy: Taxonomy | None = None,
+    first_level: bool = False,
 ) -> Iterator[bytes]:
-    """A bare datum for each pair of an alert's packet and its classification."""
+    """A bare datum for each pair of an alert's packet and its classification; parameters of ``broker_message``."""
     for packet, classification in alerts:
-        yield write_datum(broker_message(packet, classification, broker_name, taxonomy))
+        yield write_datum(broker_message(packet, classification, broker_name, taxonomy, first_level))
 
 
 def _read(packet: bytes) -> dict[str, Any]:

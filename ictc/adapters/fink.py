@@ -9,7 +9,7 @@ Example
 -------
 >>> alerts = spark.read.parquet(ztf_alert_sample)
 >>> answers = alerts.withColumn("ictc", ictc_classification(alert_columns()))
->>> answers.filter("ictc.best IS NOT NULL").count() == alerts.filter("candidate.ssdistnr < 0").count()
+>>> answers.filter("ictc.best != 'Asteroid'").count() == alerts.filter("candidate.ssdistnr < 0").count()
 True
 >>> answers.select("ictc.p_SNIa").schema.simpleString()
 'struct<p_SNIa:double>'
@@ -28,7 +28,7 @@ from typing import Any
 
 import fastavro
 
-from ictc import NotClassifiedError, Predictor, RejectedAlertError, load_card, series_of
+from ictc import Classifier, load_card
 from ictc.adapters import required
 
 required("pyspark", "fink")
@@ -46,6 +46,8 @@ from pyspark.sql.types import (  # noqa: E402
 )
 
 WEIGHTS_VARIABLE = "ICTC_WEIGHTS"
+ALERTS_AT_ONCE = 256
+TOLD = ("Asteroid", "Bogus")  # classes that a packet itself tells
 _CANDIDATE = {
     "jd": "double", "fid": "int", "ra": "double", "dec": "double", "magpsf": "float", "sigmapsf": "float",
     "isdiffpos": "string", "xpos": "float", "ypos": "float", "rb": "float", "drb": "float", "magzpsci": "float",
@@ -62,13 +64,13 @@ def _weights() -> str:
 
 
 @cache
-def _predictor(weights: str) -> Predictor:
-    return Predictor.load(weights)
+def _classifier(weights: str) -> Classifier:
+    return Classifier.load(weights)
 
 
 def _schema_of(weights: str) -> StructType:
     """Fields of an answer."""
-    probabilities = [StructField(f"p_{name}", DoubleType()) for name in load_card(weights).classes]
+    probabilities = [StructField(f"p_{name}", DoubleType()) for name in (*load_card(weights).classes, *TOLD)]
     last = [StructField("unknown", DoubleType()), StructField("n_observations", IntegerType())]
     return StructType([StructField("best", StringType()), *probabilities, *last, StructField("reason", StringType())])
 
@@ -101,10 +103,11 @@ def ictc_classification(alert: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    best (None where not classified), p_CLASS of each class, unknown, n_observations, reason (why not classified).
+    best (None where not classified), p_CLASS of each class, p_Asteroid and p_Bogus (None but where the packet tells),
+    unknown, n_observations, reason (why not classified).
     """
-    packets = [[packet_of(row)] for row in alert.to_dict("records")]
-    return pd.DataFrame(_answers(packets))
+    rows = alert.to_dict("records")
+    return pd.DataFrame(_answers(rows, [f"{row['objectId']}#{number}" for number, row in enumerate(rows)]))
 
 
 def classify_objects(alerts: DataFrame) -> DataFrame:
@@ -125,55 +128,45 @@ def classify_objects(alerts: DataFrame) -> DataFrame:
 
 
 def _classify_partition(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Objects of one partition, one after the other; Spark's batches may cut one in two."""
+    """Whole objects of one partition, some hundred alerts at a time; Spark's batches may cut one in two."""
     rows: list[dict[str, Any]] = []
     for frame in frames:
         for row in frame.to_dict("records"):
-            if rows and rows[-1]["objectId"] != row["objectId"]:
-                yield _classify_object(rows)
+            if len(rows) >= ALERTS_AT_ONCE and rows[-1]["objectId"] != row["objectId"]:
+                yield _classify_objects(rows)
                 rows = []
             rows.append(row)
     if rows:
-        yield _classify_object(rows)
+        yield _classify_objects(rows)
 
 
-def _classify_object(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    packets = [packet_of(row) for row in rows]
-    answers = _answers([packets[: n + 1] for n in range(len(packets))])
-    return pd.DataFrame(
-        [
-            {"objectId": row["objectId"], "candid": row["candid"], "jd": row["jd"], "n_alerts": n, **answer}
-            for n, (row, answer) in enumerate(zip(rows, answers, strict=True), start=1)
-        ]
-    )
+def _classify_objects(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Answers to the alerts of whole objects, each decoded and embedded once."""
+    answers = _answers(rows, [row["objectId"] for row in rows])
+    number: dict[str, int] = {}
+    found = []
+    for row, answer in zip(rows, answers, strict=True):
+        name = row["objectId"]
+        number[name] = number.get(name, 0) + 1
+        of_alert = {"objectId": name, "candid": row["candid"], "jd": row["jd"], "n_alerts": number[name]}
+        found.append(of_alert | answer)
+    return pd.DataFrame(found)
 
 
-def _answers(objects: Sequence[Sequence[bytes]]) -> list[dict[str, Any]]:
-    """The answer to each list of packets, of one object each, the newest last."""
-    predictor = _predictor(_weights())
-    series, histories, reasons = [], [], []
-    for packets in objects:
-        try:
-            read, history = series_of(packets, predictor)
-            series_of(packets[-1:], predictor)  # the newest alert itself is classified, or has a reason
-        except (NotClassifiedError, RejectedAlertError) as error:
-            reasons.append(str(error.reason))
-        else:
-            series.append(read)
-            histories.append(history)
-            reasons.append("")
-    prediction = predictor.predict(series, histories) if series else None
-    classes, answers, number = predictor.card.classes, [], 0
-    for reason in reasons:
-        answer: dict[str, Any] = {"best": None, **{f"p_{name}": None for name in classes}, "unknown": None}
-        answer |= {"n_observations": 0, "reason": reason or None}
-        if not reason and prediction is not None:
-            probabilities = prediction.probabilities[number]
-            answer |= {f"p_{name}": float(p) for name, p in zip(classes, probabilities, strict=True)}
-            answer |= {"best": classes[int(probabilities.argmax())], "n_observations": len(series[number].time_T)}
-            if prediction.unknown is not None:
-                answer["unknown"] = float(prediction.unknown[number])
-            number += 1
+def _answers(rows: Sequence[Mapping[str, Any]], object_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The answer to each alert; those with one object id are one object's."""
+    packets = [packet_of({**row, "objectId": name}) for row, name in zip(rows, object_ids, strict=True)]
+    results = _classifier(_weights()).classify(packets)
+    by_alert = {(one.object_id, one.alert_id): one for story in results for one in story.answers}
+    rejected = {one.message.origin.offset: str(one.reason) for one in results.rejected}
+    answers = []
+    for number, (row, name) in enumerate(zip(rows, object_ids, strict=True)):
+        answer: dict[str, Any] = dict.fromkeys(ANSWER.names) | {"n_observations": 0, "reason": rejected.get(number)}
+        if number not in rejected:
+            one = by_alert[name, int(row["candid"])]
+            answer |= {f"p_{of}": p for of, p in one.probabilities.items()}
+            answer |= {"best": one.best, "unknown": one.unknown_score, "n_observations": one.observation_count}
+            answer["reason"] = None if one.reason is None else str(one.reason)
         answers.append(answer)
     return answers
 

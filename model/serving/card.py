@@ -17,6 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from scipy import special
 
 from model.series import BANDS
+from model.taxonomy import Taxonomy, load_taxonomy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,6 +157,8 @@ class ModelCard:
     sets: PredictionSets | None = None  # None where not calibrated
     provenance: Mapping[str, Any] = field(default_factory=dict)  # data, recipe, seed, commit, scores, limits
     tensors_sha256: str = ""
+    codes: Mapping[str, int] = field(default_factory=dict)  # class or group -> its code; empty: as in the package's
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # classes that are one at the first level
 
     def __post_init__(self) -> None:
         if self.survey not in SHIPPED_SURVEYS:
@@ -182,10 +185,21 @@ class ModelCard:
             raise WeightsError(f"{len(self.logit_offset)} logit offsets for {len(self.classes)} classes")
         if self.sets is not None and len(self.sets.least) != len(self.classes):
             raise WeightsError(f"prediction sets of {len(self.sets.least)} classes for {len(self.classes)}")
+        if self.codes and (without := [name for name in self.classes if name not in self.codes]):
+            raise WeightsError(f"classes without a code: {', '.join(without)}")
         if not 0 < self.temperature < math.inf:
             raise WeightsError(f"temperature is {self.temperature}: it must be positive and finite")
         if not np.isfinite(self.logit_offset).all():
             raise WeightsError(f"logit_offset is {self.logit_offset}: it must be finite")
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The taxonomy that the weights were trained with; what surveys tell themselves has the package's codes."""
+        shipped = load_taxonomy()
+        if not self.codes:
+            return dataclasses.replace(shipped, version=self.taxonomy_version, classes=self.classes)
+        codes = shipped.codes | dict(self.codes)
+        return Taxonomy(self.taxonomy_version, self.classes, codes, shipped.not_classified_code, dict(self.groups))
 
     @property
     def history_limit(self) -> int:

@@ -36,6 +36,9 @@ def stamped(card: ModelCard, tensors: Mapping[str, Tensor]) -> ModelCard:
         del identity["sets"]  # weights from before there were any keep their version
     elif not card.sets.least_by_age:
         del identity["sets"]["age_edges_d"], identity["sets"]["least_by_age"]  # and from before they told ages apart
+    for name in ("codes", "groups"):
+        if not identity[name]:
+            del identity[name]  # and those whose classes are the package's
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:VERSION_DIGITS]
     return replace(card, version=f"{card.survey}-{digest}", tensors_sha256=sha256)
 

@@ -82,6 +82,7 @@ def make_card(
     dataset: Dataset, facts: DatasetFacts, network: GroupedNetwork, provenance: dict[str, Any], form: str = "series"
 ) -> ModelCard:
     """A card for weights that were trained just now, not yet calibrated."""
+    codes, groups = _codes_and_groups(dataset)
     return ModelCard(
         name=network.name,
         version="",
@@ -97,7 +98,19 @@ def make_card(
         network=registry.describe(network),
         form=form,
         provenance=provenance,
+        codes=codes,
+        groups=groups,
     )
+
+
+def _codes_and_groups(dataset: Dataset) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
+    """Of the taxonomy that the data set was drawn with; empty where it was drawn with the package's."""
+    recipe = dataset.manifest.get("recipe")
+    taxonomy = (recipe.get("taxonomy") or {}) if isinstance(recipe, dict) else {}
+    codes = {str(name): int(code) for name, code in taxonomy.get("codes", {}).items()}
+    if not set(dataset.classes) <= set(codes):
+        return {}, {}
+    return codes, {str(name): tuple(members) for name, members in taxonomy.get("groups", {}).items()}
 
 
 def taxonomy_version_of(dataset: Dataset) -> str:

@@ -1,9 +1,12 @@
 """The units made and run by AMPEL's own classes, with a Kafka-protocol broker on loopback."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+import orjson
 import pytest
 from ampel.abstract.AbsAlertSupplier import AbsAlertSupplier
 from ampel.abstract.AbsLightCurveT2Unit import AbsLightCurveT2Unit
@@ -17,8 +20,8 @@ from streams import broker_or_skip, create, publish
 
 from broker_filter.errors import NotClassified
 from broker_filter.kafka.local_broker import QUICK_GROUP
-from broker_filter.output.formats import container_encoder
-from ictc.adapters.ampel import ClassificationSupplier, T2ImageSequenceClass
+from broker_filter.output.formats import as_json, container_encoder
+from ictc.adapters.ampel import ClassificationSupplier, T2ImageSequenceClass, T2StoredSequenceClass
 
 pytestmark = pytest.mark.filterwarnings("default")  # AMPEL's own
 encode = container_encoder()
@@ -158,3 +161,44 @@ def test_lsst_objects_have_numbers(brokers: str) -> None:
     publish(brokers, "numbers", [encode(replace(classification(1, "313963405132693599"), survey="lsst"))])
     (alert,) = supplier(brokers, "numbers", stock="number")
     assert alert.stock == 313963405132693599
+
+
+class Stored(BaseHTTPRequestHandler):
+    """The query interface of a service that has seen one object with three alerts."""
+
+    def do_GET(self) -> None:
+        """Answer as the service does."""
+        known = self.path == "/api/objects/4000123"
+        answers = [as_json(classification(n, "4000123", survey="lsst")) for n in range(3)]
+        content = {"survey": "lsst", "lightCurve": [], "classifications": answers, "stampKinds": []}
+        body = orjson.dumps(content if known else {"error": "this service has not seen that object"})
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_service_answers_states_from_its_store() -> None:
+    """The class is that of the state's newest photopoint; what the service has not seen yet is asked again."""
+    with HTTPServer(("127.0.0.1", 0), Stored) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        made = T2StoredSequenceClass(
+            logger=AmpelLogger.get_logger(), service=f"http://127.0.0.1:{server.server_port}", stock="number"
+        )
+        made.post_init()
+        for numbers in ((0,), (0, 1), (0, 1, 2, 3)):
+            result = made.process(state(*numbers))
+            assert isinstance(result, UnitResult)
+            body: Any = result.body
+            assert body["alert_id"] == classification(min(numbers[-1], 2)).alert_id and result.tag == "ICTC_SNIA"
+        unseen: Any = AbsLightCurveT2Unit.build(
+            {"link": 17, "stock": 5, "dps": []},  # type: ignore[arg-type,typeddict-item]
+            [{"id": 7, "channel": [], "meta": [], "body": {"jd": 2_460_500.75, "magpsf": 18.0}}],  # type: ignore[list-item,typeddict-item]
+        )
+        again = made.process(unseen)
+        assert isinstance(again, UnitResult) and again.code == DocumentCode.RERUN_REQUESTED
+        server.shutdown()

@@ -50,6 +50,19 @@ def test_a_message_is_the_alert_with_our_answer(alerts: list[tuple[bytes, int]])
     assert len(alerts) > 3
 
 
+def test_the_first_level_is_a_classifier_of_its_own(alerts: list[tuple[bytes, int]]) -> None:
+    """Probabilities of supernovae of any type have their own message, whose probabilities sum to 1."""
+    packet, number = alerts[0]
+    answer = replace(of_alert(number), broad_probabilities={"SN": 0.75, "AGN": 0.25})  # type: ignore[type-var]
+    message = fastdb.broker_message(packet, answer, "ICTC", first_level=True)
+    assert message["classifierName"].endswith(" first level")
+    codes = load_taxonomy().codes
+    assert message["classifications"] == [
+        {"classId": codes["SN"], "probability": 0.75},
+        {"classId": codes["AGN"], "probability": 0.25},
+    ]
+
+
 def test_containers_hold_their_schema(alerts: list[tuple[bytes, int]]) -> None:
     """Several messages in one container are read without a schema of one's own."""
     messages = [fastdb.broker_message(packet, of_alert(number), "ICTC") for packet, number in alerts]  # type: ignore[arg-type]

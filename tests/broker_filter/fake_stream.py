@@ -24,6 +24,7 @@ from model.past_photometry import NO_HISTORY, History
 from model.series import BANDS, Series, compact
 from model.serving.card import PredictionSets
 from model.serving.predictor import Prediction
+from model.taxonomy import Taxonomy, load_taxonomy
 
 SIZE_PX = 4
 MATCH = SolarSystemMatch(MovingObject("2026 AB1", 0.5, 19.25), 0.96875)
@@ -47,6 +48,11 @@ class FakeCard:
     trained: bool = True
     sets: PredictionSets | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The package's, of these classes."""
+        return replace(load_taxonomy(), version=self.taxonomy_version, classes=self.classes)
 
 
 class FakePredictor:

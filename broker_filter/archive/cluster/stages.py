@@ -45,7 +45,16 @@ from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arr
 from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.errors import FatalError, RetryableError
-from broker_filter.records import Accounts, Classification, Message, Observation, Outcome, Rejected, account
+from broker_filter.records import (
+    PACKET_CLASSES,
+    Accounts,
+    Classification,
+    Message,
+    Observation,
+    Outcome,
+    Rejected,
+    account,
+)
 from model.series import Series
 
 _LENGTH_BYTES = 4
@@ -75,8 +84,8 @@ class Tools:
 
     @property
     def classes(self) -> list[str]:
-        """Of all networks."""
-        return [name for classifier in self.classifiers.values() for name in classifier.card.classes]
+        """Of all networks, and those that packets tell."""
+        return [*(name for one in self.classifiers.values() for name in one.card.classes), *PACKET_CLASSES]
 
     def embeds(self, survey: str, settings: Settings) -> bool:
         """Whether frames of the survey are embedded in stage 1."""

@@ -229,7 +229,7 @@ def write_dataset(
     if templates is not None:
         asked["templates"] = hash_of_templates(templates)
     if taxonomy is not None:
-        asked["taxonomy"] = {"version": taxonomy.version, "codes": taxonomy.codes}
+        asked["taxonomy"] = {"version": taxonomy.version, "codes": taxonomy.codes, "groups": taxonomy.groups}
     if only is not None:
         if only >= len(orders):
             raise DatasetRecipeError(

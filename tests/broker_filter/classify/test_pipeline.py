@@ -91,6 +91,17 @@ def test_one_outcome_per_alert_in_message_order(store: SeriesStore) -> None:
     assert isinstance(results[1], Rejected)
 
 
+def test_replicas_on_one_store_know_the_class_before(store: SeriesStore, tmp_path: Path) -> None:
+    """Processes that take turns on a store say of each alert the class before that one process would have said."""
+    messages = night(3, 8)
+    alone = run_afresh(tmp_path / "alone", messages, 3)
+    replicas = [Pipeline(fake.decoder(), fake.classifiers(), store) for _ in range(2)]
+    together = [one for start in range(0, 24, 3) for one in run(replicas[start % 2], messages[start : start + 3], 3)]
+    before = [getattr(one, "previous_class", None) for one in alone]
+    assert [getattr(one, "previous_class", None) for one in together] == before
+    assert before[:3] == [None] * 3 and None not in before[3:]
+
+
 def test_what_a_packet_tells_is_answered_with_its_reason(store: SeriesStore) -> None:
     """A moving object and an artefact have a class, its probability and the reason; the network's share is the rest."""
     messages = [

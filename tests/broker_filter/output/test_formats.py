@@ -8,10 +8,11 @@ import fastavro
 import orjson
 import pytest
 
-from broker_filter.errors import FatalError, NotClassified
+from broker_filter.errors import ConfigurationError, FatalError, NotClassified
 from broker_filter.output import formats as forms
 from broker_filter.output.read import UnreadableClassificationError, from_json, read_message
 from broker_filter.records import Classification, Detection, MovingObject
+from model.taxonomy import Taxonomy
 
 CLASSIFIED = Classification(
     survey="lsst",
@@ -205,10 +206,39 @@ def test_desc_form_reports_not_classified_as_300() -> None:
     assert "no_stamps" in record["classifierParams"]
 
 
+def test_desc_form_has_parameters_for_what_it_has_no_field_for() -> None:
+    """First level, prediction set, moving object and previous class stand in the parameters, classes by code."""
+    told = replace(CLASSIFIED, moving_object=MovingObject("2021 AB", 0.5, 19.0))
+    datum = forms.desc_encoder("ICTC")(told)
+    record = fastavro.schemaless_reader(io.BytesIO(datum), forms.parsed_schema(forms.DESC_SCHEMA))
+    params = orjson.loads(record["classifierParams"])
+    assert params["broadClassifications"] == [
+        {"classId": 2332, "probability": 0.125},
+        {"classId": 2220, "probability": 0.625},
+        {"classId": 2310, "probability": 0.25},
+    ]
+    assert params["predictionSet"] == [2222, 2221] and params["coverage"] == 0.75
+    assert params["previousClass"] == "AGN" and params["ssObject"] == "2021 AB"
+
+
+def test_desc_form_has_the_codes_of_each_surveys_network() -> None:
+    """A network's own taxonomy gives the codes of its classes; another survey's are the package's."""
+    own = Taxonomy("own-1", ("SNIa", "Comet"), {"SNIa": 7, "Comet": 8}, 300)
+    encode = forms.desc_encoder("ICTC", taxonomies={"ztf": own})
+    plain = replace(CLASSIFIED, probabilities={"SNIa": 1.0}, broad_probabilities=None, prediction_set=None)
+    for survey, code in (("ztf", 7), ("lsst", 2222)):
+        record = fastavro.schemaless_reader(
+            io.BytesIO(encode(replace(plain, survey=survey))), forms.parsed_schema(forms.DESC_SCHEMA)
+        )
+        assert record["classifications"] == [{"classId": code, "probability": 1.0}]
+
+
 def test_class_without_a_code_stops_the_service() -> None:
-    """A network whose class has no code cannot speak DESC's form, and the message says where to add it."""
-    foreign = replace(CLASSIFIED, probabilities={"Comet": 1.0})
-    with pytest.raises(FatalError, match=r"Comet.*taxonomy\.json"):
+    """A network whose class has no code cannot speak DESC's form, and the message says how to give it one."""
+    with pytest.raises(ConfigurationError, match=r"Comet.*--taxonomy FILE"):
+        forms.desc_encoder("ICTC", taxonomies={"ztf": Taxonomy("own-1", ("SNIa", "Comet"), {"SNIa": 7}, 300)})
+    foreign = replace(CLASSIFIED, probabilities={"Comet": 1.0}, broad_probabilities=None)
+    with pytest.raises(FatalError, match=r"Comet.*--taxonomy FILE"):
         forms.desc_encoder("ICTC")(foreign)
 
 
