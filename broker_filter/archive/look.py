@@ -89,14 +89,14 @@ def _held(options: argparse.Namespace) -> Stories:
     from broker_filter.classify.classifier import load_classifiers  # noqa: PLC0415
     from broker_filter.look.held import answers_again, observations_in  # noqa: PLC0415
 
-    published = _published(options)
-    names = options.objects or [key.partition("/")[2] for key in published]
-    if not names:
-        raise ConfigurationError("there is no index of objects beside the store: name those to draw with --object")
-    classifiers = load_classifiers(options.weights, options.device, allow_untrained=options.allow_untrained)
     stories, again = {}, []
     with ExitStack() as stack:
         store = _open(options.store, stack)
+        published = _published(options)
+        names = options.objects or [key.partition("/")[2] for key in published]
+        if not names:
+            raise ConfigurationError("there is no index of objects beside the store: name those to draw with --object")
+        classifiers = load_classifiers(options.weights, options.device, allow_untrained=options.allow_untrained)
         for name in names:
             found = observations_in(store, name)
             if found is None:

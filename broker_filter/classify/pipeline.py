@@ -193,12 +193,8 @@ class Pipeline:
         """By key and index of the target."""
         verdicts: dict[tuple[str, int], Verdict] = {}
         for survey, classifier in self._classifiers.items():
-            pairs = [
-                (update, target)
-                for update in updates.values()
-                if update.survey == survey
-                for target in update.questions
-            ]
+            of_survey = [update for update in updates.values() if update.survey == survey]
+            pairs = [(update, target) for update in of_survey for target in update.questions]
             if not pairs:
                 continue
             embeddings = [np.stack([embedded[group] for group in update.groups(target)]) for update, target in pairs]

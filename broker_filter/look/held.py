@@ -7,8 +7,8 @@ from broker_filter.alerts.survey import SURVEYS
 from broker_filter.classify.classifier import Classifier
 from broker_filter.errors import ConfigurationError
 from broker_filter.look.gather import answers_to
-from broker_filter.records import Classification, Detection, Message, Observation, Origin
-from broker_filter.series.store import FrameKey, HeldSeries, SeriesStore
+from broker_filter.records import Classification, Detection, Message, Observation, Origin, object_key
+from broker_filter.series.store import SeriesStore
 from model.clock import unix_ms
 from model.series import BANDS
 
@@ -16,7 +16,7 @@ from model.series import BANDS
 def keys_of(object_id: str) -> list[str]:
     """The keys that an object may have in a store: surveys number their objects independently."""
     survey, _, name = object_id.partition("/")
-    return [object_id] if name and survey in SURVEYS else [f"{survey}/{object_id}" for survey in SURVEYS]
+    return [object_id] if name and survey in SURVEYS else [object_key(survey, object_id) for survey in SURVEYS]
 
 
 def observations_in(store: SeriesStore, object_id: str) -> tuple[str, list[Observation]] | None:
@@ -31,7 +31,8 @@ def observations_in(store: SeriesStore, object_id: str) -> tuple[str, list[Obser
     if not found:
         return None
     key, held = next(iter(found.items()))
-    pixels = store.pixels([_frame_key(held, index) for index in range(len(held.heads))])
+    frames = held.frame_keys(slice(None))
+    pixels = store.pixels(frames)
     observations = [
         Observation(
             alert_id=int(head["alert_id"]),
@@ -49,15 +50,10 @@ def observations_in(store: SeriesStore, object_id: str) -> tuple[str, list[Obser
             magnitude_error=float(head["magnitude_error"]),
             real_bogus=float(head["real_bogus"]),
         )
-        for index, head in enumerate(held.heads)
-        if (of_frame := pixels.get(_frame_key(held, index))) is not None
+        for index, (head, frame) in enumerate(zip(held.heads, frames, strict=True))
+        if (of_frame := pixels.get(frame)) is not None
     ]
     return key, observations
-
-
-def _frame_key(held: HeldSeries, index: int) -> FrameKey:
-    head = held.heads[index]
-    return FrameKey(held.key, float(head["time_mjd"]), int(head["alert_id"]))
 
 
 def answers_again(
