@@ -98,10 +98,10 @@ def _held(options: argparse.Namespace) -> Stories:
             raise ConfigurationError("there is no index of objects beside the store: name those to draw with --object")
         classifiers = load_classifiers(options.weights, options.device, allow_untrained=options.allow_untrained)
         for name in names:
-            found = observations_in(store, name)
-            if found is None:
+            stored = observations_in(store, name)
+            if stored is None:
                 continue
-            key, observations = found
+            key, observations = stored
             survey = key.partition("/")[0]
             answers = published.get(key)
             if answers is None:

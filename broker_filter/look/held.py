@@ -27,10 +27,10 @@ def observations_in(store: SeriesStore, object_id: str) -> tuple[str, list[Obser
     object_id
         As the survey names it, or with the survey before it: ``ztf/ZTF21abiuvdk``.
     """
-    found = store.read(keys_of(object_id))
-    if not found:
+    by_key = store.read(keys_of(object_id))
+    if not by_key:
         return None
-    key, held = next(iter(found.items()))
+    key, held = next(iter(by_key.items()))
     frames = held.frame_keys(slice(None))
     pixels = store.pixels(frames)
     observations = [

@@ -89,14 +89,14 @@ class Api:
             detail = f"{name}: {fault['msg'].removeprefix('Value error, ')}; see /api"
             raise _RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, detail) from error
         where, values = query.condition()
-        found = self._objects.index.select(where, values, query.order_in_sql, query.limit, query.offset)
+        summaries = self._objects.index.select(where, values, query.order_in_sql, query.limit, query.offset)
         total = self._objects.index.count(where, values)
-        following = query.offset + len(found)
+        following = query.offset + len(summaries)
         return {
             "total": total,
             "offset": query.offset,
             "next": str(request.url.include_query_params(offset=following)) if following < total else None,
-            "objects": [summary_json(one) for one in found],
+            "objects": [summary_json(one) for one in summaries],
         }
 
     def _object(self, request: Request) -> dict[str, Any]:

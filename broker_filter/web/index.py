@@ -82,10 +82,10 @@ class ObjectIndex:
     def answers(self, summary: ObjectSummary) -> list[Classification]:
         """The answers to an object's alerts, in order of time."""
         with self._reading() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 "SELECT id FROM objects WHERE object_id = ? AND survey = ?", (summary.object_id, summary.survey)
             ).fetchone()
-            return [] if found is None else answers_of(connection, found[0])
+            return [] if row is None else answers_of(connection, row[0])
 
     def newest_classes(self) -> list[tuple[str, float, str]]:
         """(object's key, MJD of its newest alert, most probable class), the object seen last at the end."""
@@ -105,8 +105,8 @@ class ObjectIndex:
     def count(self, where: str = "1", parameters: Sequence[object] = ()) -> int:
         """How many objects meet a condition; as ``select``."""
         with self._reading() as connection:
-            found = connection.execute(f"SELECT COUNT(*) FROM objects WHERE {where}", list(parameters))  # noqa: S608
-            return int(found.fetchone()[0])
+            cursor = connection.execute(f"SELECT COUNT(*) FROM objects WHERE {where}", list(parameters))  # noqa: S608
+            return int(cursor.fetchone()[0])
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -152,12 +152,12 @@ class ObjectIndex:
         ended = False
         with contextlib.closing(connection):
             while not ended:
-                some = [self._queue.get()]
-                while len(some) < WRITE_AT_ONCE and not self._queue.empty():
-                    some.append(self._queue.get())
-                ended = None in some
-                self._write(connection, [answer for answer in some if answer is not None])
-                for _ in some:
+                batch = [self._queue.get()]
+                while len(batch) < WRITE_AT_ONCE and not self._queue.empty():
+                    batch.append(self._queue.get())
+                ended = None in batch
+                self._write(connection, [answer for answer in batch if answer is not None])
+                for _ in batch:
                     self._queue.task_done()
 
     def _write(self, connection: sqlite3.Connection, answers: Sequence[Classification]) -> None:
@@ -190,8 +190,8 @@ def read_index(path: Path, object_ids: Sequence[str], most: int) -> dict[str, li
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version != VERSION:
                 raise ConfigurationError(f"the index {path} is of version {version}, this program's is {VERSION}")
-            found = connection.execute(order, [*object_ids, len(object_ids) or most]).fetchall()
-            return {key: answers_of(connection, number) for number, key in found}
+            objects = connection.execute(order, [*object_ids, len(object_ids) or most]).fetchall()
+            return {key: answers_of(connection, number) for number, key in objects}
     except sqlite3.Error as error:
         raise ConfigurationError(f"the index {path} cannot be read: {error}") from error
 

@@ -68,27 +68,27 @@ class Pages:
             return Response(f"{error}\n", HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "5"})
 
     def _list(self, request: Request) -> Response:
-        asked = {name: value for name, value in request.query_params.items() if value}
-        query, fault = _query_of(asked)
+        parameters = {name: value for name, value in request.query_params.items() if value}
+        query, fault = _query_of(parameters)
         where, values = query.condition()
         total = self._objects.index.count(where, values)
-        found = self._objects.index.select(where, values, query.order_in_sql, query.limit, query.offset)
-        if query.id and total == 1 and found[0].object_id == query.id:
-            return RedirectResponse(f"/object/{found[0].object_id}", HTTPStatus.SEE_OTHER)
+        summaries = self._objects.index.select(where, values, query.order_in_sql, query.limit, query.offset)
+        if query.id and total == 1 and summaries[0].object_id == query.id:
+            return RedirectResponse(f"/object/{summaries[0].object_id}", HTTPStatus.SEE_OTHER)
         page = template("objects.html").render(
             query=query,
-            asked=asked,
+            parameters=parameters,
             fault=fault,
             total=total,
-            objects=found,
+            objects=summaries,
             colours=self._colours,
             classes=self._objects.classes,
             group_of=self._objects.taxonomy.group_of,
             orders=ORDER_WORDS,
             strange=STRANGE_SCORE,
             new_days=NEW_DAYS,
-            earlier=_address(asked, max(query.offset - query.limit, 0)) if query.offset else None,
-            later=_address(asked, query.offset + query.limit) if query.offset + query.limit < total else None,
+            earlier=_address(parameters, max(query.offset - query.limit, 0)) if query.offset else None,
+            later=_address(parameters, query.offset + query.limit) if query.offset + query.limit < total else None,
         )
         return Response(page, HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK, {"Content-Type": HTML})
 
@@ -136,18 +136,18 @@ class Pages:
         return Response(png, headers={"Content-Type": PNG, "Cache-Control": "private, max-age=3600"})
 
 
-def _query_of(asked: Mapping[str, str]) -> tuple[ObjectQuery, str]:
+def _query_of(parameters: Mapping[str, str]) -> tuple[ObjectQuery, str]:
     """The query of a form, and what is wrong with it: then all objects are shown."""
     try:
-        return ObjectQuery.model_validate({"limit": PAGE_SIZE} | dict(asked)), ""
+        return ObjectQuery.model_validate({"limit": PAGE_SIZE} | dict(parameters)), ""
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(map(str, fault["loc"])) or "search"
         return ObjectQuery(limit=PAGE_SIZE), f"{name}: {fault['msg'].removeprefix('Value error, ')}"
 
 
-def _address(asked: Mapping[str, str], offset: int) -> str:
-    return "/objects?" + urlencode(dict(asked) | {"offset": str(offset)})
+def _address(parameters: Mapping[str, str], offset: int) -> str:
+    return "/objects?" + urlencode(dict(parameters) | {"offset": str(offset)})
 
 
 async def _static(name: str, _: Request) -> Response:

@@ -223,13 +223,13 @@ def alerts_of(light_curve: LightCurve) -> list[int]:
     return [int(point["id"]) for point in light_curve.photopoints or ()]
 
 
-def result_of(found: Classification | None) -> UBson | UnitResult:
+def result_of(answer: Classification | None) -> UBson | UnitResult:
     """What a T2 document says of an answer; without one it is tried again."""
-    if found is None:
+    if answer is None:
         return UnitResult(code=DocumentCode.RERUN_REQUESTED)
-    if found.best is None:
-        return {**body_of(found), "reason": str(found.reason)}
-    return UnitResult(body=body_of(found), tag=f"ICTC_{found.best.upper()}")
+    if answer.best is None:
+        return {**body_of(answer), "reason": str(answer.reason)}
+    return UnitResult(body=body_of(answer), tag=f"ICTC_{answer.best.upper()}")
 
 
 def body_of(classification: Classification) -> dict[str, Any]:

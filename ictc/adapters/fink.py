@@ -144,13 +144,13 @@ def _classify_objects(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Answers to the alerts of whole objects, each decoded and embedded once."""
     answers = _answers(rows, [row["objectId"] for row in rows])
     number: dict[str, int] = {}
-    found = []
+    table = []
     for row, answer in zip(rows, answers, strict=True):
         name = row["objectId"]
         number[name] = number.get(name, 0) + 1
         of_alert = {"objectId": name, "candid": row["candid"], "jd": row["jd"], "n_alerts": number[name]}
-        found.append(of_alert | answer)
-    return pd.DataFrame(found)
+        table.append(of_alert | answer)
+    return pd.DataFrame(table)
 
 
 def _answers(rows: Sequence[Mapping[str, Any]], object_ids: Sequence[str]) -> list[dict[str, Any]]:
