@@ -22,7 +22,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.end_to_end.__main__ import PARTITIONS, Packet, Reader, publish
+from benchmarks.end_to_end.__main__ import PARTITIONS, Reader, publish
+from benchmarks.end_to_end.alerts import Packet
 from benchmarks.setting import describe
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin
@@ -85,11 +86,11 @@ def cpu_ms_per_alert(brokers: str, name: str, packets: Sequence[Packet], variant
     reader, (warm, *rest) = Reader(brokers, f"{name}-out"), packets
     with _service(brokers, name, variant) as process:
         publish(brokers, f"{name}-in", [warm], None)
-        reader.arrivals({warm[0]})
+        reader.arrivals({warm.alert_id})
         time.sleep(INDEX_WRITES_S)
         before = process.cpu_times()
         publish(brokers, f"{name}-in", rest, None)
-        reader.arrivals({alert_id for alert_id, *_ in rest})
+        reader.arrivals({packet.alert_id for packet in rest})
         time.sleep(INDEX_WRITES_S)
         after = process.cpu_times()
     reader.close()
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     console = Console()
     console.print(describe("torch", "confluent-kafka", "rule-engine"))
-    packets = [(t["alert_id"], t["object_id"], p) for p, t in write_night("ztf", options.objects, NIGHTS, SEED)]
+    packets = [Packet(t["alert_id"], content) for content, t in write_night("ztf", options.objects, NIGHTS, SEED)]
     console.print(f"{len(packets)} simulated ZTF alerts of {options.objects} objects, {options.rounds} rounds")
     found: dict[Variant, list[float]] = {variant: [] for variant in VARIANTS}
     with local_broker() as broker:
