@@ -243,7 +243,7 @@ def _incoming(options: ReplayOptions, left_out: LeftOutCounts) -> Iterator[Messa
 
 
 def _results(
-    options: argparse.Namespace, classifiers: Mapping[str, Classifier], stack: ExitStack
+    options: ReplayOptions, classifiers: Mapping[str, Classifier], stack: ExitStack
 ) -> Callable[[], ResultFile]:
     """Opens where classifications are written."""
     taxonomies = {survey: one.card.taxonomy for survey, one in classifiers.items()}
