@@ -83,7 +83,7 @@ def replay(folder: Path, name: str, out: Path) -> list[dict[str, Any]]:
 
 
 def answers(records: list[dict[str, Any]], classes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Alerts that the network answered, by object, in time order: probabilities given that each is real, as an array."""
+    """Alerts that the network answered, by object, in time order: an array of probabilities, given each is real."""
     by_object = defaultdict(list)
     for record in records:
         if record["nObservations"]:
