@@ -5,6 +5,7 @@ Every number of their tables is read from a file that a command wrote; the page 
 """
 
 import json
+import math
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -77,7 +78,7 @@ def unknown() -> str:
     kinds = sorted({kind for told in found.values() for kind in told["auroc_by_class"]})
     rows = [
         [survey, *[f"{told['auroc_by_class'][kind]:.2f}" if kind in told["auroc_by_class"] else "–" for kind in kinds],
-         *[f"{told['auroc_of_parts'][part]:.2f}" for part in ("energy", "distance")]]
+         *[f"{told['auroc_of_parts'].get(part, math.nan):.2f}".replace("nan", "–") for part in ("energy", "distance")]]
         for survey, told in found.items()
     ]  # fmt: skip
     return table([["survey", *kinds, "all, energy alone", "all, distance alone"], *rows])
