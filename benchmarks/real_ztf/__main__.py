@@ -15,6 +15,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +345,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--gate", type=Path, metavar="DIR", help="score single alerts of this data set, and stop there")
     options = parser.parse_args(argv)
     if options.gate is not None:
-        print(json.dumps(simulated.gate(simulated.singles(options.weights, options.gate)), indent=1))
+        answers_of = partial(simulated.singles, folder=options.gate)
+        reached = simulated.gate(ours := answers_of(options.weights))
+        if options.against is not None:
+            reached["less_the_others"] = simulated.differences(ours, answers_of(options.against))
+        print(json.dumps(reached, indent=1))
         return 0
     data = shared_data()
     if data is None:

@@ -1,6 +1,7 @@
 """Scores of weights on single simulated alerts: the gate for new weights, fixed thresholds."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.real_ztf.rises import ia_without_rise, rises
 from benchmarks.real_ztf.scores import (
+    RESAMPLES,
     auc,
     binary,
     ia_share_of,
@@ -25,6 +27,7 @@ from model.networks.grouped import GroupedNetwork
 from model.serving import weights
 from model.training.data.augment import one_frame
 from model.training.data.loader import Loader, loader_for
+from model.training.evaluation.intervals import bootstrap
 
 ALERTS_OF_EACH = 5  # single alerts drawn of every test object: 1 % of a few hundred objects are too few
 FALSE_RATE = 0.01
@@ -128,6 +131,33 @@ def gate(found: Singles) -> dict[str, Any]:
             share = float((sn_N[of_kind_N] > 0.5).mean())
             reached["taken_for_supernovae"][kind] = {"alerts": int(of_kind_N.sum()), "share": share}
     return reached
+
+
+def differences(found: Singles, others: Singles) -> dict[str, Any]:
+    """What one set of weights is ahead of another on the same alerts, with intervals over the objects."""
+    once = len(found.alone_NK)
+    draws = np.arange(0, len(found.label_N), once)[:, None]
+
+    def scores(of: Singles, rows_N: NDArray[np.int64]) -> dict[str, float]:
+        classes, label_N = of.classes, of.label_N[rows_N]
+        sn_N, share_N = supernova_of(of.p_NK[rows_N], classes), ia_share_of(of.p_NK[rows_N], classes)
+        is_ia_N, is_agn_N = (label_N == classes.index(name) for name in ("SNIa", "AGN"))
+        is_sn_N = is_ia_N | (label_N == classes.index("SNOther"))
+        return {
+            "ia_among_supernovae": auc(share_N[is_ia_N], share_N[is_sn_N & ~is_ia_N]),
+            "supernova_recall_at_1_percent": float(recalls_at(sn_N[is_sn_N], sn_N[~is_sn_N], FALSE_RATE)[-1]),
+            "against_agn_alone": float(recalls_at(sn_N[is_sn_N], sn_N[is_agn_N], FALSE_RATE)[-1]),
+        }
+
+    def ahead(name: str) -> Callable[[NDArray[np.int64]], float]:
+        def of_objects(rows: NDArray[np.int64]) -> float:
+            rows_N = (rows + draws).ravel()
+            return scores(found, rows_N)[name] - scores(others, rows_N)[name]
+
+        return of_objects
+
+    names = ("ia_among_supernovae", "supernova_recall_at_1_percent", "against_agn_alone")
+    return {name: dataclasses.asdict(bootstrap(found.label_N[:once], ahead(name), RESAMPLES)) for name in names}
 
 
 def threshold(found: Singles, mix_K: NDArray, false_rate: float = FALSE_RATE) -> float:
