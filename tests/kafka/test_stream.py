@@ -109,7 +109,7 @@ def test_a_second_signal_forces(stage, run, tmp_path):
     forever = ("--registry.url", "http://127.0.0.1:9", "--life.drain-s", "60", "--life.idle-exit-s", "null")
     stage.publish([b"\x00\x00\x00\x30\x39 framed with an id that only the registry knows"])
     service = run(stage.flags(tmp_path / "store", *forever))
-    service.wait_for("next attempt")
+    service.wait_for("alerts wait for their schema")
     service.signal(signal.SIGTERM)
     service.wait_for('"event":"drain"')
     service.signal(signal.SIGTERM)
