@@ -19,7 +19,7 @@ from broker_filter.classify.pipeline import Pipeline
 from broker_filter.records import Message, Origin
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 
-REPOSITORY = str(Path(__file__).parents[3])
+OURS = tuple(str(Path(__file__).parents[3] / package) for package in ("broker_filter", "model"))
 BATCH = 16
 PACKETS: dict[str, Callable[[int], bytes]] = {
     "ztf": lambda n: ztf_packet(object_id=f"ZTF26work{n:03d}", candid=1_000 + n, previous=25),
@@ -39,7 +39,7 @@ class Calls:
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
-        if event in ("call", "c_call") and code.co_filename.startswith(REPOSITORY):
+        if event in ("call", "c_call") and code.co_filename.startswith(OURS):
             # Versions of Python differ in whether a comprehension is a function.
             self.number += event == "c_call" or not code.co_name.startswith("<") or code.co_name == "<lambda>"
 

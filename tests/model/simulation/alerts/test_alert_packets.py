@@ -77,7 +77,7 @@ def test_a_stream_is_a_function_of_its_seed() -> None:
 
 def test_every_class_appears() -> None:
     """Over some hundred objects the stream holds every label of the mix."""
-    sky = NightSky("ztf", 3, 9, 60_500.0, "physical", 4, MIX)
+    sky = NightSky(survey="ztf", seed=9, level=4, nights=3, start_mjd=60_500.0, mode="physical", mix=MIX)
     missing, number = set(MIX), 0
     while missing and number < 70:
         missing -= {alert.truth["label"] for alert in alerts_of_object(sky, number)}
@@ -208,7 +208,8 @@ def test_ztf_fills_what_real_packets_fill(shared_data: Path, ztf_night: Night) -
 @pytest.mark.parametrize("version", [(10, 0), (11, 1)])
 def test_lsst_packets_are_valid(version: tuple[int, int]) -> None:
     """The survey's own schema package validates each packet and reads back what was written."""
-    sky = NightSky("lsst", 60, 5, 61_100.0, "physical", 4, {"SNIa": 1.0, "Asteroid": 1.0})
+    mix = {"SNIa": 1.0, "Asteroid": 1.0}
+    sky = NightSky(survey="lsst", seed=5, level=4, nights=60, start_mjd=61_100.0, mode="physical", mix=mix)
     schema = Schema.from_file(f"{get_schema_path(*version)}/lsst.v{version[0]}_{version[1]}.alert.avsc")
     for record in lsst_records(sky, version):
         assert schema.validate(record)
