@@ -164,9 +164,10 @@ class ColumnReader:
 
     def arrays(self, contents: list[bytearray], count: int) -> dict[str, NDArray]:
         """All columns that are wanted, of ``count`` items."""
-        read: dict[str, NDArray] = {
-            column.name: column.column(content) for column, content in zip(self._columns, contents, strict=True)
-        }
+        with np.errstate(invalid="ignore"):  # a signalling NaN is one as any other
+            read: dict[str, NDArray] = {
+                column.name: column.column(content) for column, content in zip(self._columns, contents, strict=True)
+            }
         for name in self._wanted.numbers:
             if name not in read:
                 read[name] = np.full(count, np.nan)

@@ -205,3 +205,14 @@ def test_a_list_without_end_costs_a_few_megabytes():
     assert len(columns["flux"]) == MOST_ITEMS
     assert np.isnan(columns["flux"]).all()
     assert peak_bytes < 8 << 20
+
+
+def test_a_signalling_nan_is_a_nan():
+    """Four bytes that numpy would warn of are read as a number that is not known."""
+    schema = schema_of("float", "float", "string", "string")
+    items = [{"name": "a", "band": "g", "time": 1.0, "more": 1, "flux": 7.0}]
+    datum = written(schema, {"past": items})
+    broken = datum.replace(struct.pack("<f", 7.0), b"\x01\x00\x80\x7f")
+    assert broken != datum
+    columns = read(schema, broken)
+    assert math.isnan(columns["flux"][0]) and columns["time"][0] == 1.0
