@@ -326,7 +326,11 @@ def avro_data(rng: Random) -> str:
     if repr(value) != repr(expected) or end != stream.tell() != len(changed):
         raise FindingError(f"{value!r} differs from fastavro's {expected!r}")
     if repr(part) != repr({name: expected[name] for name in part}):
-        raise FindingError(f"chosen fields {part!r} differ from {expected!r}")
+        # An array's block may lie about its size in bytes: who skips it believes that, who reads it counts its items.
+        chosen = {**schema, "fields": [field for field in fields if field["name"] in wanted]}
+        skipped = fastavro.schemaless_reader(io.BytesIO(changed), parsed, fastavro.parse_schema(copy.deepcopy(chosen)))
+        if repr(part) != repr(skipped):
+            raise FindingError(f"chosen fields {part!r} differ from {skipped!r}, and from {expected!r}")
     return "read"
 
 
