@@ -5,6 +5,7 @@ until their alerts in flight are delivered, and commits them. Where reading begi
 librdkafka, because a position that fell out of the log is a loss that must be counted.
 """
 
+import math
 import threading
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from broker_filter.records import Message, Partition, partition_of
 READ_AT_ONCE = 500
 ANSWER_S = 5.0  # longest wait for one answer of the broker
 ASK_AGAIN_S = 2.0
+OUT_OF_REACH_S = 15.0  # after a failed connection; the next attempt is made within 10
 BEGINNING_S = 10.0  # in which a partition that was assigned is expected to answer
 COMMIT_AGAIN_S = 5.0
 CLOSE_LIMIT_S = 2.0  # longest wait for the last commit, and for leaving the group
@@ -96,6 +98,7 @@ class AlertConsumer:
         self._paused = self._flow_is_stale = self._ever_assigned = self._joined = self._closing = False
         self._fatal: FatalError | None = None
         self._repeats = Repeats(log)
+        self._unreached_s = -math.inf  # when a broker was last out of reach, monotonic
         self._position: dict[Partition, int] = {}  # of the next message to read
         self._finished: dict[Partition, int] = {}  # after the last finished message
         self._ends: dict[Partition, int] = {}  # as the broker reported reaching it
@@ -138,6 +141,11 @@ class AlertConsumer:
             and not self._unresolved
             and (all(partition in self._beyond for partition in self._offsets.assigned))
         )
+
+    @property
+    def in_contact(self) -> bool:
+        """False while Kafka is out of reach, and for a while after: librdkafka tells of each attempt to connect."""
+        return time.monotonic() - self._unreached_s > OUT_OF_REACH_S
 
     @property
     def member_id(self) -> str:
@@ -481,6 +489,7 @@ class AlertConsumer:
         if error.fatal() or (is_hopeless(error) and not self._ever_assigned):
             self._fatal = self._refusal("the broker refuses us", error)
         else:
+            self._unreached_s = time.monotonic()
             self._repeats.warn(f"consumer: {error.name()}", detail=error.str())
 
 

@@ -41,8 +41,12 @@ class GroupWatch:
         self._asked_s = -ASK_EVERY_S
         self._members: tuple[Member, ...] = ()
 
-    def members(self) -> tuple[Member, ...]:
-        """What is known now; asks again when that is old."""
+    def members(self, in_contact: bool = True) -> tuple[Member, ...]:
+        """What is known now; asks again when that is old.
+
+        Not while Kafka is out of reach: librdkafka 2.16 aborts the process when a question of this kind that found no
+        broker in time meets one that comes back.
+        """
         if self._asked is not None and self._asked.done():
             try:
                 answer = self._asked.result()
@@ -50,7 +54,7 @@ class GroupWatch:
             except KafkaException as error:  # without the right to describe the group we go on without
                 log.debug("the group cannot be described: %s", error)
             self._asked = None
-        if self._asked is None and time.monotonic() - self._asked_s >= ASK_EVERY_S:
+        if in_contact and self._asked is None and time.monotonic() - self._asked_s >= ASK_EVERY_S:
             self._asked_s = time.monotonic()
             self._asked = self._client.describe_consumer_groups([self._group], request_timeout=ANSWER_S)[self._group]
         return self._members

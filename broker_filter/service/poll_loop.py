@@ -243,7 +243,7 @@ class PollLoop:
             self._metrics.forget("ictc_consumer_lag_alerts", partition=number)
         self._lag_partitions = set(lag)
         self._health.waiting(max(sum(lag.values()), self._consumer.in_flight + len(self._batcher)))
-        members = self._group.members()
+        members = self._group.members(self._consumer.in_contact)
         # A member without partitions stands by; where the broker rules over the group, it alone says that we are in.
         if self._consumer.joined or self._consumer.member_id in {member.member_id for member in members}:
             self._health.ready("group")
