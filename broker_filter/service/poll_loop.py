@@ -188,9 +188,13 @@ class PollLoop:
         if unknown:
             self._store.settle([Change(key, (), HOLD_ALL, 1, withdrawn=tuple(ids)) for key, ids in unknown.items()])
         if settled or unknown:
-            where = facts(topic=partition.topic, partition=partition.number, below=offset)
-            where["facts"] = {**where["facts"], "settled": settled, "removed": sum(map(len, unknown.values()))}
-            log.info("settled what an earlier process had delivered, and removed what it had not", extra=where)
+            removed = sum(map(len, unknown.values()))
+            log.info(
+                "settled what an earlier process had delivered, and removed what it had not",
+                extra=facts(
+                    topic=partition.topic, partition=partition.number, below=offset, settled=settled, removed=removed
+                ),
+            )
 
     def count_lost(self, partition: Partition, alerts: int) -> None:
         """Enter alerts that left the log before we read them."""

@@ -30,6 +30,7 @@ from broker_filter.errors import ConfigurationError
 from broker_filter.logs import facts, logger
 from broker_filter.monitoring.http import HttpServer, Page, Routes, application, is_loopback
 from broker_filter.monitoring.metrics import METRICS
+from broker_filter.service.retries import wait_s
 
 LOOK_EVERY_S = 1.0
 ANSWER_LIMIT_S = 5.0  # of a worker that is asked for a page
@@ -104,7 +105,7 @@ class Worker:
         self.address: str | None = None
         self.health = self.readiness = Answer(False, "not started")
         self.starts = 0
-        self._wait_s, self._due_s, self._begun_s = settings.life.retry_first_s, 0.0, 0.0
+        self._kills, self._due_s, self._begun_s = 0, 0.0, 0.0  # kills since one that lasted
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
 
@@ -134,16 +135,15 @@ class Worker:
         """After a kill: begin once more, later each time that it did not last."""
         now_s = time.monotonic()
         if self._due_s == 0.0:
-            if now_s - self._begun_s > STEADY_S:
-                self._wait_s = self._settings.life.retry_first_s
+            self._kills = 1 if now_s - self._begun_s > STEADY_S else self._kills + 1
+            pause_s = wait_s(self._settings.life, self._kills)
             log.warning(
                 "worker was killed, the next one begins in %.1f s",
-                self._wait_s,
+                pause_s,
                 extra=facts(worker=self.number, signal=-(self.status or 0)),
             )
             self.health = self.readiness = Answer(False, f"was killed by signal {-(self.status or 0)}")
-            self._due_s = now_s + self._wait_s
-            self._wait_s = min(2 * self._wait_s, self._settings.life.retry_longest_s)
+            self._due_s = now_s + pause_s
         elif now_s >= self._due_s:
             self._due_s = 0.0
             self.start()
