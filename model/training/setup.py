@@ -1,9 +1,7 @@
 """Parts of a training from a recipe and a data set: network, loaders, engine, model card. Trains nothing."""
 
 import argparse
-import dataclasses
 import hashlib
-import json
 from typing import Any
 
 import numpy as np
@@ -128,7 +126,7 @@ def provenance_of(
 ) -> dict[str, Any]:
     """What a card says of how its weights came to be."""
     return {
-        "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
+        "recipe": recipe.as_json(),
         "seed": seed,
         "fold": fold,
         "commit": commit(),

@@ -16,7 +16,7 @@ from model.data.dataset import Dataset, DatasetError
 from model.networks.registry import NetworkError
 from model.serving.predictor import DeviceUnavailableError
 from model.training.comparison.baselines import BASELINES
-from model.training.comparison.run import SystemRun, carry_out, table_of
+from model.training.comparison.run import SystemRun, carry_out
 from model.training.comparison.tables import NoRunsError, write_tables
 from model.training.data.dataset_identity import differences, identity_of
 from model.training.data.splits import SplitsError, divide
@@ -94,7 +94,7 @@ def check_runs(out: Path, identity: Mapping[str, Any], systems: Mapping[str, Rec
             continue
         followed = recipe_of(entry["recipe"], f"the recipe in {path}")
         wanted = recipes.setdefault(entry.get("system", ""), followed)
-        if differing := differences(table_of(followed), table_of(replace(wanted, note=followed.note))):
+        if differing := differences(followed.as_json(), replace(wanted, note=followed.note).as_json()):
             raise RunError(
                 f"{path} is of another recipe of that name, with {', '.join(differing)}: rename the one that is "
                 "new, choose another --out, or remove the run to do it again"

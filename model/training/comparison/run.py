@@ -215,7 +215,7 @@ def carry_out(
             "precision": engine.precision,
             "compiled": engine.compiled,
             "commit": commit(),
-            **({} if recipe is None else {"recipe": table_of(recipe)}),
+            **({} if recipe is None else {"recipe": recipe.as_json()}),
             **measured,
             "scores": dataclasses.asdict(score(label_N, probability_NK, dataset.classes)),
             "by_label_mode": {
@@ -231,8 +231,3 @@ def carry_out(
         with replacing(result) as partial:  # whose being there means that the run is done
             partial.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
         shutil.rmtree(work, ignore_errors=True)
-
-
-def table_of(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as JSON gives it back."""
-    return dict(json.loads(json.dumps(dataclasses.asdict(recipe))))

@@ -97,6 +97,10 @@ class Recipe:
     keep: str = "last"
     note: str = ""
 
+    def as_json(self) -> dict[str, Any]:
+        """The recipe as JSON gives it back: what ``recipe_of`` takes, with every default written out."""
+        return dict(json.loads(json.dumps(dataclasses.asdict(self))))
+
 
 def _build(kind: type, table: Any, where: str) -> Any:
     """Make dataclass ``kind`` of a JSON table, refusing unknown keys and wrong types."""

@@ -321,12 +321,12 @@ class Training:
         return self.stage_ends / f"{digest[:16]}.safetensors"
 
     def _identity(self) -> dict[str, Any]:
-        told = {"recipe": asdict(self.recipe), "seed": self.seed, "network": asdict(self.network.config)}
+        told = {"recipe": self.recipe.as_json(), "seed": self.seed, "network": asdict(self.network.config)}
         return json.loads(json.dumps({**told, "precision": self.engine.precision, **self.origin}))
 
     def _as_today(self, identity: dict[str, Any]) -> dict[str, Any]:
         """The identity that a checkpoint holds, with the defaults of settings that are newer than it."""
-        recipe = asdict(recipe_of(identity["recipe"], "the recipe in a checkpoint"))
+        recipe = recipe_of(identity["recipe"], "the recipe in a checkpoint").as_json()
         network = {
             setting.name: setting.default for setting in fields(self.network.config) if setting.default is not MISSING
         } | identity["network"]
