@@ -105,17 +105,53 @@ def tables(found: Singles, mix_K: NDArray) -> dict[str, dict[str, Any]]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Separations:
+    """What an answer says of each alert in the questions that the gate asks, and what is true."""
+
+    sn_N: NDArray[np.float64]  # p(supernova)
+    share_N: NDArray[np.float64]  # of it that is type Ia
+    is_sn_N: NDArray[np.bool_]
+    is_ia_N: NDArray[np.bool_]
+    is_agn_N: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, found: Singles) -> "Separations":
+        """Of all alerts."""
+        is_ia_N, is_other_N, is_agn_N = (
+            found.label_N == found.classes.index(name) for name in ("SNIa", "SNOther", "AGN")
+        )
+        p_NK, classes = found.p_NK, found.classes
+        return cls(supernova_of(p_NK, classes), ia_share_of(p_NK, classes), is_ia_N | is_other_N, is_ia_N, is_agn_N)
+
+    def at(self, rows_N: NDArray[np.int64]) -> "Separations":
+        """Of some of the alerts."""
+        return Separations(
+            self.sn_N[rows_N], self.share_N[rows_N], self.is_sn_N[rows_N], self.is_ia_N[rows_N], self.is_agn_N[rows_N]
+        )
+
+    def ia_among_supernovae(self) -> float:
+        """Area under the curve."""
+        return auc(self.share_N[self.is_ia_N], self.share_N[self.is_sn_N & ~self.is_ia_N])
+
+    def supernova_recall_at_1_percent(self) -> float:
+        """Of false alarms among all others."""
+        return float(recalls_at(self.sn_N[self.is_sn_N], self.sn_N[~self.is_sn_N], FALSE_RATE)[-1])
+
+    def against_agn_alone(self) -> float:
+        """The same of false alarms among AGN."""
+        return float(recalls_at(self.sn_N[self.is_sn_N], self.sn_N[self.is_agn_N], FALSE_RATE)[-1])
+
+
 def gate(found: Singles) -> dict[str, Any]:
     """What new weights must reach in the simulation before a real label is looked at."""
-    classes = found.classes
-    sn_N, share_N = supernova_of(found.p_NK, classes), ia_share_of(found.p_NK, classes)
-    is_sn_N = np.isin(found.label_N, [classes.index(name) for name in ("SNIa", "SNOther")])
-    is_ia_N, is_agn_N = found.label_N == classes.index("SNIa"), found.label_N == classes.index("AGN")
+    classes, told = found.classes, Separations.of(found)
+    sn_N, share_N, is_sn_N, is_ia_N = told.sn_N, told.share_N, told.is_sn_N, told.is_ia_N
     reached: dict[str, Any] = {
         "alerts": len(sn_N),
         "ia_among_supernovae": binary(share_N[is_sn_N], is_ia_N[is_sn_N], ("auc",))["auc"],
-        "supernova_recall_at_1_percent": float(recalls_at(sn_N[is_sn_N], sn_N[~is_sn_N], FALSE_RATE)[-1]),
-        "against_agn_alone": float(recalls_at(sn_N[is_sn_N], sn_N[is_agn_N], FALSE_RATE)[-1]),
+        "supernova_recall_at_1_percent": told.supernova_recall_at_1_percent(),
+        "against_agn_alone": told.against_agn_alone(),
         "ia_by_detections": {},
         "ia_without_rise": ia_without_rise(found.label_N, found.p_NK, found.rises_N, classes),
         "taken_for_supernovae": {},
@@ -137,27 +173,21 @@ def differences(found: Singles, others: Singles) -> dict[str, Any]:
     """What one set of weights is ahead of another on the same alerts, with intervals over the objects."""
     once = len(found.alone_NK)
     draws = np.arange(0, len(found.label_N), once)[:, None]
+    ours, theirs = Separations.of(found), Separations.of(others)
 
-    def scores(of: Singles, rows_N: NDArray[np.int64]) -> dict[str, float]:
-        classes, label_N = of.classes, of.label_N[rows_N]
-        sn_N, share_N = supernova_of(of.p_NK[rows_N], classes), ia_share_of(of.p_NK[rows_N], classes)
-        is_ia_N, is_agn_N = (label_N == classes.index(name) for name in ("SNIa", "AGN"))
-        is_sn_N = is_ia_N | (label_N == classes.index("SNOther"))
-        return {
-            "ia_among_supernovae": auc(share_N[is_ia_N], share_N[is_sn_N & ~is_ia_N]),
-            "supernova_recall_at_1_percent": float(recalls_at(sn_N[is_sn_N], sn_N[~is_sn_N], FALSE_RATE)[-1]),
-            "against_agn_alone": float(recalls_at(sn_N[is_sn_N], sn_N[is_agn_N], FALSE_RATE)[-1]),
-        }
-
-    def ahead(name: str) -> Callable[[NDArray[np.int64]], float]:
+    def ahead(score: Callable[[Separations], float]) -> dict[str, float]:
         def of_objects(rows: NDArray[np.int64]) -> float:
             rows_N = (rows + draws).ravel()
-            return scores(found, rows_N)[name] - scores(others, rows_N)[name]
+            return score(ours.at(rows_N)) - score(theirs.at(rows_N))
 
-        return of_objects
+        return dataclasses.asdict(bootstrap(found.label_N[:once], of_objects, RESAMPLES))
 
-    names = ("ia_among_supernovae", "supernova_recall_at_1_percent", "against_agn_alone")
-    return {name: dataclasses.asdict(bootstrap(found.label_N[:once], ahead(name), RESAMPLES)) for name in names}
+    scores = (
+        Separations.ia_among_supernovae,
+        Separations.supernova_recall_at_1_percent,
+        Separations.against_agn_alone,
+    )
+    return {score.__name__: ahead(score) for score in scores}
 
 
 def threshold(found: Singles, mix_K: NDArray, false_rate: float = FALSE_RATE) -> float:
