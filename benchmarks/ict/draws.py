@@ -13,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from model.data.dataset import Dataset
+from model.networks.grouped import GroupedNetwork
 from model.serving import weights
+from model.training.comparison.markdown import table_of
 from model.training.data.augment import draw
-from model.training.data.loader import loader_for
+from model.training.data.loader import Loader, loader_for
 from model.training.evaluation import metrics
 from model.training.evaluation.evaluate import check_pixels
 from model.training.evaluation.predict import in_order, predict_logits, softmax
@@ -24,22 +26,18 @@ SEED = 0
 
 
 @torch.inference_mode()
-def drawn_probability(network, loader, runs: int, draws: int, temperature: float) -> NDArray[np.float64]:
+def drawn_probability(
+    network: GroupedNetwork, loader: Loader, runs: int, draws: int, temperature: float
+) -> NDArray[np.float64]:
     """Mean probability [N, K] over draws of so many runs of three frames."""
     generator = torch.Generator().manual_seed(SEED)
-    total_NK: NDArray[np.float64] | None = None
-    for _ in range(draws):
-        logits = []
-        for index in in_order(loader):
-            frames, _ = loader.batch(index)
-            logits.append((index, network(draw(frames, runs, generator)).numpy()))
-        logits_NK = np.empty((len(loader), logits[0][1].shape[1]), np.float32)
-        for index, of_index in logits:
-            logits_NK[index] = of_index
-        probability_NK = softmax(logits_NK, temperature)
-        total_NK = probability_NK if total_NK is None else total_NK + probability_NK
-    assert total_NK is not None
-    return total_NK / draws
+
+    def once() -> NDArray[np.float64]:
+        logits = [network(draw(loader.batch(index)[0], runs, generator)) for index in in_order(loader)]
+        return softmax(torch.cat(logits).numpy(), temperature)
+
+    mean_NK: NDArray[np.float64] = np.mean([once() for _ in range(draws)], axis=0)
+    return mean_NK
 
 
 def main() -> None:
@@ -52,7 +50,7 @@ def main() -> None:
     torch.set_num_threads(1)
     dataset = Dataset.open(options.data, verify=True)
     head = ["weights", "frames", "accuracy", "macro-F1", "log loss", "same class"]
-    rows = [head, ["---"] * len(head)]
+    rows = [head]
     for path in options.weights:
         network, card = weights.load(path)
         check_pixels(card, dataset)
@@ -74,7 +72,7 @@ def main() -> None:
                 same,
             )
             rows.append([Path(path).name, frames, *[f"{number:.3f}" for number in numbers]])
-    print("\n".join("| " + " | ".join(row) + " |" for row in rows))
+    print(table_of(rows), end="")
 
 
 if __name__ == "__main__":

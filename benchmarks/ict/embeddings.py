@@ -17,6 +17,7 @@ from sklearn.manifold import TSNE
 
 from model.data.dataset import Dataset
 from model.serving import weights
+from model.training.comparison.markdown import table_of
 from model.training.data.loader import loader_for
 from model.training.evaluation.evaluate import check_pixels
 from model.training.evaluation.predict import predict_features
@@ -62,12 +63,11 @@ def main() -> None:
     found = {Path(path).name: features_of(path, dataset, options.split) for path in options.weights}
     head = ["weights", "within", "between", "between / within", "silhouette"]
     rows = [head + [f"within {name}" for name in dataset.classes]]
-    rows.append(["---"] * len(rows[0]))
     for name, (feature_NF, label_N) in found.items():
         apart = separation(feature_NF, label_N, len(dataset.classes))
         numbers = (apart.within, apart.between, apart.ratio, apart.silhouette, *apart.within_by_class)
         rows.append([name, *[f"{number:.3f}" for number in numbers]])
-    print("\n".join("| " + " | ".join(row) + " |" for row in rows))
+    print(table_of(rows), end="")
     if options.png is not None:
         picture(found, dataset.classes, options.png)
 

@@ -18,6 +18,7 @@ from benchmarks.ict.imbalance import HERE, make_data
 from model.data.dataset import Dataset
 from model.files import replacing
 from model.serving import weights
+from model.training.comparison.markdown import table_of
 from model.training.data.loader import loader_for
 from model.training.evaluation.metrics import macro_f1
 from model.training.evaluation.predict import predict_features
@@ -54,18 +55,18 @@ def scored(path: Path, dataset: Dataset) -> dict[str, float]:
     }
 
 
-def table_of(folder: Path) -> str:
+def curve_of(folder: Path) -> str:
     """The curve: macro-F1 by start and share of the labels, mean over seeds."""
     found: dict[tuple[str, float], list[float]] = {}
     for path in sorted(folder.glob("*.json")):
         run = json.loads(path.read_bytes())
         found.setdefault((run["start"], run["share"]), []).append(run["macro_f1"])
     head = ["start", *[f"{share:.0%} of the labels" for share in SHARES]]
-    rows = [head, ["---"] * len(head)]
+    rows = [head]
     for start in STARTS:
         reached = [found.get((start, share)) for share in SHARES]
         rows.append([start, *["–" if not f1 else f"{mean(f1):.3f} ({len(f1)})" for f1 in reached]])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+    return table_of(rows)
 
 
 def main() -> int:
@@ -92,8 +93,8 @@ def main() -> int:
                 told = {"start": start, "share": share, "seed": seed, **scored(tuned, dataset)}
                 with replacing(result) as partial:
                     partial.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-                (options.results / "table.md").write_text(table_of(options.results), "utf-8")
-    print(table_of(options.results))
+                (options.results / "table.md").write_text(curve_of(options.results), "utf-8")
+    print(curve_of(options.results))
     return 0
 
 
