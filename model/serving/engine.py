@@ -52,14 +52,11 @@ def open_engine(name: EngineName, network: GroupedNetwork, device: torch.device)
         raise EngineUnavailableError(f"engine is {name!r}: choose one of {', '.join(ENGINES)}")
     if name == "torch":
         return TorchEngine(network, device)
-    why = None
-    graphs = graph.read(network)
-    runtime = _runtime()
     if device.type != "cpu":
         why = f"it computes on the processor, not on {device}: set the device to cpu, or the engine to torch"
-    elif graphs is None:
+    elif (graphs := graph.read(network)) is None:
         why = f"there is no graph of this {network.name}: make one with python -m model.serving.make_graph WEIGHTS"
-    elif runtime is None:
+    elif (runtime := _runtime()) is None:
         why = "it is not installed: pip install onnxruntime, or set the engine to torch"
     else:
         return OnnxEngine(network, graphs, runtime)
