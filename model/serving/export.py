@@ -16,7 +16,7 @@ CNN+LSTM are exported: the others read nights, whose number depends on the data.
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -104,6 +104,36 @@ class CalibratedGraph(nn.Module):
         return probabilities, self.score.joined(energy, distance)
 
 
+def traced(
+    module: nn.Module,
+    example: Sequence[Tensor],
+    inputs: Iterable[str],
+    outputs: Iterable[str],
+    shapes: tuple[Any, ...],
+    opset: int = OPSET,
+    *,
+    optimize: bool = True,
+) -> Any:
+    """The ONNX program of a module, without what torch warns of on the way."""
+    with warnings.catch_warnings(), torch.no_grad():  # a recurrent layer is exported without gradients only
+        warnings.filterwarnings("ignore", message=".*(LeafSpec|_check_is_size)", category=FutureWarning)  # of torch
+        warnings.filterwarnings("ignore", message=".*_flat_weights", category=UserWarning)  # of its RNNs
+        warnings.filterwarnings("ignore", message=".*axis name", category=UserWarning)  # axes are shared on purpose
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(example),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+            optimize=optimize,
+        )
+    assert program is not None
+    return program
+
+
 def export(source: Path | str, out: Path, opset: int = OPSET) -> Exported:
     """Write the ONNX file of some weights, then compare it with torch.
 
@@ -139,21 +169,8 @@ def export_network(network: GroupedNetwork, card: ModelCard, out: Path, opset: i
     shapes = (*(free for _ in INPUTS), *(((told,) * len(histories),) if histories else ()))
     for module in ("onnx", "onnxscript", "onnxruntime"):
         _need(module)
-    with warnings.catch_warnings(), torch.no_grad():  # a recurrent layer is exported without gradients only
-        warnings.filterwarnings("ignore", message=".*(LeafSpec|_check_is_size)", category=FutureWarning)  # of torch
-        warnings.filterwarnings("ignore", message=".*_flat_weights", category=UserWarning)  # of its RNNs
-        warnings.filterwarnings("ignore", message=".*axis name", category=UserWarning)  # axes are shared on purpose
-        program = torch.onnx.export(
-            graph,
-            tuple(torch.from_numpy(example[name]) for name in (*INPUTS, *histories)),
-            input_names=[*INPUTS, *histories],
-            output_names=list(outputs(card)),
-            dynamic_shapes=shapes,
-            opset_version=opset,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
+    inputs = (*INPUTS, *histories)
+    program = traced(graph, [torch.from_numpy(example[name]) for name in inputs], inputs, outputs(card), shapes, opset)
     program.model.metadata_props.update(metadata(card, network.name in FREE_LENGTH))
     if (found := program.model.opset_imports.get("")) != opset:
         raise ExportError(f"torch wrote operator set {found}, not {opset}: choose {OPSET}")

@@ -7,7 +7,6 @@ needs ``ictc[export]``. WEIGHTS are paths or shipped surveys; a graph serves all
 import json
 import logging
 import sys
-import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +21,7 @@ from model.networks.contract import Frames, LightCurve, collate
 from model.networks.grouped import GroupedNetwork
 from model.serving import weights
 from model.serving.card import ModelCard
-from model.serving.export import random_histories, random_series
+from model.serving.export import random_histories, random_series, traced
 from model.serving.graph import (
     ANSWER,
     ANSWER_INPUTS,
@@ -36,7 +35,6 @@ from model.serving.graph import (
     curve_of,
     file_of,
 )
-from model.serving.options import OPSET
 
 FREE_LENGTH = ("vigil",)  # whose graph takes any number of frames
 _WHEN = (2026, 1, 1, 0, 0, 0)  # of the members: the same graph makes the same file
@@ -64,8 +62,8 @@ def make(network: GroupedNetwork, card: ModelCard) -> Path:
     past = () if frames.curve.history is None else columns(frames.curve.history)
     dims = [{0: rows, 1: length}] * len(ANSWER_INPUTS) + [({0: rows, 1: told},) * len(past)]
     graphs = {
-        EMBED: _traced(_Embed(network), embed, EMBED_INPUTS, ("vectors",), ({0: rows},) * len(embed)),
-        ANSWER: _traced(
+        EMBED: _graph_of(_Embed(network), embed, EMBED_INPUTS, ("vectors",), ({0: rows},) * len(embed)),
+        ANSWER: _graph_of(
             _Answer(network),
             (embeddings.clone(), *columns(frames.curve), *past),
             (*ANSWER_INPUTS, *HISTORY_INPUTS[: len(past)]),
@@ -118,28 +116,15 @@ class _Answer(nn.Module):
         return (logits,) if distance is None else (logits, distance)
 
 
-def _traced(
+def _graph_of(
     module: nn.Module,
     example: Sequence[Tensor],
     inputs: Sequence[str],
     outputs: Sequence[str],
     shapes: tuple[Any, ...],
 ) -> Graph:
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.filterwarnings("ignore", message=".*(LeafSpec|_check_is_size)", category=FutureWarning)  # of torch
-        warnings.filterwarnings("ignore", message=".*axis name", category=UserWarning)  # axes are shared on purpose
-        program = torch.onnx.export(
-            module.eval(),
-            tuple(example),
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_shapes=shapes,
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-            optimize=False,  # which folds weights into new ones; ONNX Runtime folds them when they are there
-        )
-    assert program is not None
+    # Unoptimised: else weights are folded into new ones. ONNX Runtime folds them when they are there.
+    program = traced(module, example, inputs, outputs, shapes, optimize=False)
     return _emptied(program.model_proto, dict(module.named_parameters()) | dict(module.named_buffers()))
 
 
