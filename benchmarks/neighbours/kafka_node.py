@@ -9,7 +9,6 @@ import datetime as dt
 import ipaddress
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from benchmarks.neighbours.servers import AbsentError
+from benchmarks.neighbours.servers import AbsentError, Server
 from benchmarks.setting import REPO_ROOT
 from broker_filter.kafka.clients import LIBRARY_LOG
 from broker_filter.kafka.local_broker import free_port
@@ -71,7 +70,7 @@ def jars() -> Path:
     return folder
 
 
-class KafkaNode:
+class KafkaNode(Server):
     """A running node that keeps its topics and offsets over a restart.
 
     Parameters
@@ -171,28 +170,6 @@ class KafkaNode:
             else:
                 return process
 
-    def hang(self) -> None:
-        """Answer nothing from now on, with the connections open."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Answer again."""
-        self.process.send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End it without asking."""
-        self.process.kill()
-        self.process.wait()
-
-    def start_again(self) -> None:
-        """After ``kill``, on the same ports and data."""
-        self.process = self._start()
-
-    def stop(self) -> None:
-        """End it for good."""
-        self.process.kill()  # nobody reads its data afterwards
-        self.process.wait()
-
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
@@ -259,4 +236,4 @@ def kafka_node(folder: Path, properties: Mapping[str, str] | None = None) -> Ite
     try:
         yield node
     finally:
-        node.stop()
+        node.kill()  # nobody reads its data afterwards

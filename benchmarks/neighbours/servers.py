@@ -53,7 +53,34 @@ def _redis_program() -> str:
         return str(packaged)
 
 
-class RedisServer:
+class Server:
+    """A process that answers at a port, and can be made to fail."""
+
+    process: subprocess.Popen[bytes]
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        """A process that answers."""
+        raise NotImplementedError
+
+    def hang(self) -> None:
+        """Answer nothing from now on, with the connections open."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Answer again."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it without asking; what was written in the last second may be lost to it."""
+        self.process.kill()
+        self.process.wait()
+
+    def start_again(self) -> None:
+        """After ``kill``, on the same ports and files."""
+        self.process = self._start()
+
+
+class RedisServer(Server):
     """A server that writes to disk each second, as production should."""
 
     def __init__(self, folder: Path, *options: str) -> None:
@@ -83,23 +110,6 @@ class RedisServer:
         """To look behind the store's back."""
         return redis.Redis(port=self.port)
 
-    def hang(self) -> None:
-        """Answer nothing from now on, with the connections open."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Answer again."""
-        self.process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """End it without asking; what was written in the last second may be lost to it."""
-        self.process.kill()
-        self.process.wait()
-
-    def start_again(self) -> None:
-        """After ``stop``, on the same port and files."""
-        self.process = self._start()
-
 
 @contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
@@ -114,7 +124,7 @@ def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
     try:
         yield server
     finally:
-        server.stop()
+        server.kill()
 
 
 class Prometheus:

@@ -39,7 +39,7 @@ def test_a_shared_store_that_is_away(wide: Stage, shared: RedisServer, run: Any,
     if fault == "hangs":
         shared.hang()
     else:
-        shared.stop()
+        shared.kill()
     wide.publish(packets[18:])
     time.sleep(OUTAGE_S)
     if fault == "hangs":
