@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from servers_or_skip import or_skipped
 from stages import PARTITIONS, Process, Stage
 
 from benchmarks.neighbours.kafka_node import KafkaNode, kafka_node
-from benchmarks.neighbours.servers import AbsentError, RedisServer, redis_server
+from benchmarks.neighbours.servers import RedisServer, redis_server
 from broker_filter.config import KafkaSettings
 from broker_filter.errors import ConfigurationError
 from broker_filter.kafka.admin import Admin
@@ -80,11 +81,8 @@ def shared(tmp_path: Path) -> Iterator[RedisServer]:
     """A store that processes share."""
     folder = tmp_path / "redis"
     folder.mkdir()
-    try:
-        with redis_server(folder) as server:
-            yield server
-    except AbsentError as error:
-        pytest.skip(str(error))
+    with or_skipped(redis_server(folder)) as server:
+        yield server
 
 
 @pytest.fixture

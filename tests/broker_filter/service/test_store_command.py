@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from servers_or_skip import or_skipped
 
-from benchmarks.neighbours.servers import AbsentError, redis_server
+from benchmarks.neighbours.servers import redis_server
 from broker_filter.records import Observation
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.redis_store import RedisSeriesStore
@@ -36,12 +37,9 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]
         fill(LmdbSeriesStore(tmp_path / "store"))
         yield ["--path", str(tmp_path / "store")]
         return
-    try:
-        with redis_server(tmp_path) as server:
-            fill(RedisSeriesStore(server.url))
-            yield ["--url", server.url]
-    except AbsentError as error:
-        pytest.skip(str(error))
+    with or_skipped(redis_server(tmp_path)) as server:
+        fill(RedisSeriesStore(server.url))
+        yield ["--url", server.url]
 
 
 def test_info_verify_and_forget(where: list[str], capsys: pytest.CaptureFixture[str]) -> None:

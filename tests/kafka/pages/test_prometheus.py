@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import yaml
 from nights import night
+from servers_or_skip import or_skipped
 from stages import Stage
 from test_replicas import BROKEN, newest_of_each, replica_flags, wait_until_classified
 
-from benchmarks.neighbours.servers import RULES, AbsentError, Prometheus, RedisServer, prometheus
+from benchmarks.neighbours.servers import RULES, Prometheus, RedisServer, prometheus
 from broker_filter.kafka.local_broker import free_port
 from model.serving.card import UnknownScore
 from model.serving.predictor import untrained
@@ -34,11 +35,8 @@ def watcher(tmp_path: Path) -> Iterator[Prometheus]:
     """A Prometheus that scrapes each second."""
     folder = tmp_path / "prometheus"
     folder.mkdir()
-    try:
-        with prometheus(folder) as server:
-            yield server
-    except AbsentError as error:
-        pytest.skip(str(error))
+    with or_skipped(prometheus(folder)) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
