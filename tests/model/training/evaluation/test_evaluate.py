@@ -330,7 +330,7 @@ def test_systems_may_be_files(toy: Dataset, tmp_path: Path, capsys):
 def test_recipes_that_changed_are_never_pooled(tmp_path: Path):
     """Runs of one name are of one recipe, asked for or not; notes are free, and so are runs that tell of none."""
     (tmp_path / "runs").mkdir()
-    followed = run.table_of(load_recipe("lstm"))
+    followed = load_recipe("lstm").as_json()
 
     def write(seed: int, system: str, **told: Any) -> None:
         entry = {"system": system, "seed": seed, "data": {}, **told}
