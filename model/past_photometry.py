@@ -64,27 +64,27 @@ def lacking(histories: Sequence[History], series: Series, limit: int = HISTORY_L
     -------
     In order of (time, band); no visit twice, none that a frame shows, none later than the last frame.
     """
-    told = History.joined(histories)
-    told = told[told.time_P <= series.time_T[-1]]
-    order_P, again_P = repeated(told)
-    told = told[order_P[~again_P]]
-    told = told[~of_visits(told, series.time_T, series.band_T)]
-    told = told[np.lexsort((told.band_P, told.time_P))]
-    return told[max(len(told) - limit, 0) :]
+    epochs = History.joined(histories)
+    epochs = epochs[epochs.time_P <= series.time_T[-1]]
+    order_P, again_P = repeated(epochs)
+    epochs = epochs[order_P[~again_P]]
+    epochs = epochs[~of_visits(epochs, series.time_T, series.band_T)]
+    epochs = epochs[np.lexsort((epochs.band_P, epochs.time_P))]
+    return epochs[max(len(epochs) - limit, 0) :]
 
 
-def repeated(told: History) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def repeated(history: History) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Indices of epochs by band and time, and which of them, so ordered, tell of the visit before; the first stays."""
-    visit_P = _on_one_axis(told.time_P, told.band_P)
+    visit_P = _on_one_axis(history.time_P, history.band_P)
     order_P = np.argsort(visit_P, kind="stable")
     return order_P, np.diff(visit_P[order_P], prepend=-np.inf) < SAME_VISIT_D
 
 
-def of_visits(told: History, time_T: NDArray[np.float64], band_T: NDArray[np.integer]) -> NDArray[np.bool_]:
+def of_visits(history: History, time_T: NDArray[np.float64], band_T: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Which epochs are of visits at these times in these bands."""
     if not len(time_T):
-        return np.zeros(len(told), bool)
-    visit_P, taken = _on_one_axis(told.time_P, told.band_P), np.sort(_on_one_axis(time_T, band_T))
+        return np.zeros(len(history), bool)
+    visit_P, taken = _on_one_axis(history.time_P, history.band_P), np.sort(_on_one_axis(time_T, band_T))
     after_P = np.searchsorted(taken, visit_P).clip(max=len(taken) - 1)
     nearest_P = np.minimum(np.abs(taken[after_P] - visit_P), np.abs(taken[(after_P - 1).clip(min=0)] - visit_P))
     return nearest_P < SAME_VISIT_D

@@ -215,12 +215,12 @@ class Dataset:
 def _verify(folder: Path, manifest: dict[str, Any]) -> None:
     for name, entry in manifest["files"].items():
         try:
-            found = sha256_of(folder / name)
+            sha256 = sha256_of(folder / name)
         except OSError as exc:
             raise DatasetError(f"{folder / name} cannot be read: {exc.strerror}: copy it again") from exc
-        if found != entry["sha256"]:
+        if sha256 != entry["sha256"]:
             raise DatasetError(
-                f"{folder / name} is damaged: its SHA-256 is {found[:16]}…, the manifest says "
+                f"{folder / name} is damaged: its SHA-256 is {sha256[:16]}…, the manifest says "
                 f"{entry['sha256'][:16]}…: copy it again or make it again"
             )
 
@@ -232,9 +232,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         hint = f"; {partial} is an interrupted one: run the same command again" if partial.exists() else ""
         raise DatasetError(f"{folder} is no data set: it has no {MANIFEST}{hint}")
     manifest = read_json(path, "is not JSON")
-    found = manifest.get("format") if isinstance(manifest, dict) else None
-    if found != FORMAT:
-        raise DatasetError(f"{path} is of format {found!r}, this version reads {FORMAT!r}")
+    written_as = manifest.get("format") if isinstance(manifest, dict) else None
+    if written_as != FORMAT:
+        raise DatasetError(f"{path} is of format {written_as!r}, this version reads {FORMAT!r}")
     try:
         _Manifest.model_validate(manifest)
     except ValidationError as exc:

@@ -133,12 +133,12 @@ class DatasetWriter:
         wanted = json.dumps(self._identity, indent=1)
         with disk_errors(self.folder):
             self._lock.seek(0)
-            found = self._lock.read()
-            if found == wanted:
+            written = self._lock.read()
+            if written == wanted:
                 return
             if (self._partial / shard_name(0)).exists():
                 raise DatasetError(
-                    f"{self._partial} is the beginning of another data set ({_difference(found, self._identity)}): "
+                    f"{self._partial} is the beginning of another data set ({_difference(written, self._identity)}): "
                     "remove it, or move it away"
                 )
             for path in self._partial.iterdir():  # what a run left that failed before its first shard
@@ -323,10 +323,10 @@ def _name(field: pa.Field) -> str:
     return field.name
 
 
-def _difference(found: str, wanted: Mapping[str, Any]) -> str:
+def _difference(written: str, wanted: Mapping[str, Any]) -> str:
     """Which keys of two identities differ."""
     try:
-        other = json.loads(found)
+        other = json.loads(written)
     except ValueError:
         other = None
     if not isinstance(other, dict):

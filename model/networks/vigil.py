@@ -258,17 +258,17 @@ class SeriesEncoder(nn.Module):
 
     def with_history(self, vectors_BTE: Tensor, curve: LightCurve) -> tuple[Tensor, LightCurve, Tensor]:
         """Vectors and light curve of frames and epochs without stamp in one order of time, and each frame's place."""
-        told = curve.history
-        if told is None or self.without_stamp is None:
+        history = curve.history
+        if history is None or self.without_stamp is None:
             index_T = torch.arange(curve.band_BT.shape[1], device=curve.band_BT.device)
             return vectors_BTE, curve, index_T.expand(curve.band_BT.shape)
-        whole, place_BX = in_order_of_time(told, curve)
+        whole, place_BX = in_order_of_time(history, curve)
         since_BX = torch.where(whole.mask_BT, whole.time_BT - whole.time_BT[:, :1], 0.0)
-        blank_BPE = self.without_stamp.expand(*told.band_BT.shape, -1)
+        blank_BPE = self.without_stamp.expand(*history.band_BT.shape, -1)
         joined_BXE = torch.cat([blank_BPE, vectors_BTE], 1)
         place_BXE = place_BX.unsqueeze(-1).expand(joined_BXE.shape)
         vectors_BXE = torch.zeros_like(joined_BXE).scatter(1, place_BXE, joined_BXE)
-        return vectors_BXE, replace(whole, time_BT=since_BX), place_BX[:, told.band_BT.shape[1] :]
+        return vectors_BXE, replace(whole, time_BT=since_BX), place_BX[:, history.band_BT.shape[1] :]
 
     def tokens(self, vectors_BXE: Tensor, curve: LightCurve) -> Tensor:
         """Embedding and photometry added, modulated by time: x (1 + alpha(t)) + beta(t)."""
@@ -306,8 +306,8 @@ class SeriesEncoder(nn.Module):
             bias = functional.linear(hat, weight).permute(3, 0, 1, 2).unflatten(0, (-1, self.config.heads))
             return bias.transpose(1, 2).masked_fill(hidden.unsqueeze(1), -math.inf)
 
-        asked = hat_BXXR[row_B1, place_BQ], hidden_BXX[row_B1, place_BQ]
-        return of_lags(hat_BXXR, hidden_BXX, among_all), of_lags(*asked, last)
+        of_places = hat_BXXR[row_B1, place_BQ], hidden_BXX[row_B1, place_BQ]
+        return of_lags(hat_BXXR, hidden_BXX, among_all), of_lags(*of_places, last)
 
 
 class Summary(nn.Module):

@@ -112,8 +112,8 @@ class OnnxEngine:
     def answer(self, embeddings_BGD: Tensor, curve: LightCurve) -> tuple[NDArray[np.float32], NDArray | None]:
         feed = self._fed(graph.ANSWER_INPUTS, (embeddings_BGD, *graph.columns(curve)))
         if self._has_past:
-            told = graph.columns(curve.history.padded(max(curve.history.mask_BT.shape[1], 1)))  # type: ignore[union-attr]
-            feed |= self._fed(graph.HISTORY_INPUTS, told)
+            past = graph.columns(curve.history.padded(max(curve.history.mask_BT.shape[1], 1)))  # type: ignore[union-attr]
+            feed |= self._fed(graph.HISTORY_INPUTS, past)
         logits, *distance = self._answer.run(None, feed)
         return logits, distance[0] if distance else None
 

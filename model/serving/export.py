@@ -164,16 +164,16 @@ def export_network(network: GroupedNetwork, card: ModelCard, out: Path, opset: i
     free: dict[int, Any] = {0: batch}
     if network.name in FREE_LENGTH:
         free[1] = torch.export.Dim("frames", min=1, max=card.frame_limit)
-    told: dict[int, Any] = {0: batch, 1: torch.export.Dim("epochs", min=1, max=max(card.history_limit, 2))}
+    past_axes: dict[int, Any] = {0: batch, 1: torch.export.Dim("epochs", min=1, max=max(card.history_limit, 2))}
     histories = tuple(name for name in HISTORY_INPUTS if name in example)
-    shapes = (*(free for _ in INPUTS), *(((told,) * len(histories),) if histories else ()))
+    shapes = (*(free for _ in INPUTS), *(((past_axes,) * len(histories),) if histories else ()))
     for module in ("onnx", "onnxscript", "onnxruntime"):
         _need(module)
     inputs = (*INPUTS, *histories)
     program = traced(graph, [torch.from_numpy(example[name]) for name in inputs], inputs, outputs(card), shapes, opset)
     program.model.metadata_props.update(metadata(card, network.name in FREE_LENGTH))
-    if (found := program.model.opset_imports.get("")) != opset:
-        raise ExportError(f"torch wrote operator set {found}, not {opset}: choose {OPSET}")
+    if (written := program.model.opset_imports.get("")) != opset:
+        raise ExportError(f"torch wrote operator set {written}, not {opset}: choose {OPSET}")
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as partial:
         program.save(partial, external_data=False)
@@ -197,8 +197,8 @@ def largest_difference(predictor: Predictor, path: Path) -> float:
         histories = random_histories(card, batch)
         feed = {name: array for name, array in arrays(batch, histories, padded).items() if name in names}
         answer = predictor.predict(batch, histories)
-        for found, expected in zip(session.run(None, feed), (answer.probabilities, answer.unknown), strict=False):
-            largest = max(largest, float(np.abs(found - expected).max()))
+        for exported, expected in zip(session.run(None, feed), (answer.probabilities, answer.unknown), strict=False):
+            largest = max(largest, float(np.abs(exported - expected).max()))
     return largest
 
 
@@ -220,8 +220,8 @@ def arrays(series: Sequence[Series], histories: Sequence[History] | None, length
     named = {name: value.numpy() for name, value in zip(INPUTS, values, strict=True)}
     if curve.history is None:
         return named
-    told = curve.history
-    past = (told.time_BT, told.band_BT, told.mask_BT, told.flux_BT, told.flux_error_BT)
+    history = curve.history
+    past = (history.time_BT, history.band_BT, history.mask_BT, history.flux_BT, history.flux_error_BT)
     return named | {name: value.numpy() for name, value in zip(HISTORY_INPUTS, past, strict=True)}
 
 
@@ -234,13 +234,13 @@ def random_histories(card: ModelCard, series: Sequence[Series]) -> list[History]
         rng = np.random.default_rng(row)
         count = card.history_limit if row % 2 == 0 else 1 + int(rng.integers(card.history_limit))
         flux = rng.normal(5000, 5000, count) * (rng.random(count) < 0.5)
-        told = History(
+        history = History(
             np.sort(one.time_T[-1] - rng.uniform(0, 30, count)),
             rng.choice(one.band_T, count).astype(np.int8),
             flux.astype(np.float32),
             rng.uniform(100, 1000, count).astype(np.float32),
         )
-        histories.append(lacking([told], one, card.history_limit))
+        histories.append(lacking([history], one, card.history_limit))
     return histories
 
 

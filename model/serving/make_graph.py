@@ -55,12 +55,12 @@ def make(network: GroupedNetwork, card: ModelCard) -> Path:
     frames = collate(series, histories=random_histories(card, series))
     one = collate([each[:1] for each in series], 1)
     rows, length = torch.export.Dim("rows", min=1), torch.export.Dim("frames", min=1, max=card.frame_limit)
-    told = torch.export.Dim("epochs", min=1, max=max(card.history_limit, 2))
+    epochs = torch.export.Dim("epochs", min=1, max=max(card.history_limit, 2))
     with torch.inference_mode():
         embeddings = network.embed_series(frames)
     embed = (one.pixels_BTCHW, one.pixel_mask_BTCHW, one.scale_BTC, one.curve.band_BT)
     past = () if frames.curve.history is None else columns(frames.curve.history)
-    dims = [{0: rows, 1: length}] * len(ANSWER_INPUTS) + [({0: rows, 1: told},) * len(past)]
+    dims = [{0: rows, 1: length}] * len(ANSWER_INPUTS) + [({0: rows, 1: epochs},) * len(past)]
     graphs = {
         EMBED: _graph_of(_Embed(network), embed, EMBED_INPUTS, ("vectors",), ({0: rows},) * len(embed)),
         ANSWER: _graph_of(
@@ -109,10 +109,10 @@ class _Answer(nn.Module):
         flux: Tensor,
         flux_error: Tensor,
         mask: Tensor,
-        *told: Tensor,
+        *past: Tensor,
     ) -> tuple[Tensor, ...]:
         curve = LightCurve(band, t, flux, flux_error, mask)
-        logits, distance = self.network.answer(embeddings, replace(curve, history=curve_of(told)) if told else curve)
+        logits, distance = self.network.answer(embeddings, replace(curve, history=curve_of(past)) if past else curve)
         return (logits,) if distance is None else (logits, distance)
 
 

@@ -182,15 +182,15 @@ class Predictor:
         if histories is None and self.card.history_limit:
             raise ValueError(f"{self.card.name} {self.card.version} also reads what packets tell of the past: give one "
                              "history per series, model.past_photometry.NO_HISTORY where nothing is told")  # fmt: skip
-        told = histories if self.card.history_limit else None
-        length_B = np.array([len(curve) + (0 if told is None else len(told[b])) for b, curve in enumerate(curves)])
+        past = histories if self.card.history_limit else None
+        length_B = np.array([len(curve) + (0 if past is None else len(past[b])) for b, curve in enumerate(curves)])
         pairs = 0 if self.deterministic else PAIRS_AT_ONCE[self.device.type]
         logits_BK = np.empty((len(curves), len(self.card.classes)), np.float64)
         distance_B = None if self._network.familiar is None else np.empty(len(curves), np.float64)
         for part in of_like_length(length_B, pairs, self._most_rows(CLASSIFY_ROWS)):
             chunk = [curves[b] for b in part]
             vectors = self._pad_embeddings([embeddings[b] for b in part], chunk)
-            epochs = None if told is None else [told[b] for b in part]
+            epochs = None if past is None else [past[b] for b in part]
             logits_BK[part], distance = self._engine.answer(vectors, collate_curve(chunk, histories=epochs))
             if distance_B is not None and distance is not None:
                 distance_B[part] = distance
@@ -209,12 +209,12 @@ class Predictor:
         vectors = self.embed([frame] * self._most_rows(EMBED_ROWS))
         group_count = -(-self.card.frame_limit // self.card.group_size)
         series = blank_series(self.card, self.card.frame_limit)
-        told = blank_history(self.card, self.card.history_limit) if self.card.history_limit else None
-        epochs = len(series) + (0 if told is None else len(told))
+        past = blank_history(self.card, self.card.history_limit) if self.card.history_limit else None
+        epochs = len(series) + (0 if past is None else len(past))
         rows = min(
             max(PAIRS_AT_ONCE[self.device.type] // epochs**2, 1), self._most_rows(CLASSIFY_ROWS)
         )  # that one pass takes
-        histories = None if told is None else [told] * rows
+        histories = None if past is None else [past] * rows
         self.classify([np.repeat(vectors[:1], group_count, 0)] * rows, [series] * rows, histories)
 
     def _most_rows(self, on_a_processor: int) -> int:

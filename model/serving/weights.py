@@ -118,9 +118,11 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
         tensors = load_file(tensor_path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"cannot read {tensor_path}: {error}") from error
-    found = tensors_sha256(tensors)
-    if found != card.tensors_sha256:
-        raise WeightsError(f"{tensor_path} has SHA-256 {found}, its card says {card.tensors_sha256}: copy both again")
+    computed = tensors_sha256(tensors)
+    if computed != card.tensors_sha256:
+        raise WeightsError(
+            f"{tensor_path} has SHA-256 {computed}, its card says {card.tensors_sha256}: copy both again"
+        )
     if (version := stamped(card, tensors).version) != card.version:
         raise WeightsError(
             f"the card of {path} was changed after it was written: its version is {card.version}, what it says makes "

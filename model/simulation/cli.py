@@ -211,13 +211,13 @@ def _alerts(options: argparse.Namespace) -> int:
         print("ictc-simulate: say where the alerts go: --out DIR, --publish TOPIC, or both", file=sys.stderr)
         return MISUSE
     taxonomy = _taxonomy(options)
-    asked: dict[str, object] = {
+    request: dict[str, object] = {
         name: getattr(options, name) for name in ("survey", "nights", "objects", "seed", "start", "mode")
     }
-    asked["simulator"] = simulator_hash()
-    asked["templates"] = None if options.templates is None else hash_of_templates(options.templates)
-    asked["taxonomy"] = None if taxonomy is None else {"classes": list(taxonomy.classes), "codes": taxonomy.codes}
-    made_already = options.publish is not None and options.out is not None and holds_alerts(options.out, asked)
+    request["simulator"] = simulator_hash()
+    request["templates"] = None if options.templates is None else hash_of_templates(options.templates)
+    request["taxonomy"] = None if taxonomy is None else {"classes": list(taxonomy.classes), "codes": taxonomy.codes}
+    made_already = options.publish is not None and options.out is not None and holds_alerts(options.out, request)
     with progress_bar(f"{options.survey} alerts") as progress:
         packets = write_night(
             options.survey,
@@ -233,7 +233,7 @@ def _alerts(options: argparse.Namespace) -> int:
             progress=progress,
         )
         if options.out is not None and not made_already:
-            count = write_alerts(packets, options.out, asked)
+            count = write_alerts(packets, options.out, request)
             print(f"{options.out}: {count} alerts of {options.survey}, truth in truth.parquet")
         if options.publish is not None:
             source = packets if options.out is None else read_alerts(options.out)

@@ -8,7 +8,7 @@ def commit() -> str | None:
     """The commit of the source tree that this file lies in; None outside a checkout."""
     here = Path(__file__).parent
     try:
-        found = subprocess.run(  # noqa: S603
+        answer = subprocess.run(  # noqa: S603
             ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"],  # noqa: S607
             capture_output=True,
             text=True,
@@ -17,4 +17,4 @@ def commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return answer.stdout.strip()

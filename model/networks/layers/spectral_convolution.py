@@ -130,9 +130,9 @@ def half_plane(period: int) -> tuple[Tensor, Tensor]:
     """One frequency of each conjugate pair [K, 2], and its weight [K] in the inverse transform of a real image."""
     u, v = (n.flatten() for n in torch.meshgrid(torch.arange(period), torch.arange(period), indexing="ij"))
     itself, partner = u * period + v, (-u % period) * period + (-v % period)
-    kept = itself <= partner
-    weight_K = torch.where(itself == partner, 1.0, 2.0).double()[kept] / period**2
-    return torch.stack([u, v], 1)[kept].double(), weight_K
+    one_of_pair = itself <= partner
+    weight_K = torch.where(itself == partner, 1.0, 2.0).double()[one_of_pair] / period**2
+    return torch.stack([u, v], 1)[one_of_pair].double(), weight_K
 
 
 def centred(side: int) -> Tensor:
@@ -204,9 +204,9 @@ class SpectralConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, kernel: Tensor, plan: ConvolutionPlan) -> Tensor:
         factors = kernel_factors(kernel, plan)
-        kept: list[Tensor] = []  # the images' spectra, in place of the images
-        out = convolve_all(image, factors, plan, kept)
-        ctx.save_for_backward(*factors, *kept)
+        spectra: list[Tensor] = []  # the images' spectra, in place of the images
+        out = convolve_all(image, factors, plan, spectra)
+        ctx.save_for_backward(*factors, *spectra)
         ctx.plan, ctx.kernel_shape, ctx.image_shape = plan, kernel.shape, image.shape
         return out
 
@@ -214,13 +214,13 @@ class SpectralConvolution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (gradient,) = gradients
         factors = ctx.saved_tensors[:3]
-        kept = iter(ctx.saved_tensors[3:])
+        spectra = iter(ctx.saved_tensors[3:])
         plan: ConvolutionPlan = ctx.plan
         wanted, _, _ = ctx.needs_input_grad
         turned = [factor.transpose(1, 2) for factor in factors]
         of_factors = [torch.zeros_like(factor) for factor in factors]
         of_image = gradient.new_empty(ctx.image_shape) if wanted else None
-        for start, *ours in zip(range(0, gradient.shape[2], CHUNK), kept, kept, strict=True):
+        for start, *ours in zip(range(0, gradient.shape[2], CHUNK), spectra, spectra, strict=True):
             some = slice(start, start + CHUNK)
             real, imaginary = output_spectra(gradient[:, :, some], plan)
             total = real + imaginary
@@ -233,13 +233,13 @@ class SpectralConvolution(torch.autograd.Function):
         return of_image, kernel_gradient(of_factors, ctx.kernel_shape, plan), None
 
 
-def convolve_all(image: Tensor, factors: Factors, plan: ConvolutionPlan, kept: list[Tensor] | None = None) -> Tensor:
-    """The convolution of any number of images, some at a time; their spectra are appended to ``kept``."""
+def convolve_all(image: Tensor, factors: Factors, plan: ConvolutionPlan, spectra: list[Tensor] | None = None) -> Tensor:
+    """The convolution of any number of images, some at a time; their spectra are appended to ``spectra``."""
     out = image.new_empty((plan.side_out**2, len(plan.depth_out), image.shape[2], factors[0].shape[2]))
     for some, there in zip(image.split(CHUNK, 2), out.split(CHUNK, 2), strict=True):
         of_some = image_spectra(some, plan)
-        if kept is not None:
-            kept += of_some
+        if spectra is not None:
+            spectra += of_some
         convolve(of_some, factors, plan, there)
     return out
 

@@ -87,16 +87,16 @@ def _what_is_in(folder: Path, about: Mapping[str, Any]) -> str:
 
 
 def _differing(folder: Path, about: Mapping[str, Any]) -> list[str]:
-    found = _read_about(folder)
-    return [name for name, value in about.items() if found.get(name) != value]
+    there = _read_about(folder)
+    return [name for name, value in about.items() if there.get(name) != value]
 
 
 def _read_about(folder: Path) -> dict[str, Any]:
     path = folder / ALERTS
-    found = read_json(path, "is damaged, make the alerts again")
-    if not isinstance(found, dict):
+    content = read_json(path, "is damaged, make the alerts again")
+    if not isinstance(content, dict):
         raise DatasetError(f"{path} is damaged, make the alerts again: it holds no object")
-    return found
+    return content
 
 
 def read_alerts(folder: Path) -> Iterator[tuple[bytes, Mapping[str, Any]]]:

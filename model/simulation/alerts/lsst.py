@@ -55,10 +55,10 @@ def frame(record: dict[str, Any], version: tuple[int, int] = DEFAULT_VERSION) ->
 @cache
 def _empty(record_name: str, version: tuple[int, int]) -> dict[str, Any]:
     """A record of which nothing is known: flags down, counts zero, the rest null."""
-    found = _find(schema(version), f"lsst.v{version[0]}_{version[1]}.{record_name}")
-    assert found is not None, f"the schema of an alert holds no {record_name}"
+    definition = _find(schema(version), f"lsst.v{version[0]}_{version[1]}.{record_name}")
+    assert definition is not None, f"the schema of an alert holds no {record_name}"
     empty: dict[str, Any] = {}
-    for field in found["fields"]:
+    for field in definition["fields"]:
         kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
         if "boolean" in kinds:
             empty[field["name"]] = False
@@ -76,8 +76,8 @@ def _find(node: Any, name: str) -> dict[str, Any] | None:
         node = list(node.values())
     if isinstance(node, list):
         for child in node:
-            if (found := _find(child, name)) is not None:
-                return found
+            if (inner := _find(child, name)) is not None:
+                return inner
     return None
 
 

@@ -32,12 +32,12 @@ def neighbours(obj: SimulatedObject, ra_deg: float, dec_deg: float) -> list[Neig
     sources += [(s.x_arcsec, s.y_arcsec, s.flux_B, True) for s in obj.scene.stars]
     if np.nanmax(obj.reference_flux_B) > LEAST_FLUX_NJY:
         sources.append((0.0, 0.0, obj.reference_flux_B, True))
-    found = []
+    neighbours = []
     for x, y, flux_B, is_star in sources:
         if np.nanmax(flux_B) <= LEAST_FLUX_NJY:
             continue
         ra = ra_deg + x / 3600 / math.cos(math.radians(dec_deg))
         dec = dec_deg + y / 3600
         key = round((dec + 90) * 12e5) % 100_000 * 10**12 + round(ra * 1e6) % 360_000_000 * 1000
-        found.append(Neighbour(math.hypot(x, y), ra, dec, flux_B, is_star, key))
-    return sorted(found, key=lambda neighbour: neighbour.distance_arcsec)
+        neighbours.append(Neighbour(math.hypot(x, y), ra, dec, flux_B, is_star, key))
+    return sorted(neighbours, key=lambda neighbour: neighbour.distance_arcsec)

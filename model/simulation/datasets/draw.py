@@ -224,25 +224,25 @@ def write_dataset(
     """
     orders = plan(recipe, survey, seed, mode, level)
     settings = settings_of(recipe, survey, seed, size_px, level, templates=templates, taxonomy=taxonomy)
-    asked = {**recipe.source, "stamps": recipe.source["stamps"][survey], "size_px": settings.size_px}
-    asked |= {"level": settings.level, "mode": mode}
+    request = {**recipe.source, "stamps": recipe.source["stamps"][survey], "size_px": settings.size_px}
+    request |= {"level": settings.level, "mode": mode}
     if templates is not None:
-        asked["templates"] = hash_of_templates(templates)
+        request["templates"] = hash_of_templates(templates)
     if taxonomy is not None:
-        asked["taxonomy"] = {"version": taxonomy.version, "codes": taxonomy.codes, "groups": taxonomy.groups}
+        request["taxonomy"] = {"version": taxonomy.version, "codes": taxonomy.codes, "groups": taxonomy.groups}
     if only is not None:
         if only >= len(orders):
             raise DatasetRecipeError(
                 f"recipe {recipe.name} has {len(orders)} objects: ask for one of 0 to {len(orders) - 1}"
             )
-        asked["only"], orders = only, [orders[only]]
+        request["only"], orders = only, [orders[only]]
     writer = DatasetWriter(
         folder,
         survey,
         settings.channels,
         settings.size_px,
         recipe.classes,
-        asked,
+        request,
         seed,
         version("ictc"),
         with_history=survey in HISTORY_DAYS,

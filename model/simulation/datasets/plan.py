@@ -179,12 +179,12 @@ def _check_together(table: RecipeTable, taxonomy: Taxonomy | None) -> None:
         _check_sum(f"{where}: the shares", [part.share for part in parts])
 
 
-def _check_names(where: str, found: Iterable[str], allowed: Iterable[str]) -> None:
+def _check_names(where: str, names: Iterable[str], allowed: Iterable[str]) -> None:
     """Refuse names that are not allowed, and names that come twice."""
-    found, allowed = list(found), list(allowed)
-    if unknown := [name for name in dict.fromkeys(found) if name not in allowed]:
+    names, allowed = list(names), list(allowed)
+    if unknown := [name for name in dict.fromkeys(names) if name not in allowed]:
         raise DatasetRecipeError(f"{where}: {', '.join(map(repr, unknown))} is none of {', '.join(allowed)}")
-    if twice := [name for name, times in Counter(found).items() if times > 1]:
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise DatasetRecipeError(f"{where} names {', '.join(twice)} more than once")
 
 

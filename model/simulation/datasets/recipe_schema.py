@@ -72,20 +72,20 @@ class RecipeTable(_Table):
 def what_is_wrong(error: ValidationError) -> str:
     """The first few faults as ``where is VALUE: what is allowed``."""
     faults = error.errors(include_url=False)
-    told = [_fault(fault["loc"], fault["type"], fault["msg"], fault["input"]) for fault in faults[:TOLD_AT_ONCE]]
+    listed = [_fault(fault["loc"], fault["type"], fault["msg"], fault["input"]) for fault in faults[:TOLD_AT_ONCE]]
     more = [f"and {len(faults) - TOLD_AT_ONCE} more"] if len(faults) > TOLD_AT_ONCE else []
-    return "; ".join(told + more)
+    return "; ".join(listed + more)
 
 
-def _fault(location: Sequence[int | str], kind: str, message: str, found: Any) -> str:
+def _fault(location: Sequence[int | str], kind: str, message: str, value: Any) -> str:
     where = ".".join(str(step) for step in location if step != "[key]") or "it"
     if kind == "missing":
         return f"{where} is missing"
     if kind == "extra_forbidden":
         return f"{where} is an unknown key"
     if kind in ("model_type", "dict_type"):
-        return f"{where} is of type {type(found).__name__}, not an object"
-    shown = repr(found)
+        return f"{where} is of type {type(value).__name__}, not an object"
+    shown = repr(value)
     if len(shown) > SHOWN:
         shown = shown[:SHOWN] + "…"
     return f"{where} is {shown}: {message[0].lower()}{message[1:]}"

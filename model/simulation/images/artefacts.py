@@ -248,8 +248,8 @@ def _darken_edge(
 
 
 def _window(size: int, lost: int, rng: np.random.Generator) -> Window:
-    side, kept = rng.integers(4), size - lost
-    return ((lost, size, 0, size), (0, kept, 0, size), (0, size, lost, size), (0, size, 0, kept))[side]
+    side, seen = rng.integers(4), size - lost
+    return ((lost, size, 0, size), (0, seen, 0, size), (0, size, lost, size), (0, size, 0, seen))[side]
 
 
 def _outside(pixels_CHW: NDArray[np.float32], window: Window) -> None:

@@ -156,14 +156,14 @@ class _Sky:
         height_P = np.array(self.camera.psf.weights) / (2 * np.pi * variance_P)
         invisible = INVISIBLE * float(self.template_sigma_B[self.schedule.band_T].min(initial=np.inf))
         half = self.size_px / 2 + profiles.LARGEST_SHIFT_PX
-        kept = []
+        in_reach = []
         for star in self.scene.stars:
             outside = np.array([abs(star.x_arcsec), abs(star.y_arcsec)]) / pixel_arcsec - half
             squared = float((np.maximum(outside, 0) ** 2).sum())
             shows = float(np.nanmax(star.flux_B)) * float((height_P * np.exp(-squared / 2 / variance_P)).sum())
             if squared == 0 or shows > invisible:
-                kept.append(star)
-        return tuple(kept)
+                in_reach.append(star)
+        return tuple(in_reach)
 
     def elongations(
         self, visits_N: NDArray, band_N: NDArray, fwhm_px_N: NDArray, template_fwhm_px_N: NDArray
@@ -174,15 +174,15 @@ class _Sky:
         *medians, scatter = self.camera.elongation
         of_visits = [np.random.default_rng([self.seed, 6, int(visit)]) for visit in visits_N]
         of_bands = [np.random.default_rng([self.seed, 7, int(band)]) for band in band_N]
-        found = []
+        elongations = []
         for median, fwhm_N, generators in zip(
             medians, (fwhm_px_N, template_fwhm_px_N), (of_visits, of_bands), strict=True
         ):
             drawn_N2 = np.array([[g.standard_normal(), g.uniform(0, np.pi)] for g in generators]).reshape(-1, 2)
             length_N = np.minimum(median * np.exp(scatter * drawn_N2[:, 0]), LARGEST_ELONGATION)
             length_N = length_N * np.sqrt(psf.variances(fwhm_N, self.camera.psf)[:, 0])
-            found.append(length_N[:, None] * np.stack([np.cos(drawn_N2[:, 1]), np.sin(drawn_N2[:, 1])], axis=1))
-        return found[0], found[1]
+            elongations.append(length_N[:, None] * np.stack([np.cos(drawn_N2[:, 1]), np.sin(drawn_N2[:, 1])], axis=1))
+        return elongations[0], elongations[1]
 
     def _coadded_sigma(self, band: int, drawn: float) -> float:
         """Noise of a template from the photons of its sky; nJy."""

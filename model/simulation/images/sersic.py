@@ -34,9 +34,9 @@ def _expansion(n: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
     # Relative errors, weighted by the light in a ring: neither the cusp nor the faint outskirts rule alone.
     weight_R = np.sqrt(brightness_R * radius_R**2) / brightness_R
     flux_K, _ = nnls(gaussian_RK * weight_R[:, None], brightness_R * weight_R)
-    kept = flux_K > 1e-4 * flux_K.sum()
-    flux_K = flux_K[kept] / flux_K[kept].sum()
-    return tuple(flux_K), tuple(variance_K[kept])
+    bright = flux_K > 1e-4 * flux_K.sum()
+    flux_K = flux_K[bright] / flux_K[bright].sum()
+    return tuple(flux_K), tuple(variance_K[bright])
 
 
 def gaussians(sersic_index: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -70,10 +70,10 @@ def fetch(
     CoverageError
         When nobody can say which frames cover a position.
     """
-    asked = {"name": "stripe82", "positions": [position.object_id for position in positions], "bands": bands}
-    asked["mjd_range"] = list(mjd_range)
+    request = {"name": "stripe82", "positions": [position.object_id for position in positions], "bands": bands}
+    request["mjd_range"] = list(mjd_range)
     missing: list[Missing] = _read_missing(missing_path(folder))
-    with DatasetWriter(folder, "sdss", ("science",), size_px, CLASSES, asked, 0, version("ictc")) as writer:
+    with DatasetWriter(folder, "sdss", ("science",), size_px, CLASSES, request, 0, version("ictc")) as writer:
         written = set(writer.object_ids)
         for done, position in enumerate(positions):
             progress(done, len(positions))
@@ -81,10 +81,10 @@ def fetch(
                 continue
             missing = [entry for entry in missing if entry.object_id != position.object_id]
             fields = coverage.fields(position.ra_deg, position.dec_deg, *mjd_range)
-            found, lost = _fetch_object(position, fields, store, size_px, bands)
+            frames, lost = _fetch_object(position, fields, store, size_px, bands)
             missing += lost
-            if found:
-                _append(writer, position, found)
+            if frames:
+                _append(writer, position, frames)
             else:
                 reason = "no scan covers it" if not fields else "none of its frames could be had"
                 missing.append(Missing(position.object_id, "object", reason))
@@ -99,7 +99,7 @@ def missing_path(folder: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocatedStamp:
     """One stamp and where it came from."""
 
     field: SdssField
@@ -109,8 +109,8 @@ class Found:
 
 def _fetch_object(
     position: CataloguedObject, fields: Sequence[SdssField], store: FrameStore, size_px: int, bands: str
-) -> tuple[list[Found], list[Missing]]:
-    found: list[Found] = []
+) -> tuple[list[LocatedStamp], list[Missing]]:
+    frames: list[LocatedStamp] = []
     missing: list[Missing] = []
     for field in fields:
         for band in bands:
@@ -120,18 +120,18 @@ def _fetch_object(
                 missing.append(Missing(position.object_id, field.frame_name(band), str(exc)))
                 continue
             if np.isfinite(stamp.pixels_HW).any():
-                found.append(Found(field, band, stamp))
-    return sorted(found, key=lambda f: f.stamp.time_mjd), missing
+                frames.append(LocatedStamp(field, band, stamp))
+    return sorted(frames, key=lambda f: f.stamp.time_mjd), missing
 
 
-def _append(writer: DatasetWriter, position: CataloguedObject, found: list[Found]) -> None:
-    pixels_THW = np.stack([f.stamp.pixels_HW for f in found])
-    band_T = np.array([BANDS.index(f.band) for f in found], np.int8)
-    time_T = np.array([f.stamp.time_mjd for f in found])
-    seeing_T = np.array([_seeing(f) for f in found])
-    flat_TP = pixels_THW.reshape(len(found), -1)
+def _append(writer: DatasetWriter, position: CataloguedObject, frames: list[LocatedStamp]) -> None:
+    pixels_THW = np.stack([f.stamp.pixels_HW for f in frames])
+    band_T = np.array([BANDS.index(f.band) for f in frames], np.int8)
+    time_T = np.array([f.stamp.time_mjd for f in frames])
+    seeing_T = np.array([_seeing(f) for f in frames])
+    flat_TP = pixels_THW.reshape(len(frames), -1)
     sigma_T = MAD_TO_SIGMA * np.nanmedian(np.abs(flat_TP - np.nanmedian(flat_TP, axis=1, keepdims=True)), axis=1)
-    x_T, y_T = (np.array([getattr(f.stamp, axis) for f in found]) for axis in ("x_px", "y_px"))
+    x_T, y_T = (np.array([getattr(f.stamp, axis) for f in frames]) for axis in ("x_px", "y_px"))
     camera = CAMERAS["sdss"]
     electrons_T = electrons_per_njy(SDSS.gain_B, band_T, SDSS.zero_point_mag_B[band_T])
     flux_T, error_T = photometry.forced(
@@ -150,19 +150,19 @@ def _append(writer: DatasetWriter, position: CataloguedObject, found: list[Found
         "ra_deg": position.ra_deg,
         "dec_deg": position.dec_deg,
         "first_mjd": float(time_T[0]),
-        "run_T": [f.field.run for f in found],
-        "camcol_T": [f.field.camcol for f in found],
-        "field_T": [f.field.field for f in found],
+        "run_T": [f.field.run for f in frames],
+        "camcol_T": [f.field.camcol for f in frames],
+        "field_T": [f.field.field for f in frames],
         "seeing_arcsec_T": seeing_T,
-        "wcs_T8": np.concatenate([f.stamp.wcs for f in found]),  # 8 numbers a frame: see sdss_stamps.Stamp
+        "wcs_T8": np.concatenate([f.stamp.wcs for f in frames]),  # 8 numbers a frame: see sdss_stamps.Stamp
     }
     writer.append(position.object_id, position.label, position.split, None, series, truth)
 
 
-def _seeing(found: Found) -> float:
+def _seeing(frame: LocatedStamp) -> float:
     """Of the frame, or the survey's median where nobody measured it."""
-    seeing = found.field.seeing_arcsec[SDSS_BANDS.index(found.band)]
-    return seeing if np.isfinite(seeing) and seeing > 0 else float(SDSS.fwhm_arcsec_B[BANDS.index(found.band)])
+    seeing = frame.field.seeing_arcsec[SDSS_BANDS.index(frame.band)]
+    return seeing if np.isfinite(seeing) and seeing > 0 else float(SDSS.fwhm_arcsec_B[BANDS.index(frame.band)])
 
 
 def _write_missing(missing: Sequence[Missing], path: Path) -> None:
@@ -220,9 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _report(options.out, len(positions), missing)
 
 
-def _report(folder: Path, asked: int, missing: Sequence[Missing]) -> int:
+def _report(folder: Path, wanted: int, missing: Sequence[Missing]) -> int:
     dataset = Dataset.open(folder)
-    print(f"{folder}: {len(dataset)} of {asked} objects, {dataset.manifest['frames']} frames")
+    print(f"{folder}: {len(dataset)} of {wanted} objects, {dataset.manifest['frames']} frames")
     if not missing:
         return DONE
     objects = sum(entry.what == "object" for entry in missing)

@@ -86,16 +86,16 @@ def read_positions(path: Path, catalogue: Path | None = None) -> list[Catalogued
 
 
 def _columns(names: object, path: Path, with_positions: bool) -> dict[str, str]:
-    found = {}
+    names_of = {}
     for wanted, words in COLUMN_WORDS.items():
         for name in names if isinstance(names, list) else []:
             if name.strip().lower() in words:
-                found[wanted] = name
+                names_of[wanted] = name
     needed = {"id", "class"} | ({"ra", "dec"} if with_positions else set())
-    if missing := needed - found.keys():
+    if missing := needed - names_of.keys():
         hint = "; positions of SDSS supernova-survey ids come with --catalogue" if "ra" in missing else ""
         raise PositionsError(f"{path} has no column {', '.join(sorted(missing))}{hint}")
-    return found
+    return names_of
 
 
 def _position(

@@ -137,12 +137,12 @@ def draw_sample(
     """
     object_id = first_id
     for label, count in counts.items():
-        found = missed = 0
-        while found < count:
+        seen = missed = 0
+        while seen < count:
             obj = draw_object(seed, survey, label, object_id, mode, level, Sampling(sample))
             object_id += 1
             if obj is not None:
-                found, missed = found + 1, 0
+                seen, missed = seen + 1, 0
                 yield obj
             elif (missed := missed + 1) >= MISSES_BEFORE_GIVING_UP:
                 raise ValueError(f"{survey} did not notice {missed} objects of {label} in a row: ask for another class")

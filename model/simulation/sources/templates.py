@@ -88,8 +88,8 @@ def load_templates(folder: Path) -> Templates:
     if not folder.is_dir():
         raise TemplatesError(f"there is no templates folder {folder}")
     sako, archives = _sako(folder), _salt3(folder)
-    for found, what in ((sako, "sako/S11_SDSS-*.SED"), (archives, "salt3-*.tar.gz")):
-        if not found:
+    for files, what in ((sako, "sako/S11_SDSS-*.SED"), (archives, "salt3-*.tar.gz")):
+        if not files:
             raise TemplatesError(f"templates folder {folder} holds no {what}: give a folder that does, or none")
     core_collapse: dict[str, tuple[Spectra, ...]] = {}
     for path in sako:

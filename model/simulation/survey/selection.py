@@ -83,8 +83,8 @@ def followed_up(obj: SimulatedObject) -> bool:
 
 def first_detection(obj: SimulatedObject) -> int:
     """Index of the first detected visit, -1 where there is none."""
-    found = np.flatnonzero(detections(obj))
-    return int(found[0]) if len(found) else -1
+    detected = np.flatnonzero(detections(obj))
+    return int(detected[0]) if len(detected) else -1
 
 
 def triggered(obj: SimulatedObject) -> bool:

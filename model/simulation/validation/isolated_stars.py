@@ -43,14 +43,14 @@ def pairs(triplet_CHW: NDArray[np.float32]) -> list[StarPair]:
         if min(y, x) > REACH and max(y, x) < size - REACH - 1
         if np.hypot(y - size // 2, x - size // 2) > LEAST_DISTANCE_PX
     ]
-    found = []
+    pairs = []
     for _, y, x in sorted(places, reverse=True)[:STARS_PER_STAMP]:
         cut = slice(y - REACH, y + REACH + 1), slice(x - REACH, x + REACH + 1)
         fits = [_fit(light_CHW[c][cut].astype(np.float64), float(sigma_C[c])) for c in (0, 1)]
         if triplet_CHW[:2, y, x].max() < BRIGHTEST_DN and fits[0] is not None and fits[1] is not None:
             fwhm, ellipticity, place = (np.stack(both) for both in zip(*fits, strict=True))
-            found.append(StarPair(fwhm, ellipticity, place[1] - place[0]))
-    return found
+            pairs.append(StarPair(fwhm, ellipticity, place[1] - place[0]))
+    return pairs
 
 
 def concentrations(triplet_CHW: NDArray[np.float32]) -> list[NDArray[np.float64]]:
@@ -60,12 +60,12 @@ def concentrations(triplet_CHW: NDArray[np.float32]) -> list[NDArray[np.float64]
     peak_HW = (light_CHW[1] == maximum_filter(light_CHW[1], 11)) & (light_CHW[0] > LEAST_CONCENTRATION_SNR * sigma_C[0])
     axis = np.arange(-REACH, REACH + 1)
     far_HW = np.hypot(axis, axis[:, None]) > REACH / 2
-    found = []
+    ratios = []
     for y, x, cut_CHW in _cuts(light_CHW, peak_HW):
         alone = cut_CHW[1][far_HW].max() < LARGEST_NEIGHBOUR * cut_CHW[1].max()
         if alone and triplet_CHW[:2, y, x].max() < BRIGHTEST_DN:
-            found.append(np.array([_concentration(cut_HW, axis) for cut_HW in cut_CHW[:2]]))
-    return found
+            ratios.append(np.array([_concentration(cut_HW, axis) for cut_HW in cut_CHW[:2]]))
+    return ratios
 
 
 def remnants(triplet_CHW: NDArray[np.float32]) -> list[NDArray[np.float64]]:
@@ -76,12 +76,12 @@ def remnants(triplet_CHW: NDArray[np.float32]) -> list[NDArray[np.float64]]:
     peak_HW &= light_CHW[1] > LEAST_CONCENTRATION_SNR * sigma_C[0]
     axis, middle = np.arange(-REACH, REACH + 1), len(peak_HW) // 2
     near_HW = np.hypot(axis, axis[:, None]) < REMNANT_PX
-    found = []
+    residuals = []
     for y, x, cut_CHW in _cuts(light_CHW, peak_HW):
         if np.hypot(y - middle, x - middle) > LEAST_DISTANCE_PX:
             left_P, star_P = cut_CHW[2][near_HW], cut_CHW[1][near_HW]
-            found.append(np.array([left_P.sum(), np.abs(left_P).sum()]) / star_P.sum())
-    return found
+            residuals.append(np.array([left_P.sum(), np.abs(left_P).sum()]) / star_P.sum())
+    return residuals
 
 
 def _cuts(light_CHW: NDArray, peak_HW: NDArray[np.bool_]) -> Iterator[tuple[int, int, NDArray]]:

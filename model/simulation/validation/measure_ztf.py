@@ -36,10 +36,10 @@ def stamps_only(pixels_NCHW: NDArray[np.float32]) -> Iterator[Row]:
     for rows, columns in ((1, 3), (2, 3), (2, 1), (1, 2)):
         values = [blank_sky.pattern_variance(one[0], rows, columns) for one in sparse]
         yield f"pattern of {rows} rows, {columns} columns: variance, science", np.array(values)
-    found = [one for one in map(blank_sky.filters, pixels_NCHW) if one is not None]
-    yield f"difference explained by two filters ({len(found)} stamps)", np.array([one.explained for one in found])
+    filters = [one for one in map(blank_sky.filters, pixels_NCHW) if one is not None]
+    yield f"difference explained by two filters ({len(filters)} stamps)", np.array([one.explained for one in filters])
     for axis, name in ((1, "x"), (0, "y")):
-        science_NF = np.array([blank_sky.transfer(one.science_KK, CYCLES, axis) for one in found])
+        science_NF = np.array([blank_sky.transfer(one.science_KK, CYCLES, axis) for one in filters])
         share_NF = np.abs(science_NF)
         shift_NF = np.angle(science_NF * np.sign(science_NF[:, :1].real)) / (2 * np.pi * CYCLES)
         for f, cycles in enumerate(CYCLES):

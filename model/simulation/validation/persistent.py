@@ -81,8 +81,8 @@ def _quasars(seed: int, objects: int, shared: Path | None) -> Iterator[Check]:
 
 def _real_quasar_scatter(table: Path) -> NDArray:
     rows = np.genfromtxt(table, delimiter=",", names=True, dtype=None, encoding="utf-8")
-    kept = rows[(rows["band"] == "r") & (rows["mean_mag"] < BRIGHT_QUASAR_MAG) & (rows["n_obs"] >= 30)]
-    return np.percentile(kept["std_mag"], (25, 50, 75))
+    quasars = rows[(rows["band"] == "r") & (rows["mean_mag"] < BRIGHT_QUASAR_MAG) & (rows["n_obs"] >= 30)]
+    return np.percentile(quasars["std_mag"], (25, 50, 75))
 
 
 def _draw_pulsators(seed: int, objects: int, subtype: str) -> list[Pulsator]:
@@ -105,13 +105,13 @@ def _rr_lyrae(seed: int, objects: int, subtype: str) -> Iterator[Check]:
     phase_N = np.linspace(0, 1, 200)
     mags = [[ab_mag(s.flux(phase_N * s.period_days, np.full(200, b), SDSS)) for b in range(5)] for s in stars]
     swing_KB = np.ptp(np.array(mags), axis=2)
-    found = float(np.median(swing_KB[:, 1]))
+    swing = float(np.median(swing_KB[:, 1]))
     yield Check(
         8,
         f"{subtype}: median amplitude in g, mag",
         f"{amplitude} +-{amplitude_tolerance}",
-        f"{found:.3f}",
-        within(found, amplitude, amplitude_tolerance),
+        f"{swing:.3f}",
+        within(swing, amplitude, amplitude_tolerance),
     )
     ratios = np.median(swing_KB / swing_KB[:, 1:2], axis=0)[[0, 2, 3, 4]]
     target = np.array(AMPLITUDE_RATIOS[subtype])

@@ -58,9 +58,11 @@ def _cadence(drawn: list[Schedule]) -> Iterator[Check]:
         "gap between nights, days": (GAPS_DAYS, np.concatenate([np.diff(n) for n in nights])),
     }
     for name, (target, values) in measured.items():
-        found = {p: float(np.percentile(values, p)) for p in target}
-        good = all(within(found[p], target[p], max(RELATIVE * target[p], WHOLE_NUMBER)) for p in target)
-        yield Check(1, f"{name} at {_list(target)} %", f"{_list(target.values())} +-10 %", _list(found.values()), good)
+        measured_at = {p: float(np.percentile(values, p)) for p in target}
+        good = all(within(measured_at[p], target[p], max(RELATIVE * target[p], WHOLE_NUMBER)) for p in target)
+        yield Check(
+            1, f"{name} at {_list(target)} %", f"{_list(target.values())} +-10 %", _list(measured_at.values()), good
+        )
     mean_gap = float(np.mean(measured["gap between nights, days"][1]))
     good = within(mean_gap, MEAN_GAP_DAYS, RELATIVE * MEAN_GAP_DAYS)
     yield Check(1, "mean gap, days", f"{MEAN_GAP_DAYS} +-10 %", f"{mean_gap:.2f}", good)
@@ -73,10 +75,10 @@ def _cadence(drawn: list[Schedule]) -> Iterator[Check]:
 def _alert_cadence(survey: Survey, drawn: list[Schedule]) -> Iterator[Check]:
     name, target = survey.name.upper(), ALERT_GAPS_DAYS[survey.name]
     gaps = np.concatenate([np.diff(np.unique(s.night_T)) for s in drawn])
-    found = {p: float(np.percentile(gaps[gaps <= OFF_SEASON_DAYS], p)) for p in target}
-    good = all(within(found[p], target[p], max(RELATIVE * target[p], WHOLE_NUMBER)) for p in target)
+    measured_at = {p: float(np.percentile(gaps[gaps <= OFF_SEASON_DAYS], p)) for p in target}
+    good = all(within(measured_at[p], target[p], max(RELATIVE * target[p], WHOLE_NUMBER)) for p in target)
     statistic = f"{name}: gap between nights, days at {_list(target)} %"
-    yield Check(1, statistic, f"{_list(target.values())} +-10 % or 1", _list(found.values()), good)
+    yield Check(1, statistic, f"{_list(target.values())} +-10 % or 1", _list(measured_at.values()), good)
     years = survey.window_days / 365
     visits = {
         band: np.array([np.count_nonzero(s.band_T == b) for s in drawn]) / years
@@ -98,21 +100,21 @@ def _alert_cadence(survey: Survey, drawn: list[Schedule]) -> Iterator[Check]:
     yield Check(1, statistic, target_text, f"{single:.2f}, {both:.2f}", good)
 
 
-def _visits(statistic: str, target: dict[str, int], found: dict[str, int]) -> Check:
-    good = all(within(found[band], target[band], VISITS_TOLERANCE * target[band]) for band in target)
-    return Check(1, statistic, f"{_list(target.values())} +-25 %", _list(found.values()), good)
+def _visits(statistic: str, target: dict[str, int], measured: dict[str, int]) -> Check:
+    good = all(within(measured[band], target[band], VISITS_TOLERANCE * target[band]) for band in target)
+    return Check(1, statistic, f"{_list(target.values())} +-25 %", _list(measured.values()), good)
 
 
 def _depth(drawn: list[Schedule]) -> Iterator[Check]:
     table_NB = np.concatenate([_depth_by_night(s) for s in drawn])
     for b, band in enumerate(SDSS.bands):
-        found = np.nanpercentile(table_NB[:, b], (5, 16, 50, 84, 95))
-        worst = float(np.abs(found - DEPTHS_MAG[band]).max())
+        depths = np.nanpercentile(table_NB[:, b], (5, 16, 50, 84, 95))
+        worst = float(np.abs(depths - DEPTHS_MAG[band]).max())
         yield Check(
             2,
             f"5-sigma depth in {band} at 5, 16, 50, 84, 95 %",
             f"{_list(DEPTHS_MAG[band])} +-{DEPTH_TOLERANCE_MAG}",
-            _list(np.round(found, 2)),
+            _list(np.round(depths, 2)),
             worst <= DEPTH_TOLERANCE_MAG,
         )
     whole_NB = table_NB[np.isfinite(table_NB).all(axis=1)]

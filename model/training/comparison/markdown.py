@@ -93,12 +93,12 @@ def early_pairs_table(tests: Sequence[Line]) -> str:
     rows = [["pair", "runs", *[f"Δ macro-F1, night {night}" for night in CURVE_NIGHTS]]]
     rows[0] += [f"Δ AUC, night {night}" for night in CURVE_NIGHTS]
     for test in tests:
-        found = [
+        cells = [
             value_and_range(test["differences_by_night"].get(night, {}).get(name), "+.3f")
             for name in ("macro_f1", "auc")
             for night in CURVE_NIGHTS
         ]
-        rows.append([pair(test), str(test["runs"]), *found])
+        rows.append([pair(test), str(test["runs"]), *cells])
     return table_of(rows)
 
 

@@ -38,12 +38,12 @@ def stem(system: str) -> str:
 
 def published(systems: Iterable[str]) -> dict[str, str]:
     """Name in the published table -> the system that stands for it: of several the one with the plainest name."""
-    found: dict[str, str] = {}
+    system_of: dict[str, str] = {}
     for system in sorted(systems, key=len):
         name = PRETRAINED.sub("", stem(system))
         if name in PUBLISHED:
-            found.setdefault(name, system)
-    return found
+            system_of.setdefault(name, system)
+    return system_of
 
 
 def recipe_of_run(entry: Mapping[str, Any]) -> Recipe | None:

@@ -48,22 +48,22 @@ def protocol_of(entry: Mapping[str, Any]) -> str:
 
 def pools_of(runs: Sequence[Run]) -> list[Pool]:
     """The runs of one system by protocol and seed."""
-    found: dict[tuple[str, int], list[Run]] = defaultdict(list)
+    runs_of: dict[tuple[str, int], list[Run]] = defaultdict(list)
     for run in runs:
-        found[protocol_of(run[0]), run[0]["seed"]].append(run)
+        runs_of[protocol_of(run[0]), run[0]["seed"]].append(run)
     pools = []
-    for (protocol, seed), parts in sorted(found.items()):
+    for (protocol, seed), parts in sorted(runs_of.items()):
         entries, answers = zip(*sorted(parts, key=lambda run: run[0]["fold"] or 0), strict=True)
-        knows_modes = all("mode" in kept for kept in answers)
+        knows_modes = all("mode" in answer for answer in answers)
         pools.append(
             Pool(
                 protocol,
                 seed,
                 entries,
-                row_N=np.concatenate([kept["row"] for kept in answers]),
-                label_N=np.concatenate([kept["label"] for kept in answers]),
-                probability_NK=np.concatenate([kept["probability"] for kept in answers]),
-                mode_N=np.concatenate([kept["mode"] for kept in answers]) if knows_modes else None,
+                row_N=np.concatenate([answer["row"] for answer in answers]),
+                label_N=np.concatenate([answer["label"] for answer in answers]),
+                probability_NK=np.concatenate([answer["probability"] for answer in answers]),
+                mode_N=np.concatenate([answer["mode"] for answer in answers]) if knows_modes else None,
                 at_night=_at_night(answers),
             )
         )
@@ -78,11 +78,13 @@ def kept_by_night(probability_VNK: NDArray, nights: Sequence[int]) -> dict[str, 
 
 def _at_night(answers: Sequence[Mapping[str, NDArray]]) -> dict[int, NDArray[np.float64]]:
     """The answers of several runs after each number of nights that all of them kept."""
-    if not all("night" in kept for kept in answers):
+    if not all("night" in answer for answer in answers):
         return {}
-    by_run = [dict(zip(kept["night"].tolist(), kept["log_probability_by_night"], strict=True)) for kept in answers]
-    shared = [night for night in by_run[0] if all(night in found for found in by_run)]
-    log_VNK = {night: np.concatenate([found[night] for found in by_run]).astype(float) for night in shared}
+    by_run = [
+        dict(zip(answer["night"].tolist(), answer["log_probability_by_night"], strict=True)) for answer in answers
+    ]
+    shared = [night for night in by_run[0] if all(night in answers_at for answers_at in by_run)]
+    log_VNK = {night: np.concatenate([answers_at[night] for answers_at in by_run]).astype(float) for night in shared}
     return {night: np.exp(log_NK) / np.exp(log_NK).sum(1, keepdims=True) for night, log_NK in log_VNK.items()}
 
 
@@ -106,8 +108,8 @@ def differences_over_seeds(
     Objects are resampled within classes, each time the same ones for both systems and all seeds; seeds in pairs.
     """
     drawn = _resampled(first, second, night, resamples)
-    found = {name: range_of(drawn_R[1:], float(drawn_R[0])) for name, drawn_R in drawn.items()}
-    return found, {name: two_sided_p(drawn_R[1:]) for name, drawn_R in drawn.items()}
+    differences = {name: range_of(drawn_R[1:], float(drawn_R[0])) for name, drawn_R in drawn.items()}
+    return differences, {name: two_sided_p(drawn_R[1:]) for name, drawn_R in drawn.items()}
 
 
 def _objects(pools: Sequence[Pool]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -143,11 +145,11 @@ def _resampled(
         weight_of_pool = weight_RN[:, np.searchsorted(row_N, pool.row_N)]
         return weighted_scores(pool.label_N, pool.answers(night), weight_of_pool)
 
-    found = [scores(pool) for pool in pools]
+    scored = [scores(pool) for pool in pools]
     others = [] if less is None else [scores(pool) for pool in less]
     drawn: dict[str, NDArray[np.float64]] = {}
     for name in SCORES:
-        score_RS = np.stack([of[name] for of in found], axis=1)
+        score_RS = np.stack([of[name] for of in scored], axis=1)
         if others:
             score_RS = score_RS - np.stack([of[name] for of in others], axis=1)
         drawn[name] = np.take_along_axis(score_RS, seed_RS, axis=1).mean(axis=1)

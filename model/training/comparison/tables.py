@@ -40,8 +40,8 @@ def read_runs(folder: Path) -> Runs:
     runs: Runs = defaultdict(list)
     for path in sorted((folder / "runs").glob("*.json")):
         entry = json.loads(path.read_text("utf-8"))
-        with np.load(path.with_suffix(".npz")) as kept:
-            runs[entry["system"]].append((entry, {name: kept[name] for name in kept.files}))
+        with np.load(path.with_suffix(".npz")) as arrays:
+            runs[entry["system"]].append((entry, {name: arrays[name] for name in arrays.files}))
     return dict(runs)
 
 
@@ -74,9 +74,9 @@ def summary(system: str, pools: Sequence[Pool], classes: Sequence[str]) -> dict[
         nights = [night for night in curves[0][name] if all(night in curve[name] for curve in curves)]
         line[f"{name}_by_night"] = {n: float(np.mean([curve[name][n] for curve in curves])) for n in nights} or None
     line["intervals_by_night"] = {
-        str(night): {name: dataclasses.asdict(interval) for name, interval in found.items()}
+        str(night): {name: dataclasses.asdict(interval) for name, interval in interval_of.items()}
         for night in shared_nights(pools)
-        for found in [intervals_over_seeds(pools, night, EARLY_RESAMPLES)]
+        for interval_of in [intervals_over_seeds(pools, night, EARLY_RESAMPLES)]
     }
     return line
 
@@ -94,50 +94,50 @@ def shared_nights(pools: Sequence[Pool]) -> list[int]:
 
 def night_scores(pool: Pool, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """Each score of ``BY_NIGHT`` after so many nights: of the answers kept, else what the runs told of themselves."""
-    found: dict[str, dict[str, float]] = {name: {} for name in BY_NIGHT}
+    scores: dict[str, dict[str, float]] = {name: {} for name in BY_NIGHT}
     for night, probability_NK in pool.at_night.items():
         reached = score(pool.label_N, probability_NK, classes)
         for name in BY_NIGHT:
-            found[name][str(night)] = getattr(reached, name)
+            scores[name][str(night)] = getattr(reached, name)
     if not pool.at_night:
         for name in BY_NIGHT:
-            told = [entry.get(f"{name}_by_night", {}) for entry in pool.entries]
-            nights = [night for night in told[0] if all(night in curve for curve in told)]
-            found[name] = {night: float(np.mean([curve[night] for curve in told])) for night in nights}
-    return found
+            curves = [entry.get(f"{name}_by_night", {}) for entry in pool.entries]
+            nights = [night for night in curves[0] if all(night in curve for curve in curves)]
+            scores[name] = {night: float(np.mean([curve[night] for curve in curves])) for night in nights}
+    return scores
 
 
 def by_label_mode(pools: Sequence[Pool], classes: int) -> dict[str, float]:
     """Macro-F1 of each label mode: of a seed's answers together where these say their mode, else the runs' mean."""
-    found: dict[str, list[float]] = defaultdict(list)
+    f1_of: dict[str, list[float]] = defaultdict(list)
     for pool in pools:
         modes = sorted({mode for entry in pool.entries for mode in entry["by_label_mode"]})
         for mode in modes:
             if pool.mode_N is not None:
                 at = pool.mode_N == mode
-                found[mode].append(macro_f1(pool.label_N[at], pool.probability_NK[at].argmax(1), classes))
+                f1_of[mode].append(macro_f1(pool.label_N[at], pool.probability_NK[at].argmax(1), classes))
             else:
-                told = [entry["by_label_mode"][mode]["macro_f1"] for entry in pool.entries]
-                found[mode].append(float(np.mean(told)))
-    return {mode: float(np.mean(values)) for mode, values in found.items()}
+                f1_of_runs = [entry["by_label_mode"][mode]["macro_f1"] for entry in pool.entries]
+                f1_of[mode].append(float(np.mean(f1_of_runs)))
+    return {mode: float(np.mean(values)) for mode, values in f1_of.items()}
 
 
 def paired(first: str, second: str, protocol: str, runs: Runs) -> dict[str, Any] | None:
     """What one system has over another in the runs that both have: same fold, same seed, same objects."""
-    mine, theirs = (
+    first_runs, second_runs = (
         {(e["fold"], e["seed"]): (e, a) for e, a in runs[name] if protocol_of(e) == protocol}
         for name in (first, second)
     )
-    shared = sorted(mine.keys() & theirs.keys(), key=str)
+    shared = sorted(first_runs.keys() & second_runs.keys(), key=str)
     if not shared:
         return None
-    ours, others = (pools_of([side[key] for key in shared]) for side in (mine, theirs))
+    ours, others = (pools_of([side[key] for key in shared]) for side in (first_runs, second_runs))
     difference, p = differences_over_seeds(ours, others)
     by_seed = [differences_over_seeds([a], [b])[1]["macro_f1"] for a, b in zip(ours, others, strict=True)]
     (label_N, first_NK), (_, second_NK) = mean_answers(ours), mean_answers(others)
     only_first, only_second, p_mcnemar = mcnemar(first_NK.argmax(1) == label_N, second_NK.argmax(1) == label_N)
-    by_run = [mine[key][0]["scores"]["macro_f1"] - theirs[key][0]["scores"]["macro_f1"] for key in shared]
-    train_count, test_count = mine[shared[0]][0]["train_objects"], len(mine[shared[0]][1]["label"])
+    by_run = [first_runs[key][0]["scores"]["macro_f1"] - second_runs[key][0]["scores"]["macro_f1"] for key in shared]
+    train_count, test_count = first_runs[shared[0]][0]["train_objects"], len(first_runs[shared[0]][1]["label"])
     return {
         "first": first,
         "second": second,
@@ -152,9 +152,9 @@ def paired(first: str, second: str, protocol: str, runs: Runs) -> dict[str, Any]
         # the corrected t-test is one over draws of the training set, which seeds of one split are not
         "p_nadeau_bengio": nadeau_bengio(by_run, train_count, test_count) if protocol == FOLDS else None,
         "differences_by_night": {
-            str(night): {name: dataclasses.asdict(interval) for name, interval in found.items()}
+            str(night): {name: dataclasses.asdict(interval) for name, interval in interval_of.items()}
             for night in shared_nights([*ours, *others])
-            for found in [differences_over_seeds(ours, others, night, EARLY_RESAMPLES)[0]]
+            for interval_of in [differences_over_seeds(ours, others, night, EARLY_RESAMPLES)[0]]
         },
     }
 
@@ -162,11 +162,13 @@ def paired(first: str, second: str, protocol: str, runs: Runs) -> dict[str, Any]
 def rank_agreement(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Kendall's tau between the systems' macro-F1 here and in the published table; None for fewer than three."""
     reached = {line["system"]: line["macro_f1"] for line in lines}
-    found = published(reached)
-    if len(found) < 3:
+    counterparts = published(reached)
+    if len(counterparts) < 3:
         return None
-    tau = stats.kendalltau([reached[system] for system in found.values()], [PUBLISHED[name] for name in found])
-    return {"tau": float(tau.statistic), "p": float(tau.pvalue), "systems": sorted(found.values())}
+    tau = stats.kendalltau(
+        [reached[system] for system in counterparts.values()], [PUBLISHED[name] for name in counterparts]
+    )
+    return {"tau": float(tau.statistic), "p": float(tau.pvalue), "systems": sorted(counterparts.values())}
 
 
 class NoRunsError(ValueError):
@@ -184,11 +186,13 @@ def write_tables(folder: Path, classes: Sequence[str]) -> None:
     runs = read_runs(folder)
     if not runs:
         raise NoRunsError(f"{folder} holds no finished runs yet")
-    wanted = pairs_of({name: recipe_of_run(found[0][0]) for name, found in runs.items()})
+    wanted = pairs_of({name: recipe_of_run(runs_of[0][0]) for name, runs_of in runs.items()})
     lines, tests, agreement = [], [], {}
     for protocol in (SPLIT, FOLDS):
-        pools = {name: [pool for pool in pools_of(found) if pool.protocol == protocol] for name, found in runs.items()}
-        here = [summary(name, found, classes) for name, found in pools.items() if found]
+        pools = {
+            name: [pool for pool in pools_of(runs_of) if pool.protocol == protocol] for name, runs_of in runs.items()
+        }
+        here = [summary(name, runs_of, classes) for name, runs_of in pools.items() if runs_of]
         if not here:
             continue
         lines += sorted(here, key=lambda line: line["macro_f1"])

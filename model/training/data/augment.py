@@ -19,7 +19,7 @@ from model.series import BANDS
 TEMPLATE_CHANNEL, DIFFERENCE_CHANNEL = 1, 2
 FEWEST_FRAMES = 1
 RUN = 3  # frames: what ConvEntion reads in one piece
-MISSED_ARE_TOLD = 0.5  # share of the objects of which later packets tell the missed alerts
+MISSED_ARE_REPORTED = 0.5  # share of the objects of which later packets tell the missed alerts
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +73,32 @@ def rotate(frames: Frames, largest_deg: float, probability: float, generator: to
     return Frames(torch.where(mask, turned / covered.clamp(min=0.5), 0.0), mask, frames.scale_BTC, frames.curve)
 
 
-def keep_frames(frames: Frames, keep_BT: Tensor, told_BT: Tensor | None = None) -> Frames:
+def keep_frames(frames: Frames, keep_BT: Tensor, reported_BT: Tensor | None = None) -> Frames:
     """Forget the frames that are False in ``keep_BT``: the rest move together and time starts at the first of them.
 
     Parameters
     ----------
-    told_BT
+    reported_BT
         Of the others, those that a later packet tells of: where series have a history they join it. In any case
         nothing later than the last frame stays in it.
     """
     curve, keep_BT = frames.curve, keep_BT.to(frames.curve.mask_BT.device) & frames.curve.mask_BT
-    kept, order_BT = compacted(curve, keep_BT, FEWEST_FRAMES)
-    first_B1, last_B1 = kept.time_BT[:, :1], kept.time_BT.amax(1, keepdim=True)
+    seen, order_BT = compacted(curve, keep_BT, FEWEST_FRAMES)
+    first_B1, last_B1 = seen.time_BT[:, :1], seen.time_BT.amax(1, keepdim=True)
     history = curve.history
     if history is not None:
-        told_BT = torch.zeros_like(keep_BT) if told_BT is None else told_BT.to(keep_BT.device) & ~keep_BT
-        history, _ = in_order_of_time(history, replace(curve, mask_BT=told_BT & curve.mask_BT))
+        reported_BT = torch.zeros_like(keep_BT) if reported_BT is None else reported_BT.to(keep_BT.device) & ~keep_BT
+        history, _ = in_order_of_time(history, replace(curve, mask_BT=reported_BT & curve.mask_BT))
         past_BP = history.mask_BT & (history.time_BT <= last_B1)
         newest_BP = past_BP.flip(1).cumsum(1).flip(1) <= HISTORY_LIMIT
         history = since(compacted(history, past_BP & newest_BP)[0], first_B1)
     row_B1 = torch.arange(len(order_BT), device=order_BT.device)[:, None]
-    pixel_BT = kept.mask_BT[..., None, None, None]
+    pixel_BT = seen.mask_BT[..., None, None, None]
     return Frames(
         frames.pixels_BTCHW[row_B1, order_BT] * pixel_BT,
         frames.pixel_mask_BTCHW[row_B1, order_BT] & pixel_BT,
-        torch.where(kept.mask_BT[..., None], frames.scale_BTC[row_B1, order_BT], 1.0),
-        replace(since(kept, first_B1), history=history),
+        torch.where(seen.mask_BT[..., None], frames.scale_BTC[row_B1, order_BT], 1.0),
+        replace(since(seen, first_B1), history=history),
     )
 
 
@@ -194,15 +194,15 @@ def drop(frames: Frames, how: Augmentation, generator: torch.Generator, history_
     if curve.history is None:
         return keep_frames(frames, keep_BT)
     known_B1 = torch.rand(batch, 1, generator=generator) >= how.without_history
-    missed_are_told_B1 = torch.rand(batch, 1, generator=generator) < MISSED_ARE_TOLD
-    told_BP = torch.rand(curve.history.mask_BT.shape, generator=generator) >= fraction_B1
+    missed_are_reported_B1 = torch.rand(batch, 1, generator=generator) < MISSED_ARE_REPORTED
+    reported_BP = torch.rand(curve.history.mask_BT.shape, generator=generator) >= fraction_B1
     time_BT, first_B1 = curve.time_BT.cpu(), (keep_BT & mask_BT).int().argmax(1, keepdim=True)
     part_B1 = (torch.rand(batch, 1, generator=generator) / max(how.short_history, 1e-6)).clamp(max=1)
     reach_B1 = time_BT.gather(1, first_B1) - part_B1 * history_days
-    told_BT = torch.where(joined_BT, missed_are_told_B1, caught_BT) & known_B1 & (time_BT >= reach_B1)
-    told_BP &= known_B1 & (curve.history.time_BT.cpu() >= reach_B1)
-    told = curve.keep_epochs(lambda history: told_BP.to(history.mask_BT.device))
-    return keep_frames(replace(frames, curve=told), keep_BT, told_BT)
+    reported_BT = torch.where(joined_BT, missed_are_reported_B1, caught_BT) & known_B1 & (time_BT >= reach_B1)
+    reported_BP &= known_B1 & (curve.history.time_BT.cpu() >= reach_B1)
+    past = curve.keep_epochs(lambda history: reported_BP.to(history.mask_BT.device))
+    return keep_frames(replace(frames, curve=past), keep_BT, reported_BT)
 
 
 def draw(frames: Frames, runs: int, generator: torch.Generator) -> Frames:

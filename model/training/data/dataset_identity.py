@@ -35,16 +35,16 @@ def identity_of(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def differences(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """In which facts of ``asked`` something kept is not that: "seed 5, not 6"; empty where it is the same."""
-    told = []
-    for key, value in asked.items():
-        found = kept.get(key)
-        if found == value:
+def differences(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Facts in which what was made before is not as wanted, "seed 5, not 6"; empty where it is the same."""
+    words = []
+    for key, value in wanted.items():
+        value_before = before.get(key)
+        if value_before == value:
             continue
-        if isinstance(found, Mapping) and isinstance(value, Mapping):
-            told.append(f"{key} ({', '.join(differences(found, value)) or 'has more'})")
+        if isinstance(value_before, Mapping) and isinstance(value, Mapping):
+            words.append(f"{key} ({', '.join(differences(value_before, value)) or 'has more'})")
         else:
-            shown = f"{key} {found!r}, not {value!r}"
-            told.append(key if len(shown) > 2 * LONGEST_SHOWN else shown)
-    return told
+            shown = f"{key} {value_before!r}, not {value!r}"
+            words.append(key if len(shown) > 2 * LONGEST_SHOWN else shown)
+    return words

@@ -69,8 +69,8 @@ def fit_bias_and_temperature(
         return float(weight_N @ (np.logaddexp.reduce(scaled_NK, axis=1) - scaled_NK[row_N, label_N]))
 
     limits = [tuple(np.log(TEMPERATURE_RANGE)), *[(-LARGEST_OFFSET, LARGEST_OFFSET)] * (logits_NK.shape[1] - 1)]
-    found = minimize(loss, np.zeros(logits_NK.shape[1]), method="L-BFGS-B", bounds=limits).x
-    return tuple(float(value) for value in offsets(found)), float(np.exp(found[0]))
+    fitted = minimize(loss, np.zeros(logits_NK.shape[1]), method="L-BFGS-B", bounds=limits).x
+    return tuple(float(value) for value in offsets(fitted)), float(np.exp(fitted[0]))
 
 
 def fit_unknown(logits_MK: NDArray, distance_M: NDArray | None, weight_M: NDArray) -> UnknownScore:

@@ -23,12 +23,12 @@ def limits(card: ModelCard, table: Mapping[str, Any], controls: Mapping[str, Any
     controls
         What ``benchmarks.controls`` found, as its JSON holds it; None: nothing is said of it.
     """
-    said = [_mix(table["classes"]["objects"]), _sky(card, table), _early(table), _strangers(table)]
+    sentences = [_mix(table["classes"]["objects"]), _sky(card, table), _early(table), _strangers(table)]
     if (seed := card.provenance.get("seed")) is not None:
-        said.append(f"One training, of seed {seed}: what another seed would have given was not measured.")
+        sentences.append(f"One training, of seed {seed}: what another seed would have given was not measured.")
     if controls is not None:
-        said.append(_host(controls))
-    return said
+        sentences.append(_host(controls))
+    return sentences
 
 
 def is_balanced(counts: Mapping[str, int]) -> bool:
@@ -58,35 +58,39 @@ def _early(table: Mapping[str, Any]) -> str:
 
 
 def _strangers(table: Mapping[str, Any]) -> str:
-    said = "Classes that are not listed, such as tidal disruptions, get one of the listed names; "
+    sentence = "Classes that are not listed, such as tidal disruptions, get one of the listed names; "
     unknown = table.get("unknown")
     if unknown is None:
-        return said + "how well an unknown score tells them was not measured."
+        return sentence + "how well an unknown score tells them was not measured."
     worst = min(unknown["auroc_by_class"], key=unknown["auroc_by_class"].get)
-    said += f"the unknown score tells them from known ones with an AUROC of {unknown['auroc']:.2f} at the last alert "
-    said += f"(worst {worst}: {unknown['auroc_by_class'][worst]:.2f})"
+    sentence += (
+        f"the unknown score tells them from known ones with an AUROC of {unknown['auroc']:.2f} at the last alert "
+    )
+    sentence += f"(worst {worst}: {unknown['auroc_by_class'][worst]:.2f})"
     by_night = auroc_by_night(unknown)
     if not by_night:
-        return said + "; at the first alerts it was not measured."
+        return sentence + "; at the first alerts it was not measured."
     first = min(by_night, key=int)
-    return said + f" and {by_night[first]:.2f} after the first night."
+    return sentence + f" and {by_night[first]:.2f} after the first night."
 
 
 def auroc_by_night(unknown: Mapping[str, Any]) -> dict[str, float]:
     """AUROC of the unknown score by nights since detection; empty where nobody measured it."""
-    return {str(night): found["auroc"] for night, found in unknown.get("by_night", {}).items()}
+    return {str(night): measured["auroc"] for night, measured in unknown.get("by_night", {}).items()}
 
 
 def _host(controls: Mapping[str, Any]) -> str:
     """What the controls say of hosts: where the host alone does better than chance, the weights lean on it."""
-    found = {(line["control"], line["mode"]): line["macro_f1"] for line in controls["controls"]}
+    f1_of = {(line["control"], line["mode"]): line["macro_f1"] for line in controls["controls"]}
     chance = 1 / len(controls["controls"][0]["recall"])
     leaning: list[str] = []
     free: list[str] = []
-    for (control, mode), alone in found.items():
+    for (control, mode), alone in f1_of.items():
         if control == "host only" and mode != "all":
-            words = f"{mode}: macro-F1 {alone['value']:.2f} of {found['unchanged', mode]['value']:.2f}"
+            words = f"{mode}: macro-F1 {alone['value']:.2f} of {f1_of['unchanged', mode]['value']:.2f}"
             (leaning if alone["low"] > chance else free).append(words)
-    said = [f"they lean on the host, which alone gives much of the score ({'; '.join(leaning)})"] if leaning else []
-    said += [f"they do not lean on the host where it tells no class ({'; '.join(free)})"] if free else []
-    return f"What benchmarks.controls found of the weights {controls['weights']['version']}: {'; '.join(said)}."
+    sentences = (
+        [f"they lean on the host, which alone gives much of the score ({'; '.join(leaning)})"] if leaning else []
+    )
+    sentences += [f"they do not lean on the host where it tells no class ({'; '.join(free)})"] if free else []
+    return f"What benchmarks.controls found of the weights {controls['weights']['version']}: {'; '.join(sentences)}."

@@ -52,8 +52,8 @@ class PrefixPredictions:
 def first_detection(flux_T: NDArray, error_T: NDArray) -> int:
     """The first frame at which the source stands out by ``DETECTION_SIGMA``; the last frame where it never does."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.flatnonzero(np.abs(flux_T) > DETECTION_SIGMA * error_T)
-    return int(found[0]) if len(found) else len(flux_T) - 1
+        bright = np.flatnonzero(np.abs(flux_T) > DETECTION_SIGMA * error_T)
+    return int(bright[0]) if len(bright) else len(flux_T) - 1
 
 
 def at_frames(predictions: PrefixPredictions, frame_N: NDArray) -> NDArray[np.float64]:
@@ -104,8 +104,8 @@ def scores_at(predictions: PrefixPredictions, frame_N: NDArray) -> dict[str, flo
     probability_NK = at_frames(predictions, frame_N)
     classes = probability_NK.shape[1]
     reached = metrics.score(predictions.label_N, probability_NK, tuple(str(k) for k in range(classes)))
-    kept = ("macro_f1", "balanced_accuracy", "auc", "log_loss", "balanced_log_loss", "ece")
-    return {name: value for name, value in asdict(reached).items() if name in kept}
+    shown = ("macro_f1", "balanced_accuracy", "auc", "log_loss", "balanced_log_loss", "ece")
+    return {name: value for name, value in asdict(reached).items() if name in shown}
 
 
 def curves(predictions: PrefixPredictions) -> dict[str, Any]:
@@ -135,8 +135,8 @@ def _since_detection(predictions: PrefixPredictions) -> Iterator[tuple[int, NDAr
         yield label, probability_TK.argmax(1), probability_TK.max(1), time_T - time_T[0]
 
 
-def decisions(predictions: PrefixPredictions, threshold: float = CONFIDENT, kept: int = 1) -> dict[str, float]:
-    """What comes of acting as soon as one class has reached ``threshold`` on ``kept`` alerts in a row.
+def decisions(predictions: PrefixPredictions, threshold: float = CONFIDENT, in_a_row: int = 1) -> dict[str, float]:
+    """What comes of acting as soon as one class has reached ``threshold`` on ``in_a_row`` alerts in a row.
 
     A broker can follow this rule, for it looks at nothing later. Shares of right and of revoked decisions are of the
     decided objects; one that is changed at any later alert counts as changed, one that is not the last word as revoked.
@@ -146,7 +146,7 @@ def decisions(predictions: PrefixPredictions, threshold: float = CONFIDENT, kept
         run = 0
         for t, sure in enumerate(best_T >= threshold):
             run = (run + 1 if run and choice_T[t] == choice_T[t - 1] else 1) if sure else 0
-            if run == kept:
+            if run == in_a_row:
                 days.append(day_T[t])
                 right.append(choice_T[t] == label)
                 changed.append((choice_T[t:] != choice_T[t]).any())
@@ -158,7 +158,7 @@ def decisions(predictions: PrefixPredictions, threshold: float = CONFIDENT, kept
 
     return {
         "threshold": threshold,
-        "alerts_in_a_row": kept,
+        "alerts_in_a_row": in_a_row,
         "decided_share": len(days) / len(predictions.label_N),
         "median_days": float(np.median(days)) if days else float("nan"),
         "right_share": mean(right),
@@ -212,9 +212,9 @@ def purity_at(score_N: NDArray, member_N: NDArray, completeness: float = 0.5, we
         return float("nan")
     order = np.argsort(-score_N, kind="stable")
     weight_N = np.ones(len(order)) if weight_N is None else weight_N[order]
-    taken, found = np.cumsum(weight_N), np.cumsum(weight_N * member_N[order])
-    cut = int(np.searchsorted(found, completeness * found[-1]))
-    return float(found[cut] / taken[cut])
+    taken, members = np.cumsum(weight_N), np.cumsum(weight_N * member_N[order])
+    cut = int(np.searchsorted(members, completeness * members[-1]))
+    return float(members[cut] / taken[cut])
 
 
 def before_peak_purity(

@@ -154,7 +154,7 @@ def evaluate(
         "reliability": reliability(probability_NK.max(1), chosen_N == label_N).tolist(),
         "early": early.curves(predictions),
         "confidence": early.confidence(predictions),
-        "decisions": [early.decisions(predictions, kept=kept) for kept in ALERTS_IN_A_ROW],
+        "decisions": [early.decisions(predictions, in_a_row=in_a_row) for in_a_row in ALERTS_IN_A_ROW],
         **follow_up(predictions, card.classes),
         "natural_mix": in_natural_mix(predictions, card),
     }
@@ -219,8 +219,8 @@ def strangeness(
     by_night = {}
     for night in early.NIGHTS:
         then = [early.unknown_at(side, early.frame_after_nights(side, night)) for side in (known, others)]
-        told = unknown_scores(*then)
-        by_night[night] = {"auroc": told["auroc"], "median_of_known": float(np.median(then[0]))}
+        scores = unknown_scores(*then)
+        by_night[night] = {"auroc": scores["auroc"], "median_of_known": float(np.median(then[0]))}
     return {
         **unknown_scores(known_N, strange_M),
         "auroc_by_class": by_class,
@@ -259,15 +259,15 @@ def write(evaluation: Evaluation, dataset: Dataset, rows: NDArray[np.int64], fol
 
 def with_scores(card: ModelCard, table: dict[str, Any], controls: dict[str, Any] | None = None) -> ModelCard:
     """The card with what an evaluation found, and its limits; ``controls`` as :func:`limits` takes them."""
-    kept = ("objects", "accuracy", "macro_f1", "balanced_accuracy", "auc", "log_loss", "ece", "recall")
-    scores = {name: table["scores"][name] for name in kept}
-    found = {**scores, "macro_f1_interval": table["intervals"]["macro_f1"], "data": table["data"]}
-    found["macro_f1_by_night"] = {night: entry["macro_f1"] for night, entry in table["early"]["by_night"].items()}
+    names = ("objects", "accuracy", "macro_f1", "balanced_accuracy", "auc", "log_loss", "ece", "recall")
+    scores = {name: table["scores"][name] for name in names}
+    on_card = {**scores, "macro_f1_interval": table["intervals"]["macro_f1"], "data": table["data"]}
+    on_card["macro_f1_by_night"] = {night: entry["macro_f1"] for night, entry in table["early"]["by_night"].items()}
     unknown = card.unknown
     if unknown is not None and "unknown" in table:
         unknown = dataclasses.replace(unknown, auroc=table["unknown"]["auroc"])
-        found["unknown_auroc_by_class"] = table["unknown"]["auroc_by_class"]
-    provenance = {**card.provenance, "test_scores": found, "limits": limits(card, table, controls)}
+        on_card["unknown_auroc_by_class"] = table["unknown"]["auroc_by_class"]
+    provenance = {**card.provenance, "test_scores": on_card, "limits": limits(card, table, controls)}
     return dataclasses.replace(card, unknown=unknown, provenance=provenance)
 
 

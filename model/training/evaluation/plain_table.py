@@ -30,9 +30,9 @@ def plain_table(table: Mapping[str, Any]) -> str:
     ]
     lines += ["", f"{'decided when p >= 0.8':<30}  objects  median d  right  later another class  last word another"]
     lines += [
-        f"{words:<30}  {found['decided_share']:>7.0%}  {found['median_days']:>8.1f}  {found['right_share']:>5.0%}  "
-        f"{found['changed_share']:>19.0%}  {found['revoked_share']:>17.0%}"
-        for words, found in zip(("on one alert", "on two alerts in a row"), table["decisions"], strict=True)
+        f"{words:<30}  {entry['decided_share']:>7.0%}  {entry['median_days']:>8.1f}  {entry['right_share']:>5.0%}  "
+        f"{entry['changed_share']:>19.0%}  {entry['revoked_share']:>17.0%}"
+        for words, entry in zip(("on one alert", "on two alerts in a row"), table["decisions"], strict=True)
     ]
     sure = table["confidence"]
     lines += [f"{'for good (known afterwards)':<30}  {sure['confident_share']:>7.0%}  {sure['median_days']:>8.1f}  "
@@ -40,8 +40,8 @@ def plain_table(table: Mapping[str, Any]) -> str:
     lines += ["", "purity of SN Ia before peak at half completeness, alerts of AGN and variables called supernovae:"]
     mixes = [("this test set" + ", balanced" * table["classes"]["balanced"], table)]
     mixes += [("the survey's labelled mix", table["natural_mix"])] if table["natural_mix"] else []
-    for words, found in mixes:
-        purity = found["before_peak_purity_snia"]
-        told = "no SN Ia" if purity is None else f"{purity:.2f}"
-        lines.append(f"{words:<30}  {told:>7}  {found['false_alarms_per_1000']:.0f} per 1,000")
+    for words, entry in mixes:
+        purity = entry["before_peak_purity_snia"]
+        shown = "no SN Ia" if purity is None else f"{purity:.2f}"
+        lines.append(f"{words:<30}  {shown:>7}  {entry['false_alarms_per_1000']:.0f} per 1,000")
     return "\n".join(lines) + "\n"

@@ -115,11 +115,11 @@ def answers_of(network: GroupedNetwork, loader: Loader, prefixes: bool, batch_si
 def first_detection_of(curve: LightCurve) -> Tensor:
     """When each object was first detected, [B, 1]: at its first frame, or earlier where its packets say so."""
     first_B1 = curve.time_BT[:, :1]
-    told = curve.history
-    if told is None:
+    history = curve.history
+    if history is None:
         return first_B1
-    detected_BP = told.mask_BT & (told.flux_BT.abs() >= DETECTED_SIGMA * told.flux_error_BT)
-    earliest_B1 = torch.where(detected_BP, told.time_BT, math.inf).amin(1, keepdim=True)
+    detected_BP = history.mask_BT & (history.flux_BT.abs() >= DETECTED_SIGMA * history.flux_error_BT)
+    earliest_B1 = torch.where(detected_BP, history.time_BT, math.inf).amin(1, keepdim=True)
     return torch.minimum(first_B1, earliest_B1)
 
 
@@ -207,16 +207,16 @@ def detected_frames(dataset: Dataset, rows: NDArray[np.int64], length_N: NDArray
     known = {"first_detection", "visit_T"} <= set(truth.column_names)
     first = truth["first_detection"].to_numpy() if known else None
     visits = truth["visit_T"] if known else None
-    found = []
+    frames = []
     for row, length in zip(rows, length_N.tolist(), strict=True):
         if first is not None and visits is not None:
             visit_T = visits[int(row)].values.to_numpy()[-length:]
-            found.append(min(int(np.searchsorted(visit_T, first[row])), length - 1))
+            frames.append(min(int(np.searchsorted(visit_T, first[row])), length - 1))
         else:
             series = dataset.series(int(row))
             flux_T = series.flux_T[-length:]
-            found.append(first_detection(flux_T - np.nanmedian(flux_T), series.flux_error_T[-length:]))
-    return np.array(found, np.int64)
+            frames.append(first_detection(flux_T - np.nanmedian(flux_T), series.flux_error_T[-length:]))
+    return np.array(frames, np.int64)
 
 
 def peak_days(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -106,23 +106,23 @@ def draw_history(
     axes.legend(fontsize=7)
 
 
-def draw_light_curve(axes: Axes, series: Series, told: History) -> None:
+def draw_light_curve(axes: Axes, series: Series, history: History) -> None:
     """Fluxes of frames, filled; epochs without stamp, open; visits that saw nothing, triangles at their limit.
 
     The range is that of the fluxes and of the deeper half of the limits.
     """
-    day_T, day_P = series.time_T - series.time_T[0], told.time_P - series.time_T[0]
-    unseen_P, limit_P = told.flux_P == 0, LIMIT_SIGMA * told.flux_error_P / 1e3
-    for band in np.unique(np.concatenate([series.band_T, told.band_P])):
+    day_T, day_P = series.time_T - series.time_T[0], history.time_P - series.time_T[0]
+    unseen_P, limit_P = history.flux_P == 0, LIMIT_SIGMA * history.flux_error_P / 1e3
+    for band in np.unique(np.concatenate([series.band_T, history.band_P])):
         colour, at = BAND_COLOURS[band], series.band_T == band
-        seen = (told.band_P == band) & ~unseen_P
+        seen = (history.band_P == band) & ~unseen_P
         flux_T, error_T = series.flux_T[at] / 1e3, series.flux_error_T[at] / 1e3
-        flux_P, error_P = told.flux_P[seen] / 1e3, told.flux_error_P[seen] / 1e3
+        flux_P, error_P = history.flux_P[seen] / 1e3, history.flux_error_P[seen] / 1e3
         axes.errorbar(day_P[seen], flux_P, error_P, fmt="o", color=colour, markersize=4, mfc="none", alpha=0.7)
         axes.errorbar(day_T[at], flux_T, error_T, fmt="o", color=colour, markersize=4, label=BANDS[band])
     low, high = axes.get_ylim()
-    for band in np.unique(told.band_P[unseen_P]):
-        at = unseen_P & (told.band_P == band)
+    for band in np.unique(history.band_P[unseen_P]):
+        at = unseen_P & (history.band_P == band)
         axes.plot(day_P[at], limit_P[at], "v", color=BAND_COLOURS[band], markersize=4, mfc="none", alpha=0.5)
     axes.set_ylim(low, max([high, 1.1 * float(np.median(limit_P[unseen_P]))] if unseen_P.any() else [high]))
     axes.set_xlabel("days since the first frame")
@@ -134,7 +134,7 @@ def draw_example(
     figure: Any, dataset: Dataset, row: int, history: PrefixPredictions, n: int, classes: tuple[str, ...]
 ) -> None:
     """Stamps of one object, its photometry, what its packets tell beside it, and what the network said after frames."""
-    series, told = dataset.series(row), dataset.history(row)
+    series, past = dataset.series(row), dataset.history(row)
     parts = figure.subfigures(2, 1, height_ratios=[1, 2.2])
     shown = np.unique(np.linspace(0, len(series) - 1, SHOWN_STAMPS).astype(int))
     for axes, t in zip(parts[0].subplots(1, SHOWN_STAMPS), shown, strict=False):
@@ -144,7 +144,7 @@ def draw_example(
     for axes in parts[0].axes:
         axes.axis("off")
     left, right = parts[1].subplots(1, 2)
-    draw_light_curve(left, series, told)
+    draw_light_curve(left, series, past)
     last = history.last_frame[n]
     draw_history(right, history.time_NT[n, : last + 1], history.probability_NTK[n, : last + 1], classes)
 

@@ -224,8 +224,8 @@ def follow(follower: nn.Module, leader: nn.Module, momentum: float) -> None:
     """Parameters become momentum * follower + (1 - momentum) * leader; buffers are copied."""
     pairs = list(zip(follower.parameters(), leader.parameters(), strict=True))
     torch._foreach_lerp_([f for f, _ in pairs], [p.detach() for _, p in pairs], 1 - momentum)
-    for mine, its in zip(follower.buffers(), leader.buffers(), strict=True):
-        mine.copy_(its)
+    for own, others in zip(follower.buffers(), leader.buffers(), strict=True):
+        own.copy_(others)
 
 
 def of_same_class(label_B: Tensor, generator: torch.Generator) -> Tensor:

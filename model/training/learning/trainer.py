@@ -60,8 +60,8 @@ class Engine:
     def of(cls, device: torch.device, precision: str | None = None, compiled: bool | None = None) -> "Engine":
         """What suits a device, where nothing else is asked for: a GPU has units for bfloat16, and a compiler."""
         on_gpu = device.type == "cuda"
-        asked = precision or ("bfloat16" if on_gpu else "float32")
-        return cls(device, asked, on_gpu if compiled is None else compiled)
+        chosen = precision or ("bfloat16" if on_gpu else "float32")
+        return cls(device, chosen, on_gpu if compiled is None else compiled)
 
     @property
     def autocast(self) -> torch.autocast:
@@ -229,8 +229,8 @@ class Training:
             self._step(stage, loader, order, counts_K, weight_K)
             done += 1
             self.progress.step(self.place.step, len(order))
-            asked = self.interrupted is not None and self.interrupted()
-            if any(self.processes.largest([asked], self.engine.device)):
+            stopped = self.interrupted is not None and self.interrupted()
+            if any(self.processes.largest([stopped], self.engine.device)):
                 self._save()
                 raise KeyboardInterrupt
             if time.monotonic() - self._saved_at_s > self.checkpoint_every_s:
@@ -321,8 +321,8 @@ class Training:
         return self.stage_ends / f"{digest[:16]}.safetensors"
 
     def _identity(self) -> dict[str, Any]:
-        told = {"recipe": self.recipe.as_json(), "seed": self.seed, "network": asdict(self.network.config)}
-        return json.loads(json.dumps({**told, "precision": self.engine.precision, **self.origin}))
+        settings = {"recipe": self.recipe.as_json(), "seed": self.seed, "network": asdict(self.network.config)}
+        return json.loads(json.dumps({**settings, "precision": self.engine.precision, **self.origin}))
 
     def _as_today(self, identity: dict[str, Any]) -> dict[str, Any]:
         """The identity that a checkpoint holds, with the defaults of settings that are newer than it."""
@@ -436,11 +436,11 @@ def head_parameters(network: GroupedNetwork, head: str = "last") -> list[nn.Para
     network.eval().requires_grad_(True)
     with torch.enable_grad():
         features = torch.zeros(2, network.feature_width, device=learned[0].device)
-        found = torch.autograd.grad(network.head(features).sum(), learned, allow_unused=True)
+        gradients = torch.autograd.grad(network.head(features).sum(), learned, allow_unused=True)
     for parameter, want in zip(learned, wanted, strict=True):
         parameter.requires_grad_(want)
     network.train(was_training)
-    return [parameter for parameter, gradient in zip(learned, found, strict=True) if gradient is not None]
+    return [parameter for parameter, gradient in zip(learned, gradients, strict=True) if gradient is not None]
 
 
 def renew(network: GroupedNetwork, parameters: list[nn.Parameter]) -> None:
@@ -469,11 +469,11 @@ def validation_scores(network: GroupedNetwork, loader: Loader, classes: int) -> 
         feature_NF, logits_NK = predict_features(network, loader)
         probability_NK = softmax(logits_NK)
         if len(np.unique(label_N)) > 1:
-            found = separation(feature_NF, label_N, classes)
+            spread = separation(feature_NF, label_N, classes)
             apart = {
-                "validation_within": found.within,
-                "validation_between": found.between,
-                "validation_silhouette": found.silhouette,
+                "validation_within": spread.within,
+                "validation_between": spread.between,
+                "validation_silhouette": spread.silhouette,
             }
     else:
         probability_NK = predict(network, loader)

@@ -197,7 +197,7 @@ def test_decisions_are_made_without_looking_ahead():
     assert at_once["decided_share"] == 1
     assert at_once["median_days"] == pytest.approx(2.5)
     assert at_once["right_share"] == at_once["changed_share"] == at_once["revoked_share"] == 0.5
-    in_a_row = early.decisions(histories, 0.8, kept=2)
+    in_a_row = early.decisions(histories, 0.8, in_a_row=2)
     assert in_a_row["decided_share"] == in_a_row["right_share"] == 1
     assert in_a_row["median_days"] == pytest.approx((9 + 5.02) / 2)
     assert in_a_row["changed_share"] == in_a_row["revoked_share"] == 0
