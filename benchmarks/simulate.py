@@ -50,9 +50,9 @@ def noise_free(obj: SimulatedObject, objects: int = 1) -> tuple[profiles.Gaussia
     band_N = np.tile(obj.schedule.band_T.astype(int), objects)
     fwhm_N = np.tile(obj.schedule.fwhm_T, objects)
     flux_N = np.tile(obj.flux_T, objects)
-    shift_N2 = np.random.default_rng(2).uniform(-0.5, 0.5, (len(band_N), 2))
+    x_N, y_N = np.random.default_rng(2).uniform(-0.5, 0.5, (len(band_N), 2)).T
     shape, seeing = CAMERAS["sdss"].psf, (float(fwhm_N.min()), float(fwhm_N.max()))
-    return profiles.of_scene(obj.scene, flux_N, band_N, fwhm_N, *shift_N2.T, shape, SDSS.pixel_arcsec, seeing)
+    return profiles.of_scene(obj.scene, flux_N, band_N, fwhm_N, x_N, y_N, shape, SDSS.pixel_arcsec, seeing)
 
 
 def best_time(work: Callable[[], object], repeats: int, clock: Callable[[], float] = time.process_time) -> float:

@@ -47,12 +47,9 @@ def offences(source: str) -> list[str]:
     }
     found = []
     for node in ast.walk(tree):
-        modules: list[str] = []
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            modules = [node.module or ""]
-        found += [f"{node.lineno}: {name}" for name in modules if name.partition(".")[0] in FORBIDDEN_MODULES]
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            found += [f"{node.lineno}: {name}" for name in modules if name.partition(".")[0] in FORBIDDEN_MODULES]
         if not isinstance(node, ast.Call):
             continue
         name = dotted(node.func)

@@ -168,11 +168,11 @@ def of_other_weights(seen: Seen, other: Seen) -> dict[str, Any]:
         keep_N = strata(seen)[name]
         ours, theirs = seen.of(keep_N), other.of(keep_N)
         is_sn_N, is_ia_N = ours.supernovae, ours.type_ia
-        values = [supernova_of(one.p_NK, one.classes) for one in (ours, theirs)]
-        shares = [ia_share_of(one.p_NK, one.classes)[is_sn_N] for one in (ours, theirs)]
+        supernova, of_other = (supernova_of(one.p_NK, one.classes) for one in (ours, theirs))
+        ia_share, ia_of_other = (ia_share_of(one.p_NK, one.classes)[is_sn_N] for one in (ours, theirs))
         found[name] = {
-            "supernova": {score: paired(*values, is_sn_N, score) for score in ("auc", "p10")},
-            "ia_among_supernovae": {"auc": paired(*shares, is_ia_N[is_sn_N], "auc")},
+            "supernova": {score: paired(supernova, of_other, is_sn_N, score) for score in ("auc", "p10")},
+            "ia_among_supernovae": {"auc": paired(ia_share, ia_of_other, is_ia_N[is_sn_N], "auc")},
         }
     return found
 

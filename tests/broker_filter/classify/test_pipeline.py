@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import fake_stream as fake
 import numpy as np
@@ -44,8 +45,8 @@ def night(objects: int = 5, alerts: int = 14) -> list[Message]:
     return [fake.message(name, alert, mjd, i) for i, (mjd, name, alert) in enumerate(sorted(listed))]
 
 
-def run(pipeline: Pipeline, messages: list[Message], batch: int) -> list[object]:
-    results: list[object] = []
+def run(pipeline: Pipeline, messages: list[Message], batch: int) -> list[Any]:
+    results: list[Any] = []
     for start in range(0, len(messages), batch):
         done = pipeline.process(messages[start : start + batch])
         assert done.accounts.balanced

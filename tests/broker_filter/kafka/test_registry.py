@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 import pytest
 from packets import ztf_schema
@@ -83,7 +84,7 @@ def connect() -> Iterator[Callable[..., Registry]]:
     """Clients, closed afterwards."""
     opened: list[Registry] = []
 
-    def connect(server: Server, path: str = "", **more: object) -> Registry:
+    def connect(server: Server, path: str = "", **more: Any) -> Registry:
         clock = more.pop("clock", Seconds())
         failures = more.pop("failures", [])
         opened.append(Registry(RegistrySettings(url=server.url + path, timeout_s=5, **more), failures.append, clock))

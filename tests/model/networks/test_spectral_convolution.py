@@ -29,15 +29,18 @@ def images_first(pixels: Tensor) -> Tensor:
     return pixels.unflatten(0, (side, side)).permute(3, 4, 2, 0, 1)
 
 
-def draw(side: int, kernel: int, padding: tuple[int, int], images: int = 5, dtype=torch.float64) -> list[Tensor]:
+def draw(
+    side: int, kernel: int, padding: tuple[int, int], images: int = 5, dtype=torch.float64
+) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(side)
     image = torch.randn(images, 3, 3 if padding[0] else 5, side, side, generator=generator, dtype=dtype)
     weight = torch.randn(4, 3, 3, kernel, kernel, generator=generator, dtype=dtype)
-    return [image.requires_grad_(), weight.requires_grad_()]
+    return image.requires_grad_(), weight.requires_grad_()
 
 
-def both(image: Tensor, weight: Tensor, padding: tuple[int, int]) -> list[tuple[Tensor, ...]]:
-    """Answer and gradients, directly and by spectra."""
+def both(images: tuple[Tensor, Tensor], padding: tuple[int, int]) -> list[tuple[Tensor, ...]]:
+    """Answer and gradients of images and their weight, directly and by spectra."""
+    image, weight = images
     depth, space = padding
     answers = [
         functional.conv3d(image, weight, padding=(depth, space, space)),
@@ -50,7 +53,7 @@ def both(image: Tensor, weight: Tensor, padding: tuple[int, int]) -> list[tuple[
 @pytest.mark.parametrize(("side", "kernel", "padding"), SHAPES)
 def test_it_is_conv3d_in_double_precision(side: int, kernel: int, padding: tuple[int, int]):
     """Answer and both gradients are those of ``conv3d`` to 1e-12, whatever the side, kernel and padding."""
-    direct, spectral = both(*draw(side, kernel, padding), padding)
+    direct, spectral = both(draw(side, kernel, padding), padding)
     for expected, found in zip(direct, spectral, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 * float(expected.detach().abs().max()))
 
@@ -58,7 +61,7 @@ def test_it_is_conv3d_in_double_precision(side: int, kernel: int, padding: tuple
 @pytest.mark.parametrize(("side", "kernel", "padding"), SHAPES)
 def test_its_rounding_in_single_precision_is_small(side: int, kernel: int, padding: tuple[int, int]):
     """In float32 it is off by less than 2e-5 of the largest value."""
-    direct, spectral = both(*draw(side, kernel, padding, dtype=torch.float32), padding)
+    direct, spectral = both(draw(side, kernel, padding, dtype=torch.float32), padding)
     for expected, found in zip(direct, spectral, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-5 * float(expected.detach().abs().max()))
 
@@ -68,7 +71,7 @@ def test_its_gradients_are_its_slopes():
     image, weight = (values.detach()[:, :2] for values in draw(4, 3, (2, 1), images=1))
     pixels = pixels_first(image).contiguous().requires_grad_()
     weight = weight[:2].contiguous().requires_grad_()
-    assert torch.autograd.gradcheck(lambda *values: spectral_conv3d(*values, (2, 1)), (pixels, weight))
+    assert torch.autograd.gradcheck(lambda of, by: spectral_conv3d(of, by, (2, 1)), (pixels, weight))
 
 
 def test_images_are_taken_in_pieces():

@@ -34,7 +34,7 @@ def test_a_difference_of_white_images_is_white(template_fwhm_px):
 
 def test_light_keeps_its_scale_and_place():
     """What a subtraction should show passes it unchanged, but for the shift of a skewed PSF's finest detail."""
-    light = render_numpy.render_images(*scene_of(Scene(), np.array([1000.0])), 63)[0]
+    light = drawn(Scene(), np.array([1000.0]))[0]
     plain = subtraction.subtract(DARK, DARK, light, 0.3, (ROUND, ROUND), ZTF, None)
     np.testing.assert_allclose(plain, light, atol=1e-3)
     skewed = subtraction.subtract(DARK, DARK, light, 0.3, (ROUND, ROUND), ZTF, np.random.default_rng(0))
@@ -49,10 +49,13 @@ def test_crowding_counts_as_noise():
     assert subtraction.noise_ratio(crowded, 1.0, 0.25) == pytest.approx(1, rel=1e-3)
 
 
-def scene_of(scene, flux_N, elongation_N2=None):
+def drawn(scene, flux_N, elongation_N2=None):
     one = np.ones(1)
     band = np.array([2])
-    return profiles.of_scene(scene, flux_N, band, 2 * one, 0 * one, 0 * one, ZTF.psf, 1.0, (2.0, 2.0), elongation_N2)
+    light, points = profiles.of_scene(
+        scene, flux_N, band, 2 * one, 0 * one, 0 * one, ZTF.psf, 1.0, (2.0, 2.0), elongation_N2
+    )
+    return render_numpy.render_images(light, points, 63)
 
 
 def moments(image_HW):
@@ -70,7 +73,7 @@ def test_an_elongated_psf_keeps_flux_and_size(what):
     flux_B = np.full(6, 1000.0, np.float32)
     scenes = {"star": Scene((), (Star(flux_B, 0.0, 0.0),)), "galaxy": Scene((Galaxy(flux_B, 1.0, 1.0, 1.0, 0, 0, 0),))}
     vector = np.array([[0.5, 0.3]])
-    flat, long = (render_numpy.render_images(*scene_of(scenes[what], None, d), 63)[0] for d in (None, vector))
+    flat, long = (drawn(scenes[what], None, d)[0] for d in (None, vector))
     assert long.sum() == pytest.approx(flat.sum(), rel=1e-4)
     changed = np.subtract(moments(long), moments(flat))
     half = (vector**2).sum() / 2
