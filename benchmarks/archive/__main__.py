@@ -44,6 +44,7 @@ SEED = 11
 TWICE_EVERY, LATE_EVERY = 50, 20
 ALERTS_PER_OBJECT = 10.0  # about, over sixty nights
 SMALLER = 10  # times: the small archive
+APART = 10**17  # alert ids of twins; those of one exposure follow one another
 PARTS = ("real", "kills", "small", "large")
 WATCH_EVERY_S = 0.5
 CLOCK_FIELDS = ("ingestTimestamp", "publicationTimestamp")
@@ -159,7 +160,7 @@ class Packet:
         other_id = f"ZTF{(int(self.object_id[3]) + number) % 10}{self.object_id[4:]}"  # of another decade
         for old, new in (
             (self.object_id.encode(), other_id.encode()),
-            (write_long(self.alert_id), write_long(self.alert_id + number)),
+            (write_long(self.alert_id), write_long(self.alert_id + number * APART)),
         ):
             assert content.count(old) > 0 and len(old) == len(new)
             content = content.replace(old, new)

@@ -205,7 +205,7 @@ class _Run:
                 if isinstance(item, Rejected):
                     rejected.append(item)
                 else:
-                    ordered.put(item.time_mjd, item.alert_id, pack_arrival(item))
+                    ordered.put(item.time_mjd, item.alert_id, pack_arrival(item), item.key)
             self._classify(rejected)
             progress.advance(task, len(chunk))
         task = progress.add_task("classify", total=len(ordered))

@@ -21,7 +21,7 @@ from broker_filter.series.rows import decode_observation, encode_observation, pa
 
 BYTES_AT_ONCE = 4 << 20  # of one transaction; an observation has 6 kB, a message up to 150 kB
 LARGEST_FILE_BYTES = 1 << 42  # address space, not disk
-_SEQUENCE_BYTES = 8
+_ORDER_BYTES, _SEQUENCE_BYTES = 16, 8
 _LENGTH_BYTES = 4
 
 
@@ -86,7 +86,7 @@ class SortedFile:
 
 
 class TimeOrder:
-    """Records by (time, id, order of arrival); ``folder`` as in :class:`SortedFile`."""
+    """Records by (time, id, object, order of arrival); ``folder`` as in :class:`SortedFile`."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._file = SortedFile(folder)
@@ -94,14 +94,14 @@ class TimeOrder:
     def __len__(self) -> int:
         return len(self._file)
 
-    def put(self, time_mjd: float, number: int, record: bytes) -> None:
+    def put(self, time_mjd: float, number: int, record: bytes, key: str = "") -> None:
         """Take a record; raises as :meth:`SortedFile.put`."""
-        self._file.put(sortable_order(time_mjd, number), record)
+        self._file.put(sortable_order(time_mjd, number) + key.encode(), record)
 
     def items(self) -> Iterator[tuple[float, bytes]]:
         """(MJD, record) in order."""
         for name, record in self._file:
-            yield parse_order(name)[0], record
+            yield parse_order(name[:_ORDER_BYTES])[0], record
 
     def __iter__(self) -> Iterator[bytes]:
         return (record for _, record in self._file)
@@ -132,6 +132,14 @@ def pack_arrival(arrival: Arrival) -> bytes:
     )
     row = b"" if arrival.observation is None else encode_observation(arrival.observation, False, arrival.key)
     return len(names).to_bytes(_LENGTH_BYTES, "big") + names + row
+
+
+def packed_key(record: bytes) -> str:
+    """The object key of a packed arrival."""
+    survey, object_id, *_ = orjson.loads(
+        record[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(record[:_LENGTH_BYTES], "big")]
+    )
+    return object_key(survey, object_id)
 
 
 def unpack_arrival(record: bytes) -> Arrival:

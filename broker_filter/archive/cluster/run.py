@@ -28,7 +28,7 @@ from broker_filter.archive.cluster.stages import Report
 from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.output.files import ResultFile
 from broker_filter.output.reject_file import RejectFile
-from broker_filter.records import Accounts, Classification, Outcome, account
+from broker_filter.records import Accounts, Classification, Outcome, account, object_key
 from broker_filter.series.store import SeriesStore
 
 PARTITIONS_PER_CORE = 2  # so that an uneven one does not keep the others waiting
@@ -191,7 +191,7 @@ def _work_folder(options: ClusterOptions, stack: ExitStack) -> Folder:
 
 def _in_order_of_time(work: Folder, partitions: Sequence[int], settings: Settings) -> Iterator[Classification]:
     streams = (stages.classifications(work, partition, settings) for partition in partitions)
-    return merge(*streams, key=lambda one: (one.time_mjd, one.alert_id))
+    return merge(*streams, key=lambda one: (one.time_mjd, one.alert_id, object_key(one.survey, one.object_id)))
 
 
 def _total(reports: Any) -> Accounts:

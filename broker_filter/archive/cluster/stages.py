@@ -41,7 +41,7 @@ from broker_filter.archive.cluster.shuffle import (
 from broker_filter.archive.cluster.sky import Pixel, SkyOrder, leaf_name, write_pixel, write_sorted
 from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.archive.read import ALERTS_AT_ONCE, in_chunks
-from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
+from broker_filter.archive.time_order import TimeOrder, pack_arrival, packed_key, unpack_arrival
 from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.errors import FatalError, RetryableError
@@ -233,7 +233,7 @@ def _classify_partition(
             for row in read_rows(work, decoded_name(task), batches):
                 record = _record(row)
                 input_bytes += len(record)
-                order.put(row.time_mjd, row.alert_id, record)
+                order.put(row.time_mjd, row.alert_id, record, packed_key(row.arrival))
         names = {survey: f"{c.card.name} {c.card.version}" for survey, c in tools.classifiers.items()}
         store = EmbeddedSeriesStore(scratch / "series", names)
         stack.callback(store.close)

@@ -133,6 +133,18 @@ def test_records_and_accounts_equal_those_of_one_process(archive: Path, weights:
     )
 
 
+def test_alerts_of_one_moment_and_number_go_by_object(weights: str, tmp_path: Path) -> None:
+    """Objects whose alerts share time and id stand in the order of their names, however the files lie."""
+    folder = tmp_path / "moment"
+    folder.mkdir()
+    for number, object_id in enumerate(sorted(OBJECTS, reverse=True)):
+        packet = packets.ztf_packet(object_id=object_id, candid=1, jd=JD, previous=1, stamps=packets.ztf_stamps(number))
+        (folder / f"{number}.avro").write_bytes(packet)
+    lines = in_one_process(folder, weights, tmp_path)[0]
+    assert [line["objectId"] for line in lines] == sorted(OBJECTS)
+    assert on_cluster(folder, weights, tmp_path)[0] == lines
+
+
 def test_tasks_done_twice_change_nothing(archive: Path, weights: str, tmp_path: Path) -> None:
     """A task that is given out again, though it was done, doubles neither records nor accounts."""
     once, accounts = on_cluster(archive, weights, tmp_path)
