@@ -80,6 +80,8 @@ def drawn(settings: DatasetSettings, classes: tuple[str, ...], mode: str, per_cl
 
 def settings_of_dataset(dataset: Dataset) -> DatasetSettings:
     recipe = dataset.manifest["recipe"]
+    if "joined" in recipe:
+        raise SystemExit(f"{dataset.folder} is joined of several: the controls draw its parts again, one by one")
     return DatasetSettings(
         survey=dataset.survey,
         channels=dataset.channels,

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from model.cli import add_common_options, is_quiet, picture_path
-from model.data.dataset import DatasetError
+from model.data.dataset import Dataset, DatasetError
 from model.simulation.alerts.alert_files import EARLIEST_MJD, LATEST_MJD, holds_alerts, read_alerts, write_alerts
 from model.simulation.datasets.plan import MODES, SURVEYS, DatasetRecipeError, UnseenError, load_recipe, shipped_recipes
 from model.simulation.datasets.recipe_schema import LARGEST_PX, MOST_OBJECTS, SMALLEST_PX
@@ -68,6 +68,11 @@ def parser_of_simulate() -> argparse.ArgumentParser:
     dataset.add_argument("--only", type=_seed, metavar="N", help="remake object N of it alone, with the same bytes")
     _add_sky(dataset)
     dataset.set_defaults(run=_dataset, interrupted="interrupted; the same command goes on from here")
+
+    join = commands.add_parser("join", help="make one labelled data set of several")
+    join.add_argument("datasets", type=Path, nargs="+", metavar="DATASET", help="of one survey, form and simulator")
+    join.add_argument("--out", type=Path, required=True, metavar="DIR")
+    join.set_defaults(run=_join, interrupted="interrupted; the same command goes on from here")
 
     alerts = commands.add_parser("alerts", help="write or publish alert packets")
     alerts.add_argument("--survey", required=True, choices=("ztf", "lsst"))
@@ -175,8 +180,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _dataset(options: argparse.Namespace) -> int:
-    from model.data.dataset import Dataset  # noqa: PLC0415 - the parser answers --help without loading pyarrow's readers
-    from model.simulation.datasets.draw import write_dataset  # noqa: PLC0415
+    from model.simulation.datasets.draw import write_dataset  # noqa: PLC0415 - the parser answers --help without it
 
     taxonomy = _taxonomy(options)
     recipe = load_recipe(options.recipe, taxonomy)
@@ -195,11 +199,22 @@ def _dataset(options: argparse.Namespace) -> int:
             workers=options.workers,
             progress=progress,
         )
-    dataset = Dataset.open(options.out)
+    _tell(Dataset.open(options.out))
+    return 0
+
+
+def _tell(dataset: Dataset) -> None:
+    """How many objects of each class the splits of a data set hold."""
     for split, counts in dataset.manifest["counts"].items():
         print(f"{split:12}" + "".join(f"{label:>10} {count:6}" for label, count in counts.items()))
     size = sum(entry["bytes"] for entry in dataset.manifest["files"].values())
-    print(f"{options.out}: {len(dataset)} objects, {dataset.manifest['frames']} frames, {size / 1e6:.0f} MB")
+    print(f"{dataset.folder}: {len(dataset)} objects, {dataset.manifest['frames']} frames, {size / 1e6:.0f} MB")
+
+
+def _join(options: argparse.Namespace) -> int:
+    from model.data.join import join  # noqa: PLC0415 - as above
+
+    _tell(join(options.datasets, options.out))
     return 0
 
 
@@ -247,8 +262,7 @@ def _alerts(options: argparse.Namespace) -> int:
 
 
 def _look(options: argparse.Namespace) -> int:
-    from model.data.dataset import Dataset  # noqa: PLC0415 - as above
-    from model.simulation.datasets.look import NoSuchObjectError, save_object  # noqa: PLC0415
+    from model.simulation.datasets.look import NoSuchObjectError, save_object  # noqa: PLC0415 - as above
 
     if not options.dataset.exists():
         print(f"ictc-simulate: there is no data set at {options.dataset}", file=sys.stderr)

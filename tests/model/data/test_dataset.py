@@ -9,6 +9,7 @@ import pytest
 
 import model.data.writer
 from model.data.dataset import Dataset, DatasetError, DatasetWriter
+from model.data.join import join
 from model.past_photometry import History
 from model.series import Series, compact
 
@@ -297,3 +298,37 @@ def test_histories_come_back_on_the_clock_of_the_frames(tmp_path: Path) -> None:
     bare = Dataset.open(tmp_path / "bare")
     assert not bare.has_history
     assert len(bare.history(1)) == 0
+
+
+def test_joined_data_sets_hold_every_object_of_their_parts(tmp_path: Path, small_shards: None) -> None:
+    """Series, labels, splits and truth of the parts follow one another, numbered anew, each with its own seed."""
+    for seed, count in ((1, 7), (2, 5)):
+        with writer_at(tmp_path / f"{seed}", seed=seed) as writer:
+            fill(writer, count)
+    parts = [Dataset.open(tmp_path / name) for name in ("1", "2")]
+    whole = join([part.folder for part in parts], tmp_path / "whole")
+    whole.verify()
+    assert whole.object_ids.tolist() == list(range(12)) == whole.truth()["object_id"].to_pylist()
+    assert whole.labels.tolist() == [*parts[0].labels, *parts[1].labels]
+    assert whole.splits["test"].tolist() == [3, 7 + 3] and whole.folds is not None and whole.folds[8] == 1
+    assert whole.truth()["drawn_seed"].to_pylist() == [1] * 7 + [2] * 5
+    assert whole.truth()["redshift"].to_pylist() == [row for p in parts for row in p.truth()["redshift"].to_pylist()]
+    for part, first in zip(parts, (0, 7), strict=True):
+        for row in range(len(part)):
+            for field in Series.__slots__:
+                found, kept = whole.series(first + row), part.series(row)
+                np.testing.assert_array_equal(getattr(found, field), getattr(kept, field))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [({}, "another --seed"), ({"seed": 2, "survey": "ztf"}, "survey"), ({"seed": 2, "simulator": "b"}, "simulator")],
+)
+def test_what_does_not_belong_together_is_not_joined(tmp_path: Path, changes: dict, fault: str) -> None:
+    """The same objects again, another survey or another simulator are refused by name, and nothing is written."""
+    for name, of in (("first", {}), ("second", changes)):
+        with writer_at(tmp_path / name, **of) as writer:
+            fill(writer, 4)
+    with pytest.raises(DatasetError, match=fault):
+        join([tmp_path / "first", tmp_path / "second"], tmp_path / "whole")
+    assert not (tmp_path / "whole").exists()

@@ -1,0 +1,96 @@
+"""One data set out of several of the same form, object by object; each part keeps its splits and its labels.
+
+So a set grows without being drawn again: more objects of the same laws under another seed, joined to what is there.
+"""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from model.data.dataset import Dataset, DatasetError, DatasetWriter
+from model.data.format import TRUTH
+
+FORM = ("survey", "channels", "size_px", "classes")  # of the manifest: in these parts must be alike
+LAWS = ("level", "frames_at_most")  # of the recipe: what is taken over where all parts say the same
+
+
+def join(folders: Sequence[Path], out: Path) -> Dataset:
+    """Write the objects of some data sets, part after part, numbered anew; truth says of which seed each was drawn.
+
+    Parameters
+    ----------
+    folders
+        Two or more; every byte of them is checked first.
+
+    Raises
+    ------
+    DatasetError
+        When a part is damaged, of another form or simulator than the first, or holds the first's objects again; when
+        ``out`` cannot be written.
+    """
+    parts = [Dataset.open(folder, verify=True) for folder in folders]
+    _check_alike(parts)
+    first = parts[0].manifest
+    writer = DatasetWriter(
+        out,
+        first["survey"],
+        first["channels"],
+        first["size_px"],
+        first["classes"],
+        _recipe_of(parts),
+        first.get("seed", 0),
+        version("ictc"),
+        with_history=parts[0].has_history,
+        simulator=first.get("simulator"),
+    )
+    with writer:
+        held, number = len(writer), 0
+        for part in parts:
+            truths = part.truth().to_pylist()
+            for row, truth in enumerate(truths):
+                if number >= held:
+                    _append(writer, part, row, number, truth)
+                number += 1
+    return Dataset.open(out)
+
+
+def _append(writer: DatasetWriter, part: Dataset, row: int, number: int, truth: dict[str, Any]) -> None:
+    label, split = truth.pop("label"), truth.pop("split")
+    told = {name: value for name, value in truth.items() if name != "object_id" and value is not None}
+    fold = None if part.folds is None or part.folds[row] < 0 else int(part.folds[row])
+    history = part.history(row) if part.has_history else None
+    seed = part.manifest.get("seed")
+    writer.append(number, label, split, fold, part.series(row), told | {"drawn_seed": seed}, history)
+
+
+def _check_alike(parts: Sequence[Dataset]) -> None:
+    if len(parts) < 2:
+        raise DatasetError("one data set alone cannot be joined: give two or more")
+    first, seen = parts[0], set()
+    for part in parts:
+        for key in (*FORM, "simulator"):
+            if part.manifest.get(key) != first.manifest.get(key):
+                raise DatasetError(
+                    f"{part.folder} has {key} {part.manifest.get(key)!r}, {first.folder} has "
+                    f"{first.manifest.get(key)!r}: only data sets of one form and one simulator are joined"
+                )
+        if part.has_history != first.has_history:
+            raise DatasetError(f"of {first.folder} and {part.folder} one alone tells what packets hold beside frames")
+        objects = part.manifest["files"][TRUTH]["sha256"]
+        if objects in seen:
+            raise DatasetError(f"{part.folder} holds objects that are there already: draw it with another --seed")
+        seen.add(objects)
+
+
+def _recipe_of(parts: Sequence[Dataset]) -> dict[str, Any]:
+    """What the parts' recipes say alike, and of which parts it is."""
+    recipes = [part.manifest["recipe"] if isinstance(part.manifest.get("recipe"), dict) else {} for part in parts]
+    names = [str(recipe.get("name")) for recipe in recipes]
+    alike = {key: recipes[0][key] for key in LAWS if all(r.get(key) == recipes[0].get(key) for r in recipes)
+             and key in recipes[0]}  # fmt: skip
+    joined = [
+        {"recipe": name, "seed": part.manifest.get("seed"), "objects": len(part)}
+        for name, part in zip(names, parts, strict=True)
+    ]
+    return {"name": " and ".join(names), **alike, "joined": joined}
