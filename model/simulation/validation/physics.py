@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.simulation.validation import Check
+from model.simulation.validation.colours import colour_checks
 from model.simulation.validation.leaks import leak_checks
 from model.simulation.validation.persistent import persistent_checks
 from model.simulation.validation.schedules import schedule_checks
@@ -21,6 +22,7 @@ def physics_checks(shared: Path | None = None, seed: int = 1, share: float = 1.0
         Of the full number of objects; statistical tolerances widen as its inverse square root. 1 takes minutes.
     """
     yield from schedule_checks(seed, max(round(1000 * share), 100))
-    yield from supernova_checks(seed, max(round(1500 * share), 200), shared)
+    yield from supernova_checks(seed, max(round(1500 * share), 200))
+    yield from colour_checks(seed, shared)
     yield from persistent_checks(seed, max(round(1000 * share), 200), shared)
     yield from leak_checks(seed, share, shared)

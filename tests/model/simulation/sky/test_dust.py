@@ -6,9 +6,6 @@ import pytest
 from model.simulation.sky.dust import SFD
 from model.simulation.sky.measure_dust import ring_centres
 from model.simulation.sky.population import draw_object
-from model.simulation.sources import Circumstances
-from model.simulation.sources.corecollapse import draw_corecollapse
-from model.simulation.survey.surveys import ZTF, ab_mag
 
 
 def test_dust_falls_with_latitude_and_scatters_about_the_map():
@@ -36,19 +33,3 @@ def test_the_centres_of_a_healpix_sphere_cover_it_evenly():
     assert np.sin(latitude).mean() == pytest.approx(0, abs=1e-12)
     assert np.cos(longitude).mean() == pytest.approx(0, abs=1e-12)
     assert (np.sin(latitude) ** 2).mean() == pytest.approx(1 / 3, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("subtype", "at_peak", "month_later"), [("IIP", 0.0, 0.65), ("Ic", 0.2, 0.8), ("IIn", -0.1, 0.0)]
-)
-def test_nearby_core_collapse_supernovae_have_published_colours(subtype, at_peak, month_later):
-    """Median g - r without dust near r maximum and a month later, within a tenth of the literature's."""
-    rng, found = np.random.default_rng(0), []
-    for _ in range(60):
-        source = draw_corecollapse(rng, Circumstances(365.0, 0.02, near=True), subtype)
-        days = source.explosion_day + np.arange(1, 90.0)
-        g, r = (ab_mag(source.flux(days, np.full(len(days), band), ZTF)) for band in (1, 2))
-        peak = int(np.nanargmin(r))
-        dust = 0.365 * source.dust_mag if source.dust_ratio == 3.1 else 0.33 * source.dust_mag
-        found.append([(g - r)[peak] - dust, (g - r)[min(peak + 30, 88)] - dust])
-    assert np.median(found, 0) == pytest.approx([at_peak, month_later], abs=0.1)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.simulation.validation.colours import colour_checks
 from model.simulation.validation.leaks import quantile_ks
 from model.simulation.validation.physics import physics_checks
 
@@ -26,6 +27,12 @@ def test_all_numbered_checks_are_made(checks):
     """The eight checks that need no pixels are all there, those without data say why they were skipped."""
     assert {c.number for c in checks} == {1, 2, 5, 6, 7, 8, 9, 10}
     assert all(c.value.startswith("skipped: ") for c in checks if c.passed is None)
+
+
+def test_colours_of_nearby_supernovae_are_those_published():
+    """Median g - r in ZTF without dust, near maximum and a month later, for three kinds of core collapse."""
+    found = {check.statistic: check for check in colour_checks(seed=0, shared=None) if check.passed is not None}
+    assert len(found) == 6 and all(check.passed for check in found.values()), found
 
 
 def test_a_sample_is_compared_with_quantiles():
