@@ -113,7 +113,7 @@ class Classifications:
         try:
             return self.objects[object_id]
         except KeyError as error:
-            raise KeyError(f"{object_id}: there are {len(self)} objects: {self._some_ids()}") from error
+            raise KeyError(f"{object_id} is not here; what is: {self._some_ids() or 'nothing'}") from error
 
     @property
     def table(self) -> Table:
@@ -134,7 +134,7 @@ class Classifications:
         if object_id is not None:
             return draw_sheet(self[object_id], theme)
         if not self.objects:
-            raise ValueError(f"no alert was classified, {len(self.rejected)} messages were rejected: nothing to draw")
+            raise ValueError(f"no alert was classified, {len(self.rejected)} rejected: nothing to draw")
         if len(self) == 1:
             return draw_sheet(next(iter(self)), theme)
         return draw_contact_sheet(sorted(self, key=lambda story: -len(story.answers))[:MOST_TILES], theme)
@@ -142,7 +142,8 @@ class Classifications:
     def __repr__(self) -> str:
         lines = [f"<ictc.Classifications: {self._counts()}>"]
         for story in list(self)[:OBJECTS_IN_REPR]:
-            lines.append(f"  {story.object_id:<20} {len(story.answers):>4} alerts  {_verdict(story)}")
+            count = _number(len(story.answers), "alert")
+            lines.append(f"  {story.object_id:<20} {count:>11}  {_verdict(story)}")
         if len(self) > OBJECTS_IN_REPR:
             lines.append(f"  … and {len(self) - OBJECTS_IN_REPR} more")
         return "\n".join(lines)
@@ -158,13 +159,17 @@ class Classifications:
         return f"<p>{escape(self._counts())}</p><table>{head}{rows}</table>{picture}"
 
     def _counts(self) -> str:
-        alerts = sum(len(story.answers) for story in self)
         rejected = f", {len(self.rejected)} rejected" if self.rejected else ""
-        return f"{len(self)} objects, {alerts} alerts{rejected}"
+        alerts = sum(len(story.answers) for story in self)
+        return f"{_number(len(self), 'object')}, {_number(alerts, 'alert')}{rejected}"
 
     def _some_ids(self) -> str:
         ids = list(self.objects)
         return ", ".join(ids[:OBJECTS_IN_REPR]) + (" …" if len(ids) > OBJECTS_IN_REPR else "")
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _verdict(story: ObjectStory) -> str:

@@ -189,9 +189,16 @@ def _same_time_axis(panels: Sequence[Axes], story: ObjectStory, first_mjd: float
             day = since.time_mjd - first_mjd
             axes.axvline(day, color=theme.faint, linewidth=0.9, linestyle=(0, (2, 2)), zorder=0)
             if axes is panels[0]:
-                words = f" {since.best} since day {day:.0f}"
+                is_late = day - start > 0.6 * (story.days - start)  # at its right the words would meet the legend
                 axes.text(
-                    day, 1.0, words, transform=axes.get_xaxis_transform(), fontsize=7.5, color=theme.faint, va="top"
+                    day,
+                    1.0,
+                    f" {since.best} since day {day:.0f} ",
+                    transform=axes.get_xaxis_transform(),
+                    fontsize=7.5,
+                    color=theme.faint,
+                    va="top",
+                    ha="right" if is_late else "left",
                 )
         if axes is not panels[-1]:
             axes.tick_params(labelbottom=False)

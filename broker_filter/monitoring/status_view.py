@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker_filter.monitoring.recent import Shown
-from broker_filter.records import Classification
-from model.pictures.colours import CLASS_COLOURS, colours_of_classes
+from broker_filter.records import PACKET_CLASSES, Classification
+from model.pictures.colours import UNNAMED_COLOUR, colours_of_classes
 from model.serving.card import ModelCard
 
 CHART_WIDTH, CHART_HEIGHT, CHART_MARGIN, CHART_LEFT = 300, 84, 6, 14
@@ -71,7 +71,7 @@ def object_view(shown: Shown, colours: Mapping[str, str], pictures: Mapping[str,
     return ObjectView(
         newest=newest,
         age=age,
-        shares=tuple(Share(name, colours.get(name, CLASS_COLOURS[-1]), p) for name, p in ranked),
+        shares=tuple(Share(name, colours.get(name, UNNAMED_COLOUR), p) for name, p in ranked),
         lines=_lines(shown.history, [name for name, _ in ranked], colours),
         days=shown.history[-1].time_mjd - shown.history[0].time_mjd,
         strange=newest.unknown_score is not None and newest.unknown_score > STRANGE_SCORE,
@@ -80,8 +80,8 @@ def object_view(shown: Shown, colours: Mapping[str, str], pictures: Mapping[str,
 
 
 def colours_of(cards: Sequence[ModelCard]) -> dict[str, str]:
-    """A colour for each class, the same for every network."""
-    return colours_of_classes([name for card in cards for name in card.classes])
+    """A colour for each class, the same for every network; also for those that only packets tell of."""
+    return colours_of_classes([*(name for card in cards for name in card.classes), *PACKET_CLASSES])
 
 
 def rate_path(per_second: Sequence[int]) -> tuple[str, float]:
@@ -162,7 +162,7 @@ def _lines(history: Sequence[Classification], names: Sequence[str], colours: Map
     return tuple(
         Line(
             name,
-            colours.get(name, CLASS_COLOURS[-1]),
+            colours.get(name, UNNAMED_COLOUR),
             tuple(
                 (x, CHART_MARGIN + height * (1 - one.probabilities.get(name, 0.0)))
                 for x, one in zip(across, history, strict=True)

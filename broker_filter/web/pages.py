@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from broker_filter.records import PACKET_CLASSES
 from broker_filter.web.objects import Lobby, NotThereYetError, Objects, ObjectView
 from broker_filter.web.query import NEW_DAYS, STRANGE_SCORE, ObjectQuery
 from broker_filter.web.templates import static_file, template
-from model.pictures.colours import BAND_COLOURS, colours_of_classes
+from model.pictures.colours import BAND_COLOURS, UNNAMED_COLOUR, colours_of_classes
 
 THREADS = 2  # pages that are made at a time, so that the stream keeps its processor
 PAGE_SIZE = 24
@@ -46,7 +47,7 @@ class Pages:
 
     @property
     def _colours(self) -> dict[str, str]:
-        return colours_of_classes(self._objects.classes)
+        return colours_of_classes([*self._objects.classes, *PACKET_CLASSES])
 
     def routes(self) -> list[BaseRoute]:
         """For the server."""
@@ -82,7 +83,7 @@ class Pages:
             total=total,
             objects=summaries,
             colours=self._colours,
-            classes=self._objects.classes,
+            unnamed=UNNAMED_COLOUR,
             group_of=self._objects.taxonomy.group_of,
             orders=ORDER_WORDS,
             strange=STRANGE_SCORE,
@@ -108,6 +109,7 @@ class Pages:
             answers=content["classifications"],
             data=orjson.dumps(content).decode().replace("<", "\\u003c"),
             colours=self._colours,
+            unnamed=UNNAMED_COLOUR,
             group_of=self._objects.taxonomy.group_of,
             strange=STRANGE_SCORE,
         )

@@ -65,8 +65,8 @@ def test_plot_draws_one_or_all(result: ictc.Classifications, classifier: ictc.Cl
     name = next(iter(result)).object_id
     assert isinstance(result.plot(), Figure) and isinstance(result.plot(name, dark=True), Figure)
     one = ictc.Classifications({name: result[name]})
-    assert "<svg" in one._repr_html_() and isinstance(one.plot(), Figure)
-    with pytest.raises(ValueError, match="1 messages were rejected: nothing to draw"):
+    assert "<svg" in one._repr_html_() and "1 object," in repr(one) and isinstance(one.plot(), Figure)
+    with pytest.raises(ValueError, match="1 rejected: nothing to draw"):
         classifier.classify([b"rubbish"]).plot()
 
 

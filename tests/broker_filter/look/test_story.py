@@ -22,6 +22,8 @@ from broker_filter.look.links import links_of
 from broker_filter.look.sheet import draw_sheet, facts_of
 from broker_filter.look.story import ObjectStory, last_words
 from broker_filter.records import Message, Origin, Rejected
+from model.past_photometry import NO_HISTORY
+from model.pictures.colours import colours_of_classes
 from model.pictures.theme import DARK
 from model.simulation.alerts.night import write_night
 
@@ -136,6 +138,22 @@ def test_sheet_shows_stamps_light_curve_and_what_is_known(longest: ObjectStory, 
     assert imread(tmp_path / "dark.png")[:5, :5, :3].max() < 0.2
 
 
+def test_moment_of_decision_is_told_where_there_is_room(longest: ObjectStory) -> None:
+    """The words stand right of the line early in a story and left of it late, where the legend is."""
+    last = longest.answers[-1]
+    other = next(name for name in last.probabilities if name != last.best)
+    sure = {name: float(name == last.best) for name in last.probabilities}
+    doubt = {name: float(name == other) for name in last.probabilities}
+    for changed_at, side in ((1, "left"), (len(longest.answers) - 1, "right")):
+        answers = tuple(
+            replace(one, probabilities=doubt if number < changed_at else sure)
+            for number, one in enumerate(longest.answers)
+        )
+        axes = draw_sheet(replace(longest, answers=answers, epochs=NO_HISTORY)).axes[0]
+        (words,) = [text for text in axes.texts if "since day" in text.get_text()]
+        assert words.get_ha() == side
+
+
 def test_svg_links_are_followable(longest: ObjectStory, tmp_path: Path) -> None:
     """An SVG keeps the addresses of the brokers' pages."""
     draw_sheet(longest).savefig(tmp_path / "sheet.svg")
@@ -160,6 +178,14 @@ def test_contact_sheet_has_a_tile_for_each(longest: ObjectStory, count: int) -> 
         draw_contact_sheet([])
     with pytest.raises(ValueError, match="61 objects"):
         draw_contact_sheet([longest] * (MOST_TILES + 1))
+
+
+@pytest.mark.parametrize("told", ["Asteroid", "Bogus"])
+def test_what_packets_tell_takes_no_colour_from_a_class(told: str) -> None:
+    """A class has the same colour in the picture of an object that is also told as a moving one, and one of its own."""
+    alone = colours_of_classes(["AGN", "SNIa"])
+    beside = colours_of_classes([told, "AGN", "SNIa"])
+    assert alone.items() <= beside.items() and beside[told] not in alone.values()
 
 
 def test_links_escape_what_came_from_outside() -> None:

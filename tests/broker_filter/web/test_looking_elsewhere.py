@@ -19,6 +19,7 @@ from broker_filter.look.story import story_of
 from broker_filter.monitoring.http import HttpServer, application
 from broker_filter.records import Accounts, Classification
 from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.web.api import Api
 from broker_filter.web.index import ObjectIndex
 from broker_filter.web.rate_limit import RateLimit
@@ -133,3 +134,41 @@ def test_command_draws_objects_of_a_store(service: Service, tmp_path: Path, caps
     assert "classified again" not in capsys.readouterr().err
     assert main(["--store", str(tmp_path / "absent"), "--out", str(out)]) == 2
     assert "holds no embedded store" in capsys.readouterr().err
+
+
+def test_command_draws_objects_of_a_shared_store(
+    service: Service, redis_port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Objects of a Redis-protocol server are drawn while others use it: named, or those that an index names."""
+    url, out = f"redis://127.0.0.1:{redis_port}/9", tmp_path / "sheet.png"
+    shared = RedisSeriesStore(url)
+    shared.put_whole(list(service.store.whole()))
+    look = ["--store", url, "--out", str(out)]
+    assert main(look) == 2
+    assert "name those to draw with --object" in capsys.readouterr().err
+    assert main([*look, "--object", service.longest]) == 0
+    assert f"no index has answers to {service.longest}: classified again" in capsys.readouterr().err
+    assert np.asarray(imread(out)).std() > 0.05
+    found = observations_in(shared, service.longest)
+    assert found is not None
+    held = observations_in(service.store, service.longest)
+    assert held is not None and [one.alert_id for one in found[1]] == [one.alert_id for one in held[1]]
+    path = tmp_path / "objects.sqlite"
+    index = ObjectIndex(path)
+    index.enter([answer for answers in service.answers.values() for answer in answers])
+    index.close()
+    assert main([*look, "--index", str(path), "--object", "ZTF00none"]) == 1
+    assert f"no alert of ZTF00none: {url}" in capsys.readouterr().err
+    assert main([*look, "--index", str(path), "--each"]) == 0
+    said = capsys.readouterr()
+    assert "classified again" not in said.err
+    assert {line.rpartition("-")[2] for line in said.out.split()} == {f"{name}.png" for name in service.answers}
+    shared.close()
+
+
+def test_a_shared_store_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A server that does not answer is named with its address and without its password."""
+    url = "redis://:secret@127.0.0.1:1/0"
+    assert main(["--store", url, "--object", "ZTF1", "--out", str(tmp_path / "sheet.png")]) == 2
+    said = capsys.readouterr().err
+    assert "127.0.0.1:1" in said and "secret" not in said and len(said.strip().splitlines()) == 1

@@ -73,6 +73,7 @@ def test_list_shows_and_filters_objects(client: TestClient, service: Service) ->
     best = service.answers[service.longest][-1].best
     assert service.longest in client.get("/objects", params={"class": best, "min_probability": "0"}).text
     assert "No object meets" in client.get("/objects?max_magnitude=1").text
+    assert set(re.findall(r"<option>(\w+)</option>", page)) >= {*load_card("ztf").classes, "Asteroid", "Bogus"}
     to_object = client.get("/objects", params={"id": service.longest}, follow_redirects=False)
     assert to_object.status_code == 303 and to_object.headers["location"] == f"/object/{service.longest}"
     wrong = client.get("/objects?min_probability=2")
