@@ -8,6 +8,7 @@ estimated from the rows' sizes; LMDB's own trees come on top (within a tenth).
 """
 
 import contextlib
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -142,13 +143,19 @@ class LmdbSeriesStore:
                 self._folder.protect()
                 self._tables = Tables.of(self._env)
                 make_current(self._env, self._tables, folder, self._writing)
-                with self._env.begin() as txn:
-                    self._incarnation = bytes(txn.get(INCARNATION, b"", db=self._tables.totals)).decode()
+                self._incarnation = self._read_incarnation()
         except BaseException:
             if hasattr(self, "_env"):
                 self._env.close()
             self._folder.release()
             raise
+
+    def _read_incarnation(self) -> str:
+        with self._env.begin() as txn:
+            name = bytes(txn.get(INCARNATION, b"", db=self._tables.totals))
+        if not re.fullmatch(rb"[0-9a-f]{32}", name):
+            raise damaged(self._path, f"its name is {name[:40]!r}, not 32 hexadecimal digits")
+        return name.decode()
 
     @property
     def incarnation(self) -> str:

@@ -13,6 +13,7 @@ import lmdb
 from broker_filter.errors import ConfigurationError
 from broker_filter.logs import facts, logger
 from broker_filter.series import version2
+from broker_filter.series.lmdb_folder import damaged
 from broker_filter.series.lmdb_tables import (
     MIGRATED,
     STORE_VERSION,
@@ -52,6 +53,8 @@ def make_current(env: lmdb.Environment, tables: Tables, folder: Path, writing: C
         oldest = bytes(cursor.value())[:1] if cursor.first() else None
     if version == str(STORE_VERSION).encode():
         return
+    if version is not None and not version.isdigit():
+        raise damaged(folder, f"its version is {bytes(version[:8])!r}, not a number")
     if version is not None:
         raise ConfigurationError(
             f"the series store {folder} is of version {version[:8]!r}, this program writes {STORE_VERSION}: "

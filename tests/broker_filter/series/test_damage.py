@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 import redis
@@ -16,6 +17,7 @@ import redis
 from broker_filter.errors import FatalError
 from broker_filter.records import Observation
 from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb_tables import INCARNATION, VERSION
 from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.series.rows import sortable_id
 from broker_filter.series.store import Change, Embedding, FrameKey, SeriesStore
@@ -109,6 +111,9 @@ def _read_one(folder: Path) -> str:
                     if not same or (name in pixels and not np.array_equal(pixels[name].pixels, true.pixels)):
                         return f"wrong row of {key}"
             store.settle([Change(key, (100 * int(key[4:]) + 50 + late,), 100, 3) for key in held])
+        store.inspect()
+        assert not store.unsettled("alerts", 0) and not store.settle_below("alerts", 0, 1)
+        store.put_whole(list(store.whole()))
         return "dropped" if store.stats().damaged_rows else "unharmed"
     except FatalError as error:
         return "stopped" if "no alert is lost" in str(error) else f"unclear: {error}"
@@ -130,7 +135,11 @@ def _change_page_head(content: bytearray, rng: random.Random) -> None:
     content[4096 * rng.randrange(len(content) // 4096) + rng.randrange(40)] = rng.randrange(256)
 
 
-@pytest.mark.parametrize("change", [_change_bytes, _change_page, _change_page_head])
+def _change_page_number(content: bytearray, rng: random.Random) -> None:
+    content[4096 * rng.randrange(2, len(content) // 4096)] ^= 1 + rng.randrange(255)
+
+
+@pytest.mark.parametrize("change", [_change_bytes, _change_page, _change_page_head, _change_page_number])
 def test_no_damage_is_believed(folder: Path, tmp_path: Path, change: object) -> None:
     """Whatever bytes change, what is read is right or missing, and no process dies without a word."""
     assert callable(change)
@@ -153,6 +162,15 @@ def test_no_damage_is_believed(folder: Path, tmp_path: Path, change: object) -> 
     assert sum(seen.values()) == TRIALS
     assert set(seen) <= {"refused", "stopped", "dropped", "unharmed"}, seen
     assert set(seen) != {"unharmed"}
+
+
+@pytest.mark.parametrize("name", [INCARNATION, VERSION])
+def test_a_name_or_version_that_was_overwritten_is_refused(folder: Path, name: bytes) -> None:
+    """What the store says of itself is checked as its rows are."""
+    with lmdb.open(str(folder), max_dbs=16) as env, env.begin(write=True) as txn:
+        txn.put(name, b"\x91" * 32, db=env.open_db(b"totals", txn))
+    with pytest.raises(FatalError, match=REMEDY):
+        reopen(folder)
 
 
 def _damage_pixels(folder: Path, true: Observation) -> None:
