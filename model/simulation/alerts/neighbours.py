@@ -4,7 +4,8 @@ Knows no survey's field names.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from model.simulation.records import SimulatedObject
 
 LEAST_FLUX_NJY = 575.0  # AB 24.5 in r: fainter ones are in no wide catalogue
+BLENDED_ARCSEC = 0.8  # sources closer than this are one source of a catalogue from the ground
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,49 @@ def neighbours(obj: SimulatedObject, ra_deg: float, dec_deg: float) -> list[Neig
     sources += [(s.x_arcsec, s.y_arcsec, s.flux_B, True) for s in obj.scene.stars]
     if np.nanmax(obj.reference_flux_B) > LEAST_FLUX_NJY:
         sources.append((0.0, 0.0, obj.reference_flux_B, True))
-    neighbours = []
+    listed = []
     for x, y, flux_B, is_star in sources:
         if np.nanmax(flux_B) <= LEAST_FLUX_NJY:
             continue
         ra = ra_deg + x / 3600 / math.cos(math.radians(dec_deg))
         dec = dec_deg + y / 3600
         key = round((dec + 90) * 12e5) % 100_000 * 10**12 + round(ra * 1e6) % 360_000_000 * 1000
-        neighbours.append(Neighbour(math.hypot(x, y), ra, dec, flux_B, is_star, key))
-    return sorted(neighbours, key=lambda neighbour: neighbour.distance_arcsec)
+        listed.append(Neighbour(math.hypot(x, y), ra, dec, flux_B, is_star, key))
+    return _in_order(_blended(listed))
+
+
+def from_a_place(listed: Sequence[Neighbour], ra_deg: float, dec_deg: float) -> list[Neighbour]:
+    """The same sources as they lie from a measured position, nearest first."""
+    return _in_order([replace(one, distance_arcsec=_apart_arcsec(one, ra_deg, dec_deg)) for one in listed])
+
+
+def scattered(listed: Sequence[Neighbour], rng: np.random.Generator, error_arcsec: float) -> list[Neighbour]:
+    """The same sources with the errors of a catalogue's own positions, along each axis."""
+    moved = []
+    for one in listed:
+        x, y = error_arcsec / 3600 * rng.standard_normal(2)
+        ra = one.ra_deg + x / math.cos(math.radians(one.dec_deg))
+        moved.append(replace(one, ra_deg=ra, dec_deg=one.dec_deg + y))
+    return moved
+
+
+def _apart_arcsec(one: Neighbour, ra_deg: float, dec_deg: float) -> float:
+    x = (one.ra_deg - ra_deg) * math.cos(math.radians(dec_deg))
+    return 3600 * math.hypot(x, one.dec_deg - dec_deg)
+
+
+def _blended(listed: Sequence[Neighbour]) -> list[Neighbour]:
+    """Sources too close to be told apart as one: the light of all, the place and the kind of the brightest."""
+    kept: list[Neighbour] = []
+    for one in sorted(listed, key=lambda source: -float(np.nanmax(source.flux_B))):
+        for k, other in enumerate(kept):
+            if _apart_arcsec(one, other.ra_deg, other.dec_deg) < BLENDED_ARCSEC:
+                kept[k] = replace(other, flux_B=other.flux_B + one.flux_B)
+                break
+        else:
+            kept.append(one)
+    return kept
+
+
+def _in_order(listed: Sequence[Neighbour]) -> list[Neighbour]:
+    return sorted(listed, key=lambda neighbour: neighbour.distance_arcsec)

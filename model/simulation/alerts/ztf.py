@@ -21,11 +21,14 @@ from model.clock import SECONDS_PER_DAY, TAI_MINUS_UTC_S, calendar_date
 from model.past_photometry import HISTORY_DAYS
 from model.series import BANDS
 from model.simulation.alerts.fits_bytes import ztf_stamp
-from model.simulation.alerts.neighbours import Neighbour, neighbours
-from model.simulation.alerts.observe import Observed
+from model.simulation.alerts.neighbours import Neighbour, from_a_place, neighbours, scattered
+from model.simulation.alerts.observe import DETECTION_SNR, Observed
 from model.simulation.survey.surveys import ZTF, flux_njy
 from model.simulation.survey.surveys import ab_mag as ab_magnitude
 
+CATALOGUE_ERROR_ARCSEC = 0.1  # per axis: of PS1 and of proper motions since it looked
+CENTROID_ERROR_OF_FWHM = 0.6  # per axis, over the signal-to-noise ratio
+SCORE_LOGIT, SCORE_LOST_PER_MAG, SCORE_SCATTER = 4.5, 0.9, 1.0  # of PS1's star-galaxy score, from r = 18 on
 CANDIDATE_FWHM = (1.37, 0.4)  # over the stars' in 184 real stamps with isolated ones: median, scatter of the logarithm
 JD_OF_MJD = 2_400_000.5
 HALF_EXPOSURE_S = 15.0  # packets give the start of the exposure
@@ -95,12 +98,18 @@ class ZtfObject:
         self.x_px, self.y_px = rng.uniform(100, 2970), rng.uniform(100, 2980)
         self.template_days = (2_458_200.5 + rng.uniform(0, 60), 2_458_500.5 + rng.uniform(0, 200))
         self.template_frames = int(rng.integers(15, 40))
-        self.near = neighbours(observed.obj, observed.ra_deg, observed.dec_deg)
+        catalogue_rng = np.random.default_rng([*observed.seed, 13])
+        listed = neighbours(observed.obj, observed.ra_deg, observed.dec_deg)
+        self.listed = scattered(listed, catalogue_rng, CATALOGUE_ERROR_ARCSEC)
+        self.star_score = {n.catalogue_id: _star_score(n, catalogue_rng.standard_normal()) for n in self.listed}
         self.colour_coefficient = rng.normal(0.0, 0.05, 3)
         # The survey matches each detection to its reference afresh, so positions scatter from one to the next.
-        blur_deg = ZTF.astrometric_jitter_arcsec / 3600
-        self.ra_T = observed.ra_deg + rng.normal(0, blur_deg, len(row_T)) / math.cos(math.radians(observed.dec_deg))
-        self.dec_T = observed.dec_deg + rng.normal(0, blur_deg, len(row_T))
+        snr_T = np.maximum(np.abs(observed.flux_T) / observed.flux_error_T, DETECTION_SNR)
+        noise_T = CENTROID_ERROR_OF_FWHM * schedule.fwhm_T / np.nan_to_num(snr_T, nan=DETECTION_SNR)
+        blur_deg_T = np.hypot(ZTF.astrometric_jitter_arcsec, noise_T) / 3600
+        east_T, north_T = (blur_deg_T * rng.standard_normal(len(row_T)) for _ in "xy")
+        self.ra_T = observed.ra_deg + east_T / math.cos(math.radians(observed.dec_deg))
+        self.dec_T = observed.dec_deg + north_T
         year = 2000 + int((self.jd_T[0] - 2_451_544.5) / 365.25)
         letters = "".join(chr(97 + int(x)) for x in rng.integers(0, 26, 7))
         self.object_id = f"ZTF{year % 100:02d}{letters}"
@@ -109,6 +118,10 @@ class ZtfObject:
     def _processing_id(self, jd: float) -> int:
         night = int(jd - FIRST_NIGHT_JD)
         return ((night * 100_000 + int((jd - FIRST_NIGHT_JD) % 1 * 1e5)) * 100 + self.quadrant) * 100 + 15
+
+    def _near(self, t: int) -> list[Neighbour]:
+        """Catalogue sources as they lie from the position that one visit measured."""
+        return from_a_place(self.listed, float(self.ra_T[t]), float(self.dec_T[t]))
 
     def packet(self, n: int) -> bytes:
         """The packet of alert ``n`` as it goes over the wire."""
@@ -226,7 +239,7 @@ class ZtfObject:
     def _nearest_reference(self, t: int) -> dict[str, Any]:
         """The nearest source of the template: host, star, or the variable itself."""
         band = int(self.observed.obj.schedule.band_T[t])
-        known = [n for n in self.near if n.flux_B[band] > flux_njy(21.5)]
+        known = [n for n in self._near(t) if n.flux_B[band] > flux_njy(21.5)]
         if not known:
             distances = {"distnr": 8.0 + abs(self._noise_T[t][0]) * 4, "magnr": 21.0, "sigmagnr": 0.2}
             return distances | {"chinr": 1.0, "sharpnr": 0.0}
@@ -249,13 +262,14 @@ class ZtfObject:
         scale = 1 / float(flux_njy(observed.obj.schedule.zero_point_T[t]))
         snr_of = [float(np.nanstd(observed.pixels_NCHW[n, c]) / observed.sigma_NC[n, c]) for c in (0, DIFFERENCE)]
         moving = observed.kind == "asteroid"
-        nearest = self.near[0] if self.near else None
+        near = self._near(t)
+        nearest = near[0] if near else None
         detection = self._detection(t)
         exposure = self._exposure(t)
         return (
             exposure
             | detection
-            | _catalogue(self.near)
+            | _catalogue(near, self.star_score)
             | {
                 "ssdistnr": float(abs(noise[0])) if moving else NONE,
                 "ssmagnr": detection["magpsf"] + 0.1 * float(noise[1]) if moving else NONE,
@@ -279,7 +293,7 @@ class ZtfObject:
                 "zpmed": exposure["magzpsci"],
                 "clrmed": 0.7 + 0.05 * float(noise[3]),
                 "clrrms": 0.2,
-                "neargaia": self.near[0].distance_arcsec if nearest and nearest.is_star else 10 + 5 * abs(noise[4]),
+                "neargaia": nearest.distance_arcsec if nearest and nearest.is_star else 10 + 5 * abs(noise[4]),
                 "maggaia": float(ab_magnitude(nearest.flux_B[2])) if nearest and nearest.is_star else 19.5,
                 "neargaiabright": 40 + 25 * abs(float(noise[5])),
                 "maggaiabright": 13.0 + float(noise[6]) * 0.5,
@@ -295,7 +309,7 @@ class ZtfObject:
         nothing = dict.fromkeys(("candid", "isdiffpos", "ra", "dec", "magpsf", "sigmapsf", "ranr", "decnr"))
         record: dict[str, Any] = nothing | self._exposure(t)
         if self.observed.detected_T[t]:
-            nearest = self.near[0] if self.near else None
+            nearest = next(iter(self._near(t)), None)
             record |= self._detection(t)
             record["ranr"] = nearest.ra_deg if nearest else self.observed.ra_deg
             record["decnr"] = nearest.dec_deg if nearest else self.observed.dec_deg
@@ -308,7 +322,7 @@ class ZtfObject:
         scale = 1 / float(flux_njy(schedule.zero_point_T[t]))
         nearest = self._nearest_reference(t)
         fitted = abs(noise[7]) < 2
-        position = self.near[0] if self.near else None
+        position = next(iter(self._near(t)), None)
         record = {name: exposure[name] for name in ("field", "rcid", "fid", "pid", "magzpsci", "magzpsciunc")}
         record |= {name: exposure[name] for name in ("magzpscirms", "clrcoeff", "clrcounc", "diffmaglim", "jd")}
         return record | {
@@ -335,14 +349,21 @@ def _score(noise: float, real: bool, snr: float) -> float:
     return 1 / (1 + math.exp(-logit))
 
 
-def _catalogue(near: list[Neighbour]) -> dict[str, Any]:
+def _star_score(known: Neighbour, noise: float) -> float:
+    """How much like a star a deep catalogue finds a source, 0 to 1: the fainter, the less sure."""
+    magnitude = float(np.nan_to_num(ab_magnitude(known.flux_B[2]), nan=24.0))
+    sure = max(SCORE_LOGIT - SCORE_LOST_PER_MAG * max(magnitude - 18.0, 0.0), 0.0)
+    return 1 / (1 + math.exp(-(sure if known.is_star else -sure) - SCORE_SCATTER * noise))
+
+
+def _catalogue(near: list[Neighbour], star_score: dict[int, float]) -> dict[str, Any]:
     """The three nearest sources of a deep catalogue."""
     columns: dict[str, Any] = {"nmtchps": len(near)}
     for rank in (1, 2, 3):
         known = near[rank - 1] if rank <= len(near) else None
         columns[f"objectidps{rank}"] = known.catalogue_id if known else None
         columns[f"distpsnr{rank}"] = known.distance_arcsec if known else NONE
-        columns[f"sgscore{rank}"] = (0.98 if known.is_star else 0.03) if known else NONE
+        columns[f"sgscore{rank}"] = star_score[known.catalogue_id] if known else NONE
         for name, band in (("sgmag", 1), ("srmag", 2), ("simag", 3), ("szmag", 4)):
             magnitude = float(ab_magnitude(known.flux_B[band])) if known else NONE
             columns[f"{name}{rank}"] = magnitude if math.isfinite(magnitude) else NONE

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fastavro
@@ -18,8 +19,10 @@ from lsst.alert.packet import Schema, get_schema_path
 
 from model.simulation.alerts import lsst as packets_lsst
 from model.simulation.alerts import ztf as packets_ztf
+from model.simulation.alerts.neighbours import neighbours
 from model.simulation.alerts.night import MIX, Truth, alerts_of_object, write_night
 from model.simulation.alerts.night import StreamSettings as NightSky
+from model.simulation.records import Galaxy, Scene
 
 Night = list[tuple[bytes, Truth]]
 ZTF_REAL_OLDEST_WITH_ALL_FIELDS = "4.02"
@@ -99,6 +102,31 @@ def test_ztf_packets_say_what_was_simulated(ztf_night: Night) -> None:
         assert tai == pytest.approx(truth["time_mjd"], abs=1e-6)
         moving = truth["label"] == "Asteroid"
         assert (candidate["ssnamenr"] != "null") == moving and (candidate["ssdistnr"] >= 0) == moving
+
+
+def test_ztf_catalogue_has_errors_of_its_own(ztf_night: Night) -> None:
+    """A star lies some tenths of an arcsecond off its entry, afresh at each alert; no two entries are one blend."""
+    distance, score = [], []
+    for packet, truth in ztf_night:
+        candidate = read_container(packet)["candidate"]
+        found = [candidate[f"distpsnr{rank}"] for rank in (1, 2, 3) if candidate[f"distpsnr{rank}"] >= 0]
+        assert found == sorted(found)
+        score += [candidate[f"sgscore{rank}"] for rank in range(1, len(found) + 1)]
+        if truth["label"] == "Variable" and candidate["magnr"] < 19 and candidate["distnr"] < 1:
+            distance.append(candidate["distpsnr1"])
+    assert 0.1 < np.median(distance) < 0.35 and len(set(distance)) == len(distance)
+    assert len(set(score)) > 10 and 0 < min(score) < 0.1 and 0.9 < max(score) < 1
+
+
+def test_sources_that_no_telescope_parts_are_one_entry() -> None:
+    """A galaxy and the quasar in it are listed once, with the light of both."""
+    flux_B = np.full(6, 1e5, np.float32)
+    galaxies = (Galaxy(flux_B, 2.0, 1.0, 0.5, 0.4, 0.1, 0.0), Galaxy(flux_B, 2.0, 1.0, 0.5, 0.4, 5.0, 0.0))
+    quasar = np.full(6, 3e5, np.float32)
+    obj = SimpleNamespace(scene=Scene(galaxies), reference_flux_B=quasar)
+    nearest, second = neighbours(obj, 150.0, 20.0)  # type: ignore[arg-type]
+    assert nearest.is_star and nearest.distance_arcsec == 0 and nearest.flux_B[2] == pytest.approx(4e5)
+    assert not second.is_star and second.distance_arcsec == pytest.approx(5.0)
 
 
 def test_ztf_history_is_the_last_month(ztf_night: Night) -> None:
