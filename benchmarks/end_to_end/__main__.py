@@ -62,8 +62,8 @@ class Run:
 
 
 @contextmanager
-def service(brokers: str, survey: str, name: str, port: int) -> Iterator[None]:
-    """The real service on its core, with the shipped weights."""
+def service(brokers: str, survey: str, name: str, port: int) -> Iterator[int]:
+    """The real service on its core, with the shipped weights; its process id."""
     with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("wb") as log:
         group = " ".join(f"--kafka.consumer {key}={value}" for key, value in QUICK_GROUP.items())
         flags = (
@@ -74,7 +74,7 @@ def service(brokers: str, survey: str, name: str, port: int) -> Iterator[None]:
         command = ["taskset", "--cpu-list", str(SERVICE_CORE), sys.executable, "-m", "broker_filter.service.main"]
         process = subprocess.Popen([*command, *flags.split()], stderr=log)
         try:
-            yield
+            yield process.pid
         finally:
             process.terminate()
             process.wait(60)
