@@ -1,9 +1,9 @@
 """What pages of objects and routes cost in the stream: processor time of the service per alert, with and without.
 
-``python -m benchmarks.pages_and_routes [--rounds 3] [--objects 90]``. The same simulated alerts go through the real
-service and a Kafka-protocol broker: with or without the index of objects, with no routes or with five. Counted is the
-time that the service's process spends on processors, from the first alert after a warm one to the last, the index
-written; wall time depends on what else the machine does. Variants take turns; medians over the rounds.
+``python -m benchmarks.pages_and_routes [--rounds 3] [--alerts 3000]``. The same ZTF alerts go through the real service
+and a Kafka-protocol broker: with or without the index of objects, with no routes or with five. Counted is the time that
+the service's process spends on processors, from the first alert after 64 warm ones to the last, the index written; wall
+time depends on what else the machine does. Variants take turns; medians over the rounds.
 """
 
 import argparse
@@ -22,15 +22,13 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.end_to_end.__main__ import PARTITIONS, Reader, publish
-from benchmarks.end_to_end.alerts import Packet
+from benchmarks.end_to_end.__main__ import PARTITIONS, WARM_UP, Reader, publish
+from benchmarks.end_to_end.alerts import Packet, many
 from benchmarks.setting import describe
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin
 from broker_filter.kafka.local_broker import QUICK_GROUP, free_port, local_broker
-from model.simulation.alerts.night import write_night
 
-NIGHTS, SEED = 30, 11
 INDEX_WRITES_S = 2.0  # after the last answer
 STOP_S = 120.0
 RULES = (
@@ -83,10 +81,10 @@ def cpu_ms_per_alert(brokers: str, name: str, packets: Sequence[Packet], variant
     """Processor time of the service, milliseconds an alert."""
     routed = [f"{name}-r{n}" for n in range(variant.routes)]
     Admin(KafkaSettings(brokers=brokers)).create([f"{name}-in", f"{name}-out", f"{name}-dead", *routed], PARTITIONS)
-    reader, (warm, *rest) = Reader(brokers, f"{name}-out"), packets
+    reader, warm, rest = Reader(brokers, f"{name}-out"), packets[:WARM_UP], packets[WARM_UP:]
     with _service(brokers, name, variant) as process:
-        publish(brokers, f"{name}-in", [warm], None)
-        reader.arrivals({warm.alert_id})
+        publish(brokers, f"{name}-in", warm, None)
+        reader.arrivals({packet.alert_id for packet in warm})
         time.sleep(INDEX_WRITES_S)
         before = process.cpu_times()
         publish(brokers, f"{name}-in", rest, None)
@@ -101,12 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--objects", type=int, default=90)
+    parser.add_argument("--alerts", type=int, default=3000)
     options = parser.parse_args(arguments)
     console = Console()
     console.print(describe("torch", "confluent-kafka", "rule-engine"))
-    packets = [Packet(t["alert_id"], content) for content, t in write_night("ztf", options.objects, NIGHTS, SEED)]
-    console.print(f"{len(packets)} simulated ZTF alerts of {options.objects} objects, {options.rounds} rounds")
+    what, packets = many("ztf", options.alerts + WARM_UP)
+    console.print(f"{what}, {options.rounds} rounds")
     found: dict[Variant, list[float]] = {variant: [] for variant in VARIANTS}
     with local_broker() as broker:
         for turn in range(options.rounds):

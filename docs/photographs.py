@@ -1,9 +1,9 @@
 """Pictures of the program at work: ``python docs/photographs.py [ALERTS]``, by a headless Chromium.
 
 Without ALERTS: docs/images/status.png, the front page of the demo's service, and the outputs of the notebook.
-With ALERTS, a folder of real ZTF alerts in which SN 2021rhu is: its alert, its sheet, a contact sheet, a notebook (needs
-``pip install nbconvert``), and the pages of a service that has read them all from Kafka. Every picture of an object says
-by which weights it was drawn.
+With ALERTS, a folder of real ZTF alerts in which SN 2021rhu is: its alert, its sheet, a contact sheet, a notebook
+(``pip install nbconvert``), and the pages of a service that has read them all from Kafka. Every picture of an object
+says by which weights it was drawn.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Any number of alerts, of real packets where they are: copies under other names. No benchmark by itself.
+"""Any number of alerts: copies of real packets where they are, else of simulated ones. No benchmark by itself.
 
 A copy has its own object and alert ids and every other byte of its original: stamps, history, schema version.
 """
@@ -6,7 +6,6 @@ A copy has its own object and alert ids and every other byte of its original: st
 import io
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import fastavro
 from fastavro.schema import load_schema
@@ -18,7 +17,7 @@ from model.simulation.alerts.night import write_night
 SURVEYS = ("ztf", "lsst")
 ID_STRIDE = 1_000_000_007  # between the ids of copies
 CONFLUENT_HEAD = 5  # bytes before a framed datum
-ALERTS_PER_OBJECT, NIGHTS, SEED = 5, 30, 11  # of the simulated sky
+OBJECTS, NIGHTS, SEED = 60, 30, 11  # of the simulated sky
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +32,25 @@ def many(survey: str, count: int) -> tuple[str, list[Packet]]:
     """What they are, and so many packets of a survey."""
     folder = shared_data()
     if folder is None:
-        made = write_night(survey, max(count // ALERTS_PER_OBJECT, 1), NIGHTS, SEED)
-        packets = [Packet(truth["alert_id"], content) for content, truth in islice(made, count)]
-        return f"{len(packets)} simulated alerts", packets
-    files = sorted((folder / "alerts" / ("ztf" if survey == "ztf" else "lsst/v10_0_wire")).rglob("*.avro"))
-    originals = [(_Ztf if survey == "ztf" else _Lsst)(path) for path in files]
+        kind, contents = (
+            "simulated",
+            [content for content, _ in islice(write_night(survey, OBJECTS, NIGHTS, SEED), count)],
+        )
+    else:
+        files = sorted((folder / "alerts" / ("ztf" if survey == "ztf" else "lsst/v10_0_wire")).rglob("*.avro"))
+        kind, contents = "real", [path.read_bytes() for path in files]
+    originals = [(_Ztf if survey == "ztf" else _Lsst)(content) for content in contents]
     packets = [originals[n % len(originals)].copy(n // len(originals)) for n in range(count)]
-    return f"{count} copies of {len(originals)} real alerts", packets
+    return f"{count} copies of {len(originals)} {kind} alerts", packets
 
 
 class _Ztf:
     """A container of one record."""
 
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            reader = fastavro.reader(file)
-            self._record = next(iter(reader))
-            self._schema = fastavro.parse_schema(reader.writer_schema)  # type: ignore[arg-type]
+    def __init__(self, content: bytes) -> None:
+        reader = fastavro.reader(io.BytesIO(content))
+        self._record = next(iter(reader))
+        self._schema = fastavro.parse_schema(reader.writer_schema)  # type: ignore[arg-type]
 
     def copy(self, number: int) -> Packet:
         alert_id = self._record["candid"] + number * ID_STRIDE  # type: ignore[index, call-overload]
@@ -62,8 +63,7 @@ class _Ztf:
 class _Lsst:
     """A framed datum."""
 
-    def __init__(self, path: Path) -> None:
-        value = path.read_bytes()
+    def __init__(self, value: bytes) -> None:
         self._head = value[:CONFLUENT_HEAD]
         self._schema = load_schema(str(bundled_schema_file(int.from_bytes(self._head[1:], "big"))))
         self._record = fastavro.schemaless_reader(io.BytesIO(value[CONFLUENT_HEAD:]), self._schema)

@@ -25,6 +25,7 @@ from model.series import BANDS, compact
 TIMEOUT_S, LONGEST_WAIT_S, TRIES = 30.0, 30.0, 5
 ANSWER_LIMIT_BYTES = 64 << 20
 LARGEST_SIDE_PX = 256
+ALERTS_AT_ONCE = 100  # of one request; the interface takes no more
 _ADDRESS = re.compile(r"https?://[^@\s]+")
 
 
@@ -115,6 +116,25 @@ class ServedObjects:
     def answers(self, object_id: str) -> list[Classification]:
         """What the service has published of an object, in order of time; raises as ``story``."""
         return self._object(object_id)[1]
+
+    def answers_to(self, alert_ids: Sequence[int]) -> list[Classification]:
+        """What the service has published of alerts, in order of time; those it does not know are left out.
+
+        Raises
+        ------
+        ConfigurationError
+            When this is no service, or its query interface is off.
+        RetryableError
+            When the service does not answer.
+        """
+        found: list[Classification] = []
+        asked = [one for one in alert_ids if 0 <= one < 1 << 63]  # other numbers are no alert's
+        for start in range(0, len(asked), ALERTS_AT_ONCE):
+            ids = ",".join(map(str, asked[start : start + ALERTS_AT_ONCE]))
+            content = self._json(f"/api/alerts?ids={ids}")
+            with self._as_a_service():
+                found += [from_json(fields) for fields in (content or {})["classifications"]]
+        return sorted(found, key=lambda one: (one.time_mjd, one.alert_id))
 
     def _object(self, object_id: str) -> tuple[_Object, list[Classification]]:
         content = self._json(_path_of(object_id))

@@ -4,26 +4,27 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from broker_filter.output.formats import as_json
 from broker_filter.records import Accounts
 from broker_filter.web.objects import Lobby, NotThereYetError, Objects, ObjectView, summary_json
 from broker_filter.web.openapi import description, page_of
-from broker_filter.web.query import ObjectQuery
+from broker_filter.web.query import AlertQuery, ObjectQuery
 from broker_filter.web.rate_limit import RateLimit
 
 REQUESTS_PER_SECOND, BURST = 10.0, 40  # of one client
 THREADS = 2  # that search at a time, so that the stream keeps its processor
 JSON, HTML = "application/json", "text/html; charset=utf-8"
-Answer = tuple[int, Any]
+Query = TypeVar("Query", bound=BaseModel)
 
 
 class _RequestError(Exception):
@@ -58,6 +59,7 @@ class Api:
             "/api/objects": self._list,
             "/api/objects/{object_id}": self._object,
             "/api/objects/{object_id}/stamps/{alert_id:int}": self._stamps,
+            "/api/alerts": self._alerts,
             "/api/accounts": self._account,
             "/api/openapi.json": lambda _: description(),
         }
@@ -81,13 +83,7 @@ class Api:
         return _json(HTTPStatus.OK, content)
 
     def _list(self, request: Request) -> dict[str, Any]:
-        try:
-            query = ObjectQuery.model_validate(dict(request.query_params))
-        except ValidationError as error:
-            fault = error.errors(include_url=False, include_input=False)[0]
-            name = ".".join(map(str, fault["loc"])) or "the request"
-            detail = f"{name}: {fault['msg'].removeprefix('Value error, ')}; see /api"
-            raise _RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, detail) from error
+        query = _query_of(ObjectQuery, request)
         where, values = query.condition()
         summaries = self._objects.index.select(where, values, query.order_in_sql, query.limit, query.offset)
         total = self._objects.index.count(where, values)
@@ -98,6 +94,10 @@ class Api:
             "next": str(request.url.include_query_params(offset=following)) if following < total else None,
             "objects": [summary_json(one) for one in summaries],
         }
+
+    def _alerts(self, request: Request) -> dict[str, Any]:
+        found = self._objects.index.answers_to(_query_of(AlertQuery, request).alert_ids)
+        return {"classifications": [as_json(one) for one in found]}
 
     def _object(self, request: Request) -> dict[str, Any]:
         return self._objects.as_json(self._found(request))
@@ -126,6 +126,16 @@ class Api:
             "revisions": accounts.revisions,
             "objectsInIndex": self._objects.index.count(),
         }
+
+
+def _query_of(form: type[Query], request: Request) -> Query:
+    try:
+        return form.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(map(str, fault["loc"])) or "the request"
+        detail = f"{name}: {fault['msg'].removeprefix('Value error, ')}; see /api"
+        raise _RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, detail) from error
 
 
 async def _page(_: Request) -> Response:

@@ -16,7 +16,16 @@ from pathlib import Path
 from broker_filter.errors import ConfigurationError
 from broker_filter.logs import logger
 from broker_filter.records import Classification
-from broker_filter.web.index_rows import COLUMNS, TABLES, VERSION, ObjectSummary, answers_of, enter, forget_surplus
+from broker_filter.web.index_rows import (
+    COLUMNS,
+    TABLES,
+    VERSION,
+    ObjectSummary,
+    answers_of,
+    answers_to,
+    enter,
+    forget_surplus,
+)
 
 OBJECT_LIMIT, BYTE_LIMIT = 100_000, 200 << 20
 INDEX_FILE = "objects.sqlite"  # beside the store, unless somebody names another place
@@ -86,6 +95,11 @@ class ObjectIndex:
                 "SELECT id FROM objects WHERE object_id = ? AND survey = ?", (summary.object_id, summary.survey)
             ).fetchone()
             return [] if row is None else answers_of(connection, row[0])
+
+    def answers_to(self, alert_ids: Sequence[int]) -> list[Classification]:
+        """The answers to alerts, of any surveys and in order of time; alerts that are not known are left out."""
+        with self._reading() as connection:
+            return answers_to(connection, alert_ids)
 
     def newest_classes(self) -> list[tuple[str, float, str]]:
         """(object's key, MJD of its newest alert, most probable class), the object seen last at the end."""

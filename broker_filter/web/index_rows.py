@@ -29,6 +29,7 @@ CREATE INDEX IF NOT EXISTS by_dec ON objects (dec_deg);
 CREATE TABLE IF NOT EXISTS answers (
     object INTEGER NOT NULL, mjd REAL NOT NULL, alert_id INTEGER NOT NULL, known INTEGER NOT NULL, fields BLOB NOT NULL,
     PRIMARY KEY (object, mjd, alert_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_alert ON answers (alert_id);
 """
 
 
@@ -107,6 +108,16 @@ def unpack(packed: bytes) -> Classification:
 def answers_of(connection: sqlite3.Connection, number: int) -> list[Classification]:
     """The answers to the alerts of the object with this row number, in order of time."""
     rows = connection.execute("SELECT fields FROM answers WHERE object = ? ORDER BY mjd, alert_id", (number,))
+    return [unpack(packed) for (packed,) in rows]
+
+
+def answers_to(connection: sqlite3.Connection, alert_ids: Sequence[int]) -> list[Classification]:
+    """The answers to alerts, of any surveys and in order of time, where there are some."""
+    marks = ", ".join("?" * len(alert_ids))
+    rows = connection.execute(
+        f"SELECT fields FROM answers WHERE alert_id IN ({marks}) ORDER BY mjd, alert_id",  # noqa: S608 - question marks
+        list(alert_ids),
+    )
     return [unpack(packed) for (packed,) in rows]
 
 

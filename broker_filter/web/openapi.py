@@ -4,8 +4,10 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
+from pydantic import BaseModel
+
 from broker_filter.output.formats import LEAN_SCHEMA, parsed_schema
-from broker_filter.web.query import ObjectQuery
+from broker_filter.web.query import AlertQuery, ObjectQuery
 from broker_filter.web.templates import template
 
 _ID = {"name": "object_id", "in": "path", "required": True, "schema": {"type": "string"}}
@@ -24,7 +26,9 @@ def description() -> dict[str, Any]:
         },
         "paths": {
             "/api/objects": _path(
-                "Objects by class, score, age, brightness or position; pages follow next", "ObjectList", _parameters()
+                "Objects by class, score, age, brightness or position; pages follow next",
+                "ObjectList",
+                _parameters(ObjectQuery),
             ),
             "/api/objects/{object_id}": _path(
                 "One object: answers to its alerts, light curve, links", "Object", [_ID], missing=True
@@ -35,6 +39,7 @@ def description() -> dict[str, Any]:
                 [_ID, _ALERT],
                 missing=True,
             ),
+            "/api/alerts": _path("Answers to alerts by their ids", "AlertList", _parameters(AlertQuery)),
             "/api/accounts": _path("What became of all alerts", "Accounts", []),
         },
         "components": {"schemas": _schemas()},
@@ -53,13 +58,14 @@ def _path(summary: str, answer: str, parameters: list[dict[str, Any]], missing: 
     return {"get": {"summary": summary, "parameters": parameters, "responses": responses}}
 
 
-def _parameters() -> list[dict[str, Any]]:
+def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
     """The fields of a query, each a parameter."""
-    properties = ObjectQuery.model_json_schema()["properties"]
+    whole = query.model_json_schema()
     made = []
-    for name, schema in properties.items():
+    for name, schema in whole["properties"].items():
         plain = {key: value for key, value in schema.items() if key not in ("title", "description")}
-        made.append({"name": name, "in": "query", "description": schema.get("description", ""), "schema": plain})
+        parameter = {"name": name, "in": "query", "description": schema.get("description", ""), "schema": plain}
+        made.append(parameter | ({"required": True} if name in whole.get("required", ()) else {}))
     return made
 
 
@@ -85,6 +91,7 @@ def _schemas() -> dict[str, Any]:
     fields = {one["name"]: {"description": one.get("doc", "")} for one in parsed_schema(LEAN_SCHEMA)["fields"]}
     point = {"mjd": number, "band": text, "flux": number, "fluxError": number, "kind": text, "alertId": integer}
     objects = {"type": "array", "items": _record(summary)}
+    answers = {"type": "array", "items": {"$ref": "#/components/schemas/Classification"}}
     following = {"type": ["string", "null"], "description": "address of the next page"}
     return {
         "Error": _record({"error": text}),
@@ -93,13 +100,14 @@ def _schemas() -> dict[str, Any]:
         "Object": _record(
             summary
             | {
-                "classifications": {"type": "array", "items": {"$ref": "#/components/schemas/Classification"}},
+                "classifications": answers,
                 "lightCurve": {"type": "array", "items": _record(point)},
                 "stamps": {"type": "array", "items": integer},
                 "stampKinds": {"type": "array", "items": text},
                 "links": {"type": "array", "items": _record({"name": text, "address": text})},
             }
         ),
+        "AlertList": _record({"classifications": answers}),
         "Stamps": _record({"objectId": text, "alertId": integer, "unit": text, "stamps": {"type": "object"}}),
         "Accounts": _record({"read": integer, "classified": integer, "revisions": integer, "objectsInIndex": integer}),
     }

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PAGE_LIMIT, PAGE_SIZE = 500, 50
+ALERT_LIMIT = 100  # ids of one request
+ALERT_IDS = rf"^\d{{1,19}}(,\d{{1,19}}){{0,{ALERT_LIMIT - 1}}}$"
 LONGEST_ID = 200
 LARGEST_RADIUS_ARCSEC = 10 * 3600.0
 STRANGE_SCORE = 5.0  # robust standard deviations of the unknown score over objects of known classes
@@ -17,6 +19,19 @@ ORDERS = {
     "magnitude": "magnitude ASC, id DESC",
     "alerts": "alert_count DESC, id DESC",
 }
+
+
+class AlertQuery(BaseModel):
+    """Alerts by the survey's ids."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    ids: Annotated[str, Field(pattern=ALERT_IDS, description=f"up to {ALERT_LIMIT}, commas between them")]
+
+    @property
+    def alert_ids(self) -> list[int]:
+        """The ids; those beyond 64 bits are nobody's."""
+        return [number for number in map(int, self.ids.split(",")) if number < 1 << 63]
 
 
 class ObjectQuery(BaseModel):

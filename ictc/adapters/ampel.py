@@ -1,20 +1,19 @@
-"""AMPEL: T2 units that answer the state of a light curve from our topic or store, and a supplier of our topic's alerts.
+"""AMPEL: T2 units that answer the state of a light curve from our topic or service, a supplier of alerts.
 
 ``T2ImageSequenceClass`` gives a compound the classification of the newest of its photopoints that our topic has, and
-never one of a later alert: the answer belongs to the state. ``T2StoredSequenceClass`` gives the same from the store and
-index of a running service, asked through its query interface. ``ClassificationSupplier`` hands classifications to an
-alert consumer, for channels that filter on what we say. Alerts are known by the survey's ids, which are AMPEL's
-datapoint ids too, so that no mapping of object names is needed.
+never one of a later alert: the answer belongs to the state. ``T2StoredSequenceClass`` gives the same from the index of
+a running service, asked through its query interface. ``ClassificationSupplier`` hands classifications to an alert
+consumer, for channels that filter on what we say. Alerts are known by the survey's ids, which are AMPEL's datapoint
+ids too, so that no mapping of object names is needed.
 """
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib import import_module
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from ictc import Classification, ServedObjects, TopicReader, UnknownObjectError
+from ictc import Classification, ServedObjects, TopicReader
 from ictc.adapters import required
 
 required("ampel.abstract.AbsLightCurveT2Unit", "ampel")
@@ -140,34 +139,22 @@ class T2ImageSequenceClass(AbsLightCurveT2Unit):
 
 
 class T2StoredSequenceClass(AbsLightCurveT2Unit):
-    """The same as ``T2ImageSequenceClass``, from the store and index of a running service (``http.api: true``).
-
-    ``stock`` says what AMPEL's stock is: the object's id as a ``number`` (LSST), or ``ztf``, the number that ampel-ztf
-    makes of a name.
-    """
+    """The same as ``T2ImageSequenceClass``, from the index of a running service (``http.api: true``), without Kafka."""
 
     service: str
-    stock: Literal["number", "ztf"] = "number"
+    """Address of its pages, ``http://HOST:PORT``."""
 
     def post_init(self) -> None:
         """Make the client; AMPEL calls this once a unit is made."""
         self._service = ServedObjects(self.service)
-        self._name_of: Callable[[int], str] = str
-        if self.stock == "ztf":
-            required("ampel.ztf.util.ZTFIdMapper", "ampel")
-            self._name_of = import_module("ampel.ztf.util.ZTFIdMapper").ZTFIdMapper.to_ext_id
 
     def process(self, light_curve: LightCurve) -> UBson | UnitResult:
         """The answer to this state, or a request to ask again; as ``T2ImageSequenceClass``."""
-        alert_ids = set(alerts_of(light_curve))
+        alert_ids = alerts_of(light_curve)
         if not alert_ids:
             return UnitResult(code=DocumentCode.T2_MISSING_INFO)
-        try:
-            answers = self._service.answers(self._name_of(int(light_curve.stock_id)))
-        except UnknownObjectError:
-            return UnitResult(code=DocumentCode.RERUN_REQUESTED)
-        known = [one for one in answers if one.alert_id in alert_ids]
-        return result_of(max(known, key=lambda one: (one.time_mjd, one.alert_id), default=None))
+        known = self._service.answers_to(alert_ids)
+        return result_of(known[-1] if known else None)
 
 
 class ClassificationSupplier(AbsAlertSupplier):

@@ -164,15 +164,16 @@ def test_lsst_objects_have_numbers(brokers: str) -> None:
 
 
 class Stored(BaseHTTPRequestHandler):
-    """The query interface of a service that has seen one object with three alerts."""
+    """The query interface of a service that has seen three alerts."""
 
     def do_GET(self) -> None:
         """Answer as the service does."""
-        known = self.path == "/api/objects/4000123"
-        answers = [as_json(classification(n, "4000123", survey="lsst")) for n in range(3)]
-        content = {"survey": "lsst", "lightCurve": [], "classifications": answers, "stampKinds": []}
-        body = orjson.dumps(content if known else {"error": "this service has not seen that object"})
-        self.send_response(200 if known else 404)
+        path, _, ids = self.path.partition("?ids=")
+        assert path == "/api/alerts"
+        asked = {int(one) for one in ids.split(",")}
+        answers = [as_json(one) for one in map(classification, range(3)) if one.alert_id in asked]
+        body = orjson.dumps({"classifications": answers})
+        self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -186,9 +187,7 @@ def test_a_service_answers_states_from_its_store() -> None:
     """The class is that of the state's newest photopoint; what the service has not seen yet is asked again."""
     with HTTPServer(("127.0.0.1", 0), Stored) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        made = T2StoredSequenceClass(
-            logger=AmpelLogger.get_logger(), service=f"http://127.0.0.1:{server.server_port}", stock="number"
-        )
+        made = T2StoredSequenceClass(logger=AmpelLogger.get_logger(), service=f"http://127.0.0.1:{server.server_port}")
         made.post_init()
         for numbers in ((0,), (0, 1), (0, 1, 2, 3)):
             result = made.process(state(*numbers))

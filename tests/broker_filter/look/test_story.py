@@ -151,7 +151,7 @@ def test_moment_of_decision_is_told_where_there_is_room(longest: ObjectStory) ->
         )
         axes = draw_sheet(replace(longest, answers=answers, epochs=NO_HISTORY)).axes[0]
         (words,) = [text for text in axes.texts if "since day" in text.get_text()]
-        assert words.get_ha() == side
+        assert words.get_horizontalalignment() == side
 
 
 def test_svg_links_are_followable(longest: ObjectStory, tmp_path: Path) -> None:

@@ -145,12 +145,24 @@ def test_api_gives_an_object_as_it_was_published(client: TestClient, service: Se
         ("/api/objects?limit=501", 422, "limit: Input should be less than or equal to 500"),
         ("/api/objects?radius=nan&ra=1&dec=1", 422, "radius"),
         ("/api/objects?clas=AGN", 422, "clas: Extra inputs are not permitted"),
+        ("/api/alerts", 422, "ids: Field required"),
+        ("/api/alerts?ids=1,x", 422, "ids: String should match"),
+        ("/api/alerts?ids=" + ",".join(["1"] * 101), 422, "ids: String should match"),
     ],
 )
 def test_api_says_what_is_wrong(client: TestClient, path: str, status: int, words: str) -> None:
     """A wrong request names its parameter and the limit."""
     answer = client.get(path)
     assert answer.status_code == status and words in answer.json()["error"]
+
+
+def test_api_finds_alerts_by_id(client: TestClient, service: Service) -> None:
+    """Answers to any alerts come in order of time, as they were published; ids of nobody are left out."""
+    wanted = [answers[-1] for answers in service.answers.values()]
+    ids = ",".join(str(one.alert_id) for one in wanted)
+    found = client.get(f"/api/alerts?ids={ids},7,{10**19 - 1}").json()["classifications"]
+    in_time = sorted(wanted, key=lambda one: one.time_mjd)
+    assert found == [orjson.loads(orjson.dumps(as_json(one))) for one in in_time]
 
 
 def test_api_is_read_only(client: TestClient) -> None:
@@ -162,7 +174,7 @@ def test_api_is_read_only(client: TestClient) -> None:
 def test_api_describes_itself(client: TestClient) -> None:
     """OpenAPI names every path and parameter, and the accounts are those of the service."""
     document = client.get("/api/openapi.json").json()
-    assert document["openapi"] == "3.1.0" and len(document["paths"]) == 4
+    assert document["openapi"] == "3.1.0" and len(document["paths"]) == 5
     names = {one["name"] for one in document["paths"]["/api/objects"]["get"]["parameters"]}
     assert {"class", "ra", "dec", "radius", "limit", "offset", "changed"} <= names
     assert "/api/objects/{object_id}" in client.get("/api").text
