@@ -45,11 +45,11 @@ def offences(source: str) -> list[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef) and any(dotted(base) in SAFE_YAML_BASES for base in node.bases)
     }
-    found = []
+    lines = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            found += [f"{node.lineno}: {name}" for name in modules if name.partition(".")[0] in FORBIDDEN_MODULES]
+            lines += [f"{node.lineno}: {name}" for name in modules if name.partition(".")[0] in FORBIDDEN_MODULES]
         if not isinstance(node, ast.Call):
             continue
         name = dotted(node.func)
@@ -62,16 +62,16 @@ def offences(source: str) -> list[str]:
             "numpy.load": lambda call: keyword(call, "allow_pickle") is True,
         }
         if name in FORBIDDEN_CALLS or (name in unsafe and unsafe[name](node)) or keyword(node, "shell") is True:
-            found.append(f"{node.lineno}: {name}")
-    return found
+            lines.append(f"{node.lineno}: {name}")
+    return lines
 
 
 def test_no_module_runs_what_came_as_data(repo_root: Path) -> None:
     """Weights, settings, data sets and alerts are read by formats that hold no code."""
     modules = [path for package in PACKAGES for path in (repo_root / package).rglob("*.py")]
     assert len(modules) > 100
-    found = {str(path.relative_to(repo_root)): offences(path.read_text("utf-8")) for path in modules}
-    assert {path: lines for path, lines in found.items() if lines} == {}
+    offences_of = {str(path.relative_to(repo_root)): offences(path.read_text("utf-8")) for path in modules}
+    assert {path: lines for path, lines in offences_of.items() if lines} == {}
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ LIBRARY = {  # whose version is printed
 def requirements_of(adapter: str) -> list[str]:
     """What the adapter's extra asks for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    found: list[str] = project["optional-dependencies"][adapter]
-    return found
+    of_adapter: list[str] = project["optional-dependencies"][adapter]
+    return of_adapter
 
 
 def prepared(adapter: str, folder: Path) -> Path:

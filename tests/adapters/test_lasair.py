@@ -148,10 +148,10 @@ def test_a_server_that_is_away_is_given_up(api: LasairApi, annotator: Annotator)
     assert annotator.sent_count == 0
 
 
-@pytest.mark.parametrize(("token", "topic", "said"), [("wrong", TOPIC, "Unauthorized"), (TOKEN, "other", "is wrong")])
-def test_a_lasting_refusal_is_not_repeated(api: LasairApi, token: str, topic: str, said: str) -> None:
+@pytest.mark.parametrize(("token", "topic", "words"), [("wrong", TOPIC, "Unauthorized"), (TOKEN, "other", "is wrong")])
+def test_a_lasting_refusal_is_not_repeated(api: LasairApi, token: str, topic: str, words: str) -> None:
     """A wrong token or topic ends at once with Lasair's words."""
-    with pytest.raises(FatalError, match=said):
+    with pytest.raises(FatalError, match=words):
         Annotator(lasair_client(token, endpoint=api.endpoint), topic).annotate([classification(0)])
     assert api.request_count == 1
 

@@ -71,8 +71,8 @@ def test_a_data_set_is_used_only_where_the_simulator_gives_its_bytes(tmp_path):
     ]
     write_dataset(parse_recipe(source | {"folds": None}, "here"), "sdss", 3, tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
-    found = recorded(dataset, 5)
-    assert [case.label for case in found] == [0, 1, 2, 3]
+    recorded_cases = recorded(dataset, 5)
+    assert [case.label for case in recorded_cases] == [0, 1, 2, 3]
     dataset.manifest["seed"] = 4
     assert recorded(dataset, 5) == []
 
@@ -107,8 +107,8 @@ def test_an_artefact_is_no_source_any_more_when_the_source_is_off(cases):
 def test_reversed_series_run_backwards_from_zero():
     """Intervals between frames come in the opposite order, and histories after them."""
     series = a_series()
-    told = History(np.array([-3.0, 2.0]), np.zeros(2, np.int8), np.ones(2, np.float32), np.ones(2, np.float32))
-    turned, history = inputs.reversed_time(series, told)
+    past = History(np.array([-3.0, 2.0]), np.zeros(2, np.int8), np.ones(2, np.float32), np.ones(2, np.float32))
+    turned, history = inputs.reversed_time(series, past)
     assert np.allclose(turned.time_T, [0, 1, 5, 6, 9, 10])
     assert np.array_equal(turned.flux_T, series.flux_T[::-1])
     assert np.allclose(history.time_P, [8, 13])
@@ -120,10 +120,10 @@ def test_hidden_parts_are_masked_or_sky():
     hidden = inputs.without_centre(series, 2.0)
     assert np.isnan(hidden.pixels_TCHW[0, 0, 4, 4]) and np.isnan(hidden.flux_T).all()
     assert np.isfinite(hidden.pixels_TCHW[0, 0, 0]).all()
-    kept = inputs.centre_only(series, 3)
-    assert np.array_equal(kept.pixels_TCHW[:, :, 3:6, 3:6], series.pixels_TCHW[:, :, 3:6, 3:6])
-    assert len(np.unique(kept.pixels_TCHW[0, 0, :3])) == 1
-    assert abs(float(kept.pixels_TCHW[0, 0, 0, 0]) - 5) < 1
+    centre = inputs.centre_only(series, 3)
+    assert np.array_equal(centre.pixels_TCHW[:, :, 3:6, 3:6], series.pixels_TCHW[:, :, 3:6, 3:6])
+    assert len(np.unique(centre.pixels_TCHW[0, 0, :3])) == 1
+    assert abs(float(centre.pixels_TCHW[0, 0, 0, 0]) - 5) < 1
     assert np.isnan(inputs.without_pixels(series).pixels_TCHW).all()
 
 
@@ -162,9 +162,9 @@ def test_weights_are_controlled_without_a_data_set(tmp_path, capsys):
     """Without a data set new objects are drawn; every control of the network is in both files."""
     assert controls.main(["--weights", "sdss", "--per-class", "1", "--out", str(tmp_path)]) == 0
     table = json.loads((tmp_path / "sdss.json").read_text())
-    told = {row["control"] for row in table["controls"] if row["mode"] == "deconfounded"}
+    controls_run = {row["control"] for row in table["controls"] if row["mode"] == "deconfounded"}
     trained = {"date only", "position only", "number and times only", "label permutation"}
-    assert told == {control.name for control in controls.CONTROLS} - trained
+    assert controls_run == {control.name for control in controls.CONTROLS} - trained
     assert "background only" in (tmp_path / "sdss.md").read_text()
     assert "seed 2026" in capsys.readouterr().out
 

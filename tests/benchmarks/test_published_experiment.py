@@ -37,11 +37,11 @@ def test_a_packed_checkpoint_goes_on_elsewhere(tmp_path: Path, capsys: pytest.Ca
     places.checkpoint(run).unlink()
     assert standing(places, run) == "has a packed checkpoint"
     unpack(places.packed(run), places.checkpoint(run))
-    found, told = load_checkpoint(places.checkpoint(run))
-    assert told == state
-    assert torch.equal(found["objective.w"], weight)
-    assert found["optimizer.0.step"] == 7
-    torch.testing.assert_close(found["optimizer.0.exp_avg_sq"], memory, rtol=5e-3, atol=0)
+    tensors_read, state_read = load_checkpoint(places.checkpoint(run))
+    assert state_read == state
+    assert torch.equal(tensors_read["objective.w"], weight)
+    assert tensors_read["optimizer.0.step"] == 7
+    torch.testing.assert_close(tensors_read["optimizer.0.exp_avg_sq"], memory, rtol=5e-3, atol=0)
 
 
 def test_a_run_that_is_done_leaves_no_packed_checkpoint(tmp_path: Path):

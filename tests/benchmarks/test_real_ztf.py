@@ -23,17 +23,17 @@ def answers(of_class=150, seed=0):
 def test_a_mix_scores_as_if_classes_came_in_its_shares():
     """Weighting 1 : 3 : 14 : 2 gives the scores of each object repeated as often, and leaves recalls alone."""
     label_N, p_NK = answers()
-    found = scored_in_mix(label_N, p_NK, CLASSES, TIMES_K)
+    in_mix = scored_in_mix(label_N, p_NK, CLASSES, TIMES_K)
     often = np.repeat(np.arange(len(label_N)), TIMES_K[label_N])
     expected = score(label_N[often], p_NK[often], CLASSES)
     for name in ("macro_f1", "balanced_accuracy", "auc", "log_loss"):
-        assert found[name] == pytest.approx(getattr(expected, name), abs=1e-6)
-    assert found["supernova_auroc"] == pytest.approx(scored(label_N[often], p_NK[often], CLASSES)["supernova_auroc"])
+        assert in_mix[name] == pytest.approx(getattr(expected, name), abs=1e-6)
+    assert in_mix["supernova_auroc"] == pytest.approx(scored(label_N[often], p_NK[often], CLASSES)["supernova_auroc"])
     plain = scored(label_N, p_NK, CLASSES)
-    assert found["objects"] == 600
-    assert found["recall_interval"] == plain["recall_interval"]
-    assert found["balanced_accuracy"] == pytest.approx(plain["balanced_accuracy"])
-    assert found["macro_f1"] < plain["macro_f1"] - 0.05
+    assert in_mix["objects"] == 600
+    assert in_mix["recall_interval"] == plain["recall_interval"]
+    assert in_mix["balanced_accuracy"] == pytest.approx(plain["balanced_accuracy"])
+    assert in_mix["macro_f1"] < plain["macro_f1"] - 0.05
 
 
 def test_the_interval_of_a_mix_is_that_of_its_objects():

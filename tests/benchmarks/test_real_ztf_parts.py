@@ -34,10 +34,10 @@ def test_what_is_in_flight_is_positive_and_young():
     """A negative difference or a first detection long ago takes a supernova out of flight."""
     record = packet()
     repair(record)
-    found = facts_of(record, "x", repacked=True)
-    assert found.in_flight
-    assert found.detections == 4
-    assert found.by_detections == "4-8 detections"
+    packet_facts = facts_of(record, "x", repacked=True)
+    assert packet_facts.in_flight
+    assert packet_facts.detections == 4
+    assert packet_facts.by_detections == "4-8 detections"
     old = {**record, "candidate": record["candidate"] | {"jdstarthist": record["candidate"]["jd"] - 300}}
     assert not facts_of(old, "x", repacked=False).in_flight
     negative = {**record, "candidate": record["candidate"] | {"isdiffpos": "f"}}
@@ -68,12 +68,12 @@ def test_a_light_curve_rises_where_an_epoch_is_brighter_than_an_earlier_one():
 def test_type_ia_said_of_flat_alerts_is_counted_by_class():
     """Only alerts without a rise count, each in its true class."""
     p_NK = np.array([[0.6, 0.4], [0.4, 0.6], [0.3, 0.7], [0.8, 0.2]])
-    found = ia_without_rise(
+    counted = ia_without_rise(
         np.array([1, 1, 1, 0]), p_NK, np.array([False, False, True, True]), classes=("SNIa", "Variable")
     )
-    assert found["SNIa"] == {"flat": 0, "of": 1}
-    assert (found["Variable"]["flat"], found["Variable"]["of"]) == (2, 3)
-    assert found["Variable"]["said_ia"]["value"] == 0.5
+    assert counted["SNIa"] == {"flat": 0, "of": 1}
+    assert (counted["Variable"]["flat"], counted["Variable"]["of"]) == (2, 3)
+    assert counted["Variable"]["said_ia"]["value"] == 0.5
 
 
 def test_a_folder_is_copied_with_only_its_broken_clocks_changed(tmp_path):

@@ -81,9 +81,9 @@ class FakePredictor:
         histories: Sequence[History] | None = None,
     ) -> Prediction:
         assert (histories is not None) == (self.card.history_limit > 0)
-        told = [NO_HISTORY] * len(curves) if histories is None else histories
+        pasts = [NO_HISTORY] * len(curves) if histories is None else histories
         rows = []
-        for embedding_GD, curve, history in zip(embeddings, curves, told, strict=True):
+        for embedding_GD, curve, history in zip(embeddings, curves, pasts, strict=True):
             assert len(history) <= self.card.history_limit
             assert 1 <= len(curve) <= self.card.frame_limit
             assert len(embedding_GD) == -(-len(curve) // self.card.group_size)

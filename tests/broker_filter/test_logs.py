@@ -21,8 +21,8 @@ def quiet_again():
 def lines_of(style: str, *calls) -> list[str]:
     stream = io.StringIO()
     set_up("info", style, stream)
-    for text, told in calls:
-        logger("room").warning(text, extra=facts(**told))
+    for text, values in calls:
+        logger("room").warning(text, extra=facts(**values))
     return stream.getvalue().splitlines()
 
 

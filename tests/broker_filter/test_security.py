@@ -153,13 +153,13 @@ def test_sasl_over_tls_is_taken_by_the_client(tls, mechanism):
 
 def test_oauthbearer_fetches_its_token():
     """With OAUTHBEARER the client asks the endpoint that the settings name for a token, with their id and secret."""
-    asked: list[tuple[str, str]] = []
+    requests: list[tuple[str, str]] = []
     arrived = threading.Event()
 
     class Endpoint(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            asked.append((self.headers.get("Authorization", ""), body))
+            requests.append((self.headers.get("Authorization", ""), body))
             self.send_response(401)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -189,7 +189,7 @@ def test_oauthbearer_fetches_its_token():
     server.shutdown()
     server.server_close()
     thread.join()
-    authorization, body = asked[0]
+    authorization, body = requests[0]
     assert base64.b64decode(authorization.removeprefix("Basic ")) == b"ictc:oidc-s3cret"
     assert urllib.parse.parse_qs(body)["grant_type"] == ["client_credentials"]
     assert "s3cret" not in repr(settings)
@@ -240,7 +240,7 @@ def secrets(monkeypatch, tmp_path) -> Iterator[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (("--check", "--store.kind", "redis", "--kafka.client", "ssl.keystore.password=other-s3cret"), "FAILED"),
         (("--registry.url", "http://me:address-s3cret@127.0.0.1"), "registry.url"),
@@ -248,11 +248,11 @@ def secrets(monkeypatch, tmp_path) -> Iterator[tuple[str, ...]]:
         (("--store.url", "redis://me:flag-s3cret@", "--store.kind", "nonsense"), "store.kind"),
     ],
 )
-def test_nothing_secret_is_shown_or_complained_of(secrets, capfd, flags, said):
+def test_nothing_secret_is_shown_or_complained_of(secrets, capfd, flags, message):
     """Neither the table of --check nor the message about a wrong setting holds a secret."""
     assert main([*secrets, *flags]) == 2
     out, err = capfd.readouterr()
-    assert said in out + err
+    assert message in out + err
     assert "s3cret" not in out + err
 
 

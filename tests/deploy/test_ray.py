@@ -16,8 +16,8 @@ from broker_filter.archive.options import checked, parser
 @pytest.fixture
 def job(repo_root: Path) -> dict[str, Any]:
     """The RayJob."""
-    found: dict[str, Any] = yaml.safe_load((repo_root / "deploy" / "ray" / "rayjob.yaml").read_text("utf-8"))
-    return found
+    manifest: dict[str, Any] = yaml.safe_load((repo_root / "deploy" / "ray" / "rayjob.yaml").read_text("utf-8"))
+    return manifest
 
 
 def test_every_pod_of_the_job_is_valid_kubernetes(job: dict[str, Any]) -> None:

@@ -61,8 +61,10 @@ def test_completion_works_in_bash(tmp_path: Path) -> None:
     """In bash, ``ictc re<TAB>`` becomes ``ictc replay``."""
     script = tmp_path / "ictc.bash"
     script.write_text(run("completion", "bash").stdout, "utf-8")
-    asked = f"source {script}; COMP_WORDS=(ictc re); COMP_CWORD=1; _shtab_ictc; printf '%s\n' \"${{COMPREPLY[@]}}\""
-    assert subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True).stdout.split() == [
+    completion = (
+        f"source {script}; COMP_WORDS=(ictc re); COMP_CWORD=1; _shtab_ictc; printf '%s\n' \"${{COMPREPLY[@]}}\""
+    )
+    assert subprocess.run(["bash", "-c", completion], capture_output=True, text=True, check=True).stdout.split() == [
         "replay"
     ]
 

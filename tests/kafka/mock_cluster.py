@@ -37,11 +37,11 @@ class MockCluster:
         for name in ("rd_kafka_new", "rd_kafka_mock_cluster_new", "rd_kafka_conf_new"):
             getattr(library, name).restype = ctypes.c_void_p
         library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
-        said = ctypes.create_string_buffer(512)
+        error = ctypes.create_string_buffer(512)
         configuration = ctypes.c_void_p(library.rd_kafka_conf_new())
-        self._client = ctypes.c_void_p(library.rd_kafka_new(PRODUCER, configuration, said, len(said)))
+        self._client = ctypes.c_void_p(library.rd_kafka_new(PRODUCER, configuration, error, len(error)))
         if not self._client:
-            raise NoMockClusterError(said.value.decode())
+            raise NoMockClusterError(error.value.decode())
         self._cluster = ctypes.c_void_p(library.rd_kafka_mock_cluster_new(self._client, 1))
         # A member whose session is shorter than the group's first wait would never be let in.
         library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, JOIN_DELAY_MS)

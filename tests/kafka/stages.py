@@ -67,16 +67,16 @@ class Stage:
             logger=LIBRARY_LOG,
         )
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(self.partitions)])
-        found, ended, deadline_s = [], set(), time.monotonic() + 20
+        messages, ended, deadline_s = [], set(), time.monotonic() + 20
         while len(ended) < self.partitions:
             assert time.monotonic() < deadline_s, f"{topic} cannot be read to its end"
             for message in consumer.consume(500, 0.05):
                 if message.error() is None:
-                    found.append(message)
+                    messages.append(message)
                 elif message.error().code() == KafkaError._PARTITION_EOF:
                     ended.add(message.partition())
         consumer.close()
-        return found
+        return messages
 
     def results(self, topic: str | None = None) -> list[Encoded]:
         """Every classification that was published until now, decoded, with its key."""

@@ -197,7 +197,7 @@ def test_partitions_that_leave_and_come_back(stage, run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--output.topic", "not-there"], "no topic not-there"),
         (["--kafka.topics", "^.*$"], "which we write to"),
@@ -207,12 +207,12 @@ def test_partitions_that_leave_and_come_back(stage, run, tmp_path):
         (["--store.path", "/proc/nowhere"], "store.path"),
     ],
 )
-def test_what_cannot_work_stops_at_once(stage, run, tmp_path, flags, said):
+def test_what_cannot_work_stops_at_once(stage, run, tmp_path, flags, message):
     """The exit status is 2, and the message names the setting and the remedy."""
     service = run([*stage.flags(tmp_path / "store"), *flags])
     assert service.wait() == 2
     assert service.text().splitlines()[-1].startswith("ictc-broker: ")
-    assert said in service.text()
+    assert message in service.text()
 
 
 def test_no_broker_at_the_start(stage, run, tmp_path):

@@ -35,9 +35,9 @@ def test_real_ztf_alerts(stage, run, tmp_path, survey_alerts):
         assert (result["status"], result["reason"]) == (expected[alert_id]["status"], expected[alert_id]["reason"])
         assert_equal(result, expected[alert_id], 1e-5)
     accounts = [orjson.loads(line) for line in service.text().splitlines() if '"event":"accounts"' in line][-1]
-    told = orjson.loads(summary.read_bytes())
+    report = orjson.loads(summary.read_bytes())
     assert {name: accounts[name] for name in ("read", "classified", "not_classified", "rejected")} == {
-        name: told[name] for name in ("read", "classified", "not_classified", "rejected")
+        name: report[name] for name in ("read", "classified", "not_classified", "rejected")
     }
 
 
@@ -56,7 +56,7 @@ def test_what_is_wrong_in_real_life(stage, run, tmp_path, shared_data):
     service = run(stage.flags(tmp_path / "store"))
     assert service.wait() == 0
     accounts = [orjson.loads(line) for line in service.text().splitlines() if '"event":"accounts"' in line][-1]
-    told = orjson.loads(summary.read_bytes())
-    assert accounts["rejected"] == told["rejected"]
-    assert accounts["read"] == told["read"]
-    assert len(stage.read(stage.dead_letters)) == sum(told["rejected"].values())
+    report = orjson.loads(summary.read_bytes())
+    assert accounts["rejected"] == report["rejected"]
+    assert accounts["read"] == report["read"]
+    assert len(stage.read(stage.dead_letters)) == sum(report["rejected"].values())

@@ -57,9 +57,9 @@ def test_a_topic_without_permission(guarded: Stage, strict: MockCluster, run: An
     assert service.wait() == 2
     (finding,) = (f for f in findings_of(load(flags).settings) if f.what == "topics")
     assert not finding.good
-    for said in (service.text().splitlines()[-1], finding.text):
-        assert topic in said
-        assert "give this user the right" in said
+    for words in (service.text().splitlines()[-1], finding.text):
+        assert topic in words
+        assert "give this user the right" in words
 
 
 def test_a_permission_that_is_taken_away(guarded: Stage, strict: MockCluster, run: Any, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_wrong_credentials(doorkeeper: str, weights: Path, run: Any, tmp_path: P
     finding = next(findings_of(load(flags).settings))
     assert finding.what == "kafka"
     assert not finding.good
-    for said in (service.text().splitlines()[-1], finding.text):
-        assert "wrong password" in said
-        assert "check kafka.username, kafka.password" in said
+    for words in (service.text().splitlines()[-1], finding.text):
+        assert "wrong password" in words
+        assert "check kafka.username, kafka.password" in words
     assert "not-this-one" not in service.text() + finding.text

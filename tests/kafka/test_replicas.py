@@ -51,8 +51,8 @@ def committed(stage: Stage) -> dict[int, int]:
     """Offsets that the group has committed, by partition."""
     consumer = Consumer({"bootstrap.servers": stage.brokers, "group.id": stage.name}, logger=LIBRARY_LOG)
     try:
-        asked = [TopicPartition(stage.alerts, p) for p in range(stage.partitions)]
-        return {p.partition: p.offset for p in consumer.committed(asked, 10)}
+        partitions = [TopicPartition(stage.alerts, p) for p in range(stage.partitions)]
+        return {p.partition: p.offset for p in consumer.committed(partitions, 10)}
     finally:
         consumer.close()
 

@@ -58,13 +58,13 @@ def test_a_route_gets_what_its_rule_takes(stage, run, tmp_path):
 def test_check_says_where_routes_go(stage, tmp_path):
     """``--check`` lists routes, fails for a class that the network lacks and for a topic that is not there."""
     rule = {"name": "ia", "topic": stage.dead_letters, "rule": "p_SNIa > 0.5"}
-    found = {}
+    findings = {}
     for change in ({}, {"rule": "p_Nova > 0.5"}, {"topic": f"{stage.name}-absent"}):
         flags = stage.flags(tmp_path / "store", "--output.routes", json.dumps([rule | change]))
-        found[tuple(change)] = {finding.what: finding for finding in findings_of(load(flags).settings)}
-    assert found[()]["routes"].good
-    assert f"ia to {stage.dead_letters} where p_SNIa > 0.5" in found[()]["routes"].text
-    assert "p_Nova" in found["rule",]["routes"].text
-    assert not found["rule",]["routes"].good
-    assert f"{stage.name}-absent" in found["topic",]["topics"].text
-    assert not found["topic",]["topics"].good
+        findings[tuple(change)] = {finding.what: finding for finding in findings_of(load(flags).settings)}
+    assert findings[()]["routes"].good
+    assert f"ia to {stage.dead_letters} where p_SNIa > 0.5" in findings[()]["routes"].text
+    assert "p_Nova" in findings["rule",]["routes"].text
+    assert not findings["rule",]["routes"].good
+    assert f"{stage.name}-absent" in findings["topic",]["topics"].text
+    assert not findings["topic",]["topics"].good

@@ -130,12 +130,12 @@ def test_a_shared_store_that_refuses_us(wide: Stage, shared: RedisServer, run: A
     flags = replica_flags(wide, wrong)
     service = run(flags)
     assert service.wait() == 2
-    said = service.text()
-    assert "check store.url" in said.splitlines()[-1]
+    words = service.text()
+    assert "check store.url" in words.splitlines()[-1]
     (finding,) = (f for f in findings_of(load(flags).settings) if f.what == "store")
     assert not finding.good
     assert "check store.url" in finding.text
-    assert "the-wrong-one" not in said + finding.text
+    assert "the-wrong-one" not in words + finding.text
 
 
 def test_a_shared_store_that_drops_rows(wide: Stage, shared: RedisServer) -> None:

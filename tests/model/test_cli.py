@@ -79,16 +79,16 @@ def test_an_interrupt_that_was_not_heeded_comes_at_the_end():
 
 def test_other_threads_get_no_signals():
     """Where signals never come, work is never asked to stop."""
-    told = []
+    seen = []
 
     def work():
         with interrupts_noted() as interrupted:
-            told.append(interrupted())
+            seen.append(interrupted())
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert told == [False]
+    assert seen == [False]
 
 
 def test_an_interrupt_during_imports_is_one_line(tmp_path):

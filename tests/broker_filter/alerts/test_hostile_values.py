@@ -65,8 +65,8 @@ numbers = settings(max_examples=25, deadline=None, suppress_health_check=[Health
 def test_a_candidate_of_ztf(pipeline: Pipeline, data: st.DataObject) -> None:
     """Whatever its magnitudes and those of its past are; the object's next alert is answered, too."""
     numbers_of = st.fixed_dictionaries({"magpsf": EXTREMES, "sigmapsf": EXTREMES})
-    told = {"jd": 2_459_430.0, "fid": 2, "pid": 7, "isdiffpos": "t", "diffmaglim": 20.0}
-    past = [told | epoch for epoch in data.draw(st.lists(numbers_of, max_size=2))]
+    epoch_facts = {"jd": 2_459_430.0, "fid": 2, "pid": 7, "isdiffpos": "t", "diffmaglim": 20.0}
+    past = [epoch_facts | epoch for epoch in data.draw(st.lists(numbers_of, max_size=2))]
     object_id = f"ZTF21{next(NAMES)}"
     names = data.draw(st.sets(st.sampled_from(["magpsf", "sigmapsf", "ssdistnr", "drb", "rb", "xpos", "ypos"])))
     fields = {name: data.draw(EXTREMES) for name in sorted(names)}
@@ -110,5 +110,5 @@ def test_an_integer_of_more_than_64_bits_is_corrupt(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize("digits", [30, 5_000])
 def test_a_time_of_publication_of_many_digits(pipeline: Pipeline, digits: int) -> None:
     """A header is the sender's, too."""
-    told = result_of(pipeline, ztf_packet(), headers=(("producer_timestamp", b"9" * digits),))
-    assert classified(told)
+    result = result_of(pipeline, ztf_packet(), headers=(("producer_timestamp", b"9" * digits),))
+    assert classified(result)

@@ -24,10 +24,10 @@ class Source:
     def __init__(self) -> None:
         self.schemas: dict[int, RegisteredSchema] = {}
         self.failure: Exception | None = None
-        self.asked = 0
+        self.requests = 0
 
     def schema(self, schema_id: int) -> RegisteredSchema:
-        self.asked += 1
+        self.requests += 1
         if self.failure is not None:
             raise self.failure
         if schema_id not in self.schemas:
@@ -103,7 +103,7 @@ def test_registry_is_asked_once():
     assert schemas.by_id(4200).survey.name == "ztf"
     source.failure = AWAY
     assert schemas.by_id(4200) is schemas.by_id(4200)
-    assert source.asked == 1
+    assert source.requests == 1
 
 
 @pytest.mark.parametrize("schema_id", [300, 701, 900])
@@ -122,17 +122,17 @@ def test_bundled_schemas_stand_in_for_a_registry_that_is_away():
     used = schemas.by_id(1000)
     assert used.survey.name == "lsst"
     assert schemas.by_id(1000) is used
-    assert source.asked == 1
+    assert source.requests == 1
     clock.now += COMPARE_AGAIN_S
     assert schemas.by_id(1000) is used  # still away
     source.failure = None
     source.schemas[1000] = RegisteredSchema(json.dumps(load_schema(str(bundled_schema_file(1000)))))
     clock.now += COMPARE_AGAIN_S
     assert schemas.by_id(1000) is used
-    asked = source.asked
+    requests = source.requests
     clock.now += COMPARE_AGAIN_S
     assert schemas.by_id(1000) is used
-    assert source.asked == asked
+    assert source.requests == requests
 
 
 def test_a_registry_that_differs_from_what_stood_in_stops_us():
@@ -173,7 +173,7 @@ def test_registry_does_not_know():
         with pytest.raises(RejectedAlertError, match="12345") as caught:
             schemas.by_id(12345)
         assert caught.value.reason == Rejection.UNKNOWN_SCHEMA_ID
-    assert source.asked == 1
+    assert source.requests == 1
     source.schemas[12345] = RegisteredSchema(json.dumps(ztf_schema()))
     clock.now += UNKNOWN_ID_RETRY_S + 1
     assert schemas.by_id(12345).survey.name == "ztf"

@@ -153,8 +153,10 @@ def test_what_lsst_withdrew_is_left_out():
 def test_a_clock_that_stood_still_tells_nothing():
     """A past with one time is refused, also one later than the alert; two detections in one exposure are fine."""
     for days in (-1, 1):
-        told = [{"jd": JD + days, "fid": fid, **DETECTED, "magpsf": 18.0 + n / 10} for n in range(6) for fid in (1, 2)]
-        assert ztf(*told) is REFUSED_PAST
+        past_epochs = [
+            {"jd": JD + days, "fid": fid, **DETECTED, "magpsf": 18.0 + n / 10} for n in range(6) for fid in (1, 2)
+        ]
+        assert ztf(*past_epochs) is REFUSED_PAST
     assert ztf({"jd": JD - 1, "fid": 1, **DETECTED}, {"jd": JD - 1, "fid": 2, **DETECTED}) is REFUSED_PAST
     assert len(ztf({"jd": JD - 1, "fid": 1, **DETECTED}, {"jd": JD - 1, "fid": 1, **DETECTED})) == 2
     days_apart = [{"jd": JD - 1 - n, "fid": 2, **DETECTED} for n in range(3)]
@@ -202,7 +204,7 @@ def test_real_ztf_histories(survey_alerts):
     """Real packets tell of what fastavro finds in them; a few, repacked by others, date all of it alike."""
     with (survey_alerts.alerts / "manifest_ztf.csv").open() as rows:
         files = [survey_alerts.folder / row["file"] for row in csv.DictReader(rows)][:: 20 if survey_alerts.real else 1]
-    told = 0
+    count = 0
     for file in files:
         (record,) = fastavro.reader(io.BytesIO(file.read_bytes()))
         jd = record["candidate"]["jd"]
@@ -214,5 +216,5 @@ def test_real_ztf_histories(survey_alerts):
         assert len(history) == min(len(past), HISTORY_LIMIT)
         if len(past) <= HISTORY_LIMIT:
             assert np.count_nonzero(history.flux_P) == sum(one["magpsf"] is not None for one in past)
-        told += len(history)
-    assert told > 10 * len(files)
+        count += len(history)
+    assert count > 10 * len(files)

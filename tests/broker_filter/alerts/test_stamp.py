@@ -103,7 +103,7 @@ def test_difference_is_science_minus_template():
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "kept"),
+    ("x", "y", "inside"),
     [
         (3_050.0, 1_500.0, np.s_[:, :50]),
         (12.0, 1_500.0, np.s_[:, 20:]),
@@ -112,12 +112,12 @@ def test_difference_is_science_minus_template():
         (10.0, 3_060.0, np.s_[:45, 22:]),
     ],
 )
-def test_stamps_cut_by_the_detector(x, y, kept):
+def test_stamps_cut_by_the_detector(x, y, inside):
     """A stamp that the edge of the detector cut is padded on that side, so that the source stays in the centre."""
     whole = sky(2, 63)
     expected = np.full_like(whole, np.nan)
-    expected[kept] = whole[kept]
-    alert = alert_of(ztf_packet(xpos=x, ypos=y, stamps=dict.fromkeys(FIELDS, ztf_stamp(whole[kept]))))
+    expected[inside] = whole[inside]
+    alert = alert_of(ztf_packet(xpos=x, ypos=y, stamps=dict.fromkeys(FIELDS, ztf_stamp(whole[inside]))))
     njy_per_dn = 10 ** ((31.4 - alert.zero_point_mag) / 2.5)
     (seen,) = restored(observe(alert, ("science",), 63, BANDS))
     np.testing.assert_allclose(seen, expected * njy_per_dn, rtol=2e-3)

@@ -50,12 +50,12 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 def last_words(path: Path) -> dict[int, tuple[int, list[float]]]:
     """Of each alert: observations known and probabilities, in the line that knew most."""
-    said: dict[int, tuple[int, list[float]]] = {}
+    words_of: dict[int, tuple[int, list[float]]] = {}
     for line in lines_of(path):
         words = (line["nKnown"], list(line["probabilities"].values()))
-        if line["alertId"] not in said or said[line["alertId"]][0] < words[0]:
-            said[line["alertId"]] = words
-    return said
+        if line["alertId"] not in words_of or words_of[line["alertId"]][0] < words[0]:
+            words_of[line["alertId"]] = words
+    return words_of
 
 
 def packet(number: int, day: float, name: str) -> bytes:
@@ -152,11 +152,11 @@ def test_order_as_given_ends_in_the_same_state(night: Path, tmp_path: Path, weig
     summary_of(night, *weights, "--output", by_time, folder=tmp_path)
     accounts = summary_of(night, *weights, "--output", given, "--order", "given", folder=tmp_path)
     assert accounts["read"] == 13
-    expected, said = last_words(by_time), last_words(given)
-    assert expected.keys() == said.keys()
+    expected, words_of = last_words(by_time), last_words(given)
+    assert expected.keys() == words_of.keys()
     for alert, (count, probabilities) in expected.items():
-        assert said[alert][0] == count
-        assert said[alert][1] == pytest.approx(probabilities, abs=1e-5)
+        assert words_of[alert][0] == count
+        assert words_of[alert][1] == pytest.approx(probabilities, abs=1e-5)
 
 
 def test_formats_say_the_same(night: Path, tmp_path: Path) -> None:
@@ -293,9 +293,9 @@ def test_archive_is_published_byte_for_byte_and_read_back(night: Path, tmp_path:
     arguments = ["--publish", "night", "--brokers", broker, "--rate", "100", "--burst", "4"]
     assert main([str(night), *arguments, "--summary", str(accounts)]) == 0
     assert orjson.loads(accounts.read_bytes()) == {"read": 13, "published": 13, "rejected": {}}
-    found = list(read_topic("night", broker, {}))
-    assert Counter(m.value for m in found) == Counter(file.read_bytes() for file in night.iterdir())
-    assert all(dict(m.headers)["producer_timestamp"].isdigit() for m in found)
+    published = list(read_topic("night", broker, {}))
+    assert Counter(m.value for m in published) == Counter(file.read_bytes() for file in night.iterdir())
+    assert all(dict(m.headers)["producer_timestamp"].isdigit() for m in published)
     from_topic = summary_of("--topic", "night", "--brokers", broker, "--output", output, folder=tmp_path)
     assert from_topic["classified"] == 12
     assert [line["alertId"] for line in lines_of(output)] == list(range(1, 13))

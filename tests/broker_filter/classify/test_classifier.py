@@ -60,10 +60,10 @@ class SmallDevice(fake.FakePredictor):
 
 def test_device_without_memory_gets_smaller_batches() -> None:
     """A batch that does not fit the device is halved until it does, with the same results in the same order."""
-    asked = groups(11)
-    expected = Classifier(fake.FakePredictor()).embed(asked)
-    np.testing.assert_array_equal(Classifier(SmallDevice(3)).embed(asked), expected)
-    verdicts = Classifier(SmallDevice(2)).classify([e[None] for e in expected], asked)
+    series = groups(11)
+    expected = Classifier(fake.FakePredictor()).embed(series)
+    np.testing.assert_array_equal(Classifier(SmallDevice(3)).embed(series), expected)
+    verdicts = Classifier(SmallDevice(2)).classify([e[None] for e in expected], series)
     assert len(verdicts) == 11
     assert verdicts[0].probabilities.sum() == pytest.approx(1)
 
@@ -71,12 +71,12 @@ def test_device_without_memory_gets_smaller_batches() -> None:
 def test_a_card_with_prediction_sets_gives_each_answer_its_classes() -> None:
     """Classes that reach their least probability are named, the most probable one always; without sets nothing is."""
     predictor = fake.FakePredictor()
-    asked = groups(3)
-    vectors = [e[None] for e in Classifier(predictor).embed(asked)]
-    assert Classifier(predictor).classify(vectors, asked)[0].prediction_set is None
+    series = groups(3)
+    vectors = [e[None] for e in Classifier(predictor).embed(series)]
+    assert Classifier(predictor).classify(vectors, series)[0].prediction_set is None
     few = (1.0,) * len(predictor.card.classes)
     predictor = fake.FakePredictor(replace(predictor.card, sets=PredictionSets(0.9, (0.0, *few[1:]))))
-    for verdict in Classifier(predictor).classify(vectors, asked):
+    for verdict in Classifier(predictor).classify(vectors, series):
         best = predictor.card.classes[int(verdict.probabilities.argmax())]
         assert set(verdict.prediction_set or ()) == {predictor.card.classes[0], best}
         assert verdict.coverage == 0.9
@@ -87,11 +87,11 @@ def test_prediction_sets_follow_the_age_of_the_light_curve() -> None:
     card = fake.FakePredictor().card
     every, none = (0.0,) * len(card.classes), (1.0,) * len(card.classes)
     predictor = fake.FakePredictor(replace(card, sets=PredictionSets(0.9, none, (5.0,), (every, none))))
-    asked = groups(2)
+    series = groups(2)
     one = np.ones(1, np.float32)
-    before = History(asked[1].time_T - 10.0, asked[1].band_T, 9 * one, one)  # a detection of which its packet tells
-    vectors = [e[None] for e in Classifier(predictor).embed(asked)]
-    first, second = Classifier(predictor).classify(vectors, asked, [NO_HISTORY, before])
+    before = History(series[1].time_T - 10.0, series[1].band_T, 9 * one, one)  # a detection of which its packet tells
+    vectors = [e[None] for e in Classifier(predictor).embed(series)]
+    first, second = Classifier(predictor).classify(vectors, series, [NO_HISTORY, before])
     assert first.prediction_set == card.classes
     assert len(second.prediction_set or ()) == 1
 

@@ -27,16 +27,16 @@ def epochs(*visits: tuple[float, int, float]) -> History:
 
 def test_first_detection_may_be_one_that_a_packet_tells_of() -> None:
     """Limits and epochs within the noise are no detections; a negative difference is one."""
-    told = epochs((90.0, G, 0.0), (95.0, G, -7.0), (96.0, R, 2.0))
-    assert age_of(frames((100.0, G, 5.0), (103.0, R, 5.0)), told).days_since_first == 8.0
+    past = epochs((90.0, G, 0.0), (95.0, G, -7.0), (96.0, R, 2.0))
+    assert age_of(frames((100.0, G, 5.0), (103.0, R, 5.0)), past).days_since_first == 8.0
     assert age_of(frames((100.0, G, 5.0), (103.0, R, 5.0)), NO_HISTORY).days_since_first == 3.0
 
 
 @pytest.mark.parametrize(("newest", "days"), [(9.0, 0.0), (8.0, 0.0), (7.0, 6.0)])
 def test_brightest_is_of_the_alerts_own_band(newest: float, days: float) -> None:
     """A rising light curve is brightest now, a falling one was at its last maximum; other bands do not count."""
-    told = epochs((94.0, G, 8.0), (97.0, G, 8.0), (99.0, R, 100.0))
-    assert age_of(frames((100.0, G, 5.0), (103.0, G, newest)), told).days_since_brightest == days
+    past = epochs((94.0, G, 8.0), (97.0, G, 8.0), (99.0, R, 100.0))
+    assert age_of(frames((100.0, G, 5.0), (103.0, G, newest)), past).days_since_brightest == days
 
 
 def test_unknown_flux_has_no_brightest() -> None:

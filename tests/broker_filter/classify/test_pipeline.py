@@ -152,8 +152,8 @@ def test_late_alert_is_classified_as_of_its_time_and_revises_later_ones(store: S
     pipeline = Pipeline(fake.decoder(), fake.classifiers(), store)
     run(pipeline, [fake.message("ZTF1", i, 60_000.0 + i) for i in (1, 2, 5, 6)], 2)
     done = pipeline.process([fake.message("ZTF1", 3, 60_003.0), fake.message("ZTF2", 9, 60_003.0)])
-    said = [(o.result.alert_id, o.result.observation_count, o.result.revision) for o in done.outcomes]
-    assert said == [(3, 3, False), (5, 4, True), (6, 5, True), (9, 1, False)]
+    answers = [(o.result.alert_id, o.result.observation_count, o.result.revision) for o in done.outcomes]
+    assert answers == [(3, 3, False), (5, 4, True), (6, 5, True), (9, 1, False)]
     assert done.accounts.read == 2
     assert done.accounts.revisions == 2
     assert {o.message.value for o in done.outcomes[:3]} == {fake.message("ZTF1", 3, 60_003.0).value}
@@ -335,9 +335,9 @@ def run_network(folder: Path, predictor: Predictor, messages: list[Message], bat
 def test_update_path_equals_the_full_path(tmp_path: Path, networks: dict[bool, Predictor]) -> None:
     """With the real network, classifying from kept embeddings equals computing everything afresh to 1e-5."""
     messages = night(objects=2, alerts=7)
-    kept = run_network(tmp_path / "kept", networks[False], messages, 1)
+    with_kept = run_network(tmp_path / "kept", networks[False], messages, 1)
     afresh = run_network(tmp_path / "afresh", networks[False], messages, len(messages))
-    for one, other in zip(kept, afresh, strict=True):
+    for one, other in zip(with_kept, afresh, strict=True):
         assert one.observation_count == other.observation_count
         assert one.history_count == other.history_count
         assert list(one.probabilities.values()) == pytest.approx(list(other.probabilities.values()), abs=1e-5)
@@ -348,10 +348,10 @@ def test_deterministic_mode_gives_equal_bytes_in_any_batch(tmp_path: Path, netwo
     messages = night(objects=5, alerts=4)
     published = []
     for batch in (1, 3, 20):
-        said = run_network(tmp_path / str(batch), networks[True], messages, batch)
-        published.append([json_line(fake.timeless(c)) for c in said])
+        answers = run_network(tmp_path / str(batch), networks[True], messages, batch)
+        published.append([json_line(fake.timeless(c)) for c in answers])
     shuffled = messages[:]
     random.Random(1).shuffle(shuffled)
-    said = run_network(tmp_path / "shuffled", networks[True], shuffled, len(shuffled))
+    answers = run_network(tmp_path / "shuffled", networks[True], shuffled, len(shuffled))
     assert published[0] == published[1] == published[2]
-    assert sorted(json_line(fake.timeless(c)) for c in said) == sorted(published[0])
+    assert sorted(json_line(fake.timeless(c)) for c in answers) == sorted(published[0])

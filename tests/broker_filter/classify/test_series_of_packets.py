@@ -67,9 +67,9 @@ def test_the_example_runs_and_says_what_the_program_says(
     assert len(simulated) > 3
     folder = alerts_folder(tmp_path / "alerts", simulated)
     monkeypatch.chdir(tmp_path)
-    found = run_example()
+    answer = run_example()
     assert re.fullmatch(r"(\w+ +[01]\.\d\d\n){4}", capsys.readouterr().out)
-    assert found == pytest.approx(last_line(folder, tmp_path), abs=1e-5)
+    assert answer == pytest.approx(last_line(folder, tmp_path), abs=1e-5)
 
 
 def test_the_example_runs_on_real_packets(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

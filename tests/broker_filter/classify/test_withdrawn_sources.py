@@ -133,12 +133,12 @@ def test_a_batch_that_is_read_again(store: SeriesStore) -> None:
     pipeline = Pipeline(fake.decoder(), fake.classifiers(), store)
     once, twice = pipeline.classify([arrival(5, 2)]), pipeline.classify([arrival(5, 2)])
 
-    def said(done) -> list[tuple[int, bool]]:
+    def answers(done) -> list[tuple[int, bool]]:
         return [(o.result.alert_id, o.result.revision) for o in done.outcomes]
 
-    assert said(once) == said(twice) == [(5, False), (3, True), (4, True)]
+    assert answers(once) == answers(twice) == [(5, False), (3, True), (4, True)]
     pipeline.settle(twice)
-    assert said(pipeline.classify([arrival(5, 2)])) == [(5, False)]
+    assert answers(pipeline.classify([arrival(5, 2)])) == [(5, False)]
 
 
 def test_what_earlier_packets_told_of_it_is_forgotten(store: SeriesStore) -> None:
@@ -149,8 +149,8 @@ def test_what_earlier_packets_told_of_it_is_forgotten(store: SeriesStore) -> Non
     empty = TOLD[:0]
     pipeline = Pipeline(fake.decoder(), fake.classifiers(), store)
     counts = [
-        pipeline.classify([replace(arrival(2, history=empty), withdrawn=told)]).outcomes[0].result.history_count
-        for told in ((), (other,), (gone,))
+        pipeline.classify([replace(arrival(2, history=empty), withdrawn=withdrawals)]).outcomes[0].result.history_count
+        for withdrawals in ((), (other,), (gone,))
     ]
     assert counts == [1, 1, 0]
 

@@ -69,7 +69,7 @@ def test_an_alert_is_no_more_work_than_it_was(survey: str, tmp_path: Path) -> No
     classify.of(lambda: pipeline.settle(done))
     store.close()
     assert done.accounts.classified == BATCH
-    found = decode.number / BATCH, classify.number / BATCH
-    assert found == pytest.approx(CALLS[survey], rel=TOLERANCE), (
-        f"calls of an alert: {found}, committed {CALLS[survey]}"
+    calls = decode.number / BATCH, classify.number / BATCH
+    assert calls == pytest.approx(CALLS[survey], rel=TOLERANCE), (
+        f"calls of an alert: {calls}, committed {CALLS[survey]}"
     )

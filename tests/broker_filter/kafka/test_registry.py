@@ -27,22 +27,22 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self.paths: dict[str, Answer] = {"/subjects": (200, ["alerts-value"], {})}
         self.otherwise: Answer = (404, {"error_code": 40403, "message": "Schema not found"}, {})
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
         self.posted: list[object] = []
 
     def has(self, schema_id: int, **more: object) -> None:
         self.paths[f"/schemas/ids/{schema_id}"] = (200, {"schema": json.dumps(ztf_schema()), **more}, {})
 
     def answers(self, schema_id: int, status: int, body: object = None, **headers: str) -> None:
-        said = {"error_code": status, "message": "as the test wants it"} if body is None else body
-        self.paths[f"/schemas/ids/{schema_id}"] = (status, said, headers)
+        answer = {"error_code": status, "message": "as the test wants it"} if body is None else body
+        self.paths[f"/schemas/ids/{schema_id}"] = (status, answer, headers)
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            registry.asked.append((self.path, self.headers["Authorization"]))
+            registry.requests.append((self.path, self.headers["Authorization"]))
             status, body, headers = registry.paths.get(self.path.partition("?")[0], registry.otherwise)
             content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
             self.send_response(status)
@@ -155,7 +155,7 @@ def test_a_registry_that_asks_to_wait_is_not_asked_before(server, connect):
     for _ in range(3):
         with pytest.raises(RetryableError):
             registry.schema(1)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     server.has(1)
     clock.now += 31
     assert registry.schema(1)
@@ -195,7 +195,7 @@ def test_references_are_fetched(server, connect):
     server.has(1, references=[{"name": "a.Middle", "subject": "middle", "version": 1}, to_inner])
     registered = connect(server).schema(1)
     assert [json.loads(text) for text in registered.named] == [inner, middle]
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
 
 
 def test_references_are_bounded(server, connect):
@@ -222,7 +222,7 @@ def test_redirects_on_the_same_host_are_followed(server, connect):
     server.paths["/old/schemas/ids/1"] = (301, {}, {"Location": "/schemas/ids/1"})
     server.has(1)
     assert connect(server, "/old", username="me", password=SecretStr("hunter22")).schema(1)
-    assert server.asked[-1][1] is not None
+    assert server.requests[-1][1] is not None
 
 
 def test_redirects_without_end_or_elsewhere_are_refused(server, connect):
@@ -269,7 +269,7 @@ def test_query_values_are_sent_and_not_shown(server, connect):
     server.has(1)
     registry = connect(server, "/?apikey=hunter22")
     assert registry.schema(1)
-    assert server.asked[0][0] == "/schemas/ids/1?apikey=hunter22"
+    assert server.requests[0][0] == "/schemas/ids/1?apikey=hunter22"
     server.answers(2, 503)
     with pytest.raises(RetryableError) as caught:
         registry.schema(2)

@@ -51,13 +51,13 @@ def sink_to(brokers: str, dead_letters: str | None = "dead", timeout_s: float = 
 def read(brokers: str, topic: str, count: int) -> list:
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "reader"}, logger=LIBRARY_LOG)
     consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(MOCK_PARTITIONS)])
-    found = []
+    messages = []
     for _ in range(100):
-        found += [m for m in consumer.consume(count, 0.1) if m.error() is None]
-        if len(found) >= count:
+        messages += [m for m in consumer.consume(count, 0.1) if m.error() is None]
+        if len(messages) >= count:
             break
     consumer.close()
-    return found
+    return messages
 
 
 def test_everything_is_acknowledged_with_key_and_identity(cluster):
@@ -66,9 +66,9 @@ def test_everything_is_acknowledged_with_key_and_identity(cluster):
     outcomes = [Outcome(message(), classification(n)) for n in range(50)]
     sink.deliver(outcomes)
     sink.close()
-    found = read(cluster, "out", 50)
-    assert Counter(m.value() for m in found) == Counter(str(n).encode() for n in range(50))
-    for m in found:
+    messages = read(cluster, "out", 50)
+    assert Counter(m.value() for m in messages) == Counter(str(n).encode() for n in range(50))
+    for m in messages:
         assert m.key() == b"ZTF" + m.value()
         assert dict(m.headers())["ictc.alert_id"] == m.value()
 

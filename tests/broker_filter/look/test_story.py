@@ -40,7 +40,7 @@ def classifiers() -> dict[str, Classifier]:
     return load_classifiers(["ztf"])
 
 
-def told(
+def stories_and_rejects(
     contents: Sequence[bytes], classifiers: dict[str, Classifier], objects: Sequence[str] = ()
 ) -> tuple[dict[str, ObjectStory], list[Rejected]]:
     """The stories of packets."""
@@ -51,7 +51,7 @@ def told(
 @pytest.fixture(scope="module")
 def stories(night: list[bytes], classifiers: dict[str, Classifier]) -> dict[str, ObjectStory]:
     """The stories of all of them, from packets in an order that is not that of time."""
-    return told(night[::-1], classifiers)[0]
+    return stories_and_rejects(night[::-1], classifiers)[0]
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,10 @@ def test_only_wanted_objects_are_told(
     night: list[bytes], longest: ObjectStory, classifiers: dict[str, Classifier]
 ) -> None:
     """Naming an object leaves out the others, and what is no alert."""
-    found, rejected = told([b"rubbish", *night], classifiers, [longest.object_id, "ZTF00none"])
-    assert list(found) == [longest.object_id] and rejected == []
-    assert len(found[longest.object_id].answers) == len(longest.answers)
-    assert [one.reason for one in told([b"rubbish"], classifiers)[1]] == ["not_avro"]
+    by_id, rejected = stories_and_rejects([b"rubbish", *night], classifiers, [longest.object_id, "ZTF00none"])
+    assert list(by_id) == [longest.object_id] and rejected == []
+    assert len(by_id[longest.object_id].answers) == len(longest.answers)
+    assert [one.reason for one in stories_and_rejects([b"rubbish"], classifiers)[1]] == ["not_avro"]
 
 
 def test_decision_is_the_last_change_of_mind(longest: ObjectStory) -> None:
@@ -163,7 +163,7 @@ def test_svg_links_are_followable(longest: ObjectStory, tmp_path: Path) -> None:
 def test_an_object_without_stamps_has_a_sheet(classifiers: dict[str, Classifier], tmp_path: Path) -> None:
     """An alert that was not classified is drawn as what it is: light curve, no stamps, no class."""
     without = packets.ztf_packet(stamps=dict.fromkeys(packets.ztf_stamps()))
-    (story,) = told([without], classifiers)[0].values()
+    (story,) = stories_and_rejects([without], classifiers)[0].values()
     draw_sheet(story).savefig(tmp_path / "none.png")
     draw_contact_sheet([story, story]).savefig(tmp_path / "two.png")
     assert story.classified == () and story.decided is None

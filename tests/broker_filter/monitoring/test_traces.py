@@ -32,11 +32,11 @@ def finished() -> FinishedBatch:
 
 def test_a_batch_is_a_span_and_its_stages_are_its_children():
     """Times, order and numbers of alerts are those of the batch."""
-    kept = InMemorySpanExporter()
+    exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(kept))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
     Traces(provider.get_tracer("test"), lambda: NOW_NS)(finished())
-    *stages, whole = kept.get_finished_spans()
+    *stages, whole = exporter.get_finished_spans()
     assert (whole.name, whole.start_time, whole.end_time) == ("batch", NOW_NS - NS, NOW_NS)
     assert (whole.attributes["ictc.alerts"], whole.attributes["ictc.classified"]) == (2, 2)
     since_start_s = [

@@ -208,8 +208,8 @@ def test_desc_form_reports_not_classified_as_300() -> None:
 
 def test_desc_form_has_parameters_for_what_it_has_no_field_for() -> None:
     """First level, prediction set, moving object and previous class stand in the parameters, classes by code."""
-    told = replace(CLASSIFIED, moving_object=MovingObject("2021 AB", 0.5, 19.0))
-    datum = forms.desc_encoder("ICTC")(told)
+    moving = replace(CLASSIFIED, moving_object=MovingObject("2021 AB", 0.5, 19.0))
+    datum = forms.desc_encoder("ICTC")(moving)
     record = fastavro.schemaless_reader(io.BytesIO(datum), forms.parsed_schema(forms.DESC_SCHEMA))
     params = orjson.loads(record["classifierParams"])
     assert params["broadClassifications"] == [

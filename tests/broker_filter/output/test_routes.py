@@ -39,8 +39,8 @@ def answer(**changes: object) -> Classification:
 
 def decision(rule: str, classification: Classification) -> Decision:
     """What one rule says."""
-    ((_, said),) = Router([Route("test", "out", rule)]).decisions(classification)
-    return said
+    ((_, message),) = Router([Route("test", "out", rule)]).decisions(classification)
+    return message
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_rule_reads_the_outputs_fields(rule: str, changes: dict[str, object], 
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "message"),
     [
         ("magnitud < 19.5", "no name 'magnitud'"),
         ("best < 3", "data type mismatch"),
@@ -78,11 +78,11 @@ def test_a_rule_reads_the_outputs_fields(rule: str, changes: dict[str, object], 
         ("best.__class__ == best", "unknown attribute"),
     ],
 )
-def test_a_wrong_rule_is_refused_when_settings_are_read(rule: str, said: str) -> None:
+def test_a_wrong_rule_is_refused_when_settings_are_read(rule: str, message: str) -> None:
     """Unknown names, wrong types, broken grammar and anything of Python are errors that name the route."""
     with pytest.raises(ConfigurationError, match=r"routes\.early\.rule") as caught:
         Route("early", "out", rule)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_topic_gets_a_classification_once() -> None:

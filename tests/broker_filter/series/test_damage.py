@@ -41,9 +41,9 @@ def frame(o: int, epoch: int) -> Observation:
 
 def fill(store: SeriesStore) -> None:
     for epoch in range(EPOCHS):
-        kept = {0: Embedding(bytes(16), np.ones(900, np.float32))} if epoch == 2 else {}
+        embeddings = {0: Embedding(bytes(16), np.ones(900, np.float32))} if epoch == 2 else {}
         store.add([(f"ztf/{o}", frame(o, epoch)) for o in range(OBJECTS)])
-        store.settle([Change(f"ztf/{o}", (100 * o + epoch,), 100, 3, kept) for o in range(OBJECTS)])
+        store.settle([Change(f"ztf/{o}", (100 * o + epoch,), 100, 3, embeddings) for o in range(OBJECTS)])
 
 
 @pytest.fixture
@@ -203,10 +203,10 @@ def test_inspecting_names_what_is_damaged(folder: Path) -> None:
     """Reading every row names the object and the alert that are damaged, and changes nothing."""
     _damage_pixels(folder, frame(3, 2))
     store = reopen(folder)
-    found = store.inspect()
-    assert found.damaged_count == 1
-    assert "ztf/3 has damaged pixels of alert 302" in found.damaged[0]
-    assert (found.objects, found.observations) == (OBJECTS, OBJECTS * EPOCHS)
+    inspection = store.inspect()
+    assert inspection.damaged_count == 1
+    assert "ztf/3 has damaged pixels of alert 302" in inspection.damaged[0]
+    assert (inspection.objects, inspection.observations) == (OBJECTS, OBJECTS * EPOCHS)
     store.close()
 
 

@@ -22,8 +22,8 @@ def test_a_store_can_be_looked_at_while_it_is_owned(tmp_path: Path) -> None:
     store.settle([Change("ztf/a", (1,), 9, 1)])
     program = "import sys; from pathlib import Path; from broker_filter.series.lmdb_look import look_at\n"
     command = [sys.executable, "-c", f"{program}print(look_at(Path(sys.argv[1])))", str(tmp_path)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert said == "Look(objects=1, observations=1, version=3, is_owned=True)\n"
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert output == "Look(objects=1, observations=1, version=3, is_owned=True)\n"
     store.close()
     seen = look_at(tmp_path)
     assert seen is not None

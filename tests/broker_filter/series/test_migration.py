@@ -50,11 +50,11 @@ def assert_holds(store: SeriesStore, series: dict[str, list[Observation]]) -> No
         for n, (frame, observation) in enumerate(frames.items()):
             np.testing.assert_array_equal(pixels[frame].pixels, observation.pixels)
             np.testing.assert_array_equal(one.told(n, n + 1).time_P, observation.history.time_P)
-    found = store.inspect()
-    assert found.damaged == ()
-    assert (found.objects, found.observations) == (len(series), sum(map(len, series.values())))
+    inspection = store.inspect()
+    assert inspection.damaged == ()
+    assert (inspection.objects, inspection.observations) == (len(series), sum(map(len, series.values())))
     stats = store.stats()
-    assert (stats.objects, stats.observations) == (found.objects, found.observations)
+    assert (stats.objects, stats.observations) == (inspection.objects, inspection.observations)
 
 
 def test_an_embedded_store_is_migrated_when_it_is_opened(tmp_path: Path) -> None:

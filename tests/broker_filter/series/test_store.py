@@ -105,16 +105,16 @@ def same(one: History, other: History) -> None:
 def test_histories_come_back_with_their_heads(open_store: OpenStore) -> None:
     """What packets told comes back to the last bit, beside the heads, in flight, settled and after a restart."""
     store = open_store()
-    told = {i: fake.history(60_000.0 + i, epochs=n) for i, n in ((5, 96), (1, 3), (3, 0))}
-    arrivals = [fake.observation(i, 60_000.0 + i, history=history) for i, history in told.items()]
+    past = {i: fake.history(60_000.0 + i, epochs=n) for i, n in ((5, 96), (1, 3), (3, 0))}
+    arrivals = [fake.observation(i, 60_000.0 + i, history=history) for i, history in past.items()]
     for observation in arrivals:
         held = store.add([("ztf/a", observation)])["ztf/a"]
     for _ in range(2):
         assert held.heads["alert_id"].tolist()[:3] == [1, 3, 5]
         assert held.heads["history"].tolist()[:3] == [3, 0, 96]
         for n, alert_id in enumerate((1, 3, 5)):
-            same(held.told(n, n + 1), told[alert_id])
-        same(held.told(0, 3), History.joined([told[1], told[3], told[5]]))
+            same(held.told(n, n + 1), past[alert_id])
+        same(held.told(0, 3), History.joined([past[1], past[3], past[5]]))
         settle(store, "ztf/a", 1, 3, 5)
         store.close()
         store = open_store()
@@ -127,10 +127,10 @@ def test_histories_leave_with_their_observations(open_store: OpenStore) -> None:
     """A full series loses the histories of what leaves, and the count of bytes falls by as much as it grew."""
     store, sizes = open_store(), []
     for i in range(12):
-        told = fake.history(60_000.0 + i, epochs=96)
-        held = store.add([("ztf/a", fake.observation(i, 60_000.0 + i, history=told))])["ztf/a"]
+        past = fake.history(60_000.0 + i, epochs=96)
+        held = store.add([("ztf/a", fake.observation(i, 60_000.0 + i, history=past))])["ztf/a"]
         assert len(held.told(0, len(held.heads))) == 96 * len(held.heads)
-        same(held.told(len(held.heads) - 1, len(held.heads)), told)
+        same(held.told(len(held.heads) - 1, len(held.heads)), past)
         settle(store, "ztf/a", i, hold=4)
         sizes.append(store.stats().bytes)
     assert sizes[3] > 4 * 96 * rows.EPOCH.itemsize
@@ -154,12 +154,12 @@ def test_embeddings_are_kept_until_their_group_leaves(open_store: OpenStore) -> 
     """Embeddings come back as they were, and leave with their group."""
     store = open_store()
     store.add([("ztf/a", fake.observation(i, 60_000.0 + i)) for i in range(6)])
-    kept = {r: Embedding(bytes([r]) * 16, np.arange(r, r + 4, dtype=np.float32)) for r in (0, 3)}
-    settle(store, "ztf/a", *range(6), hold=6, group=3, embeddings=kept)
+    embeddings = {r: Embedding(bytes([r]) * 16, np.arange(r, r + 4, dtype=np.float32)) for r in (0, 3)}
+    settle(store, "ztf/a", *range(6), hold=6, group=3, embeddings=embeddings)
     held = store.add([("ztf/a", fake.observation(7, 60_009.0))])["ztf/a"]
     assert set(held.embeddings) == {0, 3}
     assert held.embeddings[3].tag == b"\3" * 16
-    np.testing.assert_array_equal(held.embeddings[3].values, kept[3].values)
+    np.testing.assert_array_equal(held.embeddings[3].values, embeddings[3].values)
     settle(store, "ztf/a", 7, hold=6, group=3)
     assert set(store.add([("ztf/a", fake.observation(8, 60_010.0))])["ztf/a"].embeddings) == {3}
 
@@ -192,9 +192,9 @@ def test_bytes_do_not_creep(open_store: OpenStore) -> None:
     store, sizes = open_store(max_objects=1), set()
     for i in range(5):
         store.add([(f"ztf/{i}", fake.observation(j, 60_000.0 + i + j / 100)) for j in range(7)])
-        kept = {r: Embedding(bytes(16), np.zeros(9, np.float32)) for r in (0, 3)}
-        settle(store, f"ztf/{i}", *range(7), hold=5, group=3, embeddings=kept)
-        settle(store, f"ztf/{i}", hold=5, group=3, embeddings={3: kept[3]})
+        embeddings = {r: Embedding(bytes(16), np.zeros(9, np.float32)) for r in (0, 3)}
+        settle(store, f"ztf/{i}", *range(7), hold=5, group=3, embeddings=embeddings)
+        settle(store, f"ztf/{i}", hold=5, group=3, embeddings={3: embeddings[3]})
         stats = store.stats()
         sizes.add((stats.objects, stats.observations, stats.bytes))
     assert len(sizes) == 1
@@ -309,8 +309,8 @@ def test_file_stays_within_twice_its_plan(tmp_path: Path) -> None:
 
 def test_damaged_rows_are_refused() -> None:
     """A row that is cut off, changed in any byte or of another object is refused with the remedy."""
-    told = fake.history(60_000.0)
-    observation = fake.observation(1, history=told)
+    past = fake.history(60_000.0)
+    observation = fake.observation(1, history=past)
     row = rows.encode_observation(observation, True, "ztf/a")
     changed = [row[:n] + bytes([row[n] ^ 0x10]) + row[n + 1 :] for n in range(len(row))]
     for damaged in (row[:-1], row[:10], row + b"\0", b"", *changed):
@@ -363,12 +363,12 @@ def test_a_store_of_version_1_is_refused(tmp_path: Path) -> None:
 def test_rows_come_back_as_they_were(alert_id: int, time_mjd: float, flux: float, channels: int, epochs: int) -> None:
     """An observation survives its row bit for bit."""
     pixels = np.full((channels, 2, 3), np.nan, np.float16)
-    told = fake.history(time_mjd, epochs=epochs)
-    before = Observation(alert_id, time_mjd, 5, flux, 1.0, pixels, np.ones(channels, np.float32), told)
+    past = fake.history(time_mjd, epochs=epochs)
+    before = Observation(alert_id, time_mjd, 5, flux, 1.0, pixels, np.ones(channels, np.float32), past)
     after = rows.decode_observation(rows.encode_observation(before, False, "ztf/a"), "ztf/a")
     assert after.order == before.order
     np.testing.assert_equal([after.flux_njy, after.pixels], [before.flux_njy, before.pixels])
-    same(after.history, told)
+    same(after.history, past)
 
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(-(2**63), 2**63 - 1)), min_size=2, max_size=9))
@@ -435,7 +435,7 @@ def test_rows_carry_what_a_packet_says(open_store: OpenStore) -> None:
     """Position of the message, place in the sky, magnitude, real/bogus and metadata come back after a restart."""
     store = open_store()
     metadata = PacketMetadata(3, np.array([1.5, np.nan], np.float32))
-    told = replace(
+    observation = replace(
         from_topic(fake.observation(1, history=fake.history(60_000.0)), 41, 2),
         ra_deg=123.456789012,
         dec_deg=-5.5,
@@ -444,7 +444,7 @@ def test_rows_carry_what_a_packet_says(open_store: OpenStore) -> None:
         real_bogus=0.75,
         metadata=metadata,
     )
-    store.add([("ztf/a", told), ("ztf/a", fake.observation(2, 60_001.0))])
+    store.add([("ztf/a", observation), ("ztf/a", fake.observation(2, 60_001.0))])
     settle(store, "ztf/a", 1, 2)
     store.close()
     held = open_store().read(["ztf/a", "ztf/unknown"])
@@ -567,35 +567,35 @@ def test_rows_left_by_an_evicted_object_do_no_harm(redis_port: int, tmp_path: Pa
 
 def test_a_store_takes_over_what_another_kept(open_store: OpenStore, tmp_path: Path) -> None:
     """Series handed over whole go on as in the store they come from; handed over twice, they are there once."""
-    mine, origin = open_store(), LmdbSeriesStore(tmp_path / "origin", max_bytes=64 << 20, sync=False)
-    kept = {r: Embedding(bytes([r]) * 16, np.arange(r, r + 4, dtype=np.float32)) for r in (0, 3, 6)}
-    for store in (mine, origin):
+    own_store, origin = open_store(), LmdbSeriesStore(tmp_path / "origin", max_bytes=64 << 20, sync=False)
+    embeddings = {r: Embedding(bytes([r]) * 16, np.arange(r, r + 4, dtype=np.float32)) for r in (0, 3, 6)}
+    for store in (own_store, origin):
         for key in ("ztf/a", "ztf/b"):
             store.add([(key, fake.observation(i, 60_000.0 + i, history=fake.history(60_000.0))) for i in range(9)])
-            settle(store, key, *range(9), hold=6, group=3, embeddings=kept)
-    own = mine.stats()
-    mine.add([("ztf/a", fake.observation(99, 60_500.0))])  # in the place of which the other's series comes
+            settle(store, key, *range(9), hold=6, group=3, embeddings=embeddings)
+    own = own_store.stats()
+    own_store.add([("ztf/a", fake.observation(99, 60_500.0))])  # in the place of which the other's series comes
     for _ in range(2):
-        mine.put_whole([*origin.whole()])
-    assert mine.stats() == own
+        own_store.put_whole([*origin.whole()])
+    assert own_store.stats() == own
     arrival = ("ztf/a", fake.observation(10, 60_020.0))
-    wanted, held = (store.add([arrival])["ztf/a"] for store in (origin, mine))
+    wanted, held = (store.add([arrival])["ztf/a"] for store in (origin, own_store))
     assert [i for i in held.heads["alert_id"].tolist() if i != 99] == wanted.heads["alert_id"].tolist()
     assert (held.dropped, held.horizon, set(held.embeddings)) == (3, (60_002.0, 2), {3, 6})
     frame = FrameKey("ztf/b", 60_004.0, 4)
-    np.testing.assert_array_equal(mine.pixels([frame])[frame].pixels, origin.pixels([frame])[frame].pixels)
+    np.testing.assert_array_equal(own_store.pixels([frame])[frame].pixels, origin.pixels([frame])[frame].pixels)
     origin.close()
 
 
 def test_a_store_that_is_handed_too_much_keeps_the_newest_objects(open_store: OpenStore, tmp_path: Path) -> None:
     """Limits hold for series that are handed over, too."""
-    mine, origin = open_store(max_objects=2), LmdbSeriesStore(tmp_path / "origin", max_bytes=64 << 20, sync=False)
+    own_store, origin = open_store(max_objects=2), LmdbSeriesStore(tmp_path / "origin", max_bytes=64 << 20, sync=False)
     for number in range(4):
         origin.add([(f"ztf/{number}", fake.observation(number, 60_000.0 + number))])
         settle(origin, f"ztf/{number}", number)
-    mine.put_whole([*origin.whole()])
-    assert (mine.stats().objects, mine.stats().evicted_objects) == (2, 2)
-    assert [len(ids_of(mine, f"ztf/{number}")) for number in range(4)] == [0, 0, 1, 1]
+    own_store.put_whole([*origin.whole()])
+    assert (own_store.stats().objects, own_store.stats().evicted_objects) == (2, 2)
+    assert [len(ids_of(own_store, f"ztf/{number}")) for number in range(4)] == [0, 0, 1, 1]
     origin.close()
 
 

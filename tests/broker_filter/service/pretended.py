@@ -10,14 +10,14 @@ from broker_filter.monitoring.http import HttpServer, Page, application
 
 def pretend(settings: Settings, announce: Callable[[str], None]) -> int:
     """A service that shows its name, and ends when it is told to."""
-    asked = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    told = f'ictc_alerts_read_total{{partition="{settings.kafka.instance_id}"}} 3\n'
-    pages = {"/metrics": lambda: Page(f"# TYPE ictc_alerts_read_total counter\n{told}".encode())}
+    terminated = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
+    sample = f'ictc_alerts_read_total{{partition="{settings.kafka.instance_id}"}} 3\n'
+    pages = {"/metrics": lambda: Page(f"# TYPE ictc_alerts_read_total counter\n{sample}".encode())}
     quick = {"/healthz": lambda: Page(b"ok\n"), "/readyz": lambda: Page(b"ready\n")}
     with HttpServer("127.0.0.1", 0, application(pages, quick)) as server:
         announce(server.address)
-        asked.wait()
+        terminated.wait()
     return 0
 
 

@@ -228,10 +228,10 @@ def test_a_drain_in_which_a_batch_fails_for_good_is_no_success(setting: Callable
 def test_a_store_that_does_not_answer_how_full_it_is(setting: Callable[..., Setting]):
     """What is delivered and settled stays so: a question to the store is no reason to end."""
     s = setting()
-    asked = []
+    calls = []
 
     def stats() -> StoreStats:
-        asked.append(1)
+        calls.append(1)
         raise RetryableError("away")
 
     s.worker._stats = stats
@@ -239,5 +239,5 @@ def test_a_store_that_does_not_answer_how_full_it_is(setting: Callable[..., Sett
     s.worker.start()
     assert s.committed() == 1
     assert s.worker.stop(WAIT_S)
-    assert asked
+    assert calls
     s.worker.finished()

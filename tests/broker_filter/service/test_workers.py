@@ -65,9 +65,9 @@ def process_of(front: str, number: int) -> int:
 def test_an_embedded_store_is_for_one_process(capsys, tmp_path: Path):
     """Several workers on an embedded store are refused, with both ways out."""
     assert main(["--workers", "2", "--kafka.topics", "alerts", "--store.path", str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert "life.workers 2" in said
-    assert "store.kind redis" in said
+    errors = capsys.readouterr().err
+    assert "life.workers 2" in errors
+    assert "store.kind redis" in errors
 
 
 def test_a_span_is_read_by_one_process(capsys):

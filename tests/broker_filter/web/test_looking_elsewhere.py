@@ -58,15 +58,17 @@ def test_a_service_tells_the_story_that_its_store_holds(service: Service) -> Non
     def sleep(seconds: float) -> None:
         now_s[0] += seconds
 
-    with serve(service, RateLimit(1.0, 3, lambda: now_s[0])) as server, ServedObjects(server.address, sleep) as asked:
-        told = asked.story(service.longest)
-    assert told.answers == held.answers and told.alert_ids == held.alert_ids and told.channels == held.channels
-    assert len(told.epochs) == len(held.epochs) > 0
-    np.testing.assert_allclose(told.epochs.flux_P, held.epochs.flux_P, rtol=1e-5)
-    np.testing.assert_allclose(told.epochs.flux_error_P, held.epochs.flux_error_P, rtol=1e-5)
-    theirs, ours = (one.frames.pixels_TCHW.astype(float) * one.frames.scale_TC[..., None, None] for one in (told, held))
+    with serve(service, RateLimit(1.0, 3, lambda: now_s[0])) as server, ServedObjects(server.address, sleep) as client:
+        story = client.story(service.longest)
+    assert story.answers == held.answers and story.alert_ids == held.alert_ids and story.channels == held.channels
+    assert len(story.epochs) == len(held.epochs) > 0
+    np.testing.assert_allclose(story.epochs.flux_P, held.epochs.flux_P, rtol=1e-5)
+    np.testing.assert_allclose(story.epochs.flux_error_P, held.epochs.flux_error_P, rtol=1e-5)
+    theirs, ours = (
+        one.frames.pixels_TCHW.astype(float) * one.frames.scale_TC[..., None, None] for one in (story, held)
+    )
     np.testing.assert_allclose(theirs, ours, rtol=2e-3, atol=2e-3 * float(held.frames.scale_TC.max()))
-    assert now_s[0] >= len(told.alert_ids) - 2
+    assert now_s[0] >= len(story.alert_ids) - 2
 
 
 def test_a_service_is_asked_for_alerts_by_id(service: Service, address: str) -> None:
@@ -90,8 +92,8 @@ def test_a_service_without_the_interface_or_the_object_is_one_line(
     assert "no service answers" in capsys.readouterr().err
     with pytest.raises(ConfigurationError, match="without a user"):
         ServedObjects("http://user:secret@host")
-    with ServedObjects(address) as asked, pytest.raises(UnknownObjectError, match="ZTF00none"):
-        asked.story("ZTF00none")
+    with ServedObjects(address) as client, pytest.raises(UnknownObjectError, match="ZTF00none"):
+        client.story("ZTF00none")
 
 
 def test_command_draws_what_a_service_knows(service: Service, address: str, tmp_path: Path) -> None:
@@ -111,9 +113,9 @@ def plain(answer: Classification) -> Classification:
 
 def test_a_store_without_an_index_is_classified_again(service: Service) -> None:
     """The answers are those that the stream gave, from the stamps and pasts that the store holds."""
-    found = observations_in(service.store, f"ztf/{service.longest}")
-    assert found is not None and found[0] == f"ztf/{service.longest}"
-    again = answers_again(*found, load_classifiers(["ztf"]))
+    series_there = observations_in(service.store, f"ztf/{service.longest}")
+    assert series_there is not None and series_there[0] == f"ztf/{service.longest}"
+    again = answers_again(*series_there, load_classifiers(["ztf"]))
     published = sorted(service.answers[service.longest], key=lambda one: (one.time_mjd, one.alert_id))
     for ours, theirs in zip(again, published, strict=True):
         assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-5)
@@ -133,8 +135,8 @@ def test_command_draws_objects_of_a_store(service: Service, tmp_path: Path, caps
     assert main(["--store", str(folder), "--out", str(out)]) == 2
     assert "name those to draw with --object" in capsys.readouterr().err
     assert main(["--store", str(folder), "--object", service.longest, "--object", "ZTF00none", "--out", str(out)]) == 1
-    said = capsys.readouterr()
-    assert "no alert of ZTF00none" in said.err and "classified again" in said.err and said.out == f"{out}\n"
+    output = capsys.readouterr()
+    assert "no alert of ZTF00none" in output.err and "classified again" in output.err and output.out == f"{out}\n"
     index = ObjectIndex(folder / "objects.sqlite")
     index.enter([answer for answers in service.answers.values() for answer in answers])
     index.close()

@@ -99,8 +99,8 @@ def test_an_object_that_never_ends_keeps_its_newest_answers(tmp_path: Path) -> N
     index = filled(tmp_path, *(answer(alert_id=n, mjd=60_000.0 + n) for n in range(1, 300)))
     summary = index.find("ZTF1")
     assert summary is not None
-    kept = index.answers(summary)
-    assert ANSWERS_OF_OBJECT <= len(kept) <= ANSWERS_OF_OBJECT + SPARE_ANSWERS and kept[-1].alert_id == 299
+    remembered = index.answers(summary)
+    assert ANSWERS_OF_OBJECT <= len(remembered) <= ANSWERS_OF_OBJECT + SPARE_ANSWERS and remembered[-1].alert_id == 299
     index.close()
 
 
@@ -165,18 +165,20 @@ def test_cone_and_filters_find_what_they_should(tmp_path: Path) -> None:
         answer("ZTFagn", 3, probabilities={"AGN": 0.6, "SNIa": 0.4}, detection=at(0.0, 80.0), unknown_score=7.0),
     )
 
-    def found(**asked: object) -> set[str]:
-        query = ObjectQuery.model_validate(asked)
+    def ids_for(**filters: object) -> set[str]:
+        query = ObjectQuery.model_validate(filters)
         return {
             one.object_id for one in index.select(*query.condition(), query.order_in_sql, query.limit, query.offset)
         }
 
-    assert found(ra=0.0001, dec=5.0, radius=1.0) == {"ZTFmeridian"} and found(ra=0.0001, dec=5.0, radius=0.1) == set()
-    assert found(**{"class": "AGN"}) == {"ZTFagn"} and found(**{"class": "SNIa"}, min_probability=0.8) == set()
-    assert found(min_unknown=5) == {"ZTFagn"} and found(max_age=3) == {"ZTFmeridian", "ZTFagn"}
-    assert found(id="ZTFf") == {"ZTFfar"} and found(id="%") == set() and found(survey="lsst") == set()
-    assert found(max_magnitude=23.95) == {"ZTFmeridian", "ZTFfar", "ZTFagn"} and found(max_magnitude=20) == set()
-    assert len(found(limit=2)) == 2 and len(found(limit=2, offset=2)) == 1 and found(min_alerts=2) == set()
+    assert (
+        ids_for(ra=0.0001, dec=5.0, radius=1.0) == {"ZTFmeridian"} and ids_for(ra=0.0001, dec=5.0, radius=0.1) == set()
+    )
+    assert ids_for(**{"class": "AGN"}) == {"ZTFagn"} and ids_for(**{"class": "SNIa"}, min_probability=0.8) == set()
+    assert ids_for(min_unknown=5) == {"ZTFagn"} and ids_for(max_age=3) == {"ZTFmeridian", "ZTFagn"}
+    assert ids_for(id="ZTFf") == {"ZTFfar"} and ids_for(id="%") == set() and ids_for(survey="lsst") == set()
+    assert ids_for(max_magnitude=23.95) == {"ZTFmeridian", "ZTFfar", "ZTFagn"} and ids_for(max_magnitude=20) == set()
+    assert len(ids_for(limit=2)) == 2 and len(ids_for(limit=2, offset=2)) == 1 and ids_for(min_alerts=2) == set()
     index.close()
 
 

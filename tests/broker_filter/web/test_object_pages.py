@@ -45,12 +45,12 @@ class _Links(HTMLParser):
         self.inline_scripts = 0
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        found = dict(attributes)
-        if tag == "script" and found.get("type") != "application/json" and "src" not in found:
+        values = dict(attributes)
+        if tag == "script" and values.get("type") != "application/json" and "src" not in values:
             self.inline_scripts += 1
-        self.inline_scripts += any(name.startswith("on") for name in found)
-        self.loaded += [str(found[name]) for name in ("src",) if name in found]
-        self.loaded += [str(found["href"])] if tag == "link" else []
+        self.inline_scripts += any(name.startswith("on") for name in values)
+        self.loaded += [str(values[name]) for name in ("src",) if name in values]
+        self.loaded += [str(values["href"])] if tag == "link" else []
 
 
 @pytest.mark.parametrize("path", ["/objects", "/object/{}", "/api", "/object/none", "/objects?class=x&ra=1"])
@@ -122,7 +122,7 @@ def test_api_lists_pages_and_cones(client: TestClient, service: Service) -> None
     assert sorted(names) == sorted(service.answers) and page["total"] == len(service.answers)
     one = client.get(f"/api/objects/{service.longest}").json()
     inside = client.get("/api/objects", params={"ra": one["ra"], "dec": one["dec"], "radius": 2}).json()
-    assert service.longest in [found["objectId"] for found in inside["objects"]]
+    assert service.longest in [values["objectId"] for values in inside["objects"]]
     outside = client.get("/api/objects", params={"ra": one["ra"], "dec": -one["dec"], "radius": 2}).json()
     assert outside == {"total": 0, "offset": 0, "next": None, "objects": []}
 

@@ -90,8 +90,8 @@ def test_transactions_of_others(node: KafkaNode, stage: Stage, run: Any, tmp_pat
     assert metric(port, "ictc_alerts_lost_total") == 0
     assert page(port, "/healthz")[0] == 200
     assert service.stop() == 0
-    told = accounts(service)
-    assert (told["read"], told["lost"], told["balanced"]) == (len(packets) // 2, 0, True)
+    total = accounts(service)
+    assert (total["read"], total["lost"], total["balanced"]) == (len(packets) // 2, 0, True)
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])

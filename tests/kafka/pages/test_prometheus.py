@@ -72,21 +72,21 @@ def always(expression: str) -> str:
 
 def answers(server: Prometheus, expression: str) -> bool:
     """At least one finite number, zero being one."""
-    return any(math.isfinite(float(found["value"][1])) for found in server.ask(expression))
+    return any(math.isfinite(float(sample["value"][1])) for sample in server.ask(expression))
 
 
 def silent(server: Prometheus) -> list[str]:
     """Everything that answers nothing."""
-    asked = list(panel_expressions())
-    asked += [(rule["record"], rule["record"]) for rule in rules() if "record" in rule]
-    asked += [(rule["alert"], always(rule["expr"])) for rule in rules() if "alert" in rule]
-    return [f"{what}: {expression}" for what, expression in asked if not answers(server, expression)]
+    expressions = list(panel_expressions())
+    expressions += [(rule["record"], rule["record"]) for rule in rules() if "record" in rule]
+    expressions += [(rule["alert"], always(rule["expr"])) for rule in rules() if "alert" in rule]
+    return [f"{what}: {expression}" for what, expression in expressions if not answers(server, expression)]
 
 
 def value(server: Prometheus, expression: str) -> float:
     """The one number that an expression is."""
-    (found,) = server.ask(expression)
-    return float(found["value"][1])
+    (sample,) = server.ask(expression)
+    return float(sample["value"][1])
 
 
 def wait_until_seen(server: Prometheus, processes: int) -> None:
@@ -128,7 +128,7 @@ def test_a_night_with_every_panel_answering(
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""  # no panel without data
         assert png.read_bytes().startswith(b"\x89PNG")
     over_time = watcher.ask_range("ictc:alerts_unaccounted", 120)
-    assert {float(number) for found in over_time for _, number in found["values"]} == {0.0}
+    assert {float(number) for sample in over_time for _, number in sample["values"]} == {0.0}
     newest = newest_of_each(stage.results())
     assert len(newest) == len(packets)
     assert {m.value() or b"" for m in stage.read(stage.dead_letters)} == set(BROKEN)

@@ -71,11 +71,11 @@ def test_the_page_shows_what_the_stream_did(address, tmp_path):
     assert "ZTF26test005" in page
     assert 'reason"><th>not_avro</th><td>1</td>' in page
     assert "classified</th><td>24</td>" in page
-    told = orjson.loads(get(f"{address}accounts.json"))
-    assert (told["total"]["read"], told["total"]["classified"]) == (25, 24)
-    assert sum(night["classified"] for night in told["nights"]) == 24
-    assert [(n["night"], n["rejected"]) for n in told["nights"] if n["rejected"]] == [(None, {"not_avro": 1})]
-    assert len([n for n in told["nights"] if n["night"]]) == 4
+    accounts = orjson.loads(get(f"{address}accounts.json"))
+    assert (accounts["total"]["read"], accounts["total"]["classified"]) == (25, 24)
+    assert sum(night["classified"] for night in accounts["nights"]) == 24
+    assert [(n["night"], n["rejected"]) for n in accounts["nights"] if n["rejected"]] == [(None, {"not_avro": 1})]
+    assert len([n for n in accounts["nights"] if n["night"]]) == 4
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("no chromium: install one to see the page as a browser draws it")

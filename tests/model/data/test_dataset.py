@@ -66,12 +66,12 @@ def test_series_labels_and_truth_come_back(tmp_path: Path, small_shards: None) -
     assert len(dataset) == 12 and dataset.classes == CLASSES and dataset.channels == ("science", "difference")
     assert len(list((tmp_path / "set").glob("*.arrow"))) > 2
     for i in range(12):
-        wanted, found = draw_series(i, 1 + i), dataset.series(i)
-        np.testing.assert_array_equal(found.pixels_TCHW, wanted.pixels_TCHW)
-        np.testing.assert_array_equal(found.scale_TC, wanted.scale_TC)
-        np.testing.assert_array_equal(found.band_T, wanted.band_T)
-        np.testing.assert_allclose(found.time_T, wanted.time_T - wanted.time_T[0])
-        np.testing.assert_array_equal(found.flux_T, wanted.flux_T)
+        wanted, read = draw_series(i, 1 + i), dataset.series(i)
+        np.testing.assert_array_equal(read.pixels_TCHW, wanted.pixels_TCHW)
+        np.testing.assert_array_equal(read.scale_TC, wanted.scale_TC)
+        np.testing.assert_array_equal(read.band_T, wanted.band_T)
+        np.testing.assert_allclose(read.time_T, wanted.time_T - wanted.time_T[0])
+        np.testing.assert_array_equal(read.flux_T, wanted.flux_T)
     assert dataset.labels.tolist() == [0, 1] * 6 and dataset.labels.dtype == np.int64
     assert dataset.splits["test"].tolist() == [3, 7, 11]
     assert dataset.folds is not None and dataset.folds[3] == -1 and dataset.folds[4] == 1
@@ -163,9 +163,9 @@ def test_a_beginning_without_objects_is_taken_over(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """Only a full disk is told with the room that is left."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(DatasetError, match="Not a directory") as told:
+    with pytest.raises(DatasetError, match="Not a directory") as history:
         writer_at(tmp_path / "file" / "set")
-    assert "MiB" not in str(told.value)
+    assert "MiB" not in str(history.value)
 
 
 def test_two_writers_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_an_empty_data_set_opens(tmp_path: Path) -> None:
 
 def test_histories_come_back_on_the_clock_of_the_frames(tmp_path: Path) -> None:
     """A history is read back with times since the first frame; a set without histories has empty ones."""
-    told = History(
+    history = History(
         np.array([53590.0, 53600.5]),
         np.array([1, 2], np.int8),
         np.array([0.0, 70.0], np.float32),
@@ -284,15 +284,15 @@ def test_histories_come_back_on_the_clock_of_the_frames(tmp_path: Path) -> None:
     )
     series = draw_series(1, 3)
     with writer_at(tmp_path / "set", with_history=True) as writer:
-        writer.append(1, "AGN", "train", None, series, {}, told)
+        writer.append(1, "AGN", "train", None, series, {}, history)
         with pytest.raises(ValueError, match="have a history, or none"):
             writer.append(2, "AGN", "train", None, series, {})
     dataset = Dataset.open(tmp_path / "set")
     assert dataset.has_history
-    found = dataset.history(0)
-    np.testing.assert_allclose(found.time_P, told.time_P - series.time_T[0])
-    np.testing.assert_array_equal(found.flux_P, told.flux_P)
-    np.testing.assert_array_equal(found.band_P, told.band_P)
+    read = dataset.history(0)
+    np.testing.assert_allclose(read.time_P, history.time_P - series.time_T[0])
+    np.testing.assert_array_equal(read.flux_P, history.flux_P)
+    np.testing.assert_array_equal(read.band_P, history.band_P)
     with writer_at(tmp_path / "bare") as writer:
         fill(writer, 2)
     bare = Dataset.open(tmp_path / "bare")

@@ -111,11 +111,11 @@ def test_padding_is_attended_as_published():
         before = network(frames)
         network.stem.normalisations[-1].bias.add_(0.5)
         network.padding_Dhw = network.padding_embedding()
-        kept = network.classify(network.embed(frames)[:, None], frames.curve)
+        answer = network.classify(network.embed(frames)[:, None], frames.curve)
         network.padding_Dhw = network.padding_Dhw + 10
         moved = network.classify(network.embed(frames)[:, None], frames.curve)
-    assert not torch.allclose(before, kept)
-    assert not torch.allclose(kept, moved)
+    assert not torch.allclose(before, answer)
+    assert not torch.allclose(answer, moved)
 
 
 def test_drawn_groups_stand_for_those_that_were_not():

@@ -37,11 +37,11 @@ def shape(rows, padding=0, end=None):
 def test_a_parabola_in_magnitude_has_its_slope_and_curvature():
     """The middle slope and half of the second derivative come back, to what the ridge takes away."""
     days = np.arange(0, 28, 2.0)
-    found = shape([(d, R, 18 + 0.03 * (d - 13) + 0.004 * (d - 13) ** 2) for d in days])
-    of_r = found[OF_BANDS * R : OF_BANDS * (R + 1)]
+    features = shape([(d, R, 18 + 0.03 * (d - 13) + 0.004 * (d - 13) ** 2) for d in days])
+    of_r = features[OF_BANDS * R : OF_BANDS * (R + 1)]
     assert np.sinh(of_r[1]) / 10 == pytest.approx(0.03, rel=0.02)
     assert np.sinh(of_r[4]) / 100 == pytest.approx(0.004, rel=0.02)
-    assert np.all(found[: OF_BANDS * R] == 0)
+    assert np.all(features[: OF_BANDS * R] == 0)
 
 
 def test_what_is_older_than_a_month_is_not_fitted():
@@ -57,20 +57,20 @@ def test_colours_are_of_pairs_within_a_night_or_two():
         for d in range(0, 20, 4)
         for band, s in ((G, 0.0), (R, 0.05))
     ]
-    found = shape(rows)[GR : GR + OF_PAIRS]
-    assert found[1] == pytest.approx(0.1 + 0.02 * 8, abs=1e-3)
-    assert np.sinh(found[2]) / 10 == pytest.approx(0.02, rel=0.05)
-    assert found[4] == 1
-    assert found[3] == pytest.approx(0.1 + 0.02 * 16, abs=1e-3)
+    features = shape(rows)[GR : GR + OF_PAIRS]
+    assert features[1] == pytest.approx(0.1 + 0.02 * 8, abs=1e-3)
+    assert np.sinh(features[2]) / 10 == pytest.approx(0.02, rel=0.05)
+    assert features[4] == 1
+    assert features[3] == pytest.approx(0.1 + 0.02 * 16, abs=1e-3)
     assert np.all(shape([(0.0, G, 18.0), (3.0, R, 18.0)])[GR : GR + OF_PAIRS] == 0)
 
 
 def test_the_last_limit_before_the_rise_is_told():
     """Its age and by how much the first detection outshines it."""
-    found = shape([(0.0, R, None), (2.0, R, 19.5), (4.0, R, 19.0)])
-    assert found[FOUND] == 1
-    assert np.expm1(2 * found[GAP]) == pytest.approx(2.0, abs=1e-3)
-    assert found[DEPTH] == pytest.approx(1.0, abs=1e-2)
+    features = shape([(0.0, R, None), (2.0, R, 19.5), (4.0, R, 19.0)])
+    assert features[FOUND] == 1
+    assert np.expm1(2 * features[GAP]) == pytest.approx(2.0, abs=1e-3)
+    assert features[DEPTH] == pytest.approx(1.0, abs=1e-2)
     assert shape([(2.0, R, 19.5), (4.0, R, 19.0)])[FOUND] == 0
 
 

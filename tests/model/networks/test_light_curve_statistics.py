@@ -36,18 +36,18 @@ def test_numbers_are_those_of_numpy():
     at = series.band_T == 2
     flux, time = series.flux_T[at].astype(float) / 1000, series.time_T[at]
     error = np.hypot(series.flux_error_T[at] / 1000, 0.01 * flux)
-    told = band_statistics(series, 2)
-    assert told[0] == pytest.approx(np.log1p(at.sum()) / 3, rel=1e-5)
-    assert told[1] == pytest.approx(np.arcsinh(np.average(flux, weights=error**-2)) / 3, rel=1e-4)
-    assert told[2] == pytest.approx(np.arcsinh(np.sort(flux)[(len(flux) - 1) // 2]) / 3, rel=1e-4)
-    assert told[3] == pytest.approx(np.arcsinh(flux.max()) / 3, rel=1e-4)
-    assert told[5] == pytest.approx(np.arcsinh(np.ptp(flux)) / 3, rel=1e-4)
-    assert told[8] == pytest.approx(np.arcsinh(np.sqrt(flux.var() - (error**2).mean())) / 3, rel=1e-3)
+    statistics = band_statistics(series, 2)
+    assert statistics[0] == pytest.approx(np.log1p(at.sum()) / 3, rel=1e-5)
+    assert statistics[1] == pytest.approx(np.arcsinh(np.average(flux, weights=error**-2)) / 3, rel=1e-4)
+    assert statistics[2] == pytest.approx(np.arcsinh(np.sort(flux)[(len(flux) - 1) // 2]) / 3, rel=1e-4)
+    assert statistics[3] == pytest.approx(np.arcsinh(flux.max()) / 3, rel=1e-4)
+    assert statistics[5] == pytest.approx(np.arcsinh(np.ptp(flux)) / 3, rel=1e-4)
+    assert statistics[8] == pytest.approx(np.arcsinh(np.sqrt(flux.var() - (error**2).mean())) / 3, rel=1e-3)
     skewness = ((flux - flux.mean()) ** 3).mean() / flux.std() ** 3
-    assert told[12] == pytest.approx(np.arcsinh(skewness) / 2, rel=1e-3)
-    assert told[14] == pytest.approx(np.log1p(time[flux.argmax()] - time[0]) / 4, rel=1e-3)
-    assert told[15] == pytest.approx(np.log1p(time[-1] - time[flux.argmax()]) / 4, rel=1e-3)
-    assert told[19] == pytest.approx(np.corrcoef(time, flux)[0, 1], abs=1e-3)
+    assert statistics[12] == pytest.approx(np.arcsinh(skewness) / 2, rel=1e-3)
+    assert statistics[14] == pytest.approx(np.log1p(time[flux.argmax()] - time[0]) / 4, rel=1e-3)
+    assert statistics[15] == pytest.approx(np.log1p(time[-1] - time[flux.argmax()]) / 4, rel=1e-3)
+    assert statistics[19] == pytest.approx(np.corrcoef(time, flux)[0, 1], abs=1e-3)
 
 
 def test_every_prefix_at_once():
@@ -59,9 +59,9 @@ def test_every_prefix_at_once():
     for t in range(12):
         cut = summary(collate_curve([series[: t + 1]]), torch.tensor([[t]]))[0, 0]
         assert torch.allclose(at_once[0, t], cut, atol=1e-5)
-        asked = summary(curve, torch.tensor([[t], [min(t, 6)]]))[:, 0]
-        assert torch.allclose(asked[0], cut, atol=1e-5)
-        assert torch.allclose(asked[1], at_once[1, min(t, 6)], atol=1e-5)
+        at_two = summary(curve, torch.tensor([[t], [min(t, 6)]]))[:, 0]
+        assert torch.allclose(at_two[0], cut, atol=1e-5)
+        assert torch.allclose(at_two[1], at_once[1, min(t, 6)], atol=1e-5)
 
 
 def test_padding_and_the_zero_of_time_are_invisible():
@@ -82,10 +82,10 @@ def test_padding_and_the_zero_of_time_are_invisible():
 def test_bands_that_were_not_seen_say_nothing():
     """A band without frames has zeros, also in the colours with its neighbours; so has a series without fluxes."""
     series = dataclasses.replace(make_series(8), band_T=np.full(8, 1, np.int8))
-    told = summary(collate_curve([series]), torch.tensor([[7]]))[0, 0]
-    of_bands = told[: STATISTICS * len(BANDS)].reshape(len(BANDS), STATISTICS)
+    statistics = summary(collate_curve([series]), torch.tensor([[7]]))[0, 0]
+    of_bands = statistics[: STATISTICS * len(BANDS)].reshape(len(BANDS), STATISTICS)
     assert of_bands[1].abs().sum() > 0
-    assert of_bands[[0, 2, 3, 4, 5]].abs().sum() == told[STATISTICS * len(BANDS) :].abs().sum() == 0
+    assert of_bands[[0, 2, 3, 4, 5]].abs().sum() == statistics[STATISTICS * len(BANDS) :].abs().sum() == 0
     unmeasured = dataclasses.replace(series, flux_error_T=np.zeros(8, np.float32))
     assert summary(collate_curve([unmeasured]), torch.tensor([[7]])).abs().sum() == 0
 
@@ -100,9 +100,9 @@ def test_absurd_light_curves_are_finite():
         dataclasses.replace(series, flux_T=np.array([1e12, -1e12, 0, 1, 1e9], np.float32)),
         dataclasses.replace(series, flux_error_T=np.full(5, 1e-12, np.float32), flux_T=series.flux_T * 0),
     ):
-        told = summary(collate_curve([odd]), torch.arange(len(odd))[None])
-        assert torch.isfinite(told).all()
-        assert told.abs().max() < 30
+        statistics = summary(collate_curve([odd]), torch.arange(len(odd))[None])
+        assert torch.isfinite(statistics).all()
+        assert statistics.abs().max() < 30
 
 
 def test_a_brightening_shows():

@@ -54,16 +54,16 @@ def both(images: tuple[Tensor, Tensor], padding: tuple[int, int]) -> list[tuple[
 def test_it_is_conv3d_in_double_precision(side: int, kernel: int, padding: tuple[int, int]):
     """Answer and both gradients are those of ``conv3d`` to 1e-12, whatever the side, kernel and padding."""
     direct, spectral = both(draw(side, kernel, padding), padding)
-    for expected, found in zip(direct, spectral, strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 * float(expected.detach().abs().max()))
+    for expected, result in zip(direct, spectral, strict=True):
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-12 * float(expected.detach().abs().max()))
 
 
 @pytest.mark.parametrize(("side", "kernel", "padding"), SHAPES)
 def test_its_rounding_in_single_precision_is_small(side: int, kernel: int, padding: tuple[int, int]):
     """In float32 it is off by less than 2e-5 of the largest value."""
     direct, spectral = both(draw(side, kernel, padding, dtype=torch.float32), padding)
-    for expected, found in zip(direct, spectral, strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=2e-5 * float(expected.detach().abs().max()))
+    for expected, result in zip(direct, spectral, strict=True):
+        torch.testing.assert_close(result, expected, rtol=0, atol=2e-5 * float(expected.detach().abs().max()))
 
 
 def test_its_gradients_are_its_slopes():
@@ -90,16 +90,16 @@ def test_the_stem_is_the_same_function_with_and_without_spectra(training: bool, 
     images, of_bands = torch.randn(7, 1, 3, 32, 32).double(), torch.randn(7, 6 * 3 * 13 * 13).double()
     count = torch.tensor([1.0, 4, 4, 1, 2, 1, 30]).double()
     gradient = torch.randn(7, 8, 9, 9).double()
-    found = []
+    result = []
     for spectra in (False, True):
         monkeypatch.setattr(convention, "SPECTRA_ON_PROCESSORS", spectra)
         ours, theirs = copy.deepcopy(stem), of_bands.clone().requires_grad_()
         maps = ours(images, theirs, count)
         maps.backward(gradient)
         learned = {name: parameter.grad for name, parameter in ours.named_parameters()}
-        found.append({"maps": maps, "of_bands": theirs.grad, **learned, **dict(ours.named_buffers())})
-    for name, expected in found[0].items():
-        torch.testing.assert_close(found[1][name], expected, rtol=1e-10, atol=1e-10, msg=name)
+        result.append({"maps": maps, "of_bands": theirs.grad, **learned, **dict(ours.named_buffers())})
+    for name, expected in result[0].items():
+        torch.testing.assert_close(result[1][name], expected, rtol=1e-10, atol=1e-10, msg=name)
 
 
 def test_the_stem_takes_the_way_that_suits_where_it_is(monkeypatch: pytest.MonkeyPatch):
@@ -126,5 +126,5 @@ def test_a_folded_stem_answers_alike_with_and_without_spectra(monkeypatch: pytes
         first, again = stem(images, of_bands), stem(images, of_bands)
         monkeypatch.setattr(convention, "SPECTRA_ON_PROCESSORS", False)
         direct = stem(images, of_bands)
-    for found in (first, again, direct):
-        torch.testing.assert_close(found, expected.detach(), rtol=1e-9, atol=1e-9)
+    for result in (first, again, direct):
+        torch.testing.assert_close(result, expected.detach(), rtol=1e-9, atol=1e-9)

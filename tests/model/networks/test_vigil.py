@@ -216,11 +216,11 @@ def make_history(series: Series, count: int, seed: int = 0) -> History:
 def test_epochs_without_stamp_are_read():
     """Detections that packets tell of change the answer; a network that reads none ignores them."""
     series = make_series(4)
-    told = collate([series], histories=[make_history(series, 7)])
+    with_history = collate([series], histories=[make_history(series, 7)])
     reader, other = build(history_limit=16), build()
     with torch.no_grad():
-        assert not torch.allclose(reader(told), reader(collate([series])), atol=1e-3)
-        assert torch.equal(other(told), other(collate([series])))
+        assert not torch.allclose(reader(with_history), reader(collate([series])), atol=1e-3)
+        assert torch.equal(other(with_history), other(collate([series])))
 
 
 def test_prefixes_with_history_read_nothing_later():
@@ -230,9 +230,9 @@ def test_prefixes_with_history_read_nothing_later():
     histories = [make_history(batch[0], 12), make_history(batch[1], 3, seed=1)]
     with torch.no_grad():
         at_once = network.prefix_logits(collate(batch, histories=histories))
-        for row, (series, told) in enumerate(zip(batch, histories, strict=True)):
+        for row, (series, history) in enumerate(zip(batch, histories, strict=True)):
             for t in range(len(series)):
-                until = told[told.time_P <= series.time_T[t]]
+                until = history[history.time_P <= series.time_T[t]]
                 alone = network(collate([series[: t + 1]], histories=[until]))[0]
                 torch.testing.assert_close(at_once[row, t], alone, rtol=0, atol=2e-5)
 

@@ -37,11 +37,11 @@ def test_engines_agree_on_shipped_weights(survey):
     ours, theirs = (Predictor.load(survey, engine=engine) for engine in ("onnxruntime", "torch"))
     assert (ours.engine, theirs.engine) == ("onnxruntime", "torch")
     series, histories = some_series(ours.card, 1)
-    found, expected = ours.predict(series, histories), theirs.predict(series, histories)
-    assert np.abs(found.probabilities - expected.probabilities).max() <= AGREE
-    assert found.unknown is not None
+    answer, expected = ours.predict(series, histories), theirs.predict(series, histories)
+    assert np.abs(answer.probabilities - expected.probabilities).max() <= AGREE
+    assert answer.unknown is not None
     assert expected.unknown is not None
-    assert np.abs(found.unknown - expected.unknown).max() <= 10 * AGREE
+    assert np.abs(answer.unknown - expected.unknown).max() <= 10 * AGREE
 
 
 def test_a_graph_serves_all_weights_of_its_configuration():

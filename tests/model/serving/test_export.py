@@ -105,15 +105,15 @@ def test_metadata_says_how_to_feed_it(written):
 
 def test_inputs_are_explained_as_the_survey_means_them():
     """Sign, zero point, padding and the past are told of an alert survey; of SDSS that its flux is no difference."""
-    told = inputs(untrained("ztf", "vigil", 1, history_limit=12)[1])
-    assert set(told) == {*INPUTS, *HISTORY_INPUTS}
-    assert "science minus template; negative" in told["flux"]
-    assert "31.4 - 2.5 log10" in told["flux"]
-    assert "0 on padding" in told["band"]
-    assert "of the last 30 days" in told["history_t"]
-    told = inputs(untrained("sdss", "vigil", 1)[1])
-    assert set(told) == set(INPUTS)
-    assert "light of its host too" in told["flux"]
+    described = inputs(untrained("ztf", "vigil", 1, history_limit=12)[1])
+    assert set(described) == {*INPUTS, *HISTORY_INPUTS}
+    assert "science minus template; negative" in described["flux"]
+    assert "31.4 - 2.5 log10" in described["flux"]
+    assert "0 on padding" in described["band"]
+    assert "of the last 30 days" in described["history_t"]
+    described = inputs(untrained("sdss", "vigil", 1)[1])
+    assert set(described) == set(INPUTS)
+    assert "light of its host too" in described["flux"]
 
 
 def test_networks_that_read_nights_are_refused(tmp_path, capsys):

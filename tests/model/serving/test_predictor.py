@@ -234,8 +234,8 @@ def test_a_forgotten_past_is_refused():
         ValueError, match=r"one history per series, model\.past_photometry\.NO_HISTORY where nothing is told"
     ):
         predictor.classify([vectors], [series])
-    told = History(series.time_T[:1] - 2.0, series.band_T[:1], series.flux_T[:1], series.flux_error_T[:1])
-    alone, with_past = (predictor.predict([series], [history]).probabilities for history in (NO_HISTORY, told))
+    past = History(series.time_T[:1] - 2.0, series.band_T[:1], series.flux_T[:1], series.flux_error_T[:1])
+    alone, with_past = (predictor.predict([series], [history]).probabilities for history in (NO_HISTORY, past))
     assert not np.allclose(alone, with_past)
 
 
@@ -259,8 +259,8 @@ def test_warm_up_takes_the_largest_shapes(name, deterministic, monkeypatch):
     shapes = []
 
     def seen(curve):
-        told = 0 if curve.history is None else curve.history.mask_BT.shape[1]
-        shapes.append((curve.mask_BT.shape[1], told))
+        epochs = 0 if curve.history is None else curve.history.mask_BT.shape[1]
+        shapes.append((curve.mask_BT.shape[1], epochs))
         return curve
 
     monkeypatch.setattr(

@@ -85,8 +85,8 @@ def test_an_interrupt_ends_every_process_silently(at: str) -> None:
         else:
             wait_for_children(running.pid)
         os.killpg(running.pid, signal.SIGINT)
-        _, said = running.communicate(timeout=30)
-    assert said == "interrupted\n" and running.returncode == 0
+        _, output = running.communicate(timeout=30)
+    assert output == "interrupted\n" and running.returncode == 0
     assert_gone(running.pid)
 
 

@@ -140,9 +140,9 @@ def test_an_object_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_one_object_is_remade_alone(tmp_path: Path) -> None:
     """``dataset --only`` gives an object the bytes that it has in the whole data set."""
     recipe = write_recipe(tmp_path / "recipe.json")
-    asked = f"dataset --survey ztf --recipe {recipe} --seed 1 --size 9 --workers 1"
-    assert ask(f"{asked} --out {tmp_path}/set") == 0
-    assert ask(f"{asked} --only 3 --out {tmp_path}/one") == 0
+    arguments = f"dataset --survey ztf --recipe {recipe} --seed 1 --size 9 --workers 1"
+    assert ask(f"{arguments} --out {tmp_path}/set") == 0
+    assert ask(f"{arguments} --only 3 --out {tmp_path}/one") == 0
     whole, one = Dataset.open(tmp_path / "set"), Dataset.open(tmp_path / "one")
     assert one.object_ids.tolist() == [3] and one.manifest["simulator"] == whole.manifest["simulator"]
     assert one.series(0).pixels_TCHW.tobytes() == whole.series(3).pixels_TCHW.tobytes()
@@ -156,11 +156,11 @@ def test_a_taxonomy_of_ones_own_chooses_classes_and_codes(tmp_path: Path) -> Non
     table = dict(load_recipe("smoke").source)
     table["groups"] = [{"split": "all", "labels": "spectroscopic", "counts": {"TDE": 1, "AGN": 1}}]
     (tmp_path / "recipe.json").write_text(json.dumps(table))
-    asked = f"--seed 1 --workers 1 --taxonomy {tmp_path}/own.json"
-    assert ask(f"dataset --survey sdss --recipe {tmp_path}/recipe.json --size 9 {asked} --out {tmp_path}/set") == 0
+    arguments = f"--seed 1 --workers 1 --taxonomy {tmp_path}/own.json"
+    assert ask(f"dataset --survey sdss --recipe {tmp_path}/recipe.json --size 9 {arguments} --out {tmp_path}/set") == 0
     dataset = Dataset.open(tmp_path / "set")
     assert dataset.classes == ("TDE", "AGN") and set(dataset.truth()["elasticc_code"].to_pylist()) == {42, 43}
-    assert ask(f"alerts --survey ztf --objects 5 {asked} --out {tmp_path}/night") == 0
+    assert ask(f"alerts --survey ztf --objects 5 {arguments} --out {tmp_path}/night") == 0
     codes = {
         (row["label"], row["elasticc_code"]) for row in pq.read_table(tmp_path / "night/truth.parquet").to_pylist()
     }
@@ -198,8 +198,8 @@ def test_an_interrupt_is_one_line(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(datasets, "draw", interrupted)
-    asked = f"dataset --survey ztf --recipe {write_recipe(tmp_path / 'a.json')} --seed 1 --workers 1"
-    assert ask(f"{asked} --out {tmp_path}/set") == 130
+    arguments = f"dataset --survey ztf --recipe {write_recipe(tmp_path / 'a.json')} --seed 1 --workers 1"
+    assert ask(f"{arguments} --out {tmp_path}/set") == 130
     assert capsys.readouterr().err == "ictc-simulate: interrupted; the same command goes on from here\n"
     assert (tmp_path / "set.partial").is_dir() and not (tmp_path / "set").exists()
 

@@ -28,10 +28,10 @@ def toy_series(label: int, rng: np.random.Generator, frames: int = FRAMES, chann
     psf = np.exp(-0.5 * (x**2 + y**2) / 1.5**2)
     psf /= psf.sum()
     pixels = flux[:, None, None, None] * psf + rng.normal(0, NOISE_NJY, (frames, channels, SIZE, SIZE))
-    kept = [compact(frame) for frame in pixels.astype(np.float32)]
+    compacted = [compact(frame) for frame in pixels.astype(np.float32)]
     return Series(
-        np.stack([frame for frame, _ in kept]),
-        np.stack([scale for _, scale in kept]),
+        np.stack([frame for frame, _ in compacted]),
+        np.stack([scale for _, scale in compacted]),
         band,
         time,
         (flux + rng.normal(0, 150, frames)).astype(np.float32),

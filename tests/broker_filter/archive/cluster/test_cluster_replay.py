@@ -158,10 +158,10 @@ def test_a_run_goes_on_from_finished_tasks(archive: Path, weights: str, tmp_path
     on_cluster(archive, weights, tmp_path, work)
     for name in ("decoded/000000.arrow.report.json", "classified/000001.jsonl.gz.report.json"):
         (work / name).unlink(missing_ok=True)
-    kept = sorted(work.rglob("*.report.json"))
-    before = {path: path.stat().st_mtime_ns for path in kept}
+    reports = sorted(work.rglob("*.report.json"))
+    before = {path: path.stat().st_mtime_ns for path in reports}
     assert on_cluster(archive, weights, tmp_path, work)[0] == wanted
-    assert {path: path.stat().st_mtime_ns for path in kept} == before
+    assert {path: path.stat().st_mtime_ns for path in reports} == before
     assert not list(work.rglob("*.partial"))
 
 

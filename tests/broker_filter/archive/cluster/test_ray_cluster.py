@@ -14,7 +14,9 @@ from broker_filter.archive.cluster.ray_cluster import TASKS_PER_CORE, RayCluster
 from broker_filter.archive.replay import main
 from broker_filter.errors import ConfigurationError
 
-asked = pytest.mark.skipif(not os.environ.get("ICTC_TEST_RAY"), reason="starts Ray: make test-ray (ICTC_TEST_RAY=1)")
+on_request = pytest.mark.skipif(
+    not os.environ.get("ICTC_TEST_RAY"), reason="starts Ray: make test-ray (ICTC_TEST_RAY=1)"
+)
 
 
 def test_without_ray_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +62,7 @@ def test_tasks_are_given_out_a_few_at_a_time() -> None:
     assert ray.most == 3 * TASKS_PER_CORE
 
 
-@asked
+@on_request
 def test_a_replay_on_ray_equals_one_process(tmp_path: Path) -> None:
     """Records, accounts and rejects of a small night are the same bytes, the clock's fields aside."""
     night = tmp_path / "night"

@@ -89,12 +89,12 @@ class _Server(http.server.SimpleHTTPRequestHandler):
             return
         content = path.read_bytes()
         start, stop = 0, len(content)
-        asked = self.headers.get("Range") if self.ranges else None
-        if asked:
-            first, _, last = asked.removeprefix("bytes=").partition("-")
+        byte_range = self.headers.get("Range") if self.ranges else None
+        if byte_range:
+            first, _, last = byte_range.removeprefix("bytes=").partition("-")
             start, stop = int(first), min(int(last or stop) + 1, stop)
-        self.send_response(206 if asked else 200)
-        if asked:
+        self.send_response(206 if byte_range else 200)
+        if byte_range:
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
         self.send_header("Content-Length", str(stop - start))
         self.end_headers()
@@ -127,8 +127,8 @@ def on_the_web(archive: Path, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def messages_below(url: str, left_out: LeftOutCounts) -> list[bytes]:
-    found = [one for one in files_at(url, left_out) if isinstance(one, tuple)]
-    messages = [message for name, _ in found for message in read_url(name, left_out)]
+    members = [one for one in files_at(url, left_out) if isinstance(one, tuple)]
+    messages = [message for name, _ in members for message in read_url(name, left_out)]
     assert all(isinstance(message, Message) for message in messages)
     return [message.value for message in messages if isinstance(message, Message)]
 

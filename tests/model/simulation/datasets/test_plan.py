@@ -53,17 +53,17 @@ def test_file_order_does_not_tell_the_class() -> None:
     """The mean position of each class is that of a shuffled list."""
     orders = plan(load_recipe("convention"), "sdss", seed=1)
     rows = {label: [o.object_id for o in orders if o.label == label] for label in CONVENTION["test"]}
-    for found in rows.values():
-        expected_error = len(orders) / np.sqrt(12 * len(found))
-        assert abs(np.mean(found) - len(orders) / 2) < 4 * expected_error
+    for places in rows.values():
+        expected_error = len(orders) / np.sqrt(12 * len(places))
+        assert abs(np.mean(places) - len(orders) / 2) < 4 * expected_error
 
 
 def test_a_plan_is_a_function_of_its_seed() -> None:
     """The same seed gives the same plan under every survey, another seed another one."""
     recipe = load_recipe("mini")
-    mine = [(o.object_id, o.true_class) for o in plan(recipe, "ztf", seed=1)]
-    assert mine == [(o.object_id, o.true_class) for o in plan(recipe, "lsst", seed=1)]
-    assert mine != [(o.object_id, o.true_class) for o in plan(recipe, "ztf", seed=2)]
+    planned = [(o.object_id, o.true_class) for o in plan(recipe, "ztf", seed=1)]
+    assert planned == [(o.object_id, o.true_class) for o in plan(recipe, "lsst", seed=1)]
+    assert planned != [(o.object_id, o.true_class) for o in plan(recipe, "ztf", seed=2)]
 
 
 @pytest.mark.parametrize("name", shipped_recipes())

@@ -53,7 +53,7 @@ class FrameServer(http.server.ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), FrameHandler)
         self.folder = folder
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
         self.break_off_once: set[str] = set()
         self.fail_times: dict[str, int] = {}
 
@@ -68,7 +68,7 @@ class FrameHandler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         name = Path(self.path).name
         wanted = self.headers.get("Range")
-        self.server.asked.append((name, wanted))
+        self.server.requests.append((name, wanted))
         path = self.server.folder / self.path.lstrip("/")
         if self.server.fail_times.get(name, 0) > 0:
             self.server.fail_times[name] -= 1
@@ -203,10 +203,10 @@ def test_everything_fetched_is_success(tmp_path: Path, server: FrameServer) -> N
 def test_frames_are_fetched_once(tmp_path: Path, server: FrameServer) -> None:
     """A second data set from the same cache asks the server for nothing."""
     ask(server, tmp_path)
-    asked = len(server.asked)
-    assert asked == 4
+    requests = len(server.requests)
+    assert requests == 4
     ask(server, tmp_path, "--out", str(tmp_path / "again"), "--cache", str(tmp_path / "set.frames"))
-    assert len(server.asked) == asked
+    assert len(server.requests) == requests
 
 
 def quick_store(server: FrameServer, folder: Path) -> FrameStore:
@@ -219,7 +219,7 @@ def test_a_broken_download_goes_on_where_it_stopped(tmp_path: Path, server: Fram
     server.break_off_once.add(name)
     path = quick_store(server, tmp_path / "cache").frame(FIELDS[0], "g")
     assert path.read_bytes() == (tmp_path / "sas" / FIELDS[0].frame_path("g")).read_bytes()
-    assert server.asked[0][1] is None and (server.asked[1][1] or "").startswith("bytes=")
+    assert server.requests[0][1] is None and (server.requests[1][1] or "").startswith("bytes=")
 
 
 def test_a_busy_server_is_asked_again(tmp_path: Path, server: FrameServer) -> None:

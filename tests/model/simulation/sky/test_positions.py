@@ -23,8 +23,8 @@ def positions(drawn: IntrinsicObject, survey: Survey, mode: str = "physical", co
     return [draw_position(rng, drawn, survey, mode) for _ in range(count)]
 
 
-def median_latitude_deg(found: list[Position]) -> float:
-    return float(np.median([abs(position.latitude_deg) for position in found]))
+def median_latitude_deg(places: list[Position]) -> float:
+    return float(np.median([abs(position.latitude_deg) for position in places]))
 
 
 @pytest.mark.parametrize("survey", [SDSS, ZTF, LSST], ids=lambda survey: survey.name)
@@ -54,5 +54,5 @@ def test_galaxies_are_not_seen_through_the_plane() -> None:
     for obj in objects:
         _, latitude = erfa.icrs2g(*np.radians((obj.truth["ra_deg"], obj.truth["dec_deg"])))
         assert abs(np.degrees(latitude)) >= PLANE_OF_DUST_DEG
-    found = positions(star("Cepheid", 16.0), ZTF, mode="deconfounded")
-    assert min(abs(position.latitude_deg) for position in found) >= PLANE_OF_DUST_DEG
+    places = positions(star("Cepheid", 16.0), ZTF, mode="deconfounded")
+    assert min(abs(position.latitude_deg) for position in places) >= PLANE_OF_DUST_DEG

@@ -104,9 +104,9 @@ def test_a_damaged_part_is_refused(folder, tmp_path, part, content, message):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     (copy / part).write_bytes(content)
-    with pytest.raises(TemplatesError, match=message) as told:
+    with pytest.raises(TemplatesError, match=message) as error:
         load_templates(copy)
-    assert part in str(told.value)
+    assert part in str(error.value)
 
 
 def test_a_data_set_says_which_templates_it_was_drawn_from(folder, tmp_path):
@@ -114,13 +114,15 @@ def test_a_data_set_says_which_templates_it_was_drawn_from(folder, tmp_path):
     table = dict(load_recipe("smoke").source)
     table["groups"] = [{"split": "all", "labels": "spectroscopic", "counts": {"SNIa": 2}}]
     (tmp_path / "recipe.json").write_text(json.dumps(table))
-    asked = f"dataset --survey sdss --recipe {tmp_path}/recipe.json --seed 1 --size 9 --workers 1 --out {tmp_path}/set"
-    assert main([*asked.split(), "--templates", str(folder)]) == 0
+    arguments = (
+        f"dataset --survey sdss --recipe {tmp_path}/recipe.json --seed 1 --size 9 --workers 1 --out {tmp_path}/set"
+    )
+    assert main([*arguments.split(), "--templates", str(folder)]) == 0
     dataset = Dataset.open(tmp_path / "set")
     assert dataset.manifest["recipe"]["templates"] == hash_of_templates(folder)
     assert dataset.truth()["spectral_template"].to_pylist() == [1, 1]
-    asked = f"alerts --survey ztf --objects 12 --workers 1 --templates {folder} --out {tmp_path}/night"
-    assert main(asked.split()) == 0
+    arguments = f"alerts --survey ztf --objects 12 --workers 1 --templates {folder} --out {tmp_path}/night"
+    assert main(arguments.split()) == 0
     truth = pq.read_table(tmp_path / "night/truth.parquet")
     assert 1 in truth["spectral_template"].to_pylist()
     copy = tmp_path / "copy"

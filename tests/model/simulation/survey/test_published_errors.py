@@ -10,11 +10,11 @@ from model.simulation.survey.surveys import flux_njy
 def test_errors_are_those_of_real_alerts():
     """At 0.75, 2.25 and 6 mag above the limit real alerts without a star below have S/N near 7.5, 15 and 40."""
     background = np.array(1.0)
-    found = [
+    errors = [
         float(x / ztf_error(np.array(x), np.array(0.0), background))
         for x in 5 * 10 ** (0.4 * np.array([0.75, 2.25, 6]))
     ]
-    assert found == pytest.approx([7.5, 15, 40], rel=0.15)
+    assert errors == pytest.approx([7.5, 15, 40], rel=0.15)
 
 
 def test_a_star_below_costs_precision():

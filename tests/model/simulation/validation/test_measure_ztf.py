@@ -17,13 +17,13 @@ def test_two_filters_are_found_again():
     """A difference made of shifted science and blurred template pixels is explained by filters that say so."""
     science, template = noise(0), noise(1)
     difference = np.roll(science, 1, 1) - 0.25 * (template + np.roll(template, 1, 0))
-    found = blank_sky.filters(np.stack([science, template, difference]))
-    assert found is not None
-    assert found.explained > 0.99
+    measured = blank_sky.filters(np.stack([science, template, difference]))
+    assert measured is not None
+    assert measured.explained > 0.99
     reach = blank_sky.REACH
-    assert np.unravel_index(found.science_KK.argmax(), found.science_KK.shape) == (reach, reach + 1)
-    assert found.template_KK[reach, reach] == pytest.approx(found.template_KK[reach + 1, reach], abs=0.02)
-    shift = np.angle(blank_sky.transfer(found.science_KK, np.array([0.1]), 1)) / (2 * np.pi * 0.1)
+    assert np.unravel_index(measured.science_KK.argmax(), measured.science_KK.shape) == (reach, reach + 1)
+    assert measured.template_KK[reach, reach] == pytest.approx(measured.template_KK[reach + 1, reach], abs=0.02)
+    shift = np.angle(blank_sky.transfer(measured.science_KK, np.array([0.1]), 1)) / (2 * np.pi * 0.1)
     assert shift[0] == pytest.approx(-1, abs=0.05)
 
 
@@ -59,8 +59,8 @@ def test_what_is_left_of_a_star_is_what_was_put_there():
     """A difference with 1 % of a star's light says so; the star of the alert itself is none."""
     star, alert = psf.images(np.full(2, 2.0), np.array([-15.0, 0.0]), np.array([12.0, 0.0]), (63, 63), PROFILE)
     template = 3e4 * (star + alert)
-    (found,) = isolated_stars.remnants(np.stack([template + noise(6), template + noise(7), 300 * star]))
-    np.testing.assert_allclose(found, 0.01, rtol=0.01)
+    (measured,) = isolated_stars.remnants(np.stack([template + noise(6), template + noise(7), 300 * star]))
+    np.testing.assert_allclose(measured, 0.01, rtol=0.01)
 
 
 def test_concentration_falls_with_seeing():
@@ -69,5 +69,5 @@ def test_concentration_falls_with_seeing():
         np.array([1.6, 2.6]), np.array([10.3, 10.3]), np.full(2, -8.4), (63, 63), psf.PsfShape(2.25, 0.1)
     )
     images = 3e4 * np.stack([*stars, np.zeros((63, 63), np.float32)]) + np.stack([noise(c) for c in range(3)])
-    (found,) = isolated_stars.concentrations(images.astype(np.float32))
-    np.testing.assert_allclose(found, [0.75, 0.57], atol=0.05)
+    (measured,) = isolated_stars.concentrations(images.astype(np.float32))
+    np.testing.assert_allclose(measured, [0.75, 0.57], atol=0.05)

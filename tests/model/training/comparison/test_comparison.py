@@ -38,7 +38,7 @@ def answers(rows, right, seed):
     return label, probability.astype(np.float32)
 
 
-def write_run(folder, system, fold, seed, right, rows, mode=None, nights=(), **told):
+def write_run(folder, system, fold, seed, right, rows, mode=None, nights=(), **facts):
     label, probability = answers(rows, right, seed)
     reached = score(label, probability.astype(float), CLASSES)
     entry = {
@@ -49,16 +49,16 @@ def write_run(folder, system, fold, seed, right, rows, mode=None, nights=(), **t
         "train_objects": 100,
         "scores": {"macro_f1": reached.macro_f1},
         "by_label_mode": {"physical": {"macro_f1": reached.macro_f1}},
-        **told,
+        **facts,
     }
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     path = folder / "runs" / f"{system}-{'split' if fold is None else f'fold{fold}'}-seed{seed}.json"
     path.write_text(json.dumps(entry))
-    kept = {} if mode is None else {"mode": mode}
+    arrays = {} if mode is None else {"mode": mode}
     if nights:
         early = [answers(rows, right * night / (night + 1), seed)[1] for night in nights]
-        kept |= kept_by_night(np.stack(early), nights)
-    np.savez(path.with_suffix(".npz"), row=rows, label=label, probability=probability, **kept)
+        arrays |= kept_by_night(np.stack(early), nights)
+    np.savez(path.with_suffix(".npz"), row=rows, label=label, probability=probability, **arrays)
 
 
 def table_of(folder):
@@ -123,12 +123,12 @@ def test_weighted_scores_are_those_of_objects_that_often():
     rng = np.random.default_rng(0)
     label, probability_NK = rng.integers(0, 3, 90), rng.dirichlet(np.ones(3), 90).round(1)
     weight_RN = np.stack([np.ones(90), rng.integers(0, 4, 90)]).astype(np.float32)
-    found = weighted_scores(label, probability_NK, weight_RN)
+    score_of = weighted_scores(label, probability_NK, weight_RN)
     for r, weight_N in enumerate(weight_RN):
         at = np.repeat(np.arange(90), weight_N.astype(int))
         expected = score(label[at], probability_NK[at], CLASSES)
         for name in SCORES:
-            assert found[name][r] == pytest.approx(getattr(expected, name), abs=1e-5)
+            assert score_of[name][r] == pytest.approx(getattr(expected, name), abs=1e-5)
 
 
 def test_early_answers_are_scored_from_what_runs_keep(tmp_path):
@@ -160,8 +160,8 @@ def test_kept_answers_keep_small_probabilities(tmp_path):
     """A probability of one in a billion is not 0 after it was kept as a half float, and rows still sum to 1."""
     probability_VNK = np.array([[[1e-9, 0.25, 0.75 - 1e-9]]])
     entry = {"system": "lstm", "fold": None, "seed": 0}
-    kept = {"row": np.zeros(1, int), "label": np.zeros(1, int), "probability": probability_VNK[0]}
-    (pool,) = pools_of([(entry, kept | kept_by_night(probability_VNK, (5,)))])
+    answer = {"row": np.zeros(1, int), "label": np.zeros(1, int), "probability": probability_VNK[0]}
+    (pool,) = pools_of([(entry, answer | kept_by_night(probability_VNK, (5,)))])
     assert pool.at_night[5][0] == pytest.approx(probability_VNK[0, 0], rel=0.01)
     assert pool.at_night[5].sum() == pytest.approx(1)
 
@@ -202,8 +202,8 @@ def pairs_among(*systems):
 
 def test_an_ablation_is_paired_with_what_it_changes_in_one_thing():
     """Ablations that train on whole series are compared with the network that does, not with the whole of it."""
-    found = pairs_among("vigil-mini", "vigil-whole-series-mini", "vigil-no-mask-mini", "vigil-no-times-mini")
-    assert found == {
+    pairs = pairs_among("vigil-mini", "vigil-whole-series-mini", "vigil-no-mask-mini", "vigil-no-times-mini")
+    assert pairs == {
         ("vigil-whole-series-mini", "vigil-mini"),
         ("vigil-no-mask-mini", "vigil-whole-series-mini"),
         ("vigil-no-times-mini", "vigil-mini"),
@@ -224,8 +224,8 @@ def test_an_ablation_is_paired_with_what_it_changes_in_one_thing():
 
 def test_a_recipe_that_a_run_tells_is_believed():
     """Runs of a recipe of the user's own are paired by what that recipe changes."""
-    told = dataclasses.asdict(load_training_recipe("ict-dino-mini"))
-    ours = recipe_of_run({"system": "ours", "recipe": json.loads(json.dumps(told))})
+    recipe = dataclasses.asdict(load_training_recipe("ict-dino-mini"))
+    ours = recipe_of_run({"system": "ours", "recipe": json.loads(json.dumps(recipe))})
     pairs = pairs_of({"convention-mini": load_training_recipe("convention-mini"), "ours": ours, "majority": None})
     assert pairs == [("ours", "convention-mini")]
 
@@ -245,7 +245,7 @@ def test_systems_of_two_stages_have_their_pairs():
 
 def test_each_published_system_counts_once():
     """Sizes and stages do not hide a system; of two that stand for one the plain one counts."""
-    found = published(
+    system_of = published(
         [
             "sits-bert-pretrained-two-stage",
             "sits-bert-two-stage",
@@ -253,7 +253,7 @@ def test_each_published_system_counts_once():
             "convention-whole-two-stage",
         ]
     )
-    assert found == {"sits-bert": "sits-bert-two-stage", "cnn-gru": "cnn-gru-two-stage-mini"}
+    assert system_of == {"sits-bert": "sits-bert-two-stage", "cnn-gru": "cnn-gru-two-stage-mini"}
     assert published(["sits-bert-pretrained"]) == {"sits-bert": "sits-bert-pretrained"}
 
 

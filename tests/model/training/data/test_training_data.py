@@ -63,9 +63,9 @@ def test_the_loader_serves_what_the_stream_would_collate(toy: Dataset):
     """A batch from memory, a batch from disk and a direct collation are the same frames."""
     rows = divide(toy).test
     index = torch.tensor([3, 0, 7])
-    kept, read = Loader(toy, rows, 99, CPU), Loader(toy, rows, 99, CPU, memory_limit_bytes=0)
+    in_memory, read = Loader(toy, rows, 99, CPU), Loader(toy, rows, 99, CPU, memory_limit_bytes=0)
     direct = collate([toy.series(int(rows[i])) for i in index])
-    for loader in (kept, read):
+    for loader in (in_memory, read):
         frames, label = loader.batch(index)
         assert torch.equal(frames.pixels_BTCHW, direct.pixels_BTCHW)
         assert torch.equal(frames.curve.time_BT, direct.curve.time_BT)
@@ -224,16 +224,16 @@ def frames_with_history() -> Frames:
         (100 + times).astype(np.float32),
         np.ones(6, np.float32),
     )
-    told = np.array([-20.0, *(times + 0.5)])
-    history = History(told, np.full(7, 2, np.int8), np.zeros(7, np.float32), np.ones(7, np.float32))
+    time_P = np.array([-20.0, *(times + 0.5)])
+    history = History(time_P, np.full(7, 2, np.int8), np.zeros(7, np.float32), np.ones(7, np.float32))
     return collate([series], histories=[history])
 
 
 def test_frames_that_packets_tell_of_become_epochs_without_stamp():
     """A forgotten frame of which a later packet tells joins the history in time order; the future stays unknown."""
-    keep, told = torch.zeros(2, 1, 6, dtype=torch.bool)
-    keep[0, [2, 4]], told[0, [0, 3, 5]] = True, True
-    fewer = augment.keep_frames(frames_with_history(), keep, told)
+    keep, reported = torch.zeros(2, 1, 6, dtype=torch.bool)
+    keep[0, [2, 4]], reported[0, [0, 3, 5]] = True, True
+    fewer = augment.keep_frames(frames_with_history(), keep, reported)
     assert fewer.curve.time_BT.tolist() == [[0.0, 2.0]]
     history = fewer.curve.history
     assert history is not None
@@ -287,9 +287,9 @@ def test_shifted_colours_change_a_band_of_an_object_alike_everywhere():
         for band in frames.curve.band_BT[row].unique():
             of_band = factor[row][frames.curve.mask_BT[row] & (frames.curve.band_BT[row] == band)]
             assert torch.allclose(of_band, of_band[:1], rtol=1e-4)
-    told = augment.shift_colours(frames_with_history(), 0.3, generator(1)).curve
-    assert told.history is not None
-    of_r = told.history.flux_error_BT[told.history.band_BT == 2]
+    curve = augment.shift_colours(frames_with_history(), 0.3, generator(1)).curve
+    assert curve.history is not None
+    of_r = curve.history.flux_error_BT[curve.history.band_BT == 2]
     assert torch.allclose(of_r, of_r[:1])
     assert float(of_r[0]) != 1.0
 
@@ -298,11 +298,11 @@ def test_single_alerts_are_one_frame_with_the_month_before_it_or_nothing():
     """Half of the batches, where so asked; of some objects the packet tells nothing."""
     counts = set()
     for seed in range(12):
-        told = augment.single_alerts(frames_with_history(), 0.0, generator(seed), 2.0).curve
-        assert told.mask_BT.tolist() == [[True]]
-        assert told.history is not None
-        assert (told.history.time_BT[told.history.mask_BT] >= -2.0).all()
-        counts.add(int(told.history.mask_BT.sum()))
+        curve = augment.single_alerts(frames_with_history(), 0.0, generator(seed), 2.0).curve
+        assert curve.mask_BT.tolist() == [[True]]
+        assert curve.history is not None
+        assert (curve.history.time_BT[curve.history.mask_BT] >= -2.0).all()
+        counts.add(int(curve.history.mask_BT.sum()))
     assert {0, 4} <= counts
     silent = augment.single_alerts(frames_with_history(), 1.0, generator(3), 2.0).curve
     assert silent.history is not None

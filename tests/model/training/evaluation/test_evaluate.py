@@ -103,8 +103,8 @@ def test_calibrating_again_keeps_the_network(toy: Dataset, some_weights: Path, t
     assert old.version != new.version
     assert new.provenance["calibrated"]["on"] == 40
     assert (old.temperature, old.unknown) != (new.temperature, new.unknown)
-    kept = {name: tensor for name, tensor in after.state_dict().items() if not name.startswith("familiar")}
-    assert all(torch.equal(tensor, before.state_dict()[name]) for name, tensor in kept.items())
+    untouched = {name: tensor for name, tensor in after.state_dict().items() if not name.startswith("familiar")}
+    assert all(torch.equal(tensor, before.state_dict()[name]) for name, tensor in untouched.items())
     arguments = [str(some_weights), "--data", str(other.folder), "--out", str(tmp_path / "energy")]
     assert recalibrate.main([*arguments, "--unknown-score", "energy"]) == 0
     without_memory, card = weights.load(tmp_path / "energy")
@@ -138,9 +138,9 @@ def test_evaluation_writes_scores_tables_and_a_page(toy: Dataset, some_weights: 
     assert copied.unknown.auroc == table["unknown"]["auroc"]
     assert copied.temperature == before.temperature
     assert any("a balanced test set" in words for words in copied.provenance["limits"])
-    with np.load(out / "predictions.npz") as kept:
-        found = macro_f1(kept["label"], kept["probability"].argmax(1), 4)
-    assert found == pytest.approx(table["scores"]["macro_f1"])
+    with np.load(out / "predictions.npz") as arrays:
+        reached = macro_f1(arrays["label"], arrays["probability"].argmax(1), 4)
+    assert reached == pytest.approx(table["scores"]["macro_f1"])
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 5 + 8
     for words in (
@@ -184,9 +184,9 @@ def test_what_is_not_unknown_is_refused(toy: Dataset, some_weights: Path, tmp_pa
     ):
         arguments = [str(some_weights), "--data", str(toy.folder), "--unknown", str(folder)]
         assert evaluate.main([*arguments, "--out", str(tmp_path / "out")]) == 2
-        told = capsys.readouterr().err
-        assert words in told
-        assert told.count("\n") == 1
+        errors = capsys.readouterr().err
+        assert words in errors
+        assert errors.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -238,8 +238,8 @@ def test_a_stack_has_one_frame_per_band_and_no_time():
     assert np.isnan(mean.flux_T).all()
     at = series.band_T == mean.band_T[0]
     expected = (series.pixels_TCHW[at].astype(np.float32) * series.scale_TC[at][..., None, None]).mean(0)
-    found = mean.pixels_TCHW[0].astype(np.float32) * mean.scale_TC[0][:, None, None]
-    assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max()
+    reached = mean.pixels_TCHW[0].astype(np.float32) * mean.scale_TC[0][:, None, None]
+    assert np.abs(reached - expected).max() < 2e-3 * np.abs(expected).max()
 
 
 def test_light_above_the_faintest_forgets_a_constant_host():
@@ -332,8 +332,8 @@ def test_recipes_that_changed_are_never_pooled(tmp_path: Path):
     (tmp_path / "runs").mkdir()
     followed = load_recipe("lstm").as_json()
 
-    def write(seed: int, system: str, **told: Any) -> None:
-        entry = {"system": system, "seed": seed, "data": {}, **told}
+    def write(seed: int, system: str, **facts: Any) -> None:
+        entry = {"system": system, "seed": seed, "data": {}, **facts}
         (tmp_path / "runs" / f"{system}-split-seed{seed}.json").write_text(json.dumps(entry))
 
     write(0, "lstm", recipe=followed)

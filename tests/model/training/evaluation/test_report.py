@@ -33,14 +33,14 @@ def test_what_packets_tell_stands_beside_the_frames():
     """A detection without stamp is an open circle before the first frame, a limit a triangle at five errors."""
     series = toy_series(1, np.random.default_rng(0))
     start = series.time_T[0]
-    told = History(
+    past = History(
         np.array([start - 5.0, start - 2.0]),
         np.array([1, 2], np.int8),
         np.array([0.0, 3000.0], np.float32),
         np.array([200.0, 300.0], np.float32),
     )
     axes = Figure().subplots()
-    draw_light_curve(axes, series, told)
+    draw_light_curve(axes, series, past)
     (triangle,) = (line for line in axes.lines if line.get_marker() == "v")
     assert (triangle.get_xdata().tolist(), triangle.get_ydata().tolist()) == ([-5.0], [1.0])
     open_circles = [line for line in axes.lines if line.get_marker() == "o" and line.get_markerfacecolor() == "none"]

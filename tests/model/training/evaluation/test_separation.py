@@ -43,9 +43,9 @@ def test_scatter_adds_up():
     """Of classes alike in number, scatter within and between is the scatter about the common mean."""
     feature_NF, label_N = clouds(0.4)
     unit_NF = feature_NF / np.linalg.norm(feature_NF, axis=1, keepdims=True)
-    found = separation(feature_NF, label_N, CLASSES)
+    spread = separation(feature_NF, label_N, CLASSES)
     total = ((unit_NF - unit_NF.mean(0)) ** 2).sum(1).mean()
-    assert found.within + found.between == pytest.approx(total)
+    assert spread.within + spread.between == pytest.approx(total)
 
 
 def test_one_class_alone_cannot_be_separated():

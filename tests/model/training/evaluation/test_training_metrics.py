@@ -95,10 +95,10 @@ def test_every_object_counts_alike_for_the_unknown_score():
     _, logits = answers(skill=5.0)
     once = fit_unknown(logits, None, np.ones(len(logits)))
     strange = np.repeat(0.1 * logits[:20], 200, axis=0)  # twenty objects that are asked two hundred times each
-    told = np.concatenate([logits, strange])
+    mixed = np.concatenate([logits, strange])
     weights = np.concatenate([np.ones(len(logits)), np.full(len(strange), 1 / 200)])
-    assert fit_unknown(told, None, weights).location == pytest.approx(once.location, abs=0.1)
-    assert fit_unknown(told, None, np.ones(len(told))).location > once.location + 0.3
+    assert fit_unknown(mixed, None, weights).location == pytest.approx(once.location, abs=0.1)
+    assert fit_unknown(mixed, None, np.ones(len(mixed))).location > once.location + 0.3
 
 
 def test_a_class_that_is_answered_too_often_is_put_right():
@@ -116,8 +116,8 @@ def test_a_class_that_is_answered_too_often_is_put_right():
 def test_wilson_is_scipys():
     """Shares of few trials have scipy's Wilson interval."""
     expected = stats.binomtest(12, 17).proportion_ci(method="wilson")
-    found = intervals.wilson(12, 17)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    measured = intervals.wilson(12, 17)
+    assert (measured.low, measured.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_the_bootstrap_of_the_published_test_set_has_its_known_width():
@@ -143,11 +143,11 @@ def test_paired_comparison_sees_a_difference_and_no_difference():
     assert same.p_bootstrap == same.p_mcnemar == 1.0
     better = chosen.copy()
     better[np.flatnonzero(chosen != label)[:50]] = label[np.flatnonzero(chosen != label)[:50]]
-    found = intervals.compare_pair(label, better, chosen, 4)
-    assert (found.only_first, found.only_second) == (50, 0)
-    assert found.p_mcnemar == pytest.approx(2 * 0.5**50)
-    assert found.p_bootstrap < 0.01
-    assert found.difference.low > 0
+    measured = intervals.compare_pair(label, better, chosen, 4)
+    assert (measured.only_first, measured.only_second) == (50, 0)
+    assert measured.p_mcnemar == pytest.approx(2 * 0.5**50)
+    assert measured.p_bootstrap < 0.01
+    assert measured.difference.low > 0
 
 
 def test_corrections_have_their_known_values():
@@ -180,13 +180,13 @@ def test_nights_and_days_pick_the_frames_that_were_there():
 
 def test_confidence_counts_from_when_a_choice_is_kept():
     """The first object decides at its third frame after one flip, the second at its second after none."""
-    found = early.confidence(made_up(), 0.8)
-    assert found["confident_share"] == 1
-    assert found["flips_per_object"] == 0.5
-    assert found["median_days"] == pytest.approx(4.0)
-    assert found["earliness"] == pytest.approx((3 / 4 + 2 / 3) / 2)
-    e = found["earliness"]
-    assert found["harmonic_mean"] == pytest.approx(2 * (1 - e) / (2 - e))
+    measured = early.confidence(made_up(), 0.8)
+    assert measured["confident_share"] == 1
+    assert measured["flips_per_object"] == 0.5
+    assert measured["median_days"] == pytest.approx(4.0)
+    assert measured["earliness"] == pytest.approx((3 / 4 + 2 / 3) / 2)
+    e = measured["earliness"]
+    assert measured["harmonic_mean"] == pytest.approx(2 * (1 - e) / (2 - e))
 
 
 def test_decisions_are_made_without_looking_ahead():
@@ -224,10 +224,10 @@ def test_another_mix_of_classes_weighs_objects():
 def test_early_curves_of_the_made_up_pair():
     """Macro-F1 reaches 1 on the third day, and the alarm and purity numbers are those counted by hand."""
     histories = made_up()
-    found = early.curves(histories)
-    assert found["by_day"][0]["macro_f1"] < 1
-    assert found["by_day"][3]["macro_f1"] == 1
-    assert found["days_to_90_percent"] == 3
+    measured = early.curves(histories)
+    assert measured["by_day"][0]["macro_f1"] < 1
+    assert measured["by_day"][3]["macro_f1"] == 1
+    assert measured["days_to_90_percent"] == 3
     assert early.false_alarms(histories, (1, 3), (0, 2)) == 0
     assert early.before_peak_purity(histories, 1) == 1
 
@@ -280,14 +280,14 @@ def test_prediction_sets_keep_their_promise_at_every_age():
         return softmax(logits_NK), label_N, np.arange(objects).repeat(2), age_N
 
     p_MK, label_M, object_M, age_M = answers(3000)
-    told, together = fit_sets(p_MK, label_M, object_M, age_M), fit_sets(p_MK, label_M, object_M)
+    by_age, together = fit_sets(p_MK, label_M, object_M, age_M), fit_sets(p_MK, label_M, object_M)
     p_NK, label_N, _, age_N = answers(6000)
     row_N = np.arange(len(label_N))
     for days in (0.0, 40.0):
         of_N = age_N == days
-        assert told.of(p_NK, age_N)[row_N, label_N][of_N].mean() == pytest.approx(0.9, abs=0.02)
+        assert by_age.of(p_NK, age_N)[row_N, label_N][of_N].mean() == pytest.approx(0.9, abs=0.02)
     assert together.of(p_NK, age_N)[row_N, label_N][age_N == 0].mean() < 0.86
-    assert (told.of(p_NK) == together.of(p_NK)).all()
+    assert (by_age.of(p_NK) == together.of(p_NK)).all()
 
 
 def test_an_object_with_many_answers_counts_as_one():

@@ -12,7 +12,7 @@ from model.training.learning.progress import Progress
 ENTRY = {"stage": 0, "epoch": 4, "loss": 1.25, "learning_rate": 0.001, "validation_macro_f1": 0.5, "seconds": 123.0}
 
 
-def told_on_a_terminal(monkeypatch: pytest.MonkeyPatch, quiet: bool) -> str:
+def shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch, quiet: bool) -> str:
     """What two steps and the end of an epoch write to a terminal."""
     ours, theirs = os.openpty()
     monkeypatch.setenv("TERM", "xterm")
@@ -23,19 +23,19 @@ def told_on_a_terminal(monkeypatch: pytest.MonkeyPatch, quiet: bool) -> str:
                 progress.step(done, 17)
             progress.epoch(ENTRY, 1)
         print("end", file=terminal, flush=True)
-        told = b""
-        while not told.endswith(b"end\r\n"):
-            told += os.read(ours, 100_000)
+        output = b""
+        while not output.endswith(b"end\r\n"):
+            output += os.read(ours, 100_000)
     os.close(ours)
-    return told.decode()
+    return output.decode()
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch):
     """On a terminal a bar counts the steps of an epoch, and a line tells of each that is over; quiet, nothing does."""
-    told = told_on_a_terminal(monkeypatch, quiet=False)
-    assert "step 2 of 17" in told
-    assert "loss 1.25" in told
-    assert told_on_a_terminal(monkeypatch, quiet=True).split() == ["end"]
+    shown = shown_on_a_terminal(monkeypatch, quiet=False)
+    assert "step 2 of 17" in shown
+    assert "loss 1.25" in shown
+    assert shown_on_a_terminal(monkeypatch, quiet=True).split() == ["end"]
 
 
 def test_a_pipe_gets_lines_only(capsys: pytest.CaptureFixture[str]):
@@ -43,8 +43,8 @@ def test_a_pipe_gets_lines_only(capsys: pytest.CaptureFixture[str]):
     with Progress(None) as progress:
         progress.step(1, 17)
         progress.epoch(ENTRY, 1)
-    told = "stage 0  epoch 4  loss 1.25  learning_rate 0.001  validation_macro_f1 0.5  seconds 123\n"
-    assert capsys.readouterr().err == told
+    line = "stage 0  epoch 4  loss 1.25  learning_rate 0.001  validation_macro_f1 0.5  seconds 123\n"
+    assert capsys.readouterr().err == line
 
 
 def test_a_folder_gets_the_history_and_its_curves(tmp_path: Path):

@@ -90,9 +90,9 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(toy: Dataset, tmp_p
     recipe = dataclasses.replace(PLAIN, stages=(Stage(epochs=2),))
     whole = prepare(recipe, toy)
     whole.run()
-    asked = iter([False, False, True])
+    stops = iter([False, False, True])
     stopped = prepare(recipe, toy, tmp_path)
-    stopped.interrupted = lambda: next(asked)
+    stopped.interrupted = lambda: next(stops)
     with pytest.raises(KeyboardInterrupt):
         stopped.run()
     assert stopped.place.step == 3
@@ -329,10 +329,10 @@ def test_the_head_is_what_acts_after_the_features(head: str, expected: set[str])
     """Of ConvEntion that is its last layer, which can be drawn anew."""
     network = registry.build({"network": "convention", "size": 15, "width": 0.1, "frame_limit": 6, "head": head})
     before = {name: parameter.clone() for name, parameter in network.named_parameters()}
-    found = head_parameters(network)
+    of_head = head_parameters(network)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    assert {names[id(p)] for p in found} == expected
-    renew(network, found)
+    assert {names[id(p)] for p in of_head} == expected
+    renew(network, of_head)
     assert {name for name, p in network.named_parameters() if not torch.equal(p, before[name])} == expected
 
 
@@ -403,9 +403,9 @@ def test_the_command_goes_on_only_with_what_it_began(toy: Dataset, tmp_path: Pat
         ([str(toy.folder), "--resume", "--seed", "1"], "seed 0, not 1"),
     ):
         assert main([*arguments, *more]) == 2
-        told = capsys.readouterr().err
-        assert words in told
-        assert told.count("\n") == 1
+        errors = capsys.readouterr().err
+        assert words in errors
+        assert errors.count("\n") == 1
         assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
     (out / "checkpoint.safetensors").unlink()
     assert main([*arguments, str(toy.folder), "--resume"]) == 2

@@ -44,11 +44,11 @@ def trained(recipe: Recipe, data: Dataset, labels_shuffled: bool = False) -> dic
 def test_labels_are_not_looked_at(toy: Dataset, pull: str):
     """Labels dealt out anew lead to the same weights, to the bit; and the backbone has moved."""
     recipe = dataclasses.replace(ALONE, ict=dataclasses.replace(ALONE.ict, pull=pull))
-    told, shuffled = trained(recipe, toy), trained(recipe, toy, labels_shuffled=True)
-    assert all(torch.equal(told[name], shuffled[name]) for name in told)
+    labelled, shuffled = trained(recipe, toy), trained(recipe, toy, labels_shuffled=True)
+    assert all(torch.equal(labelled[name], shuffled[name]) for name in labelled)
     fresh = make_network(recipe, measure(toy, divide(toy).train), 1).state_dict()
-    assert not torch.equal(told["stem.convolutions.1.weight"], fresh["stem.convolutions.1.weight"])
-    assert torch.equal(told["output.weight"], fresh["output.weight"])
+    assert not torch.equal(labelled["stem.convolutions.1.weight"], fresh["stem.convolutions.1.weight"])
+    assert torch.equal(labelled["output.weight"], fresh["output.weight"])
 
 
 @pytest.mark.parametrize(
