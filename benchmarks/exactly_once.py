@@ -54,7 +54,7 @@ END_LIMIT_S = 300.0
 EPOCHS = 12
 DRAWN_OBJECTS = 8
 WIDTH = 130
-COPIES_TOLD, TOLD_OF_COPIES = 10, ("objectId", "revision", "publicationTimestamp")
+COPIES_SHOWN, SHOWN_OF_COPIES = 10, ("objectId", "revision", "publicationTimestamp")
 COPY_STEP = 10**6  # between the alert ids of two copies
 
 
@@ -123,8 +123,8 @@ class Trial:
         """Offsets of the group; none while a transaction that may still move them is open."""
         consumer = Consumer({"bootstrap.servers": self.node.address, "group.id": self.name}, logger=LIBRARY_LOG)
         try:
-            asked = [TopicPartition(self.topic("in"), p) for p in range(PARTITIONS)]
-            return {p.partition: p.offset for p in consumer.committed(asked, 20)}
+            partitions = [TopicPartition(self.topic("in"), p) for p in range(PARTITIONS)]
+            return {p.partition: p.offset for p in consumer.committed(partitions, 20)}
         except KafkaException as error:
             if error.args[0].code() != KafkaError._TIMED_OUT:
                 raise
@@ -181,7 +181,7 @@ class Verdict:
 
 def judge(trial: Trial, alerts: int) -> Verdict:
     """Read and count."""
-    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    records_of: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     known: dict[str, dict[tuple[float, int], int]] = {}  # by object, then by time and alert id
     total = 0
     for r in trial.read():
@@ -189,14 +189,14 @@ def judge(trial: Trial, alerts: int) -> Verdict:
         of_object, place = known.setdefault(r["objectId"], {}), (r["mjd"], r["alertId"])
         of_object[place] = max(r["nKnown"], of_object.get(place, 0))
         identity = (r["classifier"], r["classifierVersion"], r["survey"], r["alertId"], r["nKnown"])
-        found.setdefault(identity, []).append({name: r[name] for name in TOLD_OF_COPIES})
-    seen = {identity[3] for identity in found}
-    copies = [f"{identity[3:]}: {records}" for identity, records in found.items() if len(records) > 1]
+        records_of.setdefault(identity, []).append({name: r[name] for name in SHOWN_OF_COPIES})
+    seen = {identity[3] for identity in records_of}
+    copies = [f"{identity[3:]}: {records}" for identity, records in records_of.items() if len(records) > 1]
     at_ends = trial.committed() == trial.ends()
     orders = ([of_object[place] for place in sorted(of_object) if of_object[place]] for of_object in known.values())
     stale = sum(n != rank for order in orders for rank, n in enumerate(order, 1))
-    counts = (alerts - len(seen), total, total - len(found), stale)
-    return Verdict(alerts, *counts, at_ends, trial.killed, tuple(copies[:COPIES_TOLD]))
+    counts = (alerts - len(seen), total, total - len(records_of), stale)
+    return Verdict(alerts, *counts, at_ends, trial.killed, tuple(copies[:COPIES_SHOWN]))
 
 
 def torment(trial: Trial, packets: Sequence[bytes], kills: int, replicas: int, rng: random.Random) -> Verdict:

@@ -36,7 +36,7 @@ from model.series import compact
 SURVEY = "ztf"
 BATCH = 64
 LENGTHS = (1, 3, 10, 30, 100, 300)
-TOLD = (0, 10, 30, 60, HISTORY_LIMIT)
+EPOCH_COUNTS = (0, 10, 30, 60, HISTORY_LIMIT)
 OBJECTS = (100, 1_000, 10_000, 100_000, 1_000_000)
 PROCESSES = (1, 2)
 PROCESS_ALERTS = 512
@@ -57,17 +57,17 @@ class Night:
         self._frame = compact(np.random.default_rng(1).normal(0, 10, shape).astype(np.float32))
         self._ids = count(1)
 
-    def arrivals(self, epoch: int, told: int = 0, first: int = 0) -> list[Arrival]:
+    def arrivals(self, epoch: int, epochs: int = 0, first: int = 0) -> list[Arrival]:
         """One alert of each of a batch of objects."""
-        return [self.arrival(f"ZTF{first + number}", epoch, told) for number in range(BATCH)]
+        return [self.arrival(f"ZTF{first + number}", epoch, epochs) for number in range(BATCH)]
 
-    def arrival(self, name: str, epoch: int, told: int) -> Arrival:
+    def arrival(self, name: str, epoch: int, epochs: int) -> Arrival:
         """One alert whose packet tells of so many epochs."""
         time_mjd = FIRST_MJD + epoch
         past = NO_HISTORY
-        if told:
-            days = time_mjd - np.linspace(29.0, 0.4, told)
-            past = History(days, np.arange(told) % 2 + np.int8(1), *np.full((2, told), 500, np.float32))
+        if epochs:
+            days = time_mjd - np.linspace(29.0, 0.4, epochs)
+            past = History(days, np.arange(epochs) % 2 + np.int8(1), *np.full((2, epochs), 500, np.float32))
         alert_id = next(self._ids)
         seen = Observation(alert_id, time_mjd, 1 + epoch % 2, 5e3, 300.0, *self._frame, history=past)
         return Arrival(SURVEY, name, alert_id, time_mjd, "ugrizy"[1 + epoch % 2], 0, MESSAGE, seen)
@@ -93,11 +93,11 @@ def of_lengths(night: Night) -> Table:
 
 def of_histories(night: Night) -> Table:
     """First alerts of objects whose packets tell more and more."""
-    table = Table("epochs told", *map(str, TOLD), title="length of the packet's past, ms an alert")
+    table = Table("epochs told", *map(str, EPOCH_COUNTS), title="length of the packet's past, ms an alert")
     row = []
-    for told in TOLD:
+    for epochs in EPOCH_COUNTS:
         turns = [
-            night.seconds(night.arrivals(1, told, 10_000 * (told + 1) + 100 * turn)) for turn in range(REPEATS + 1)
+            night.seconds(night.arrivals(1, epochs, 10_000 * (epochs + 1) + 100 * turn)) for turn in range(REPEATS + 1)
         ]
         row.append(f"{1e3 * statistics.median(turns[1:]):.3f}")
     table.add_row("ms", *row)

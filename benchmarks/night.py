@@ -136,8 +136,8 @@ def wait_until_read(watcher: Prometheus) -> None:
 
 def number(watcher: Prometheus, expression: str) -> float:
     """The one number that an expression is; NaN where there is none."""
-    found = watcher.ask(expression)
-    return float(found[0]["value"][1]) if found else float("nan")
+    samples = watcher.ask(expression)
+    return float(samples[0]["value"][1]) if samples else float("nan")
 
 
 def report(watcher: Prometheus, sent: int, minutes: float) -> Table:

@@ -105,15 +105,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(describe("torch", "confluent-kafka", "rule-engine"))
     what, packets = many("ztf", options.alerts + WARM_UP)
     console.print(f"{what}, {options.rounds} rounds")
-    found: dict[Variant, list[float]] = {variant: [] for variant in VARIANTS}
+    cpu_ms: dict[Variant, list[float]] = {variant: [] for variant in VARIANTS}
     with local_broker() as broker:
         for turn in range(options.rounds):
             for number, variant in enumerate(VARIANTS):
                 name = f"cost{turn}-{number}"
-                found[variant].append(cpu_ms_per_alert(broker.address, name, packets, variant))
-    plain = statistics.median(found[VARIANTS[0]])
+                cpu_ms[variant].append(cpu_ms_per_alert(broker.address, name, packets, variant))
+    plain = statistics.median(cpu_ms[VARIANTS[0]])
     table = Table("", "processor time, ms/alert", "each round", "over pages off, no routes")
-    for variant, each in found.items():
+    for variant, each in cpu_ms.items():
         median = statistics.median(each)
         rounds = ", ".join(f"{one:.3f}" for one in each)
         table.add_row(str(variant), f"{median:.3f}", rounds, f"{100 * (median / plain - 1):+.1f} %")

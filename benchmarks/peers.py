@@ -141,8 +141,8 @@ def peers(acai: Path, btsbot: Path) -> dict[str, Scores]:
 
     def score_acai(alerts: list[Prepared]) -> NDArray[np.floating]:
         feed = {"features": np.stack([a.acai for a in alerts]), "triplets": np.stack([a.triplet for a in alerts])}
-        found = dict(zip(ACAI, (one.run(None, feed)[0][:, 0] for one in of_acai), strict=True))
-        return np.maximum(found["h"], found["o"])
+        score_of = dict(zip(ACAI, (one.run(None, feed)[0][:, 0] for one in of_acai), strict=True))
+        return np.maximum(score_of["h"], score_of["o"])
 
     def score_bts(alerts: list[Prepared]) -> NDArray[np.floating]:
         feed = {"metadata": np.stack([a.btsbot for a in alerts]), "triplet": np.stack([a.triplet for a in alerts])}
@@ -161,8 +161,8 @@ def ours_as(predictor: Predictor) -> Scores:
 
     def score(alerts: list[Prepared]) -> NDArray[np.floating]:
         vectors = predictor.embed([a.series for a in alerts])
-        told = [a.history for a in alerts]
-        answers = predictor.classify(list(vectors[:, None]), [a.series for a in alerts], told)
+        histories = [a.history for a in alerts]
+        answers = predictor.classify(list(vectors[:, None]), [a.series for a in alerts], histories)
         return answers.probabilities[:, columns].sum(1)
 
     return score

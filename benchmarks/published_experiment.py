@@ -87,8 +87,8 @@ def make_data(folder: Path, survey: str = "sdss", recipe: str = "convention", se
     """Simulate a data set where it is missing, as the published split unless told: the same bytes everywhere."""
     if (folder / "manifest.json").exists():
         return
-    asked = ["dataset", "--survey", survey, "--recipe", recipe, "--seed", str(seed)]
-    subprocess.run([sys.executable, "-m", "model.simulation.cli", *asked, "--out", str(folder)], check=True)
+    command = ["dataset", "--survey", survey, "--recipe", recipe, "--seed", str(seed)]
+    subprocess.run([sys.executable, "-m", "model.simulation.cli", *command, "--out", str(folder)], check=True)
 
 
 def pack(checkpoint: Path, packed: Path) -> None:
@@ -136,8 +136,8 @@ def carry_out_alerts(run: SystemRun, places: Places) -> None:
     results = places.results / "ict-convention-ztf"
     make_data(data, "ztf", str(Path(__file__).parent / "recipes" / "shipped_alerts.json"), 11)
     if not (out / "weights.json").exists():
-        asked = [run.system, "--data", str(data), "--out", str(out), "--seed", str(run.seed), "--resume"]
-        if train([*asked, "--half"]):
+        command = [run.system, "--data", str(data), "--out", str(out), "--seed", str(run.seed), "--resume"]
+        if train([*command, "--half"]):
             raise SystemExit(f"the training in {out} did not end: the same command goes on")
     scored = ["--data", str(data), "--out", str(results), "--copy-to", str(results / "ict-convention-ztf"), "--half"]
     if evaluate([str(out / "weights"), *scored]):

@@ -128,12 +128,12 @@ def trips(folder: Path) -> Table:
                     keys = [f"ztf/{size}-{batch}-{which}-{number}" for number in range(size)]
                     store.add([(key, first) for key in keys])
                     store.settle([Change(key, (first.alert_id,), HOLD_LIMIT, GROUP_SIZE) for key in keys])
-                    asked, begun_s = _commands(client), time.perf_counter()
+                    before, begun_s = _commands(client), time.perf_counter()
                     store.add([(key, second) for key in keys])
                     store.pixels([FrameKey(key, f.time_mjd, f.alert_id) for key in keys for f in (first, second)])
                     store.settle([Change(key, (second.alert_id,), HOLD_LIMIT, GROUP_SIZE) for key in keys])
                     seconds[which].append(time.perf_counter() - begun_s)
-                    commands.append(_commands(client) - asked - 1)
+                    commands.append(_commands(client) - before - 1)
             near_s, far_s = (float(np.min(part)) for part in seconds)
             trips_made = f"{(far_s - near_s) / LATENCY_S:.1f}"
             times = (f"{1000 * near_s:.1f}", f"{1000 * far_s:.1f}")
@@ -183,7 +183,7 @@ class Group:
             for process in running:
                 process.wait(60)
 
-    def said(self, folder: Path, text: str) -> int:
+    def lines_with(self, folder: Path, text: str) -> int:
         """How often the processes logged this."""
         return sum(path.read_text().count(text) for path in folder.glob(f"{self.name}-*.log"))
 
@@ -306,7 +306,7 @@ def burst(brokers: str, alerts: int, seconds: float, folder: Path) -> Table:
     table.add_row("done after", f"{seen[-1][0] - begun_s:.1f} s")
     for name, low, high in (("first", 0.1, 0.5), ("second", 0.5, 0.95)):
         table.add_row(f"rate, {name} half of the backlog", f"{_rate(seen, low * alerts, high * alerts):.0f} alerts/s")
-    left = group.said(folder, "partitions lost") + group.said(folder, "MAXPOLL")
+    left = group.lines_with(folder, "partitions lost") + group.lines_with(folder, "MAXPOLL")
     table.add_row(f"put out of the group (poll interval {POLL_INTERVAL_MS / 1000:g} s)", f"{left} times")
     table.add_row("resident memory before, at most", f"{quiet / 1e6:.0f} MB, {max(s[2] for s in seen) / 1e6:.0f} MB")
     table.add_row("share of the time paused", f"{100 * np.mean([s[3] for s in seen if s[1] < alerts]):.0f} %")

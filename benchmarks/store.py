@@ -31,14 +31,14 @@ from model.series import compact
 
 OBJECTS = 256
 EPOCHS = 10
-TOLD = (0, 25, HISTORY_LIMIT)  # epochs of which a packet tells
+EPOCH_COUNTS = (0, 25, HISTORY_LIMIT)  # epochs of which a packet tells
 REPEATS = 5
 HOLD_LIMIT, GROUP_SIZE = 132, 3
 EMBEDDING_WIDTH = 3_200  # floats of one group: ConvEntion's width at 32 x 32
 Opener = Callable[[Path], SeriesStore]
 
 
-def frames(told: int) -> list[Observation]:
+def frames(epochs: int) -> list[Observation]:
     """One frame per epoch; what is in it, and in the epochs told, does not matter to a store."""
     rng = np.random.default_rng(1)
     made = []
@@ -46,7 +46,7 @@ def frames(told: int) -> list[Observation]:
         pixels, scale = compact(rng.normal(0, 10, (3, 32, 32)).astype(np.float32))
         time_mjd = 60_000.0 + epoch
         history = History(
-            time_mjd - np.arange(told, 0, -1) / 5, np.ones(told, np.int8), *np.ones((2, told), np.float32)
+            time_mjd - np.arange(epochs, 0, -1) / 5, np.ones(epochs, np.int8), *np.ones((2, epochs), np.float32)
         )
         made.append(Observation(epoch, time_mjd, 1, 5.0, 1.0, pixels, scale, history))
     return made
@@ -83,15 +83,15 @@ def read_per_second(store: SeriesStore, night: list[Observation]) -> float:
             for key, series in held.items()
             for time_mjd, alert_id in series.heads[["time_mjd", "alert_id"]].tolist()
         ]
-        found = store.pixels(wanted)
+        read = store.pixels(wanted)
         rates.append(OBJECTS / (time.perf_counter() - start))
-        assert len(found) == OBJECTS * EPOCHS
+        assert len(read) == OBJECTS * EPOCHS
     return statistics.median(rates)
 
 
 def main() -> int:
     """Print the table."""
-    nights = {told: frames(told) for told in TOLD}
+    nights = {epochs: frames(epochs) for epochs in EPOCH_COUNTS}
     with ExitStack() as stack:
         stores: dict[str, Opener] = {
             "LMDB, on disk when settled": lambda folder: LmdbSeriesStore(folder, max_bytes=4 << 30),
@@ -105,7 +105,7 @@ def main() -> int:
         else:
             stores["Redis protocol, loopback"] = lambda folder: RedisSeriesStore(server.url, namespace=folder.name)
         table = Table("store", "told", "observations/s", "with embeddings", "add, ms", "settle, ms", "ten-row reads/s")
-        for (name, opener), (told, night) in product(stores.items(), nights.items()):
+        for (name, opener), (epochs, night) in product(stores.items(), nights.items()):
             plain, embedded, adds, settles, reads = [], [], [], [], []
             for _ in range(REPEATS):
                 for width in (0, EMBEDDING_WIDTH):
@@ -123,7 +123,7 @@ def main() -> int:
             median = [statistics.median(column) for column in (plain, embedded, adds, settles, reads)]
             table.add_row(
                 name,
-                str(told),
+                str(epochs),
                 f"{median[0]:,.0f}",
                 f"{median[1]:,.0f}",
                 f"{1000 * median[2]:.1f}",

@@ -40,9 +40,9 @@ def report(packages: Sequence[dict], strict: bool) -> int:
     skipped = [package for package in packages if "skip_reason" in package]
     bad = [package for package in packages if package.get("vulns")]
     for package in bad:
-        for found in package["vulns"]:
-            names = ", ".join([found["id"], *found.get("aliases", ())])
-            fixed = ", ".join(found.get("fix_versions", ())) or "none yet"
+        for finding in package["vulns"]:
+            names = ", ".join([finding["id"], *finding.get("aliases", ())])
+            fixed = ", ".join(finding.get("fix_versions", ())) or "none yet"
             print(f"audit: {package['name']} {package['version']}: {names}; mended in {fixed}", file=sys.stderr)
     print(
         f"audit: {len(packages)} pinned versions, {len(bad)} with known vulnerabilities, "

@@ -118,12 +118,12 @@ def _plain(annotation: Any) -> str:
 
 def _bounds(field: FieldInfo) -> str:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    found = []
+    bounds = []
     for constraint in field.metadata:
-        found += [f"{sign} {getattr(constraint, name)}" for name, sign in signs.items() if hasattr(constraint, name)]
+        bounds += [f"{sign} {getattr(constraint, name)}" for name, sign in signs.items() if hasattr(constraint, name)]
         if getattr(constraint, "pattern", None):
-            found.append(f"`{constraint.pattern}`")
-    return ", ".join(found)
+            bounds.append(f"`{constraint.pattern}`")
+    return ", ".join(bounds)
 
 
 def output_format() -> str:
@@ -213,11 +213,11 @@ def modules() -> str:
         "Packages in the order in which data flow, each module with its first line.",
         "",
     ]
-    found = {path.parent.relative_to(ROOT).as_posix().replace("/", "."): path for path in _packages()}
-    for package in sorted(found, key=lambda name: (FLOW.index(name) if name in FLOW else len(FLOW), name)):
-        text = _docstring(found[package])
+    init_of = {path.parent.relative_to(ROOT).as_posix().replace("/", "."): path for path in _packages()}
+    for package in sorted(init_of, key=lambda name: (FLOW.index(name) if name in FLOW else len(FLOW), name)):
+        text = _docstring(init_of[package])
         lines += [f"## {package}", "", text.strip().replace("``", "`"), "", "| module | what it is |", "|---|---|"]
-        for path in sorted(found[package].parent.glob("*.py")):
+        for path in sorted(init_of[package].parent.glob("*.py")):
             if path.name != "__init__.py":
                 first_line = _docstring(path).strip().partition("\n")[0].replace("``", "`")
                 lines.append(_row(f"`{path.stem}`", first_line))

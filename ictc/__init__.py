@@ -117,9 +117,9 @@ def _refuse_another_model() -> None:
     ImportError
         When another module of that name hides it.
     """
-    found = find_spec("model")
+    spec = find_spec("model")
     ours = Path(__file__).resolve().parent.parent / "model"
-    where = "nowhere" if found is None or found.origin is None else str(Path(found.origin).resolve())
+    where = "nowhere" if spec is None or spec.origin is None else str(Path(spec.origin).resolve())
     if Path(where).parent != ours:
         raise ImportError(
             f"ictc needs its own package 'model' ({ours}), but Python finds {where} under that name: rename that file, "

@@ -148,12 +148,12 @@ def donors_of(cases: Sequence[Case]) -> dict[int, int]:
     """For each supernova another object, of another class and with a host, into whose surroundings it is put."""
     rng = np.random.default_rng(PAIRING)
     hosted = [n for n, case in enumerate(cases) if case.obj.scene.galaxies and case.obj.truth["host_matched"]]
-    found = {}
+    donors = {}
     for n, case in enumerate(cases):
         others = [m for m in hosted if cases[m].label != case.label]
         if case.obj.truth["kind"] == "SN" and others:
-            found[n] = int(rng.choice(others))
-    return found
+            donors[n] = int(rng.choice(others))
+    return donors
 
 
 @torch.inference_mode()
@@ -165,8 +165,8 @@ def answer(network: GroupedNetwork, card: ModelCard, seen: Sequence[Seen]) -> ND
         series = [one[max(len(one) - card.frame_limit, 0) :] for one, _ in batch]
         histories = None
         if card.history_limit:
-            told = zip(batch, series, strict=True)
-            histories = [lacking([] if h is None else [h], s, card.history_limit) for (_, h), s in told]
+            pairs = zip(batch, series, strict=True)
+            histories = [lacking([] if h is None else [h], s, card.history_limit) for (_, h), s in pairs]
         parts.append(network(collate(series, None, histories)).numpy())
     return card.probabilities(np.concatenate(parts))
 
@@ -178,9 +178,9 @@ def ask(
     label_N, donors = np.array([case.label for case in cases]), donors_of(cases)
     unchanged_NK = None
     for name, of in changed(cases, settings).items():
-        found = {n: seen for n in range(len(cases)) if (seen := of(n)) is not None}
-        at = np.array(sorted(found), np.int64)
-        probability_NK = answer(network, card, [found[n] for n in at])
+        stamps_of = {n: seen for n in range(len(cases)) if (seen := of(n)) is not None}
+        at = np.array(sorted(stamps_of), np.int64)
+        probability_NK = answer(network, card, [stamps_of[n] for n in at])
         host_N = np.array([cases[donors[n]].label if n in donors else -1 for n in at]) if name == SWAPPED else None
         before_NK = None if unchanged_NK is None else unchanged_NK[at]
         yield Answers(name, cases[0].mode, label_N[at], probability_NK, before_NK, host_N)
@@ -198,9 +198,9 @@ def results(answers: Sequence[Answers], classes: Sequence[str]) -> list[dict[str
             parts = [one for one in answers if one.control == control.name and mode in (one.mode, ALL)]
             if not parts:
                 continue
-            found = measure(together(parts, mode), classes)
-            unchanged = unchanged or found
-            rows.append(as_json(found, control, unchanged))
+            result = measure(together(parts, mode), classes)
+            unchanged = unchanged or result
+            rows.append(as_json(result, control, unchanged))
     return rows
 
 

@@ -72,10 +72,10 @@ def drawn(settings: DatasetSettings, classes: tuple[str, ...], mode: str, per_cl
     for number in range(per_class * len(classes)):
         label = number % len(classes)
         order = Order(number, classes[label], classes[label], "test", None, mode, photometric=False)
-        found = datasets.draw(order, settings)
-        obj = remade(found.truth, classes[label], settings)
-        visits_N = np.asarray(found.truth["visit_T"], np.int64)
-        yield Case(label, mode, obj, visits_N, found.series, found.history, found.truth)
+        drawn = datasets.draw(order, settings)
+        obj = remade(drawn.truth, classes[label], settings)
+        visits_N = np.asarray(drawn.truth["visit_T"], np.int64)
+        yield Case(label, mode, obj, visits_N, drawn.series, drawn.history, drawn.truth)
 
 
 def settings_of_dataset(dataset: Dataset) -> DatasetSettings:
@@ -147,10 +147,10 @@ def noticed(obj: SimulatedObject, settings: DatasetSettings, stream: int = PIXEL
         return None
     series = photographed(obj, visits_N, settings, stream)
     if settings.survey != "sdss" and obj.truth["kind"] not in NO_SOURCE:
-        kept = np.flatnonzero(np.abs(series.flux_T) >= selection.DETECTION_SIGMA * series.flux_error_T)
-        if not len(kept):
+        detected = np.flatnonzero(np.abs(series.flux_T) >= selection.DETECTION_SIGMA * series.flux_error_T)
+        if not len(detected):
             return None
-        visits_N, series = visits_N[kept], series[kept]
+        visits_N, series = visits_N[detected], series[detected]
     visits_N, series = visits_N[: settings.frames_at_most], series[slice(settings.frames_at_most)]
     history = datasets.epochs_beside(obj, visits_N, settings) if settings.survey in HISTORY_DAYS else None
     return series, history

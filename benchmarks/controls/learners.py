@@ -34,14 +34,16 @@ def answers(dataset: Dataset, cases: Sequence[Case]) -> Iterator[Answers]:
         for control, names in COLUMNS.items():
             train_NX = np.stack([column(truth[name])[rows] for name in names], 1)
             test_NX = np.array([[case.truth[name] for name in names] for case in tested], float)
-            yield Answers(control, mode, label_N, asked(train_NX, dataset.labels[rows], test_NX, len(dataset.classes)))
+            yield Answers(
+                control, mode, label_N, probabilities(train_NX, dataset.labels[rows], test_NX, len(dataset.classes))
+            )
         train_NX = np.array(of_rows)[here_N]
         test_NX = np.array([metadata_features(case.series) for case in tested])
-        probability_NK = asked(train_NX, dataset.labels[rows], test_NX, len(dataset.classes))
+        probability_NK = probabilities(train_NX, dataset.labels[rows], test_NX, len(dataset.classes))
         yield Answers("number and times only", mode, label_N, probability_NK)
 
 
-def asked(train_NX: NDArray, label_N: NDArray, test_NX: NDArray, classes: int) -> NDArray[np.float64]:
+def probabilities(train_NX: NDArray, label_N: NDArray, test_NX: NDArray, classes: int) -> NDArray[np.float64]:
     trees = HistGradientBoostingClassifier(max_iter=100, class_weight="balanced", random_state=SEED)
     varied_X = np.array([len(np.unique(values)) > 1 for values in train_NX.T])
     trees.fit(train_NX[:, varied_X], label_N)

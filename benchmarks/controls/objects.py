@@ -53,28 +53,28 @@ def significance(obj: SimulatedObject) -> float:
 
 def scaled(obj: SimulatedObject, wanted: float) -> SimulatedObject:
     """Its changes scaled to a wanted significance; what shines constantly stays."""
-    found = significance(obj)
-    if found == 0:
+    significant = significance(obj)
+    if significant == 0:
         return obj
     reference_T = obj.reference_flux_B[obj.schedule.band_T]
-    flux_T = np.maximum(reference_T + wanted / found * obj.difference_flux_T, 0)
+    flux_T = np.maximum(reference_T + wanted / significant * obj.difference_flux_T, 0)
     return replace(obj, flux_T=flux_T.astype(np.float32))
 
 
 def under_conditions_of(obj: SimulatedObject, other: SimulatedObject, rng: Generator) -> SimulatedObject:
     """The same under the seeing, depth and sky of another position: those of its visits in the same band, at random."""
-    mine, theirs = obj.schedule, other.schedule
-    from_T = np.full(len(mine.time_T), -1)
-    for band in np.unique(mine.band_T):
-        have = np.flatnonzero(theirs.band_T == band)
+    schedule, other_schedule = obj.schedule, other.schedule
+    from_T = np.full(len(schedule.time_T), -1)
+    for band in np.unique(schedule.band_T):
+        have = np.flatnonzero(other_schedule.band_T == band)
         if len(have):
-            from_T[mine.band_T == band] = rng.choice(have, int((mine.band_T == band).sum()))
+            from_T[schedule.band_T == band] = rng.choice(have, int((schedule.band_T == band).sum()))
     known_T = from_T >= 0
     changed = {
-        name: np.where(known_T, getattr(theirs, name)[from_T], getattr(mine, name)).astype(np.float32)
+        name: np.where(known_T, getattr(other_schedule, name)[from_T], getattr(schedule, name)).astype(np.float32)
         for name in ("depth_T", "fwhm_T", "zero_point_T", "sky_T")
     }
-    return replace(obj, schedule=replace(mine, **changed))
+    return replace(obj, schedule=replace(schedule, **changed))
 
 
 def in_host_of(obj: SimulatedObject, other: SimulatedObject) -> SimulatedObject:

@@ -112,33 +112,33 @@ def area(label_N: NDArray[np.int64], probability_NK: NDArray[np.float64]) -> flo
     return float(np.mean(areas))
 
 
-def at_chance(found: Result, unchanged: Result) -> bool:
+def at_chance(changed: Result, unchanged: Result) -> bool:
     """Whether the answers say nothing of the classes."""
-    return found.auc.low <= 0.5 or found.auc.value <= CHANCE_AUC
+    return changed.auc.low <= 0.5 or changed.auc.value <= CHANCE_AUC
 
 
-def seasons_of_the_sample(found: Result, unchanged: Result) -> bool:
+def seasons_of_the_sample(changed: Result, unchanged: Result) -> bool:
     """Whether dates tell nothing, or no more than in the real sample, whose seasons the labels of SDSS copy."""
-    copied = found.mode in (ALL, "sdss_label")
-    return at_chance(found, unchanged) or (copied and found.macro_f1.value <= REAL_DATES)
+    copied = changed.mode in (ALL, "sdss_label")
+    return at_chance(changed, unchanged) or (copied and changed.macro_f1.value <= REAL_DATES)
 
 
-def drops(found: Result, unchanged: Result) -> bool:
+def drops(changed: Result, unchanged: Result) -> bool:
     """Whether the score falls by more than chance would do."""
-    return found.difference is not None and found.difference.high < 0
+    return changed.difference is not None and changed.difference.high < 0
 
 
-def stays(found: Result, unchanged: Result) -> bool | None:
+def stays(changed: Result, unchanged: Result) -> bool | None:
     """Whether the score stays within the limit of the specification; None where chance may be what took it out."""
-    assert found.difference is not None
-    if abs(found.difference.value) < SWAP_LIMIT:
+    assert changed.difference is not None
+    if abs(changed.difference.value) < SWAP_LIMIT:
         return True
-    return False if found.difference.low > SWAP_LIMIT or found.difference.high < -SWAP_LIMIT else None
+    return False if changed.difference.low > SWAP_LIMIT or changed.difference.high < -SWAP_LIMIT else None
 
 
-def nearly_all(found: Result, unchanged: Result) -> bool:
+def nearly_all(changed: Result, unchanged: Result) -> bool:
     """Whether the share of the score that the centre should hold is there."""
-    return found.macro_f1.value >= CENTRE_SHARE * unchanged.macro_f1.value
+    return changed.macro_f1.value >= CENTRE_SHARE * unchanged.macro_f1.value
 
 
 def as_json(result: Result, control: Control, unchanged: Result) -> dict[str, Any]:

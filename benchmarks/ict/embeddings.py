@@ -34,11 +34,11 @@ def features_of(path: str, dataset: Dataset, split: str) -> tuple[NDArray[np.flo
     return predict_features(network, loader)[0], loader.label_N.numpy()
 
 
-def picture(found: dict[str, tuple[NDArray, NDArray]], classes: tuple[str, ...], png: Path) -> None:
+def picture(features: dict[str, tuple[NDArray, NDArray]], classes: tuple[str, ...], png: Path) -> None:
     """The features of each network, brought into a plane."""
-    figure = Figure(figsize=(5 * len(found), 5), layout="constrained")
+    figure = Figure(figsize=(5 * len(features), 5), layout="constrained")
     for axes, (name, (feature_NF, label_N)) in zip(
-        figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True
+        figure.subplots(1, len(features), squeeze=False)[0], features.items(), strict=True
     ):
         unit_NF = feature_NF / np.maximum(np.linalg.norm(feature_NF, axis=1, keepdims=True), 1e-12)
         perplexity = min(30.0, (len(unit_NF) - 1) / 3)
@@ -60,16 +60,16 @@ def main() -> None:
     options = parser.parse_args()
     mpl.use("agg")
     dataset = Dataset.open(options.data, verify=True)
-    found = {Path(path).name: features_of(path, dataset, options.split) for path in options.weights}
+    features = {Path(path).name: features_of(path, dataset, options.split) for path in options.weights}
     head = ["weights", "within", "between", "between / within", "silhouette"]
     rows = [head + [f"within {name}" for name in dataset.classes]]
-    for name, (feature_NF, label_N) in found.items():
+    for name, (feature_NF, label_N) in features.items():
         apart = separation(feature_NF, label_N, len(dataset.classes))
         numbers = (apart.within, apart.between, apart.ratio, apart.silhouette, *apart.within_by_class)
         rows.append([name, *[f"{number:.3f}" for number in numbers]])
     print(table_of(rows), end="")
     if options.png is not None:
-        picture(found, dataset.classes, options.png)
+        picture(features, dataset.classes, options.png)
 
 
 if __name__ == "__main__":

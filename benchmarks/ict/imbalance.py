@@ -22,8 +22,18 @@ def make_data(folder: Path) -> None:
     if (folder / "manifest.json").exists():
         return
     recipe = str(HERE / "recipes" / "published_mix.json")
-    asked = ["dataset", "--survey", "sdss", "--recipe", recipe, "--seed", str(SEED_OF_THE_SKY), "--out", str(folder)]
-    subprocess.run([sys.executable, "-m", "model.simulation.cli", *asked], check=True)
+    arguments = [
+        "dataset",
+        "--survey",
+        "sdss",
+        "--recipe",
+        recipe,
+        "--seed",
+        str(SEED_OF_THE_SKY),
+        "--out",
+        str(folder),
+    ]
+    subprocess.run([sys.executable, "-m", "model.simulation.cli", *arguments], check=True)
 
 
 def main() -> int:

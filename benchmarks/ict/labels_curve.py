@@ -33,8 +33,8 @@ TUNE = "convention-tune-mini"
 def trained(recipe: str, data: Path, out: Path, seed: int, *more: str) -> Path:
     """Where the weights of a training lie, which is carried out, or gone on with, where it is not done."""
     if not (out / "weights.json").exists():
-        asked = [recipe, "--data", str(data), "--out", str(out), "--seed", str(seed), "--quiet", "--resume", *more]
-        if train(asked):
+        command = [recipe, "--data", str(data), "--out", str(out), "--seed", str(seed), "--quiet", "--resume", *more]
+        if train(command):
             raise SystemExit(f"the training in {out} did not end")
     return out / "weights"
 
@@ -57,14 +57,14 @@ def scored(path: Path, dataset: Dataset) -> dict[str, float]:
 
 def curve_of(folder: Path) -> str:
     """The curve: macro-F1 by start and share of the labels, mean over seeds."""
-    found: dict[tuple[str, float], list[float]] = {}
+    f1_of: dict[tuple[str, float], list[float]] = {}
     for path in sorted(folder.glob("*.json")):
         run = json.loads(path.read_bytes())
-        found.setdefault((run["start"], run["share"]), []).append(run["macro_f1"])
+        f1_of.setdefault((run["start"], run["share"]), []).append(run["macro_f1"])
     head = ["start", *[f"{share:.0%} of the labels" for share in SHARES]]
     rows = [head]
     for start in STARTS:
-        reached = [found.get((start, share)) for share in SHARES]
+        reached = [f1_of.get((start, share)) for share in SHARES]
         rows.append([start, *["–" if not f1 else f"{mean(f1):.3f} ({len(f1)})" for f1 in reached]])
     return table_of(rows)
 
@@ -90,9 +90,9 @@ def main() -> int:
                     begin = ("--start-from", str(trained(recipe, data, options.work / f"{start}-seed{seed}", seed)))
                 out = options.work / f"{start}-{share:g}-seed{seed}"
                 tuned = trained(TUNE, data, out, seed, "--labels", str(share), *begin)
-                told = {"start": start, "share": share, "seed": seed, **scored(tuned, dataset)}
+                run_scores = {"start": start, "share": share, "seed": seed, **scored(tuned, dataset)}
                 with replacing(result) as partial:
-                    partial.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+                    partial.write_text(json.dumps(run_scores, indent=1) + "\n", "utf-8")
                 (options.results / "table.md").write_text(curve_of(options.results), "utf-8")
     print(curve_of(options.results))
     return 0

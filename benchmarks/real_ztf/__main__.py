@@ -72,7 +72,7 @@ class Seen:
 
     def of(self, keep_N: NDArray[np.bool_]) -> "Seen":
         """Some of the objects."""
-        facts = tuple(one for one, kept in zip(self.facts, keep_N, strict=True) if kept)
+        facts = tuple(one for one, is_kept in zip(self.facts, keep_N, strict=True) if is_kept)
         return Seen(self.label_N[keep_N], self.p_NK[keep_N], facts, self.classes)
 
 
@@ -91,7 +91,7 @@ def answers(records: list[dict[str, Any]], classes: Sequence[str]) -> dict[str, 
             p = np.array([record["probabilities"][name] for name in classes])
             if (real := p.sum()) > 0:  # less than 1 of an alert that its survey doubts, 0 of one it is sure is bogus
                 by_object[record["objectId"]].append({**record, "p": p / real})
-    return {name: sorted(found, key=lambda r: (r["mjd"], r["alertId"])) for name, found in by_object.items()}
+    return {name: sorted(answers_of, key=lambda r: (r["mjd"], r["alertId"])) for name, answers_of in by_object.items()}
 
 
 def seen_of(
@@ -110,31 +110,31 @@ def strata(seen: Seen) -> dict[str, NDArray[np.bool_]]:
     """Which objects count, by name: those not in flight are left out of supernovae, what else is cut of all alike."""
     facts, is_sn_N = seen.facts, seen.supernovae
     in_flight_N = np.array([one.in_flight for one in facts]) | ~is_sn_N
-    found = {"all": np.ones(len(facts), bool), "in flight": in_flight_N}
-    found["in flight, without repacked packets"] = in_flight_N & np.array([not one.repacked for one in facts])
-    found["positive differences only"] = in_flight_N & np.array([one.positive for one in facts])
+    strata_N = {"all": np.ones(len(facts), bool), "in flight": in_flight_N}
+    strata_N["in flight, without repacked packets"] = in_flight_N & np.array([not one.repacked for one in facts])
+    strata_N["positive differences only"] = in_flight_N & np.array([one.positive for one in facts])
     for name in ("1 detection", "2-3 detections", "4-8 detections", "> 8 detections"):
-        found[f"in flight, {name}"] = in_flight_N & np.array([one.by_detections == name for one in facts])
+        strata_N[f"in flight, {name}"] = in_flight_N & np.array([one.by_detections == name for one in facts])
     latitude_N = np.abs([one.latitude_deg for one in facts])
-    found[f"in flight, |b| < {PLANE_DEG:.0f}"] = in_flight_N & (latitude_N < PLANE_DEG)
-    found[f"in flight, |b| > {PLANE_DEG:.0f}"] = in_flight_N & (latitude_N > PLANE_DEG)
-    return found
+    strata_N[f"in flight, |b| < {PLANE_DEG:.0f}"] = in_flight_N & (latitude_N < PLANE_DEG)
+    strata_N[f"in flight, |b| > {PLANE_DEG:.0f}"] = in_flight_N & (latitude_N > PLANE_DEG)
+    return strata_N
 
 
 def of_strata(seen: Seen) -> dict[str, dict[str, Any]]:
     """Class mix, supernova or not, and type Ia among supernovae, stratum by stratum."""
-    found = {}
+    scores = {}
     for name, keep_N in strata(seen).items():
         some = seen.of(keep_N)
         is_sn_N = some.supernovae
-        found[name] = {
+        scores[name] = {
             "classes": {c: int((some.label_N == k).sum()) for k, c in enumerate(some.classes)},
             "supernova": binary(supernova_of(some.p_NK, some.classes), is_sn_N),
             "ia_among_supernovae": binary(
                 ia_share_of(some.p_NK, some.classes)[is_sn_N], some.type_ia[is_sn_N], ("auc",)
             ),
         }
-    return found
+    return scores
 
 
 def of_peers(seen: Seen, folder: Path) -> dict[str, Any]:
@@ -146,46 +146,46 @@ def of_peers(seen: Seen, folder: Path) -> dict[str, Any]:
     keep["in flight, ACAI complete"] = keep["in flight"] & np.array(
         [peers.complete(rows[f.alert_id]) for f in seen.facts]
     )
-    found: dict[str, Any] = {}
+    scores: dict[str, Any] = {}
     for name, keep_N in keep.items():
         some = seen.of(keep_N)
         theirs, is_sn_N = [rows[one.alert_id] for one in some.facts], some.supernovae
         ours_N, share_N = supernova_of(some.p_NK, some.classes), ia_share_of(some.p_NK, some.classes)
         of_sn = [row for row, is_sn in zip(theirs, is_sn_N, strict=True) if is_sn]
-        found[name] = {
+        scores[name] = {
             "supernova": peers.beside(ours_N, is_sn_N, theirs, peers.SUPERNOVA_SCORES, ("auc", "p10")),
             "ia_among_supernovae": peers.beside(
                 share_N[is_sn_N], some.type_ia[is_sn_N], of_sn, peers.IA_SCORES, ("auc",)
             ),
         }
-    return found
+    return scores
 
 
 def of_other_weights(seen: Seen, other: Seen) -> dict[str, Any]:
     """These weights less others on the same last alerts."""
-    found = {}
+    scores = {}
     for name in ("all", "in flight"):
         keep_N = strata(seen)[name]
         ours, theirs = seen.of(keep_N), other.of(keep_N)
         is_sn_N, is_ia_N = ours.supernovae, ours.type_ia
         supernova, of_other = (supernova_of(one.p_NK, one.classes) for one in (ours, theirs))
         ia_share, ia_of_other = (ia_share_of(one.p_NK, one.classes)[is_sn_N] for one in (ours, theirs))
-        found[name] = {
+        scores[name] = {
             "supernova": {score: paired(supernova, of_other, is_sn_N, score) for score in ("auc", "p10")},
             "ia_among_supernovae": {"auc": paired(ia_share, ia_of_other, is_ia_N[is_sn_N], "auc")},
         }
-    return found
+    return scores
 
 
 def errors(seen: Seen) -> list[dict[str, Any]]:
     """Objects of the half that may be opened whose class is wrong, the surest first."""
-    found = []
+    wrong = []
     for label, p_K, one in zip(seen.label_N, seen.p_NK, seen.facts, strict=True):
         if p_K.argmax() != label and may_be_opened(one.object_id):
             p = dict(zip(seen.classes, np.round(p_K, 3).tolist(), strict=True))
-            said, file = seen.classes[int(p_K.argmax())], one.path
-            found.append({"object": one.object_id, "is": seen.classes[label], "said": said, "file": file, "p": p})
-    return sorted(found, key=lambda row: -max(row["p"].values()))
+            answer, file = seen.classes[int(p_K.argmax())], one.path
+            wrong.append({"object": one.object_id, "is": seen.classes[label], "said": answer, "file": file, "p": p})
+    return sorted(wrong, key=lambda row: -max(row["p"].values()))
 
 
 def brightest(manifest_mag: float, folder: Path) -> dict[str, float]:
@@ -197,15 +197,15 @@ def brightest(manifest_mag: float, folder: Path) -> dict[str, float]:
     return {DRAWN: manifest_mag, "simulated": 31.4 - 2.5 * float(np.log10(largest)), "simulated_supernovae": len(rows)}
 
 
-def draw(found: list[dict[str, Any]], classes: tuple[str, ...], path: Path) -> None:
+def draw(records: list[dict[str, Any]], classes: tuple[str, ...], path: Path) -> None:
     """The probability history of one object."""
-    time_T = np.array([record["mjd"] for record in found])
+    time_T = np.array([record["mjd"] for record in records])
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    draw_history(axes, time_T - time_T[0], np.stack([record["p"] for record in found]), classes)
+    draw_history(axes, time_T - time_T[0], np.stack([record["p"] for record in records]), classes)
     axes.axvline(PEAK_MJD - time_T[0], color="lightgray", linestyle="--")
     axes.set_xlabel(f"days since the first alert (MJD {time_T[0]:.1f}); dashed: near peak light")
-    axes.set_title(f"{DRAWN} (SN 2021rhu, type Ia), {len(found)} alerts", fontsize=10)
+    axes.set_title(f"{DRAWN} (SN 2021rhu, type Ia), {len(records)} alerts", fontsize=10)
     figure.savefig(path, dpi=100)
 
 
@@ -235,9 +235,10 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
         others = replay(folder, options.against, Path(scratch) / "other.jsonl") if options.against else None
         as_given = replay(data / "alerts" / "ztf", options.weights, Path(scratch) / "given.jsonl")
     by_object = answers(records, card.classes)
-    known = {name: found for name, found in by_object.items() if truth.get(name) in card.classes}
+    known = {name: answers_of for name, answers_of in by_object.items() if truth.get(name) in card.classes}
     last, first = (
-        seen_of({name: found[i] for name, found in known.items()}, truth, facts, card.classes) for i in (-1, 0)
+        seen_of({name: answers_of[i] for name, answers_of in known.items()}, truth, facts, card.classes)
+        for i in (-1, 0)
     )
     given = answers(as_given, card.classes)
     mix_K = np.bincount(last.label_N, minlength=len(card.classes)) / len(last.label_N)
@@ -247,7 +248,7 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
         "alerts": len(records),
         "clocks_repaired": sum(one.repacked for one in facts.values()),
         "labelled_objects": {c: int((last.label_N == k).sum()) for k, c in enumerate(card.classes)},
-        "alerts_per_object": float(np.mean([len(found) for found in known.values()])),
+        "alerts_per_object": float(np.mean([len(answers_of) for answers_of in known.values()])),
         "last_alert": scored(last.label_N, last.p_NK, card.classes),
         "first_alert": scored(first.label_N, first.p_NK, card.classes),
         "last_alert_clocks_as_given": scored(
@@ -263,7 +264,7 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
         "errors_that_may_be_opened": errors(last),
     }
     if card.sets is not None:
-        age_N = np.array([found[-1]["daysSinceFirst"] for found in known.values()])
+        age_N = np.array([answers_of[-1]["daysSinceFirst"] for answers_of in known.values()])
         kept_NK, right_N = card.sets.of(last.p_NK, age_N), np.arange(len(last.label_N))
         covered_N = kept_NK[right_N, last.label_N]
         table["prediction_sets"] = {
@@ -273,15 +274,15 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
             "mean_size": float(kept_NK.sum(1).mean()),
         }
     if others is not None:
-        told = answers(others, card.classes)
-        other = seen_of({name: told[name][-1] for name in known}, truth, facts, card.classes)
+        by_others = answers(others, card.classes)
+        other = seen_of({name: by_others[name][-1] for name in known}, truth, facts, card.classes)
         table["against"] = {"weights": load_card(options.against).version, **of_other_weights(last, other)}
-    several_N = np.array([len(found) > 1 for found in known.values()])
+    several_N = np.array([len(answers_of) > 1 for answers_of in known.values()])
     if several_N.any():
         table["objects_with_several_alerts"] = scored(last.label_N[several_N], last.p_NK[several_N], card.classes)
     if card.unknown is not None:
-        strange = [found[-1]["unknownScore"] for name, found in by_object.items() if truth.get(name) == "TDE"]
-        familiar = np.array([found[-1]["unknownScore"] for found in known.values()])
+        strange = [answers_of[-1]["unknownScore"] for name, answers_of in by_object.items() if truth.get(name) == "TDE"]
+        familiar = np.array([answers_of[-1]["unknownScore"] for answers_of in known.values()])
         table["unknown"] = {"median_of_known": float(np.median(familiar))}
         if strange:
             table["unknown"]["tidal_disruptions"] = unknown_scores(familiar, np.array(strange))
@@ -314,23 +315,26 @@ def tell(table: Mapping[str, Any]) -> None:
             )
     print(f"{'':<40}{'SN':>5} {'rest':>5}  AUC                 p10                 Ia among SN")
     for when in ("strata_last_alert", "strata_first_alert"):
-        for name, found in table[when].items():
-            sn, ia = found["supernova"], found["ia_among_supernovae"]
-            numbers = [_told(sn.get("auc")), _told(sn.get("p10")), _told(ia.get("auc"))]
+        for name, scores in table[when].items():
+            sn, ia = scores["supernova"], scores["ia_among_supernovae"]
+            numbers = [with_range(sn.get("auc")), with_range(sn.get("p10")), with_range(ia.get("auc"))]
             print(
                 f"{when.split('_')[1] + ', ' + name:<40}{sn['positive']:>5} {sn['negative']:>5}  " + "  ".join(numbers)
             )
-    for stratum, found in table["peers"].items():
-        for what, of_peer in found.items():
+    for stratum, scores in table["peers"].items():
+        for what, of_peer in scores.items():
             for peer, line in of_peer.items():
                 name = "p10" if "p10" in line else "auc"
                 less = line["ours_less_theirs"][name]
-                print(f"{stratum}: {what} by {peer}: {name} {_told(line.get(name))}, ours less theirs {_told(less)}")
+                value = f"{name} {with_range(line.get(name))}, ours less theirs {with_range(less)}"
+                print(f"{stratum}: {what} by {peer}: {value}")
     for name, line in table.get("threshold_of_simulation", {}).items():
-        print(f"{name}: above {line['threshold']:.3f}: recall {_told(line['recall'])}, {line['false_objects']} false")
+        print(
+            f"{name}: above {line['threshold']:.3f}: recall {with_range(line['recall'])}, {line['false_objects']} false"
+        )
 
 
-def _told(interval: Mapping[str, float] | None) -> str:
+def with_range(interval: Mapping[str, float] | None) -> str:
     if interval is None:
         return f"{'-':<18}"
     return f"{interval['value']:.3f} [{interval['low']:.2f}, {interval['high']:.2f}]"

@@ -62,12 +62,12 @@ class Facts:
 
 def labels_of(manifest: Path) -> dict[str, str]:
     """Object id -> our class, or "TDE", where somebody knows it from a spectrum or a catalogue."""
-    found = {}
+    by_id = {}
     with manifest.open(newline="") as file:
         for row in csv.DictReader(file):
             if row["label_conf"] in CONFIDENCES:
-                found[row["objectId"]] = LABELS.get(row["coarse"], row["coarse"])
-    return found
+                by_id[row["objectId"]] = LABELS.get(row["coarse"], row["coarse"])
+    return by_id
 
 
 def may_be_opened(object_id: str) -> bool:
@@ -141,16 +141,16 @@ def read(folder: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
 
 def repaired_copy(folder: Path, out: Path) -> dict[int, Facts]:
     """Copy a folder of alerts with the clocks repaired, and tell by alert id what each packet says."""
-    found = {}
+    by_id = {}
     for path, schema, record in read(folder):
         repacked = clock_stood_still(record)
         if repacked:
             repair(record)
-        found[record["candid"]] = facts_of(record, path.relative_to(folder).as_posix(), repacked)
+        by_id[record["candid"]] = facts_of(record, path.relative_to(folder).as_posix(), repacked)
         target = out / f"{record['candid']}.avro"
         if not repacked:
             target.symlink_to(path.resolve())
             continue
         with target.open("wb") as file:
             fastavro.writer(file, schema, [record])
-    return found
+    return by_id

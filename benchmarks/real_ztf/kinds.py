@@ -121,9 +121,9 @@ def real_rows(data: Path) -> Iterator[tuple[str, Row]]:
             known = table[alert.alert_id]
             label = LABELS.get(known["coarse"], known["coarse"])
             pixels_CHW = seen.pixels.astype(np.float64) * seen.scale_njy[:, None, None]
-            found = features(pixels_CHW, seen.flux_njy, seen.flux_error_njy, seen.band)
-            found["detections before (30 d)"] = float(known["n_prv_det"] or 0)
-            yield alert.object_id, Row(label, kind_of(label, known["subclass"]), found)
+            measures = features(pixels_CHW, seen.flux_njy, seen.flux_error_njy, seen.band)
+            measures["detections before (30 d)"] = float(known["n_prv_det"] or 0)
+            yield alert.object_id, Row(label, kind_of(label, known["subclass"]), measures)
 
 
 def simulated_rows(folder: Path, per_class: int, seed: int = 0) -> Iterator[Row]:
@@ -136,22 +136,22 @@ def simulated_rows(folder: Path, per_class: int, seed: int = 0) -> Iterator[Row]
         if mode[row] == "physical":
             alerts[int(dataset.labels[row])] += [(row, t) for t in range(len(dataset.series(row)))]
     chosen = [
-        (label, *found[i])
-        for label, found in sorted(alerts.items())
-        for i in rng.choice(len(found), min(per_class, len(found)), replace=False)
+        (label, *measures[i])
+        for label, measures in sorted(alerts.items())
+        for i in rng.choice(len(measures), min(per_class, len(measures)), replace=False)
     ]
     for label, row, t in chosen:
         series = dataset.series(row)
         pixels_CHW = series.pixels_TCHW[t].astype(np.float64) * series.scale_TC[t][:, None, None]
-        found = features(pixels_CHW, float(series.flux_T[t]), float(series.flux_error_T[t]), int(series.band_T[t]))
+        measures = features(pixels_CHW, float(series.flux_T[t]), float(series.flux_error_T[t]), int(series.band_T[t]))
         age_T = series.time_T[t] - series.time_T[:t]
-        found["detections before (30 d)"] = float((age_T < HISTORY_DAYS).sum())
-        yield Row(dataset.classes[label], str(subtype[row]), found)
+        measures["detections before (30 d)"] = float((age_T < HISTORY_DAYS).sum())
+        yield Row(dataset.classes[label], str(subtype[row]), measures)
 
 
 def compared(real: Sequence[Row], simulated: Sequence[Row]) -> dict[str, dict[str, float | list[float]]]:
     """Quantiles of every feature in both skies, and the distance of Kolmogorov and Smirnov."""
-    found: dict[str, dict[str, float | list[float]]] = {}
+    measures: dict[str, dict[str, float | list[float]]] = {}
     for name in real[0].features if real else ():
         values = [np.array([row.features[name] for row in rows]) for rows in (real, simulated)]
         values = [value[np.isfinite(value)] for value in values]
@@ -159,7 +159,7 @@ def compared(real: Sequence[Row], simulated: Sequence[Row]) -> dict[str, dict[st
             continue
         real_q, simulated_q = (np.round(np.percentile(v, PERCENT), 3).tolist() for v in values)
         test = ks_2samp(*values)
-        found[name] = {
+        measures[name] = {
             "real": real_q,
             "simulated": simulated_q,
             "real_mean": float(values[0].mean()),
@@ -167,7 +167,7 @@ def compared(real: Sequence[Row], simulated: Sequence[Row]) -> dict[str, dict[st
             "ks": float(test.statistic),
             "p": float(test.pvalue),
         }
-    return found
+    return measures
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -213,11 +213,11 @@ def _confusions(data: Path, name: str, rows_of_object: Mapping[str, Sequence[Row
     """Real kind -> class that its last alert is taken for -> objects."""
     card = load_card(name)
     with tempfile.TemporaryDirectory() as folder:
-        found = answers(replay(data / "alerts" / "ztf", name, Path(folder) / "out.jsonl"), card.classes)
+        measures = answers(replay(data / "alerts" / "ztf", name, Path(folder) / "out.jsonl"), card.classes)
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for object_id, rows in rows_of_object.items():
-        if object_id in found:
-            counts[rows[-1].label, rows[-1].kind][card.classes[int(found[object_id][-1]["p"].argmax())]] += 1
+        if object_id in measures:
+            counts[rows[-1].label, rows[-1].kind][card.classes[int(measures[object_id][-1]["p"].argmax())]] += 1
     print(f"{'real kind':<34}" + "".join(f"{name:>10}" for name in card.classes))
     for (label, kind), taken in sorted(counts.items()):
         print(f"{label + ': ' + kind:<34}" + "".join(f"{taken[name]:>10}" for name in card.classes))

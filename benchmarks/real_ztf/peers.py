@@ -67,11 +67,11 @@ def beside(
     names: tuple[str, ...],
 ) -> dict[str, dict[str, Any]]:
     """Each peer's numbers on the same objects, and ours less theirs."""
-    found = {}
+    compared = {}
     for peer, value in of.items():
         theirs_N = np.array([value(row) for row in rows])
-        found[peer] = {
+        compared[peer] = {
             **binary(theirs_N, is_N, names),
             "ours_less_theirs": {name: paired(ours_N, theirs_N, is_N, name) for name in names},
         }
-    return found
+    return compared

@@ -30,10 +30,10 @@ def ia_without_rise(
 ) -> dict[str, Any]:
     """By true class: how many alerts are flat, and the share of them of which type Ia is said, with its interval."""
     said_N = p_NK[:, classes.index("SNIa")] >= SAID
-    found = {}
+    counts = {}
     for k, name in enumerate(classes):
         flat_N = ~rises_N & (label_N == k)
-        found[name] = {"flat": int(flat_N.sum()), "of": int((label_N == k).sum())}
+        counts[name] = {"flat": int(flat_N.sum()), "of": int((label_N == k).sum())}
         if flat_N.any():
-            found[name]["said_ia"] = dataclasses.asdict(wilson(int((said_N & flat_N).sum()), int(flat_N.sum())))
-    return found
+            counts[name]["said_ia"] = dataclasses.asdict(wilson(int((said_N & flat_N).sum()), int(flat_N.sum())))
+    return counts

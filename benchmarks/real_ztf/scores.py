@@ -63,14 +63,14 @@ def scored_in_mix(
     kinds = [classes.index(name) for name in SUPERNOVAE]
     drawn = weighted_scores(label_N, p_NK, weight_RN)
     drawn["supernova_auroc"] = weighted_auc(p_NK[:, kinds].sum(1), np.isin(label_N, kinds), weight_RN)
-    found = {name: range_of(drawn_R[1:], float(drawn_R[0])) for name, drawn_R in drawn.items()}
+    intervals = {name: range_of(drawn_R[1:], float(drawn_R[0])) for name, drawn_R in drawn.items()}
     plain = scored(label_N, p_NK, classes)
     return {
         "objects": len(label_N),
         "mix": dict(zip(classes, (mix_K / mix_K.sum()).tolist(), strict=True)),
         **{name: plain[name] for name in ("recall", "recall_interval", "worst_recall")},
-        **{name: interval.value for name, interval in found.items()},
-        **{f"{name}_interval": dataclasses.asdict(interval) for name, interval in found.items()},
+        **{name: interval.value for name, interval in intervals.items()},
+        **{f"{name}_interval": dataclasses.asdict(interval) for name, interval in intervals.items()},
     }
 
 
@@ -122,10 +122,10 @@ def binary(value_N: NDArray, is_N: NDArray, names: tuple[str, ...] = tuple(BINAR
     counts = {"positive": int(is_N.sum()), "negative": int((~is_N).sum())}
     if min(counts.values()) < FEWEST_OF_A_KIND:
         return counts
-    found = {
+    intervals = {
         name: dataclasses.asdict(bootstrap(is_N, _of_rows(BINARY[name], value_N, is_N), RESAMPLES)) for name in names
     }
-    return {**counts, **found}
+    return {**counts, **intervals}
 
 
 def _of_rows(of: Callable[[NDArray, NDArray], float], value_N: NDArray, is_N: NDArray) -> Callable[[NDArray], float]:

@@ -71,7 +71,7 @@ def _answers(
     network: GroupedNetwork, loader: Loader, rng: np.random.Generator, alone: bool
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Logits of one random alert of each object, its detections, whether it rises, and logits of the alert alone."""
-    told, counts, rising, blank = [], [], [], []
+    logits, counts, rising, blank = [], [], [], []
     for index in torch.arange(len(loader)).split(64):
         frames, _ = loader.batch(index)
         chosen_B = torch.from_numpy(rng.integers(0, frames.curve.mask_BT.sum(1).numpy()))
@@ -81,11 +81,11 @@ def _answers(
         if past is not None:
             seen_B += (past.mask_BT & (past.flux_BT > 3 * past.flux_error_BT)).sum(1)
         with torch.inference_mode():
-            told.append(network(one))
-            blank.append(network(one_frame(frames, chosen_B, 0.0)) if alone else told[-1])
+            logits.append(network(one))
+            blank.append(network(one_frame(frames, chosen_B, 0.0)) if alone else logits[-1])
         counts.append(seen_B)
         rising += [rises(*_epochs([one.curve] if past is None else [past, one.curve], b)) for b in range(len(index))]
-    return torch.cat(told).numpy(), torch.cat(counts).numpy(), np.array(rising), torch.cat(blank).numpy()
+    return torch.cat(logits).numpy(), torch.cat(counts).numpy(), np.array(rising), torch.cat(blank).numpy()
 
 
 def _epochs(curves: Sequence[LightCurve], row: int) -> list[NDArray]:
@@ -94,14 +94,14 @@ def _epochs(curves: Sequence[LightCurve], row: int) -> list[NDArray]:
     return [np.concatenate([getattr(of, name)[row, of.mask_BT[row]].numpy() for of in curves]) for name in names]
 
 
-def tables(found: Singles, mix_K: NDArray) -> dict[str, dict[str, Any]]:
+def tables(singles: Singles, mix_K: NDArray) -> dict[str, dict[str, Any]]:
     """Scores of one alert of each object; weighted to another class mix; of alerts whose packets tell nothing."""
-    once = len(found.alone_NK)
-    label_N, classes = found.label_N[:once], found.classes
+    once = len(singles.alone_NK)
+    label_N, classes = singles.label_N[:once], singles.classes
     return {
-        "simulated_single_alerts": scored(label_N, found.p_NK[:once], classes),
-        "simulated_single_alerts_real_mix": scored_in_mix(label_N, found.p_NK[:once], classes, mix_K),
-        "simulated_single_stamps": scored(label_N, found.alone_NK, classes),
+        "simulated_single_alerts": scored(label_N, singles.p_NK[:once], classes),
+        "simulated_single_alerts_real_mix": scored_in_mix(label_N, singles.p_NK[:once], classes, mix_K),
+        "simulated_single_stamps": scored(label_N, singles.alone_NK, classes),
     }
 
 
@@ -116,12 +116,12 @@ class Separations:
     is_agn_N: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, found: Singles) -> "Separations":
+    def of(cls, singles: Singles) -> "Separations":
         """Of all alerts."""
         is_ia_N, is_other_N, is_agn_N = (
-            found.label_N == found.classes.index(name) for name in ("SNIa", "SNOther", "AGN")
+            singles.label_N == singles.classes.index(name) for name in ("SNIa", "SNOther", "AGN")
         )
-        p_NK, classes = found.p_NK, found.classes
+        p_NK, classes = singles.p_NK, singles.classes
         return cls(supernova_of(p_NK, classes), ia_share_of(p_NK, classes), is_ia_N | is_other_N, is_ia_N, is_agn_N)
 
     def at(self, rows_N: NDArray[np.int64]) -> "Separations":
@@ -143,44 +143,44 @@ class Separations:
         return float(recalls_at(self.sn_N[self.is_sn_N], self.sn_N[self.is_agn_N], FALSE_RATE)[-1])
 
 
-def gate(found: Singles) -> dict[str, Any]:
+def gate(singles: Singles) -> dict[str, Any]:
     """What new weights must reach in the simulation before a real label is looked at."""
-    classes, told = found.classes, Separations.of(found)
-    sn_N, share_N, is_sn_N, is_ia_N = told.sn_N, told.share_N, told.is_sn_N, told.is_ia_N
+    classes, separations = singles.classes, Separations.of(singles)
+    sn_N, share_N, is_sn_N, is_ia_N = separations.sn_N, separations.share_N, separations.is_sn_N, separations.is_ia_N
     reached: dict[str, Any] = {
         "alerts": len(sn_N),
         "ia_among_supernovae": binary(share_N[is_sn_N], is_ia_N[is_sn_N], ("auc",))["auc"],
-        "supernova_recall_at_1_percent": told.supernova_recall_at_1_percent(),
-        "against_agn_alone": told.against_agn_alone(),
+        "supernova_recall_at_1_percent": separations.supernova_recall_at_1_percent(),
+        "against_agn_alone": separations.against_agn_alone(),
         "ia_by_detections": {},
-        "ia_without_rise": ia_without_rise(found.label_N, found.p_NK, found.rises_N, classes),
+        "ia_without_rise": ia_without_rise(singles.label_N, singles.p_NK, singles.rises_N, classes),
         "taken_for_supernovae": {},
     }
     for stratum, low, high in (("1", 1, 1), ("2-3", 2, 3), ("4-8", 4, 8), ("> 8", 9, 10**6)):
-        some_N = is_sn_N & (found.detections_N >= low) & (found.detections_N <= high)
+        some_N = is_sn_N & (singles.detections_N >= low) & (singles.detections_N <= high)
         if is_ia_N[some_N].any() and not is_ia_N[some_N].all():
             value = auc(share_N[some_N & is_ia_N], share_N[some_N & ~is_ia_N])
             reached["ia_by_detections"][stratum] = {"alerts": int(some_N.sum()), "auc": value}
     for kind in ERUPTIVE:
-        of_kind_N = (found.subtype_N == kind) & ~is_sn_N
+        of_kind_N = (singles.subtype_N == kind) & ~is_sn_N
         if of_kind_N.any():
             share = float((sn_N[of_kind_N] > 0.5).mean())
             reached["taken_for_supernovae"][kind] = {"alerts": int(of_kind_N.sum()), "share": share}
     return reached
 
 
-def differences(found: Singles, others: Singles) -> dict[str, Any]:
+def differences(singles: Singles, others: Singles) -> dict[str, Any]:
     """What one set of weights is ahead of another on the same alerts, with intervals over the objects."""
-    once = len(found.alone_NK)
-    draws = np.arange(0, len(found.label_N), once)[:, None]
-    ours, theirs = Separations.of(found), Separations.of(others)
+    once = len(singles.alone_NK)
+    draws = np.arange(0, len(singles.label_N), once)[:, None]
+    ours, theirs = Separations.of(singles), Separations.of(others)
 
     def ahead(score: Callable[[Separations], float]) -> dict[str, float]:
         def of_objects(rows: NDArray[np.int64]) -> float:
             rows_N = (rows + draws).ravel()
             return score(ours.at(rows_N)) - score(theirs.at(rows_N))
 
-        return dataclasses.asdict(bootstrap(found.label_N[:once], of_objects, RESAMPLES))
+        return dataclasses.asdict(bootstrap(singles.label_N[:once], of_objects, RESAMPLES))
 
     scores = (
         Separations.ia_among_supernovae,
@@ -190,11 +190,11 @@ def differences(found: Singles, others: Singles) -> dict[str, Any]:
     return {score.__name__: ahead(score) for score in scores}
 
 
-def threshold(found: Singles, mix_K: NDArray, false_rate: float = FALSE_RATE) -> float:
+def threshold(singles: Singles, mix_K: NDArray, false_rate: float = FALSE_RATE) -> float:
     """The p(supernova) that so many of the simulated others exceed, others weighted to a mix of classes."""
-    names = [k for k, name in enumerate(found.classes) if name not in ("SNIa", "SNOther")]
-    others_N = np.isin(found.label_N, names)
-    sn_N, label_N = supernova_of(found.p_NK, found.classes)[others_N], found.label_N[others_N]
+    names = [k for k, name in enumerate(singles.classes) if name not in ("SNIa", "SNOther")]
+    others_N = np.isin(singles.label_N, names)
+    sn_N, label_N = supernova_of(singles.p_NK, singles.classes)[others_N], singles.label_N[others_N]
     weight_N = (mix_K / np.maximum(np.bincount(label_N, minlength=len(mix_K)), 1))[label_N]
     order = np.argsort(sn_N)[::-1]
     passed = np.cumsum(weight_N[order]) / weight_N.sum()

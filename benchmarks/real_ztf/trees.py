@@ -75,9 +75,9 @@ def drawn(
     return Alerts(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
 
-def by_trees(learnt: Alerts, asked: Alerts) -> NDArray[np.float64]:
+def by_trees(learnt: Alerts, tested: Alerts) -> NDArray[np.float64]:
     """The trees' logit of type Ia."""
-    total_N = np.zeros(len(asked.is_ia_N))
+    total_N = np.zeros(len(tested.is_ia_N))
     for seed in range(SEEDS):
         trees = HistGradientBoostingClassifier(
             learning_rate=0.05,
@@ -87,16 +87,16 @@ def by_trees(learnt: Alerts, asked: Alerts) -> NDArray[np.float64]:
             max_features=0.4,
             random_state=seed,
         )
-        total_N += trees.fit(learnt.numbers_NF, learnt.is_ia_N).decision_function(asked.numbers_NF)
+        total_N += trees.fit(learnt.numbers_NF, learnt.is_ia_N).decision_function(tested.numbers_NF)
     return total_N
 
 
-def line(name: str, value_N: NDArray, asked: Alerts) -> str:
+def line(name: str, value_N: NDArray, tested: Alerts) -> str:
     """AUC of all alerts, and by number of detections."""
     cells = []
     for low, high in STRATA.values():
-        some_N = (asked.detections_N >= low) & (asked.detections_N <= high)
-        cells.append(f"{auc(value_N[some_N & asked.is_ia_N], value_N[some_N & ~asked.is_ia_N]):.3f} ({some_N.sum()})")
+        some_N = (tested.detections_N >= low) & (tested.detections_N <= high)
+        cells.append(f"{auc(value_N[some_N & tested.is_ia_N], value_N[some_N & ~tested.is_ia_N]):.3f} ({some_N.sum()})")
     return f"{name:<34}" + "  ".join(f"{cell:>12}" for cell in cells)
 
 
@@ -116,14 +116,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     train, rest = (
         loader_for(network, dataset, rows, torch.device("cpu")) for rows in (dataset.splits["train"], held_out)
     )
-    asked = drawn(network, rest, kinds, 5, 1)
+    tested = drawn(network, rest, kinds, 5, 1)
     print(f"{'AUC (alerts), detections:':<34}" + "  ".join(f"{name:>12}" for name in STRATA))
-    print(line(f"network {card.version}", asked.network_N, asked))
+    print(line(f"network {card.version}", tested.network_N, tested))
     for shift in dict.fromkeys((0.0, options.shift)):
         for share in SHARES:
             learnt = drawn(network, train, kinds, 4, 2, shift_mag=shift, share=share)
             name = f"trees, {shift} mag, {len(learnt.is_ia_N) // 4} objects"
-            print(line(name, by_trees(learnt, asked), asked), flush=True)
+            print(line(name, by_trees(learnt, tested), tested), flush=True)
     return 0
 
 

@@ -74,24 +74,24 @@ def early() -> str:
 
 def unknown() -> str:
     scores = {survey: read(HERE / survey / "scores.json") for survey in SURVEYS}
-    found = {survey: of["unknown"] for survey, of in scores.items() if of}
-    kinds = sorted({kind for told in found.values() for kind in told["auroc_by_class"]})
+    measured = {survey: of["unknown"] for survey, of in scores.items() if of}
+    kinds = sorted({kind for entry in measured.values() for kind in entry["auroc_by_class"]})
     rows = [
-        [survey, *[f"{told['auroc_by_class'][kind]:.2f}" if kind in told["auroc_by_class"] else "–" for kind in kinds],
-         *[f"{told['auroc_of_parts'].get(part, math.nan):.2f}".replace("nan", "–") for part in ("energy", "distance")]]
-        for survey, told in found.items()
+        [survey, *[f"{of['auroc_by_class'][kind]:.2f}" if kind in of["auroc_by_class"] else "–" for kind in kinds],
+         *[f"{of['auroc_of_parts'].get(part, math.nan):.2f}".replace("nan", "–") for part in ("energy", "distance")]]
+        for survey, of in measured.items()
     ]  # fmt: skip
     return table([["survey", *kinds, "all, energy alone", "all, distance alone"], *rows])
 
 
 def unknown_by_night() -> str:
     """The unknown score while series grow."""
-    found = {survey: of["unknown"]["by_night"] for survey in SURVEYS if (of := read(HERE / survey / "scores.json"))}
-    nights = list(next(iter(found.values()), {}))
+    measured = {survey: of["unknown"]["by_night"] for survey in SURVEYS if (of := read(HERE / survey / "scores.json"))}
+    nights = list(next(iter(measured.values()), {}))
     rows = [["survey", *[f"night {night}" for night in nights]]]
     rows += [
-        [survey, *[f"{told[night]['auroc']:.2f} ({told[night]['median_of_known']:+.2f})" for night in nights]]
-        for survey, told in found.items()
+        [survey, *[f"{entry[night]['auroc']:.2f} ({entry[night]['median_of_known']:+.2f})" for night in nights]]
+        for survey, entry in measured.items()
     ]
     return table(rows)
 
@@ -112,11 +112,11 @@ def decisions() -> str:
 
 
 def real_unknown() -> str:
-    found = (read(HERE / "real_ztf" / "scores.json") or {}).get("unknown")
-    if not found:
+    unknown = (read(HERE / "real_ztf" / "scores.json") or {}).get("unknown")
+    if not unknown:
         return "\n"
-    tidal = found.get("tidal_disruptions")
-    text = f"those of known kinds have a median of {found['median_of_known']:+.2f}"
+    tidal = unknown.get("tidal_disruptions")
+    text = f"those of known kinds have a median of {unknown['median_of_known']:+.2f}"
     if tidal:
         text += f"; {tidal['unknown']} real tidal disruptions are told from them with an AUROC of {tidal['auroc']:.2f}"
     return text + ".\n"
@@ -163,7 +163,7 @@ def real() -> str:
     return table(rows)
 
 
-def told(interval: dict[str, float] | None) -> str:
+def with_range(interval: dict[str, float] | None) -> str:
     """A value with its 95 % interval."""
     return "" if interval is None else f"{interval['value']:.3f} [{interval['low']:.2f}, {interval['high']:.2f}]"
 
@@ -175,12 +175,12 @@ def real_strata() -> str:
         return "Not measured: no real alerts at hand.\n"
     rows = [["", "supernovae (Ia)", "others", "SN against rest, AUC", "p10", "Ia among SN, AUC"]]
     for when in ("last", "first"):
-        for name, found in scores[f"strata_{when}_alert"].items():
-            classes, sn = found["classes"], found["supernova"]
+        for name, stratum in scores[f"strata_{when}_alert"].items():
+            classes, sn, ia = stratum["classes"], stratum["supernova"], stratum["ia_among_supernovae"]
             rows.append(
                 [f"{when} alert, {name}".replace("|b|", "abs(b)"),
                  f"{sn['positive']} ({classes['SNIa']})", str(sn["negative"]),
-                 told(sn.get("auc")), told(sn.get("p10")), told(found["ia_among_supernovae"].get("auc"))]
+                 *[with_range(value) for value in (sn.get("auc"), sn.get("p10"), ia.get("auc"))]]
             )  # fmt: skip
     return table(rows)
 
@@ -189,15 +189,20 @@ def real_peers() -> str:
     """Other brokers' networks beside ours, with paired differences."""
     scores = read(HERE / "real_ztf" / "scores.json") or {}
     rows = [["", "network", "value", "ours less theirs"]]
-    for stratum, found in scores.get("peers", {}).items():
+    for stratum, by_score in scores.get("peers", {}).items():
         for what, score, name in (
             ("supernova", "p10", "SN against rest, p10"),
             ("supernova", "auc", "SN against rest, AUC"),
             ("ia_among_supernovae", "auc", "Ia among SN, AUC"),
         ):
             rows += [
-                [f"{stratum}: {name}", peer, told(line.get(score)), told(line["ours_less_theirs"][score])]
-                for peer, line in found[what].items()
+                [
+                    f"{stratum}: {name}",
+                    peer,
+                    with_range(line.get(score)),
+                    with_range(line["ours_less_theirs"][score]),
+                ]
+                for peer, line in by_score[what].items()
             ]
     return table(rows) if len(rows) > 1 else "Not measured.\n"
 
@@ -217,7 +222,7 @@ def real_threshold() -> str:
     for name, line in scores.get("threshold_of_simulation", {}).items():
         text += (
             f"Above the p(supernova) of {line['threshold']:.3f} that 1 % of the simulated others exceed in the real "
-            f"mix ({name}): recall {told(line['recall'])}, {line['false_objects']} false. "
+            f"mix ({name}): recall {with_range(line['recall'])}, {line['false_objects']} false. "
         )
     if "honest_calibration_error" in scores:
         honest = scores["honest_calibration_error"]
@@ -238,9 +243,10 @@ def real_flat() -> str:
     scores = read(HERE / "real_ztf" / "scores.json") or {}
     rows = [["", "class", "flat, of", "called type Ia"]]
     simulated = scores.get("simulated_gate", {}).get("ia_without_rise", {})
-    for where, found in (("real", scores.get("ia_without_rise", {})), ("simulated", simulated)):
+    for where, by_class in (("real", scores.get("ia_without_rise", {})), ("simulated", simulated)):
         rows += [
-            [where, name, f"{line['flat']}, {line['of']}", told(line.get("said_ia"))] for name, line in found.items()
+            [where, name, f"{line['flat']}, {line['of']}", with_range(line.get("said_ia"))]
+            for name, line in by_class.items()
         ]
     return table(rows) if len(rows) > 1 else "Not measured.\n"
 
@@ -259,8 +265,8 @@ def brightest() -> str:
 def controls() -> str:
     """What the controls found, survey by survey."""
     texts = [(survey, HERE / "controls" / f"{survey}.md") for survey in SURVEYS]
-    found = [f"## {survey}\n\n{path.read_text('utf-8')}" for survey, path in texts if path.is_file()]
-    return "".join(found) or "Not run yet.\n"
+    sections = [f"## {survey}\n\n{path.read_text('utf-8')}" for survey, path in texts if path.is_file()]
+    return "".join(sections) or "Not run yet.\n"
 
 
 def compared(folder: str) -> str:

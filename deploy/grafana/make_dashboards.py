@@ -56,7 +56,7 @@ def age_quantile(share: float) -> str:
 def of_instances(expression: str) -> str:
     """The expression for the chosen processes alone."""
     return METRIC.sub(
-        lambda found: f'{found[1]}{{{found[2] + ", " if found[2] else ""}instance=~"$instance"}}', expression
+        lambda match: f'{match[1]}{{{match[2] + ", " if match[2] else ""}instance=~"$instance"}}', expression
     )
 
 
