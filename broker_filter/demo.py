@@ -233,8 +233,8 @@ class Demo:
         truths = sorted({truth for truth, _ in counted}, key=lambda t: (classes.index(t) if t in classes else 99, t))
         table = Table("simulated", *classes, title="last class of each object")
         for truth in truths:
-            cells = [str(counted[truth, found] or "") for found in classes]
-            cells = [f"[green]{n}[/green]" if found == truth else n for n, found in zip(cells, classes, strict=True)]
+            cells = [str(counted[truth, given] or "") for given in classes]
+            cells = [f"[green]{n}[/green]" if given == truth else n for n, given in zip(cells, classes, strict=True)]
             table.add_row(truth, *cells)
         self._console.print(table)
         right = sum(counted[name, name] for name in classes)

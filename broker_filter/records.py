@@ -262,9 +262,9 @@ class Accounts:
         self.revisions += other.revisions
         self.pasts_refused += other.pasts_refused
         self.lost += other.lost
-        for mine, theirs in ((self.not_classified, other.not_classified), (self.rejected, other.rejected)):
-            for reason, count in theirs.items():
-                mine[reason] = mine.get(reason, 0) + count
+        for counts, other_counts in ((self.not_classified, other.not_classified), (self.rejected, other.rejected)):
+            for reason, count in other_counts.items():
+                counts[reason] = counts.get(reason, 0) + count
 
 
 class Partition(NamedTuple):

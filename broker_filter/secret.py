@@ -29,7 +29,7 @@ def is_secret_name(name: str) -> bool:
 def masked_address(text: str) -> str:
     """A text without the users and passwords, and without the query values, of the addresses in it."""
     text = _USER_IN_ADDRESS.sub(f"{MASK}@", text)
-    return _QUERY_VALUE.sub(lambda found: f"{found[1]}={MASK}", text) if "://" in text else text
+    return _QUERY_VALUE.sub(lambda match: f"{match[1]}={MASK}", text) if "://" in text else text
 
 
 def mask(name: str, value: Any) -> Any:
@@ -45,16 +45,16 @@ def mask(name: str, value: Any) -> Any:
 
 def secrets_in_address(text: str, whole: bool = True) -> list[str]:
     """Passwords and query values of the addresses in a text; ``whole``: without an address, the text itself."""
-    parts = [found[0].rpartition("@")[0] for found in _USER_IN_ADDRESS.finditer(text)]
+    parts = [match[0].rpartition("@")[0] for match in _USER_IN_ADDRESS.finditer(text)]
     parts = [part.partition(":")[2] or part for part in parts if part]
     if "://" in text:
-        return parts + [found[0].partition("=")[2] for found in _QUERY_VALUE.finditer(text)]
+        return parts + [match[0].partition("=")[2] for match in _QUERY_VALUE.finditer(text)]
     return parts + ([text] if whole else [])
 
 
 def _unquoted(text: str) -> str:
     """A text of an address with its percent signs read."""
-    plain = re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found[1], 16)]), text.encode())
+    plain = re.sub(rb"%([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), text.encode())
     return plain.decode("utf-8", "replace")
 
 

@@ -71,15 +71,15 @@ def left_out_of(folder: Path, seed: int = 0) -> frozenset[str]:
 def rows_of(folder: Path, left_out: frozenset[str], seed: int = 0) -> list[Row]:
     """One alert of each object of a folder that may be compared."""
     stamps = dict(_stamps(folder))
-    found = defaultdict(list)
+    by_kind = defaultdict(list)
     for _, _, record in read(folder):
         if record["objectId"] in left_out or clock_stood_still(record):
             continue
         row = row_of(record, stamps.get(record["candid"]))
         if row is not None:
-            found[record["objectId"]].append(row)
+            by_kind[record["objectId"]].append(row)
     rng = np.random.default_rng(seed)
-    return [rows[rng.integers(len(rows))] for _, rows in sorted(found.items())]
+    return [rows[rng.integers(len(rows))] for _, rows in sorted(by_kind.items())]
 
 
 def row_of(record: Mapping[str, Any], pixels_CHW: NDArray[np.float64] | None) -> Row | None:
@@ -186,32 +186,32 @@ def _stamps(folder: Path) -> Iterator[tuple[int, NDArray[np.float64]]]:
 
 def compared(real: Sequence[Row], simulated: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """Quantiles in both skies, kind by kind, and the distance of Kolmogorov and Smirnov."""
-    found: dict[str, dict[str, Any]] = {}
+    by_kind: dict[str, dict[str, Any]] = {}
     for kind in KINDS:
         skies = [[row.values for row in rows if row.kind == kind] for rows in (real, simulated)]
-        found[kind] = {"real": len(skies[0]), "simulated": len(skies[1]), "lines": {}}
+        by_kind[kind] = {"real": len(skies[0]), "simulated": len(skies[1]), "lines": {}}
         for name in dict.fromkeys(name for rows in skies for values in rows for name in values):
             values = [np.array([of.get(name, math.nan) for of in rows]) for rows in skies]
             values = [value[np.isfinite(value)] for value in values]
             if min(map(len, values)) < FEWEST:
                 continue
             quantiles = [np.round(np.percentile(value, PERCENT), 3).tolist() for value in values]
-            found[kind]["lines"][name] = {
+            by_kind[kind]["lines"][name] = {
                 "objects": [len(value) for value in values],
                 "real": quantiles[0],
                 "simulated": quantiles[1],
                 "ks": float(ks_2samp(*values).statistic),
             }
-    return found
+    return by_kind
 
 
 def tell(table: Mapping[str, Mapping[str, Any]]) -> None:
     """One row a number."""
-    for kind, found in table.items():
+    for kind, skies in table.items():
         print(
-            f"\n{kind}: {found['real']} real objects, {found['simulated']} simulated; {PERCENT} % of real | simulated"
+            f"\n{kind}: {skies['real']} real objects, {skies['simulated']} simulated; {PERCENT} % of real | simulated"
         )
-        for name, line in found["lines"].items():
+        for name, line in skies["lines"].items():
             columns = ("  ".join(f"{q:9.2f}" for q in line[sky]) for sky in ("real", "simulated"))
             print(f"  {name:<36} {' | '.join(columns)}   KS {line['ks']:.2f}")
 

@@ -100,12 +100,12 @@ def _draw_stamp(
 def _draw_light_curve(axes: Axes, alert: Alert, points: Sequence[Point]) -> None:
     marker_size = 5.0 if len(points) < MANY_POINTS else 3.0
     for band, colour in BAND_COLOURS.items():
-        mine = [point for point in points if point.band == band]
-        if not mine:
+        of_band = [point for point in points if point.band == band]
+        if not of_band:
             continue
         for kind, marker, size, alpha in ((FORCED, ".", 0.8 * marker_size, 0.45), (DETECTION, "o", marker_size, 0.9)):
-            _errorbar(axes, [point for point in mine if point.kind == kind], colour, marker, size, alpha)
-        limits = [point for point in mine if point.kind == LIMIT]
+            _errorbar(axes, [point for point in of_band if point.kind == kind], colour, marker, size, alpha)
+        limits = [point for point in of_band if point.kind == LIMIT]
         if limits:
             axes.scatter(
                 [point.time_mjd for point in limits],

@@ -50,8 +50,8 @@ class _Number:
         else:
             self.pattern = b"(.{%d})" % len(self._null)
 
-    def of_matches(self, found: Iterable[bytes | None]) -> bytes:
-        return b"".join([value or self._null for value in found])
+    def of_matches(self, matches: Iterable[bytes | None]) -> bytes:
+        return b"".join([value or self._null for value in matches])
 
     def of_value(self, value: Any) -> bytes:
         return self._pack(value) if type(value) in (int, float) else self._null
@@ -80,9 +80,9 @@ class _Code:
             if (written := _written(value, kind)) is not None
         }
 
-    def of_matches(self, found: Iterable[bytes | None]) -> bytes:
+    def of_matches(self, matches: Iterable[bytes | None]) -> bytes:
         codes = self._code_of_bytes.get
-        return bytes([codes(written, UNKNOWN) for written in found])
+        return bytes([codes(written, UNKNOWN) for written in matches])
 
     def of_value(self, value: Any) -> bytes:
         return bytes([self._codes.get(value, UNKNOWN) if type(value) in (int, str, bool) else UNKNOWN])
@@ -135,32 +135,32 @@ class ColumnReader:
 
     def read(self, datum: bytes, at: int, count: int, into: list[bytearray]) -> int:
         """Read ``count`` items; return the position behind them."""
-        found: list[bytes | None] = []  # values of items in a row that were matched, item by item
+        raw: list[bytes | None] = []  # values of items in a row that were matched, item by item
         while count > 0:
             if count >= ITEMS_AT_ONCE and (match := self._match_many(datum, at)) is not None:
-                found.extend(match.groups())
+                raw.extend(match.groups())
                 at = match.end()
             else:
                 for _ in range(min(count, ITEMS_AT_ONCE)):
-                    at = self._read_one(datum, at, found, into)
+                    at = self._read_one(datum, at, raw, into)
             count -= ITEMS_AT_ONCE
-        self._take(found, into)
+        self._take(raw, into)
         return at
 
-    def _read_one(self, datum: bytes, at: int, found: list[bytes | None], into: list[bytearray]) -> int:
+    def _read_one(self, datum: bytes, at: int, raw: list[bytes | None], into: list[bytearray]) -> int:
         if (match := self._match_one(datum, at)) is not None:
-            found.extend(match.groups())
+            raw.extend(match.groups())
             return match.end()
-        self._take(found, into)
+        self._take(raw, into)
         item, at = self._read_item(datum, at)
         for column, content in zip(self._columns, into, strict=True):
             content.extend(column.of_value(item[column.name]))
         return at
 
-    def _take(self, found: list[bytes | None], into: list[bytearray]) -> None:
+    def _take(self, raw: list[bytes | None], into: list[bytearray]) -> None:
         for n, (column, content) in enumerate(zip(self._columns, into, strict=True)):
-            content.extend(column.of_matches(found[n :: len(self._columns)]))
-        found.clear()
+            content.extend(column.of_matches(raw[n :: len(self._columns)]))
+        raw.clear()
 
     def arrays(self, contents: list[bytearray], count: int) -> dict[str, NDArray]:
         """All columns that are wanted, of ``count`` items."""

@@ -67,14 +67,14 @@ class Admin:
             We are refused.
         """
         try:
-            told: ClusterMetadata = self._client.list_topics(timeout=ANSWER_S)
+            metadata: ClusterMetadata = self._client.list_topics(timeout=ANSWER_S)
         except KafkaException as error:
             self._client.poll(0)
             raise translated(self._refusal or error.args[0], f"no answer from Kafka at {self._brokers}") from error
         return Cluster(
-            len(told.brokers),
-            {name: len(topic.partitions) for name, topic in told.topics.items() if topic.error is None},
-            {n: t.error for n, t in told.topics.items() if t.error is not None and t.error.code() in HOPELESS},
+            len(metadata.brokers),
+            {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None},
+            {n: t.error for n, t in metadata.topics.items() if t.error is not None and t.error.code() in HOPELESS},
         )
 
     def refuse_missing_rights(self, reads: Sequence[str], writes: Sequence[str], group: str) -> None:

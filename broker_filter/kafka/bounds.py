@@ -16,12 +16,12 @@ def refused_value(error: KafkaError, configuration: Configuration) -> str:
     """What was asked for and what the broker allows, where the error is about a number; empty otherwise."""
     if error.code() != KafkaError.INVALID_SESSION_TIMEOUT:
         return ""
-    asked = f"session.timeout.ms is {configuration.get('session.timeout.ms', SESSION_TIMEOUT_MS)}"
+    wanted = f"session.timeout.ms is {configuration.get('session.timeout.ms', SESSION_TIMEOUT_MS)}"
     try:
         allowed = _broker_settings(configuration)
-        return f"{asked}, the broker allows {allowed[BOUNDS[0]]} to {allowed[BOUNDS[1]]} ({', '.join(BOUNDS)})"
+        return f"{wanted}, the broker allows {allowed[BOUNDS[0]]} to {allowed[BOUNDS[1]]} ({', '.join(BOUNDS)})"
     except (KafkaException, KeyError, StopIteration):  # without the right to ask
-        return f"{asked}; Kafka allows 6000 to 1800000 unless the broker says otherwise ({', '.join(BOUNDS)})"
+        return f"{wanted}; Kafka allows 6000 to 1800000 unless the broker says otherwise ({', '.join(BOUNDS)})"
 
 
 def _broker_settings(configuration: Configuration) -> dict[str, str]:

@@ -339,9 +339,11 @@ class AlertConsumer:
         self._unresolved &= self._offsets.assigned
         if not self._unresolved or time.monotonic() - self._asked_s < ASK_AGAIN_S:
             return
-        asked = [TopicPartition(*partition) for partition in self._unresolved]
+        unresolved = [TopicPartition(*partition) for partition in self._unresolved]
         try:
-            answers = {Partition(a.topic, a.partition): a.offset for a in self._consumer.committed(asked, ANSWER_S)}
+            answers = {
+                Partition(a.topic, a.partition): a.offset for a in self._consumer.committed(unresolved, ANSWER_S)
+            }
             for partition, offset in answers.items():
                 self._owner.settle_below(partition, max(offset, 0))
         except (KafkaException, RetryableError) as error:

@@ -38,8 +38,8 @@ def read_topic(topic: str, brokers: str, settings: Mapping[str, str]) -> Iterato
     try:
         known = consumer.list_topics(topic, METADATA_TIMEOUT_S).topics[topic]
         if known.error is not None or not known.partitions:
-            said = "it has no partitions" if known.error is None else explained(known.error)
-            raise ConfigurationError(f"topic {topic} is not at {brokers}: {said}")
+            reason = "it has no partitions" if known.error is None else explained(known.error)
+            raise ConfigurationError(f"topic {topic} is not at {brokers}: {reason}")
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in known.partitions])
         yield from _until_the_end(consumer, set(known.partitions))
     except KafkaException as error:

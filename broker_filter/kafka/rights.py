@@ -24,9 +24,9 @@ def missing_rights(client: AdminClient, reads: Sequence[str], writes: Sequence[s
     for topic, operation in needed:
         if (operations := answers.get(topic)) is not None and operation not in operations:
             yield f"the right {operation.name} on topic {topic}"
-    asked = client.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=ANSWER_S)
+    groups = client.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=ANSWER_S)
     try:
-        operations = asked[group].result(ANSWER_S).authorized_operations
+        operations = groups[group].result(ANSWER_S).authorized_operations
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # a group that is new: nothing forbids it
             return

@@ -224,7 +224,7 @@ def dead_letter(topic: str, rejected: Rejected, records: int = 1) -> Record:
     Where the broker finds it too large it loses its bytes, and says so; if that does not help, its own headers, too.
     """
     message = rejected.message
-    told = {
+    about = {
         "error": rejected.detail,
         "reason": rejected.reason,
         "topic": message.origin.source,
@@ -233,12 +233,12 @@ def dead_letter(topic: str, rejected: Rejected, records: int = 1) -> Record:
         "timestamp": "" if message.timestamp_ms is None else message.timestamp_ms,
     }
     if records > 1:
-        told["records"] = records
-    ours = tuple((HEADER_PREFIX + name, str(value).encode("utf-8", "replace")) for name, value in told.items())
-    said = f"{len(message.value)} bytes are over the broker's limit".encode()
-    omitted = (*ours, (f"{HEADER_PREFIX}value_omitted", said))
+        about["records"] = records
+    ours = tuple((HEADER_PREFIX + name, str(value).encode("utf-8", "replace")) for name, value in about.items())
+    size = f"{len(message.value)} bytes are over the broker's limit".encode()
+    omitted = (*ours, (f"{HEADER_PREFIX}value_omitted", size))
     key = message.key
     short_key = key if key is None or len(key) <= LARGEST_KEPT_KEY_BYTES else None
-    least = Record(topic, short_key, b"", (*omitted, (f"{HEADER_PREFIX}headers_omitted", said)))
+    least = Record(topic, short_key, b"", (*omitted, (f"{HEADER_PREFIX}headers_omitted", size)))
     less = Record(topic, key, b"", message.headers + omitted, least)
     return Record(topic, key, message.value, message.headers + ours, less)

@@ -44,8 +44,8 @@ def set_beginning(settings: Settings, cluster: Cluster) -> None:
         offsets = [TopicPartition(*partition, offset, BEGUN) for partition, offset in starts.items()]
         consumer.commit(offsets=offsets, asynchronous=False)
         where = "at the ends of its topics" if begin is None else f"at {begin.isoformat()}"
-        told = {f"{partition.topic}-{partition.number}": offset for partition, offset in starts.items()}
-        log.info("a new group begins %s", where, extra=facts(offsets=told))
+        offsets_by_name = {f"{partition.topic}-{partition.number}": offset for partition, offset in starts.items()}
+        log.info("a new group begins %s", where, extra=facts(offsets=offsets_by_name))
 
 
 def has_read(settings: KafkaSettings, cluster: Cluster) -> bool:
@@ -87,13 +87,13 @@ def _offsets_at(
 ) -> dict[Partition, int]:
     """The first message of this time or later in each partition, its end where there is none; None: the end."""
     at = OFFSET_END if time is None else int(1000 * time.timestamp())
-    found = _asked(consumer, partitions, at)
-    if open_ended := [TopicPartition(*partition) for partition, offset in found.items() if offset < 0]:
-        found |= _asked(consumer, open_ended, OFFSET_END)
-    return found
+    offset_of = _offsets_by_time(consumer, partitions, at)
+    if open_ended := [TopicPartition(*partition) for partition, offset in offset_of.items() if offset < 0]:
+        offset_of |= _offsets_by_time(consumer, open_ended, OFFSET_END)
+    return offset_of
 
 
-def _asked(consumer: Consumer, partitions: Sequence[TopicPartition], at: int) -> dict[Partition, int]:
+def _offsets_by_time(consumer: Consumer, partitions: Sequence[TopicPartition], at: int) -> dict[Partition, int]:
     answers = consumer.offsets_for_times([TopicPartition(p.topic, p.partition, at) for p in partitions], ANSWER_S)
     for answer in answers:
         if answer.error is not None:

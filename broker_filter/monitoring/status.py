@@ -72,7 +72,6 @@ class StatusPage:
             "number": status_view.number,
             "size": status_view.size,
             "duration": status_view.duration,
-            "told": status_view.told,
         }
         self._template = environment.get_template("status.html")
 
@@ -131,9 +130,9 @@ class StatusPage:
         )
 
     def _pictures(self, one: Shown) -> Mapping[str, str]:
-        kept = self._drawn.get((one.newest.survey, one.newest.alert_id))
-        if kept is not None or one.packet is None or self._schemas is None:
-            return kept or {}
+        before = self._drawn.get((one.newest.survey, one.newest.alert_id))
+        if before is not None or one.packet is None or self._schemas is None:
+            return before or {}
         drawn = thumbnail.pictures(one.packet, one.newest.alert_id, self._schemas)
         return {kind: thumbnail.as_address(png) for kind, png in drawn.items()}
 

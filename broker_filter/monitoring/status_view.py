@@ -105,14 +105,14 @@ def card_view(card: ModelCard) -> CardView:
     scores = []
     for name, value in card.provenance.items():
         if "score" in name and isinstance(value, Mapping):
-            rows = tuple((_spaced(key), told(score)) for key, score in value.items() if _is_short(score))
+            rows = tuple((_spaced(key), in_words(score)) for key, score in value.items() if _is_short(score))
             scores.append((_spaced(name), rows))
         elif value is not None or name == "commit":
-            facts.append((_spaced(name), told(value)))
+            facts.append((_spaced(name), in_words(value)))
     return CardView(card, tuple(facts), tuple(scores))
 
 
-def told(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A value of a model card in a few words."""
     match value:
         case None:
@@ -123,9 +123,9 @@ def told(value: Any) -> str:
             text = f"{value:.3g}"
         case Mapping():
             short = {key: part for key, part in value.items() if _is_plain(part)}
-            text = str(value["name"]) if "name" in value else " · ".join(f"{k} {told(v)}" for k, v in short.items())
+            text = str(value["name"]) if "name" in value else " · ".join(f"{k} {in_words(v)}" for k, v in short.items())
         case list() | tuple() if all(map(_is_plain, value)):
-            text = ", ".join(map(told, value))
+            text = ", ".join(map(in_words, value))
         case _:
             text = f"{len(value)} entries"
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + " …"

@@ -80,10 +80,10 @@ def _topics(settings: Settings) -> str:
     topics.refuse_loops(settings)
     cluster = topics.Admin(settings.kafka).cluster()
     missing = topics.missing_outputs(settings, cluster)
-    found = cluster.matching(settings.kafka.topics)
+    read_topics = cluster.matching(settings.kafka.topics)
     written_topics = [topic for topic in topics.output_topics(settings) if topic not in missing]
-    topics.Admin(settings.kafka).refuse_missing_rights(list(found), written_topics, settings.kafka.group)
-    read = ", ".join(f"{topic} ({count} partitions)" for topic, count in found.items()) or "nothing yet to read"
+    topics.Admin(settings.kafka).refuse_missing_rights(list(read_topics), written_topics, settings.kafka.group)
+    read = ", ".join(f"{topic} ({count} partitions)" for topic, count in read_topics.items()) or "nothing yet to read"
     written = ", ".join(
         f"{topic} ({'to be created' if topic in missing else f'{cluster.partitions[topic]} partitions'})"
         for topic in topics.output_topics(settings)
@@ -108,10 +108,12 @@ def _store(settings: Settings) -> str:
             raise ConfigurationError(f"store.path {settings.store.path} is not writable: {error.strerror}") from error
         if not settings.store.path.exists():
             return f"{settings.store.path} can be created"
-        found = look_at(settings.store.path)
-        if found is None:
+        summary = look_at(settings.store.path)
+        if summary is None:
             return f"{settings.store.path} holds no store yet"
-        return f"{found.objects} objects, {found.observations} observations, version {found.version}{found.owner}"
+        return (
+            f"{summary.objects} objects, {summary.observations} observations, version {summary.version}{summary.owner}"
+        )
     store = open_store(settings.store)
     try:
         if isinstance(store, RedisSeriesStore):
@@ -135,12 +137,12 @@ def _nearest_folder(path: Path) -> Path:
 
 
 def _model(settings: Settings) -> str:
-    told = []
+    lines = []
     for survey, classifier in assembly.open_classifiers(settings.model).items():
         card = classifier.card
         state = "trained" if card.trained else "UNTRAINED: its classifications mean nothing"
-        told.append(f"{survey}: {card.name} {card.version} on {settings.model.device}, {state}")
-    return "; ".join(told)
+        lines.append(f"{survey}: {card.name} {card.version} on {settings.model.device}, {state}")
+    return "; ".join(lines)
 
 
 def _output(settings: Settings) -> str:

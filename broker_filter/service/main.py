@@ -4,16 +4,14 @@ Here the rooms are put together and told to end; what they do is theirs.
 """
 
 import os
-import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from types import FrameType
 from typing import TypeVar
 
 import orjson
@@ -45,6 +43,7 @@ from broker_filter.series.store import SeriesStore
 from broker_filter.service import assembly, check
 from broker_filter.service.poll_loop import PollLoop, tell_store_lost
 from broker_filter.service.retries import check_attempt, wait_s
+from broker_filter.service.stop import Stop
 from broker_filter.service.store_of_settings import open_store
 from broker_filter.service.worker import Worker
 from broker_filter.service.workers import supervise
@@ -61,29 +60,6 @@ STOP_POLL_S = 0.1
 LARGEST_ID = 2**63 - 1
 log = logger("service")
 T = TypeVar("T")
-
-
-class Stop:
-    """Whether to go on: the first signal asks for an orderly end, the second one ends the process."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __call__(self, number: int, _: FrameType | None) -> None:
-        if self.asked:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        self.asked = True
-
-    @contextmanager
-    def on_signals(self) -> Iterator["Stop"]:
-        """Listen to SIGTERM and SIGINT, and leave them as they were."""
-        before = {number: signal.signal(number, self) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lambda _: None) -> None:
@@ -246,7 +222,7 @@ class _Reading:
 def _patiently(step: Callable[[], T], settings: Settings, stop: Stop, health: Health) -> T | None:
     """Try until it works, while the outside world is not there yet; None when told to stop."""
     attempt = 0
-    while not stop.asked:
+    while not stop.requested:
         health.polled()
         try:
             return step()
@@ -257,7 +233,7 @@ def _patiently(step: Callable[[], T], settings: Settings, stop: Stop, health: He
             log.warning("not there yet, next attempt in %.1f s", pause_s, extra=facts(error=str(error)))
             health.unready("starting", str(error))
         until_s = time.monotonic() + pause_s
-        while time.monotonic() < until_s and not stop.asked:
+        while time.monotonic() < until_s and not stop.requested:
             health.polled()
             time.sleep(STOP_POLL_S)
     return None

@@ -7,7 +7,6 @@ consumer that does not poll is put out of its group. Nothing is committed that i
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from broker_filter.config import Settings
 from broker_filter.kafka.batches import Batcher
@@ -20,6 +19,7 @@ from broker_filter.monitoring.ledger import Ledger, as_facts
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Partition, partition_of
 from broker_filter.series.store import Change, SeriesStore
+from broker_filter.service.stop import Stop
 from broker_filter.service.worker import Batch, PutBack, Worker
 
 POLL_S = 0.05  # longest wait for alerts, and so the longest wait of a finished batch for its commit
@@ -27,12 +27,6 @@ DRAIN_POLL_S = 0.1
 MEASURE_EVERY_S = 1.0
 HOLD_ALL = 2**31 - 1  # observations: nothing leaves for want of room
 log = logger("loop")
-
-
-class Stops(Protocol):
-    """Whether the end was asked for."""
-
-    asked: bool
 
 
 def tell_store_lost(what: str, metrics: Metrics, health: Health) -> None:
@@ -87,7 +81,7 @@ class PollLoop:
         self._lag_partitions: set[str] = set()
         metrics.set("ictc_last_progress_timestamp_seconds", time.time())
 
-    def run(self, stop: Stops) -> None:
+    def run(self, stop: Stop) -> None:
         """Read until told to stop, then drain: finish what was taken, commit it, and leave the group.
 
         Raises
@@ -97,7 +91,7 @@ class PollLoop:
         """
         with self._consumer:
             try:
-                while not stop.asked and not self._idle_too_long() and not self._at_end():
+                while not stop.requested and not self._idle_too_long() and not self._at_end():
                     self._turn()
             except BaseException:
                 self._worker.stop(0.0)

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from multiprocessing.connection import Connection
-from typing import Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client import Metric as Family
@@ -31,6 +30,7 @@ from broker_filter.logs import facts, logger
 from broker_filter.monitoring.http import HttpServer, Page, Routes, application, is_loopback
 from broker_filter.monitoring.metrics import METRICS
 from broker_filter.service.retries import wait_s
+from broker_filter.service.stop import Stop
 
 LOOK_EVERY_S = 1.0
 ANSWER_LIMIT_S = 5.0  # of a worker that is asked for a page
@@ -41,12 +41,6 @@ _METRIC = next(row for row in METRICS if row.name == "ictc_worker_up")
 log = logger("workers")
 
 Run = Callable[[Settings, Callable[[str], None]], int]  # a worker: settings, who is told its address -> exit status
-
-
-class Stops(Protocol):
-    """Whether the end was asked for."""
-
-    asked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +234,7 @@ def labelled(pages: Iterable[tuple[int, Iterable[Family]]]) -> list[Family]:
     return list(joined.values())
 
 
-def supervise(settings: Settings, stop: Stops, run: Run) -> int:
+def supervise(settings: Settings, stop: Stop, run: Run) -> int:
     """Run ``life.workers`` services until they end or the end is asked for; return the exit status.
 
     That is the one of the first worker that cannot go on, where one cannot; the others have ended in order.
@@ -259,7 +253,7 @@ def supervise(settings: Settings, stop: Stops, run: Run) -> int:
         stack.callback(_end_all, workers, settings.life.drain_s + END_MARGIN_S)
         for worker in workers:
             worker.start()
-        while not stop.asked and any(worker.status != 0 for worker in workers):
+        while not stop.requested and any(worker.status != 0 for worker in workers):
             time.sleep(LOOK_EVERY_S)
             for worker in workers:
                 if worker.status is None:
@@ -284,7 +278,7 @@ def _end_all(workers: Sequence[Worker], limit_s: float) -> None:
 def _routes(workers: Sequence[Worker], together: Together) -> tuple[Routes, Routes]:
     """Pages that ask the workers, and those that tell what was last heard of them."""
 
-    def said(of: Callable[[Worker], Answer]) -> Page:
+    def page_of(of: Callable[[Worker], Answer]) -> Page:
         answers = [(worker.number, of(worker)) for worker in workers]
         good = all(answer.good for _, answer in answers)
         text = "".join(f"worker {number}: {answer.text}\n" for number, answer in answers)
@@ -297,7 +291,7 @@ def _routes(workers: Sequence[Worker], together: Together) -> tuple[Routes, Rout
         return Page("\n".join([*lines, ""]).encode())
 
     pages: Routes = {"/": front, "/metrics": lambda: Page(generate_latest(together.registry), CONTENT_TYPE_LATEST)}
-    return pages, {"/healthz": lambda: said(lambda w: w.health), "/readyz": lambda: said(lambda w: w.readiness)}
+    return pages, {"/healthz": lambda: page_of(lambda w: w.health), "/readyz": lambda: page_of(lambda w: w.readiness)}
 
 
 def _worker(run: Run, settings: Settings, pipe: Connection) -> None:

@@ -57,11 +57,11 @@ def join(folders: Sequence[Path], out: Path) -> Dataset:
 
 def _append(writer: DatasetWriter, part: Dataset, row: int, number: int, truth: dict[str, Any]) -> None:
     label, split = truth.pop("label"), truth.pop("split")
-    told = {name: value for name, value in truth.items() if name != "object_id" and value is not None}
+    facts = {name: value for name, value in truth.items() if name != "object_id" and value is not None}
     fold = None if part.folds is None or part.folds[row] < 0 else int(part.folds[row])
     history = part.history(row) if part.has_history else None
     seed = part.manifest.get("seed")
-    writer.append(number, label, split, fold, part.series(row), told | {"drawn_seed": seed}, history)
+    writer.append(number, label, split, fold, part.series(row), facts | {"drawn_seed": seed}, history)
 
 
 def _check_alike(parts: Sequence[Dataset]) -> None:

@@ -75,11 +75,11 @@ def test_a_running_service_and_its_store_tell_what_was_published(
     assert main([*store, "--object", ASKED]) == 0 and drawn(out)
     assert "classified again" in capsys.readouterr().err
     with ictc.ServedObjects(running.address) as service:
-        told = service.story(ASKED)
+        story = service.story(ASKED)
     published = last_of_each(stage.results())
-    assert [one.alert_id for one in told.answers] == list(told.alert_ids)
-    assert {one.alert_id for one in told.answers} == {
+    assert [one.alert_id for one in story.answers] == list(story.alert_ids)
+    assert {one.alert_id for one in story.answers} == {
         alert for alert, result in published.items() if result["objectId"] == ASKED
     }
-    for answer in told.answers:
+    for answer in story.answers:
         assert answer.probabilities == pytest.approx(published[answer.alert_id]["probabilities"], abs=1e-6)

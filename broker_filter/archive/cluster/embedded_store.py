@@ -77,11 +77,11 @@ class EmbeddedSeriesStore(LmdbSeriesStore):
         FatalError
             When one came without, and so embedded, but is asked for all the same.
         """
-        found = super().pixels(frames)
-        if bare := [frame for frame, (pixels, _) in found.items() if pixels.size == 0]:
+        pixels_of = super().pixels(frames)
+        if bare := [frame for frame, (pixels, _) in pixels_of.items() if pixels.size == 0]:
             raise FatalError(f"{len(bare)} frames came neither with pixels nor embedded, the first of {bare[0].key}: "
                              "the work folder is damaged; start again with another --work")  # fmt: skip
-        return found
+        return pixels_of
 
     def settle(self, changes: Sequence[Change]) -> None:
         """Keep the embeddings that were offered, with the rest."""

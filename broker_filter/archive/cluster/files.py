@@ -111,8 +111,8 @@ def files_at(path: str, left_out: LeftOutCounts) -> Iterator[tuple[str, int] | R
     if not fs.exists(root):
         raise ConfigurationError(f"{as_text(path)} does not exist")
     if isinstance(fs, LocalFileSystem):
-        for found in read.files_at(Path(root), left_out):
-            yield found if isinstance(found, Rejected) else (str(found), found.stat().st_size)
+        for entry in read.files_at(Path(root), left_out):
+            yield entry if isinstance(entry, Rejected) else (str(entry), entry.stat().st_size)
         return
     if _is_file(fs, root):
         yield path, fs.size(root) or UNKNOWN_BYTES

@@ -119,17 +119,17 @@ def settled_plan(work: Folder, wanted: Plan) -> Plan:
     if not work.exists(PLAN):
         work.write_text(PLAN, wanted.to_json())
         return wanted
-    found = Plan.from_json(work.read_text(PLAN))
+    begun = Plan.from_json(work.read_text(PLAN))
     for differs, was, now in (
-        ("settings", found.settings, wanted.settings),
-        ("files", [*chain(*found.tasks)], [*chain(*wanted.tasks)]),
+        ("settings", begun.settings, wanted.settings),
+        ("files", [*chain(*begun.tasks)], [*chain(*wanted.tasks)]),
     ):
         if was != now:
             raise ConfigurationError(
                 f"the work folder {work} holds a replay with other {differs}: give the paths and options of that one "
                 "to go on with it, or choose another --work"
             )
-    return found
+    return begun
 
 
 def input_files(paths: Sequence[str], left_out: LeftOutCounts) -> tuple[list[InputFile], list[Rejected]]:
@@ -143,9 +143,9 @@ def input_files(paths: Sequence[str], left_out: LeftOutCounts) -> tuple[list[Inp
     files: list[InputFile] = []
     unreadable: list[Rejected] = []
     for path in paths:
-        for found in files_at(path, left_out):
-            if isinstance(found, Rejected):
-                unreadable.append(found)
+        for entry in files_at(path, left_out):
+            if isinstance(entry, Rejected):
+                unreadable.append(entry)
             else:
-                files.append(InputFile(*found))
+                files.append(InputFile(*entry))
     return files, unreadable

@@ -61,9 +61,9 @@ class BatchIndex:
         self._starts = np.cumsum([0, *map(len, partition_of_batch)])
         partition_B = np.concatenate([np.zeros(0, np.uint16), *(np.asarray(b, np.uint16) for b in partition_of_batch)])
         self._order = np.argsort(partition_B, kind="stable")
-        found, firsts = np.unique(partition_B[self._order], return_index=True)
+        partitions, firsts = np.unique(partition_B[self._order], return_index=True)
         ends = [*firsts.tolist(), len(partition_B)]
-        self._span = {partition: slice(*ends[n : n + 2]) for n, partition in enumerate(found.tolist())}
+        self._span = {partition: slice(*ends[n : n + 2]) for n, partition in enumerate(partitions.tolist())}
 
     @property
     def partitions(self) -> list[int]:

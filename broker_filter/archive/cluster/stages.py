@@ -108,8 +108,8 @@ def tools_of(settings: Settings) -> Tools:
     classifiers = load_classifiers(
         [*settings.weights], settings.device, settings.deterministic, settings.allow_untrained
     )
-    if (found := networks_of(classifiers)) != settings.networks:
-        raise FatalError(f"{socket.gethostname()} has the networks {', '.join(found)}, the replay was planned with "
+    if (loaded := networks_of(classifiers)) != settings.networks:
+        raise FatalError(f"{socket.gethostname()} has the networks {', '.join(loaded)}, the replay was planned with "
                          f"{', '.join(settings.networks)}: give all machines the same weights")  # fmt: skip
     return Tools(classifiers, connect(schemas, cards_of(classifiers), threads=1))
 

@@ -67,15 +67,15 @@ def _apart_arcsec(one: Neighbour, ra_deg: float, dec_deg: float) -> float:
 
 def _blended(listed: Sequence[Neighbour]) -> list[Neighbour]:
     """Sources too close to be told apart as one: the light of all, the place and the kind of the brightest."""
-    kept: list[Neighbour] = []
+    apart: list[Neighbour] = []
     for one in sorted(listed, key=lambda source: -float(np.nanmax(source.flux_B))):
-        for k, other in enumerate(kept):
+        for k, other in enumerate(apart):
             if _apart_arcsec(one, other.ra_deg, other.dec_deg) < BLENDED_ARCSEC:
-                kept[k] = replace(other, flux_B=other.flux_B + one.flux_B)
+                apart[k] = replace(other, flux_B=other.flux_B + one.flux_B)
                 break
         else:
-            kept.append(one)
-    return kept
+            apart.append(one)
+    return apart
 
 
 def _in_order(listed: Sequence[Neighbour]) -> list[Neighbour]:

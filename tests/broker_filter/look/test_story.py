@@ -180,12 +180,12 @@ def test_contact_sheet_has_a_tile_for_each(longest: ObjectStory, count: int) -> 
         draw_contact_sheet([longest] * (MOST_TILES + 1))
 
 
-@pytest.mark.parametrize("told", ["Asteroid", "Bogus"])
-def test_what_packets_tell_takes_no_colour_from_a_class(told: str) -> None:
+@pytest.mark.parametrize("kind", ["Asteroid", "Bogus"])
+def test_what_packets_tell_takes_no_colour_from_a_class(kind: str) -> None:
     """A class has the same colour in the picture of an object that is also told as a moving one, and one of its own."""
     alone = colours_of_classes(["AGN", "SNIa"])
-    beside = colours_of_classes([told, "AGN", "SNIa"])
-    assert alone.items() <= beside.items() and beside[told] not in alone.values()
+    beside = colours_of_classes([kind, "AGN", "SNIa"])
+    assert alone.items() <= beside.items() and beside[kind] not in alone.values()
 
 
 def test_links_escape_what_came_from_outside() -> None:

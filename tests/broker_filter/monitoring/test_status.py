@@ -17,7 +17,7 @@ from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import FRESH_S, StatusPage
-from broker_filter.monitoring.status_view import card_view, duration, number, object_view, rate_path, size, told
+from broker_filter.monitoring.status_view import card_view, duration, in_words, number, object_view, rate_path, size
 from broker_filter.records import Message, Origin, Outcome, Rejected, account
 
 HOSTILE = '<script>alert("1")</script>\u202e&\'\ud800'
@@ -101,14 +101,14 @@ def test_numbers_on_the_page_are_the_books(rooms):
     rooms.metrics.set("ictc_consumer_lag_alerts", 4321, partition="7")
     rooms.metrics.set("ictc_device_info", 1, device="cuda:1")
     words = words_of(rooms.text())
-    for told_there in (
+    for phrase in (
         "classified 1,234 not classified 1 solar_system 1 rejected 1 not_avro 1 read 1,236 in = out ✓",
         "4,321 alerts behind partition 7 4,321",
         "decode 250.0 ms",
         "on cuda:1",
         "reads night <1>",
     ):
-        assert told_there in words
+        assert phrase in words
 
 
 def test_foreign_text_is_only_text(rooms):
@@ -143,13 +143,13 @@ def test_card_is_on_the_page(rooms):
     }
     rooms.page.introduce([FakeCard(provenance=provenance, trained=False)], Schemas())
     words = words_of(rooms.text())
-    for told_there in (
+    for phrase in (
         "never trained",
         "recipe vigil data survey ztf · objects 5000 limits never saw <a star flare>, no i band seed 1",
         "commit not known",
         "validation scores macro f1 0.877 recall AGN 0.91",
     ):
-        assert told_there in words
+        assert phrase in words
     assert "confusion" not in words
 
 
@@ -244,7 +244,7 @@ def test_numbers_are_written_for_people():
     assert [number(x) for x in (0, 3.14159, 1234567)] == ["0", "3.1", "1,234,567"]
     assert [size(x) for x in (0, 1023, 1024, 5 * 2**40)] == ["0 B", "1023 B", "1.0 KiB", "5.0 TiB"]
     assert [duration(x) for x in (-3, 1.25, 45, 200, 7200, 1e6)] == ["0.0 s", "1.2 s", "45 s", "3 min", "2 h", "12 d"]
-    assert [told(x) for x in (None, True, [1, 2], [[1]], "x" * 400)] == [
+    assert [in_words(x) for x in (None, True, [1, 2], [[1]], "x" * 400)] == [
         "not known",
         "True",
         "1, 2",

@@ -9,16 +9,17 @@ import pytest
 from broker_filter.config import LifeSettings, Settings
 from broker_filter.errors import ConfigurationError, RetryableError
 from broker_filter.monitoring.health import Health
-from broker_filter.service.main import Stop, _patiently, main
+from broker_filter.service.main import _patiently, main
+from broker_filter.service.stop import Stop
 
 
 def test_the_first_signal_asks():
     """One signal asks for an orderly end, and the handlers are put back afterwards."""
     before = signal.getsignal(signal.SIGTERM)
     with Stop().on_signals() as stop:
-        assert not stop.asked
+        assert not stop.requested
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.asked
+        assert stop.requested
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -48,7 +49,7 @@ def test_what_is_not_there_yet_is_waited_for():
 def test_waiting_ends_when_asked():
     """Who asks for the end while the service waits gets it."""
     stop = Stop()
-    stop.asked = True
+    stop.requested = True
     assert _patiently(lambda: "there", Settings(), stop, Health(60, time.monotonic)) is None
 
 

@@ -27,7 +27,7 @@ LIMIT_S = 60.0
 class Wish:
     """The end, asked for by a test."""
 
-    asked = False
+    requested = False
 
 
 def shared(**more) -> Settings:
@@ -131,7 +131,7 @@ def test_a_killed_worker_comes_back_and_all_end_in_order():
         again = wait_for(port, lambda text: text.count(": ready;") == 2 and "start 2" in text)
         assert process_of(again, 2) != victim
     finally:
-        wish.asked = True
+        wish.requested = True
         supervisor.join(LIMIT_S)
     assert ended == [0]
     for number in (1, 2):

@@ -159,10 +159,10 @@ def test_command_draws_objects_of_a_shared_store(
     assert main([*look, "--object", service.longest]) == 0
     assert f"no index has answers to {service.longest}: classified again" in capsys.readouterr().err
     assert np.asarray(imread(out)).std() > 0.05
-    found = observations_in(shared, service.longest)
-    assert found is not None
+    series_there = observations_in(shared, service.longest)
+    assert series_there is not None
     held = observations_in(service.store, service.longest)
-    assert held is not None and [one.alert_id for one in found[1]] == [one.alert_id for one in held[1]]
+    assert held is not None and [one.alert_id for one in series_there[1]] == [one.alert_id for one in held[1]]
     path = tmp_path / "objects.sqlite"
     index = ObjectIndex(path)
     index.enter([answer for answers in service.answers.values() for answer in answers])
@@ -170,9 +170,9 @@ def test_command_draws_objects_of_a_shared_store(
     assert main([*look, "--index", str(path), "--object", "ZTF00none"]) == 1
     assert f"no alert of ZTF00none: {url}" in capsys.readouterr().err
     assert main([*look, "--index", str(path), "--each"]) == 0
-    said = capsys.readouterr()
-    assert "classified again" not in said.err
-    assert {line.rpartition("-")[2] for line in said.out.split()} == {f"{name}.png" for name in service.answers}
+    output = capsys.readouterr()
+    assert "classified again" not in output.err
+    assert {line.rpartition("-")[2] for line in output.out.split()} == {f"{name}.png" for name in service.answers}
     shared.close()
 
 
@@ -180,5 +180,5 @@ def test_a_shared_store_that_is_not_there_is_one_line(tmp_path: Path, capsys: py
     """A server that does not answer is named with its address and without its password."""
     url = "redis://:secret@127.0.0.1:1/0"
     assert main(["--store", url, "--object", "ZTF1", "--out", str(tmp_path / "sheet.png")]) == 2
-    said = capsys.readouterr().err
-    assert "127.0.0.1:1" in said and "secret" not in said and len(said.strip().splitlines()) == 1
+    output = capsys.readouterr().err
+    assert "127.0.0.1:1" in output and "secret" not in output and len(output.strip().splitlines()) == 1

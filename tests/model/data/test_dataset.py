@@ -316,8 +316,8 @@ def test_joined_data_sets_hold_every_object_of_their_parts(tmp_path: Path, small
     for part, first in zip(parts, (0, 7), strict=True):
         for row in range(len(part)):
             for field in Series.__slots__:
-                found, kept = whole.series(first + row), part.series(row)
-                np.testing.assert_array_equal(getattr(found, field), getattr(kept, field))
+                in_whole, in_part = whole.series(first + row), part.series(row)
+                np.testing.assert_array_equal(getattr(in_whole, field), getattr(in_part, field))
 
 
 @pytest.mark.parametrize(

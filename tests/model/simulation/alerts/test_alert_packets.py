@@ -109,9 +109,9 @@ def test_ztf_catalogue_has_errors_of_its_own(ztf_night: Night) -> None:
     distance, score = [], []
     for packet, truth in ztf_night:
         candidate = read_container(packet)["candidate"]
-        found = [candidate[f"distpsnr{rank}"] for rank in (1, 2, 3) if candidate[f"distpsnr{rank}"] >= 0]
-        assert found == sorted(found)
-        score += [candidate[f"sgscore{rank}"] for rank in range(1, len(found) + 1)]
+        separations = [candidate[f"distpsnr{rank}"] for rank in (1, 2, 3) if candidate[f"distpsnr{rank}"] >= 0]
+        assert separations == sorted(separations)
+        score += [candidate[f"sgscore{rank}"] for rank in range(1, len(separations) + 1)]
         if truth["label"] == "Variable" and candidate["magnr"] < 19 and candidate["distnr"] < 1:
             distance.append(candidate["distpsnr1"])
     assert 0.1 < np.median(distance) < 0.35 and len(set(distance)) == len(distance)

@@ -31,8 +31,8 @@ def test_all_numbered_checks_are_made(checks):
 
 def test_colours_of_nearby_supernovae_are_those_published():
     """Median g - r in ZTF without dust, near maximum and a month later, for three kinds of core collapse."""
-    found = {check.statistic: check for check in colour_checks(seed=0, shared=None) if check.passed is not None}
-    assert len(found) == 6 and all(check.passed for check in found.values()), found
+    by_statistic = {check.statistic: check for check in colour_checks(seed=0, shared=None) if check.passed is not None}
+    assert len(by_statistic) == 6 and all(check.passed for check in by_statistic.values()), by_statistic
 
 
 def test_a_sample_is_compared_with_quantiles():
