@@ -11,17 +11,20 @@ from typing import Any
 from model.data.dataset import Dataset, DatasetError, DatasetWriter
 from model.data.format import TRUTH
 
+SIMULATOR = "simulator"
 FORM = ("survey", "channels", "size_px", "classes")  # of the manifest: in these parts must be alike
 LAWS = ("level", "frames_at_most")  # of the recipe: what is taken over where all parts say the same
 
 
-def join(folders: Sequence[Path], out: Path) -> Dataset:
+def join(folders: Sequence[Path], out: Path, *, any_simulator: bool = False) -> Dataset:
     """Write the objects of some data sets, part after part, numbered anew; truth says of which seed each was drawn.
 
     Parameters
     ----------
     folders
         Two or more; every byte of them is checked first.
+    any_simulator
+        Take parts of different simulators, too: for those whose laws are known to be the same.
 
     Raises
     ------
@@ -30,7 +33,7 @@ def join(folders: Sequence[Path], out: Path) -> Dataset:
         ``out`` cannot be written.
     """
     parts = [Dataset.open(folder, verify=True) for folder in folders]
-    _check_alike(parts)
+    _check_alike(parts, FORM if any_simulator else (*FORM, SIMULATOR))
     first = parts[0].manifest
     writer = DatasetWriter(
         out,
@@ -42,7 +45,7 @@ def join(folders: Sequence[Path], out: Path) -> Dataset:
         first.get("seed", 0),
         version("ictc"),
         with_history=parts[0].has_history,
-        simulator=first.get("simulator"),
+        simulator=first.get(SIMULATOR) if len({part.manifest.get(SIMULATOR) for part in parts}) == 1 else None,
     )
     with writer:
         held, number = len(writer), 0
@@ -64,16 +67,16 @@ def _append(writer: DatasetWriter, part: Dataset, row: int, number: int, truth: 
     writer.append(number, label, split, fold, part.series(row), facts | {"drawn_seed": seed}, history)
 
 
-def _check_alike(parts: Sequence[Dataset]) -> None:
+def _check_alike(parts: Sequence[Dataset], keys: Sequence[str]) -> None:
     if len(parts) < 2:
         raise DatasetError("one data set alone cannot be joined: give two or more")
     first, seen = parts[0], set()
     for part in parts:
-        for key in (*FORM, "simulator"):
+        for key in keys:
             if part.manifest.get(key) != first.manifest.get(key):
                 raise DatasetError(
                     f"{part.folder} has {key} {part.manifest.get(key)!r}, {first.folder} has "
-                    f"{first.manifest.get(key)!r}: only data sets of one form and one simulator are joined"
+                    f"{first.manifest.get(key)!r}: only those of one form and simulator are joined (--any-simulator)"
                 )
         if part.has_history != first.has_history:
             raise DatasetError(f"of {first.folder} and {part.folder} one alone tells what packets hold beside frames")
@@ -90,7 +93,7 @@ def _recipe_of(parts: Sequence[Dataset]) -> dict[str, Any]:
     alike = {key: recipes[0][key] for key in LAWS if all(r.get(key) == recipes[0].get(key) for r in recipes)
              and key in recipes[0]}  # fmt: skip
     joined = [
-        {"recipe": name, "seed": part.manifest.get("seed"), "objects": len(part)}
+        {"recipe": name, "objects": len(part), **{key: part.manifest.get(key) for key in ("seed", SIMULATOR)}}
         for name, part in zip(names, parts, strict=True)
     ]
     return {"name": " and ".join(names), **alike, "joined": joined}

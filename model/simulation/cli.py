@@ -72,6 +72,9 @@ def parser_of_simulate() -> argparse.ArgumentParser:
     join = commands.add_parser("join", help="make one labelled data set of several")
     join.add_argument("datasets", type=Path, nargs="+", metavar="DATASET", help="of one survey, form and simulator")
     join.add_argument("--out", type=Path, required=True, metavar="DIR")
+    join.add_argument(
+        "--any-simulator", action="store_true", help="simulators may differ: their laws are known the same"
+    )
     join.set_defaults(run=_join, interrupted="interrupted; the same command goes on from here")
 
     alerts = commands.add_parser("alerts", help="write or publish alert packets")
@@ -214,7 +217,7 @@ def _tell(dataset: Dataset) -> None:
 def _join(options: argparse.Namespace) -> int:
     from model.data.join import join  # noqa: PLC0415 - as above
 
-    _tell(join(options.datasets, options.out))
+    _tell(join(options.datasets, options.out, any_simulator=options.any_simulator))
     return 0
 
 

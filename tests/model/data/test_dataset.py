@@ -332,3 +332,13 @@ def test_what_does_not_belong_together_is_not_joined(tmp_path: Path, changes: di
     with pytest.raises(DatasetError, match=fault):
         join([tmp_path / "first", tmp_path / "second"], tmp_path / "whole")
     assert not (tmp_path / "whole").exists()
+
+
+def test_parts_of_other_simulators_are_joined_where_asked(tmp_path: Path) -> None:
+    """The whole names no simulator then, each part its own."""
+    for name, seed in (("a", 1), ("b", 2)):
+        with writer_at(tmp_path / name, seed=seed, simulator=name) as writer:
+            fill(writer, 2 + seed)
+    whole = join([tmp_path / "a", tmp_path / "b"], tmp_path / "whole", any_simulator=True)
+    assert "simulator" not in whole.manifest
+    assert [part["simulator"] for part in whole.manifest["recipe"]["joined"]] == ["a", "b"]
