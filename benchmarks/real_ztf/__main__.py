@@ -352,7 +352,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         answers_of = partial(simulated.singles, folder=options.gate)
         reached = simulated.gate(ours := answers_of(options.weights))
         if options.against is not None:
-            reached["less_the_others"] = simulated.differences(ours, answers_of(options.against))
+            reached["less_the_others"] = simulated.with_intervals(ours, answers_of(options.against))
         print(json.dumps(reached, indent=1))
         return 0
     data = shared_data()

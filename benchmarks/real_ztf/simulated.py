@@ -22,12 +22,14 @@ from benchmarks.real_ztf.scores import (
     supernova_of,
 )
 from model.data.dataset import Dataset
-from model.networks.contract import LightCurve
+from model.networks.contract import Frames, LightCurve
 from model.networks.grouped import GroupedNetwork
 from model.serving import weights
+from model.serving.card import ModelCard
 from model.training.data.augment import one_frame
 from model.training.data.loader import Loader, loader_for
 from model.training.evaluation.intervals import bootstrap
+from model.training.evaluation.metrics import macro_f1
 
 ALERTS_OF_EACH = 5  # single alerts drawn of every test object: 1 % of a few hundred objects are too few
 FALSE_RATE = 0.01
@@ -46,14 +48,31 @@ class Singles:
     alone_NK: NDArray[np.float64]  # where the same packets tell nothing
     classes: tuple[str, ...]
 
+    @property
+    def once(self) -> int:
+        """Objects: alerts of one draw."""
+        return len(self.alone_NK)
+
 
 def singles(name: str, folder: Path, draws: int = ALERTS_OF_EACH, split: str = "test", seed: int = 0) -> Singles:
     """Draw ``draws`` alerts of every object of a split, each by itself."""
     network, card = weights.load(name)
-    dataset = Dataset.open(folder)
+    return answered(network, card, Dataset.open(folder), draws, split, seed)
+
+
+def answered(
+    network: GroupedNetwork,
+    card: ModelCard,
+    dataset: Dataset,
+    draws: int = ALERTS_OF_EACH,
+    split: str = "test",
+    seed: int = 0,
+    changed: Callable[[Frames], Frames] = lambda frames: frames,
+) -> Singles:
+    """The same of a network at hand; ``changed`` takes from an alert what the network is not to see."""
     loader = loader_for(network, dataset, dataset.splits[split], torch.device("cpu"))
     rng = np.random.default_rng(seed)
-    parts = [_answers(network, loader, rng, alone=draw == 0) for draw in range(draws)]
+    parts = [_answers(network, loader, rng, changed, alone=draw == 0) for draw in range(draws)]
     logits_NK, detections_N, rises_N = (np.concatenate([part[i] for part in parts]) for i in (0, 1, 2))
     subtype_N = np.array(dataset.truth()["subtype"].to_pylist(), str)[loader.rows]
     return Singles(
@@ -68,7 +87,11 @@ def singles(name: str, folder: Path, draws: int = ALERTS_OF_EACH, split: str = "
 
 
 def _answers(
-    network: GroupedNetwork, loader: Loader, rng: np.random.Generator, alone: bool
+    network: GroupedNetwork,
+    loader: Loader,
+    rng: np.random.Generator,
+    changed: Callable[[Frames], Frames],
+    alone: bool,
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Logits of one random alert of each object, its detections, whether it rises, and logits of the alert alone."""
     logits, counts, rising, blank = [], [], [], []
@@ -81,7 +104,7 @@ def _answers(
         if past is not None:
             seen_B += (past.mask_BT & (past.flux_BT > 3 * past.flux_error_BT)).sum(1)
         with torch.inference_mode():
-            logits.append(network(one))
+            logits.append(network(changed(one)))
             blank.append(network(one_frame(frames, chosen_B, 0.0)) if alone else logits[-1])
         counts.append(seen_B)
         rising += [rises(*_epochs([one.curve] if past is None else [past, one.curve], b)) for b in range(len(index))]
@@ -143,6 +166,13 @@ class Separations:
         return float(recalls_at(self.sn_N[self.is_sn_N], self.sn_N[self.is_agn_N], FALSE_RATE)[-1])
 
 
+GATE_SCORES = (
+    Separations.ia_among_supernovae,
+    Separations.supernova_recall_at_1_percent,
+    Separations.against_agn_alone,
+)
+
+
 def gate(singles: Singles) -> dict[str, Any]:
     """What new weights must reach in the simulation before a real label is looked at."""
     classes, separations = singles.classes, Separations.of(singles)
@@ -169,25 +199,28 @@ def gate(singles: Singles) -> dict[str, Any]:
     return reached
 
 
-def differences(singles: Singles, others: Singles) -> dict[str, Any]:
-    """What one set of weights is ahead of another on the same alerts, with intervals over the objects."""
-    once = len(singles.alone_NK)
-    draws = np.arange(0, len(singles.label_N), once)[:, None]
-    ours, theirs = Separations.of(singles), Separations.of(others)
+def scores_of(singles: Singles) -> dict[str, Callable[[NDArray[np.int64]], float]]:
+    """The scores of a learning curve or an ablation, each of some rows of the alerts."""
+    separations, chosen_N = Separations.of(singles), singles.p_NK.argmax(1)
+    return {
+        "macro_f1": lambda rows_N: macro_f1(singles.label_N[rows_N], chosen_N[rows_N], len(singles.classes)),
+        **{score.__name__: (lambda rows_N, score=score: score(separations.at(rows_N))) for score in GATE_SCORES},
+    }
 
-    def ahead(score: Callable[[Separations], float]) -> dict[str, float]:
+
+def with_intervals(singles: Singles, others: Singles | None = None) -> dict[str, dict[str, float]]:
+    """Those scores, or how far they are ahead of others' on the same alerts, with intervals over the objects."""
+    draws = np.arange(0, len(singles.label_N), singles.once)[:, None]
+    theirs = None if others is None else scores_of(others)
+
+    def interval(name: str, score: Callable[[NDArray[np.int64]], float]) -> dict[str, float]:
         def of_objects(rows: NDArray[np.int64]) -> float:
             rows_N = (rows + draws).ravel()
-            return score(ours.at(rows_N)) - score(theirs.at(rows_N))
+            return score(rows_N) - (0.0 if theirs is None else theirs[name](rows_N))
 
-        return dataclasses.asdict(bootstrap(singles.label_N[:once], of_objects, RESAMPLES))
+        return dataclasses.asdict(bootstrap(singles.label_N[: singles.once], of_objects, RESAMPLES))
 
-    scores = (
-        Separations.ia_among_supernovae,
-        Separations.supernova_recall_at_1_percent,
-        Separations.against_agn_alone,
-    )
-    return {score.__name__: ahead(score) for score in scores}
+    return {name: interval(name, score) for name, score in scores_of(singles).items()}
 
 
 def threshold(singles: Singles, mix_K: NDArray, false_rate: float = FALSE_RATE) -> float:

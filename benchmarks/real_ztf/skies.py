@@ -41,6 +41,7 @@ LEAST_SHARE = 0.08  # of a class by which the others are thinned
 LEAST_HISTORY = 2  # detections
 PAIR_D, PEAK_D = 1.6, 3.0
 NEAR_PX, PIXEL_ARCSEC, SIZE_PX = 4, 1.01, 24
+WINDOW_PX, CENTROID_STEPS = 1.4, 5
 BRIGHT_SNR = 100.0  # of the template's peak: what a residual of registration needs
 PERCENT = (5, 25, 50, 75, 95)
 FEWEST = 8
@@ -147,7 +148,7 @@ def registration(pixels_CHW: NDArray[np.float64]) -> dict[str, float]:
     near = np.hypot(x, y) <= NEAR_PX
     sky_HW = template_HW - np.nanmedian(template_HW)
     scatter = MAD_TO_SIGMA * float(np.nanmedian(np.abs(sky_HW)))
-    if not np.isfinite(sky_HW[near]).all() or np.nanmax(sky_HW[near]) < BRIGHT_SNR * scatter:
+    if not np.isfinite(sky_HW[near]).all() or np.nanmax(sky_HW[near]) <= BRIGHT_SNR * scatter:
         return {}
     difference_HW = difference_HW - np.nanmedian(difference_HW)
     sense = math.copysign(1.0, float(np.nansum(difference_HW[np.hypot(x, y) <= 2])))
@@ -160,12 +161,16 @@ def registration(pixels_CHW: NDArray[np.float64]) -> dict[str, float]:
 
 
 def _centroid(light_HW: NDArray[np.float64], near: NDArray[np.bool_]) -> tuple[float, float]:
-    """Centre of the light within two pixels of its peak."""
-    masked_HW = np.where(near, light_HW, 0.0)
-    row, column = np.unravel_index(int(masked_HW.argmax()), masked_HW.shape)
-    y, x = np.indices(light_HW.shape)
-    weight_HW = light_HW * (np.hypot(y - row, x - column) <= 2)
-    return float((weight_HW * y).sum() / weight_HW.sum()), float((weight_HW * x).sum() / weight_HW.sum())
+    """Row and column of the brightest source, its light weighted by a Gaussian window that moves to it."""
+    light_HW = np.where(near, light_HW, 0.0)
+    y_HW, x_HW = np.indices(light_HW.shape)
+    row, column = (float(i) for i in np.unravel_index(int(light_HW.argmax()), light_HW.shape))
+    for _ in range(CENTROID_STEPS):
+        weight_HW = light_HW * np.exp(-((y_HW - row) ** 2 + (x_HW - column) ** 2) / (2 * WINDOW_PX**2))
+        total = weight_HW.sum()
+        row += 2 * ((weight_HW * y_HW).sum() / total - row)  # a window as wide as the source finds half of the way
+        column += 2 * ((weight_HW * x_HW).sum() / total - column)
+    return row, column
 
 
 def _stamps(folder: Path) -> Iterator[tuple[int, NDArray[np.float64]]]:

@@ -215,6 +215,68 @@ def real_weights() -> str:
     return table([heads, *[[version, *[f"{line[name]:.3f}" for name in names]] for version, line in every.items()]])
 
 
+def curve() -> str:
+    """What more simulated objects bring, and what the last step gained."""
+    found = read(HERE / "real_ztf" / "curve.json")
+    if found is None:
+        return "Not measured.\n"
+    names = ("macro_f1", "ia_among_supernovae", "supernova_recall_at_1_percent", "against_agn_alone")
+    rows = [["weights", "trained on", "epochs", "macro-F1", "Ia among SN, AUC", "SN at 1 % false", "against AGN alone"]]
+    for step in found["steps"]:
+        head = [step["version"], f"{step['trained_on']:,}", str(step["epochs"])]
+        rows.append([*head, *[thousandths(step["scores"][name]) for name in names]])
+        if gained := step.get("less_the_one_before"):
+            rows.append(["gained", "", "", *[thousandths(gained[name]) for name in names]])
+    return table(rows)
+
+
+def ablations() -> str:
+    """What each input of the shipped network is worth on single simulated alerts."""
+    found = read(HERE / "real_ztf" / "ablations.json")
+    if found is None:
+        return "Not measured.\n"
+    rows = [["", "macro-F1", "Ia among SN, AUC", "SN at 1 % false", "against AGN alone"]]
+    whole = found["lines"][0]
+    rows.append([whole["name"], *[thousandths(of) for of in whole["scores"].values()]])
+    rows += [
+        [line["name"], *[thousandths(of, sign="+") for of in line["less_the_whole"].values()]]
+        for line in found["lines"][1:]
+    ]
+    return table(rows)
+
+
+def thousandths(interval: dict[str, float], sign: str = "") -> str:
+    """A value with its 95 % interval, to three places."""
+    value, low, high = (f"{interval[name]:{sign}.3f}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def skies() -> str:
+    """Real alerts that nobody labelled beside simulated ones."""
+    found = read(HERE / "real_ztf" / "skies.json")
+    if found is None:
+        return "Not measured.\n"
+    rows = [["kind", "number", "real: 5, 50, 95 %", "simulated: 5, 50, 95 %", "KS"]]
+    for kind, of in found.items():
+        for name, line in of["lines"].items():
+            real, simulated = (", ".join(f"{line[sky][i]:.2f}" for i in (0, 2, 4)) for sky in ("real", "simulated"))
+            rows.append(
+                [f"{kind} ({line['objects'][0]}, {line['objects'][1]})", name, real, simulated, f"{line['ks']:.2f}"]
+            )
+    return table(rows)
+
+
+def type_trees() -> str:
+    """Type Ia among simulated supernovae by trees on the network's own numbers, beside it."""
+    found = read(HERE / "real_ztf" / "trees.json")
+    if found is None:
+        return "Not measured.\n"
+    strata = next(iter(found["auc"].values()))
+    rows = [["", *[f"{name.replace('-', '–')} ({of['alerts']})" for name, of in strata.items()]]]
+    rows += [[name, *[f"{of['auc']:.3f}" for of in scores.values()]] for name, scores in found["auc"].items()]
+    return table(rows)
+
+
 def real_threshold() -> str:
     """What a threshold that simulation fixed does on real alerts, and how wrong confidence is."""
     scores = read(HERE / "real_ztf" / "scores.json") or {}
@@ -356,6 +418,10 @@ def main() -> int:
         "REAL WEIGHTS": real_weights(),
         "REAL THRESHOLD": real_threshold(),
         "REAL FLAT": real_flat(),
+        "CURVE": curve(),
+        "ABLATIONS": ablations(),
+        "SKIES": skies(),
+        "TYPE TREES": type_trees(),
         "BRIGHTEST": brightest(),
         "CONTROLS": controls(),
         "COMPARISON": compared("table"),

@@ -1,0 +1,101 @@
+"""What more simulated objects bring: weights of trainings on ever more of them, on single alerts of the same others.
+
+``python -m benchmarks.real_ztf.learning_curve --data DIR WEIGHTS ...``, weights in order of what they were trained on
+(the card's ``trained_on``). All are scored on the split ``test`` of ``DIR``, five alerts of each object. Each step has
+its difference from the one before on the same alerts, with an interval over the objects; training anew with another
+seed is not in it. Writes ``curve.json`` and ``curve.png``.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib.figure import Figure
+
+from benchmarks.real_ztf import simulated
+from benchmarks.setting import REPO_ROOT, describe
+from model.serving.card import load_card
+
+NAMES = {
+    "macro_f1": "macro-F1, four classes",
+    "ia_among_supernovae": "Ia among supernovae, AUC",
+    "supernova_recall_at_1_percent": "supernovae found at 1 % false",
+    "against_agn_alone": "the same against AGN alone",
+}
+OUT = REPO_ROOT / "benchmarks" / "results" / "real_ztf"
+
+
+def measure(names: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Scores of each set of weights, and what it is ahead of the one before."""
+    steps: list[dict[str, Any]] = []
+    before = None
+    for name in names:
+        card, found = load_card(name), simulated.singles(name, folder)
+        made = card.provenance
+        step = {
+            "version": card.version,
+            "trained_on": made["trained_on"],
+            "epochs": made["epochs"],
+            "scores": simulated.with_intervals(found),
+        }
+        if before is not None:
+            step["less_the_one_before"] = simulated.with_intervals(found, before)
+        steps.append(step)
+        before = found
+        tell(step)
+    return {"alerts": len(found.label_N), "objects": found.once, "setting": describe("torch", "numpy"), "steps": steps}
+
+
+def tell(step: Mapping[str, Any]) -> None:
+    """One set of weights."""
+    print(f"{step['version']}: trained on {step['trained_on']} objects, {step['epochs']} epochs")
+    for score, found in step["scores"].items():
+        gained = step.get("less_the_one_before", {}).get(score)
+        print(f"  {NAMES[score]:<32} {_told(found)}" + ("" if gained is None else f"   gained {_told(gained)}"))
+    sys.stdout.flush()
+
+
+def _told(interval: Mapping[str, float]) -> str:
+    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+
+def draw(steps: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """One panel a score."""
+    figure = Figure(figsize=(12, 3), layout="constrained")
+    for axes, (score, title) in zip(figure.subplots(1, len(NAMES)), NAMES.items(), strict=True):
+        size = [step["trained_on"] for step in steps]
+        found = [step["scores"][score] for step in steps]
+        value = [one["value"] for one in found]
+        error = [[one["value"] - one["low"] for one in found], [one["high"] - one["value"] for one in found]]
+        axes.errorbar(size, value, error, marker="o", capsize=3, color="#1a936f")
+        axes.set_xscale("log")
+        axes.set_xticks(size, [f"{of:,}" for of in size], rotation=30)
+        axes.minorticks_off()
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("objects trained on", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="benchmarks.real_ztf.learning_curve", description=__doc__.splitlines()[0])
+    parser.add_argument("weights", nargs="+", help="paths of weights, or a shipped survey")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR")
+    options = parser.parse_args(argv)
+    table = measure(options.weights, options.data)
+    (options.out / "curve.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+    draw(table["steps"], options.out / "curve.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
