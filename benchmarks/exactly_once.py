@@ -166,7 +166,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TrialVerdict:
     """What the output of a trial holds."""
 
     alerts: int
@@ -179,7 +179,7 @@ class Verdict:
     copies: tuple[str, ...] = ()  # of the identities that stand there more than once, some
 
 
-def judge(trial: Trial, alerts: int) -> Verdict:
+def judge(trial: Trial, alerts: int) -> TrialVerdict:
     """Read and count."""
     records_of: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     known: dict[str, dict[tuple[float, int], int]] = {}  # by object, then by time and alert id
@@ -196,10 +196,10 @@ def judge(trial: Trial, alerts: int) -> Verdict:
     orders = ([of_object[place] for place in sorted(of_object) if of_object[place]] for of_object in known.values())
     stale = sum(n != rank for order in orders for rank, n in enumerate(order, 1))
     counts = (alerts - len(seen), total, total - len(records_of), stale)
-    return Verdict(alerts, *counts, at_ends, trial.killed, tuple(copies[:COPIES_SHOWN]))
+    return TrialVerdict(alerts, *counts, at_ends, trial.killed, tuple(copies[:COPIES_SHOWN]))
 
 
-def torment(trial: Trial, packets: Sequence[bytes], kills: int, replicas: int, rng: random.Random) -> Verdict:
+def torment(trial: Trial, packets: Sequence[bytes], kills: int, replicas: int, rng: random.Random) -> TrialVerdict:
     """Publish a part, start whoever is dead, kill somebody; at the end let everything be finished."""
     trial.create()
     for number in range(replicas):

@@ -27,11 +27,11 @@ from model.files import replacing
 from model.training.comparison.baselines import BASELINES
 from model.training.comparison.compare import check_runs
 from model.training.comparison.run import SystemRun, carry_out
-from model.training.comparison.tables import write_tables
+from model.training.comparison.system_table import write_tables
 from model.training.data.dataset_identity import identity_of
 from model.training.evaluation.evaluate import main as evaluate
 from model.training.learning.recipe import load_recipe
-from model.training.learning.trainer import CHECKPOINT, Engine
+from model.training.learning.trainer import CHECKPOINT, ExecutionSettings
 from model.training.train import main as train
 
 RESULTS = Path(__file__).parent / "results" / "convention"
@@ -170,7 +170,14 @@ def carry_on(places: Places, runs: tuple[SystemRun, ...]) -> None:
         if run == ALERTS:
             carry_out_alerts(run, places)
         else:
-            carry_out(run, recipes[run.system], dataset, Engine.of(torch.device("cpu")), places.results, places.work)
+            carry_out(
+                run,
+                recipes[run.system],
+                dataset,
+                ExecutionSettings.of(torch.device("cpu")),
+                places.results,
+                places.work,
+            )
             write_tables(places.results, dataset.classes)
         places.packed(run).unlink(missing_ok=True)
 

@@ -26,8 +26,8 @@ from model.serving.export import random_series
 from model.serving.predictor import resolve_device, untrained
 from model.training.learning.objective import Objective
 from model.training.learning.recipe import Recipe, load_recipe
-from model.training.learning.trainer import Engine, decay_groups
-from model.training.options import PRECISIONS
+from model.training.learning.trainer import ExecutionSettings, decay_groups
+from model.training.training_options import PRECISIONS
 
 FRAMES = 36
 REPEATS = 5
@@ -38,7 +38,7 @@ RECIPES = ("convention", "ict-convention", "cnn-gru", "vigil", "convention-mini"
 class Step:
     """One recipe's training step on one batch that never changes."""
 
-    def __init__(self, recipe: Recipe, batch: int, engine: Engine, frames: int = FRAMES) -> None:
+    def __init__(self, recipe: Recipe, batch: int, engine: ExecutionSettings, frames: int = FRAMES) -> None:
         settings = dict(recipe.network)
         name = str(settings.pop("network"))
         network, card = untrained("sdss", name, 1, **settings)
@@ -82,7 +82,7 @@ def median_seconds(call: Callable[[], object], device: torch.device) -> float:
     return statistics.median(times[2:])
 
 
-def peak_flops(engine: Engine) -> float:
+def peak_flops(engine: ExecutionSettings) -> float:
     """Operations per second of a large matrix product, or of a large convolution where that is faster."""
     dtype = torch.bfloat16 if engine.precision == "bfloat16" else torch.float32
     a, b = (torch.randn(MATRIX, MATRIX, device=engine.device, dtype=dtype) for _ in range(2))
@@ -94,7 +94,7 @@ def peak_flops(engine: Engine) -> float:
     return max(2 * MATRIX**3 / product, 2 * 8 * 30 * 30 * 256 * 256 * 9 / convolution)
 
 
-def ways_of(recipe: Recipe, engine: Engine) -> list[tuple[str, bool]]:
+def ways_of(recipe: Recipe, engine: ExecutionSettings) -> list[tuple[str, bool]]:
     """How a recipe's convolutions are computed: what is told of it, and whether by spectra."""
     plainly = engine.device.type == "cpu" and engine.precision == "float32" and not engine.compiled
     both = plainly and recipe.network["network"] == "convention"
@@ -113,7 +113,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device = resolve_device(options.device)
     ways = (False, True) if options.compile else (False,)
-    engines = [Engine(device, precision, compiled) for compiled in ways for precision in PRECISIONS]
+    engines = [ExecutionSettings(device, precision, compiled) for compiled in ways for precision in PRECISIONS]
     peaks = {engine.precision: peak_flops(engine) for engine in engines}
     table = Table(
         title=f"A training step of {options.batch} objects of {options.frames} frames on {device}, "

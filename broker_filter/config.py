@@ -41,7 +41,7 @@ from broker_filter.config_variables import PREFIX, refuse_unknown_variables
 from broker_filter.errors import ConfigurationError
 from broker_filter.secret import is_secret_name, mask, masked_address, remember, secrets_in_address
 from broker_filter.topic_pattern import compile_pattern
-from model.cli import add_common_options
+from model.commands import add_common_options
 
 _SEPARATOR = re.compile(r"[,\s]+(?![^{]*\})")  # but the comma in ^x{1,2}$
 _REDIS_ADDRESS = re.compile(
@@ -492,7 +492,7 @@ class Settings(BaseSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Arguments:
     """What the command line asks for."""
 
     settings: Settings
@@ -560,7 +560,7 @@ def _add_readable_argument(container: Any, *names: str, **options: Any) -> argpa
     return action
 
 
-def load(arguments: Sequence[str] | None = None, program: str = "ictc-broker") -> Command:
+def load(arguments: Sequence[str] | None = None, program: str = "ictc-broker") -> Arguments:
     """Settings from the command line, the environment and the file that ``--config`` names.
 
     Raises
@@ -583,7 +583,7 @@ def load(arguments: Sequence[str] | None = None, program: str = "ictc-broker") -
     except SettingsError as error:
         raise ConfigurationError(f"cannot read a setting: {error} ({error.__cause__})") from error
     remember_secrets(settings)
-    return Command(apart(settings), parsed.check)
+    return Arguments(apart(settings), parsed.check)
 
 
 def apart(settings: Settings) -> Settings:

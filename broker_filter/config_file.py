@@ -16,7 +16,7 @@ _MERGE = "tag:yaml.org,2002:merge"  # of the key <<
 _MISFITS = (ValueError, OverflowError, LookupError, AttributeError, TypeError)
 
 
-class _RefusedError(ValueError):
+class _OverBoundError(ValueError):
     """The file goes beyond a bound."""
 
 
@@ -71,7 +71,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} is not YAML: {error}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is no text in UTF-8: {error}") from error
-    except _RefusedError as error:
+    except _OverBoundError as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     except _MISFITS:  # whose words repeat the value, which may be a secret
         raise ConfigurationError(
@@ -108,9 +108,9 @@ def _refuse_size(text: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         values += isinstance(event, yaml.NodeEvent)
         if depth > DEEPEST:
-            raise _RefusedError(f"it nests deeper than {DEEPEST} levels")
+            raise _OverBoundError(f"it nests deeper than {DEEPEST} levels")
         if values > LARGEST_TREE:
-            raise _RefusedError(f"it has more than {LARGEST_TREE} values")
+            raise _OverBoundError(f"it has more than {LARGEST_TREE} values")
 
 
 def _refuse_odd_values(value: Any) -> None:
@@ -125,13 +125,13 @@ def _refuse_odd_values(value: Any) -> None:
     elif isinstance(value, str):
         value.encode()  # raises for half a character, which YAML's escapes can write
     elif isinstance(value, int) and value.bit_length() > LARGEST_INTEGER_BITS:
-        raise _RefusedError(f"an integer of {value.bit_length()} bits, at most {LARGEST_INTEGER_BITS}")
+        raise _OverBoundError(f"an integer of {value.bit_length()} bits, at most {LARGEST_INTEGER_BITS}")
 
 
 def _unfolded_size(node: yaml.Node, known: dict[int, int], depth: int) -> int:
     """How many values a node has once its aliases are unfolded; an alias within what it stands for has no end."""
     if depth > DEEPEST:
-        raise _RefusedError(f"it nests deeper than {DEEPEST} levels, or an alias stands within itself")
+        raise _OverBoundError(f"it nests deeper than {DEEPEST} levels, or an alias stands within itself")
     if id(node) not in known:
         parts: list[yaml.Node] = []
         if isinstance(node, yaml.SequenceNode):
@@ -140,5 +140,5 @@ def _unfolded_size(node: yaml.Node, known: dict[int, int], depth: int) -> int:
             parts = [part for pair in node.value for part in pair]
         known[id(node)] = 1 + sum(_unfolded_size(part, known, depth + 1) for part in parts)
     if known[id(node)] > LARGEST_TREE:
-        raise _RefusedError(f"it has more than {LARGEST_TREE} values once its aliases are unfolded")
+        raise _OverBoundError(f"it has more than {LARGEST_TREE} values once its aliases are unfolded")
     return known[id(node)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from broker_filter.look.served import ServedObjects, UnknownObjectError
     from broker_filter.look.story import ObjectStory
     from broker_filter.output.formats import as_json
-    from broker_filter.output.read import UnreadableClassificationError, read_message
+    from broker_filter.output.read_back import UnreadableClassificationError, read_message
     from broker_filter.packets import series_of
     from broker_filter.records import Classification, Message, Origin, Rejected
     from ictc.classifier import Classifications, Classifier
@@ -50,13 +50,13 @@ _ROOMS = {
     "Taxonomy": "model.taxonomy",
     "TopicReader": "ictc.topic",
     "UnknownObjectError": "broker_filter.look.served",
-    "UnreadableClassificationError": "broker_filter.output.read",
+    "UnreadableClassificationError": "broker_filter.output.read_back",
     "as_json": "broker_filter.output.formats",
     "export": "model.serving.export",
     "load_card": "model.serving.card",
     "load_taxonomy": "model.taxonomy",
     "newest_of_each_object": "ictc.topic",
-    "read_message": "broker_filter.output.read",
+    "read_message": "broker_filter.output.read_back",
     "series_of": "broker_filter.packets",
     "write_night": "model.simulation.alerts.night",
 }

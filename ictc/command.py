@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from model.cli import INTERRUPTED, add_common_options, is_quiet
+from model.commands import INTERRUPTED, add_common_options, is_quiet
 
 __all__ = ["COMMANDS", "add_common_options", "main", "run_program"]
 
@@ -61,13 +61,13 @@ COMMANDS = {
         Command(
             "replay",
             "classify the alerts of an archive, or publish it to Kafka",
-            "broker_filter.archive.options:parser",
+            "broker_filter.archive.archive_options:parser",
             "broker_filter.archive.replay:main",
         ),
         Command(
             "inspect",
             "show what is in alerts",
-            "broker_filter.archive.options:inspect_parser",
+            "broker_filter.archive.archive_options:inspect_parser",
             "broker_filter.archive.inspect:main",
         ),
         Command(
@@ -79,7 +79,7 @@ COMMANDS = {
         Command(
             "look",
             "draw what is known of objects",
-            "broker_filter.archive.options:look_parser",
+            "broker_filter.archive.archive_options:look_parser",
             "broker_filter.archive.look:main",
             shows_progress=False,
         ),
@@ -92,34 +92,36 @@ COMMANDS = {
         Command(
             "fetch-sdss",
             "download stamps of Stripe 82 as a data set",
-            "model.simulation.sdss.options:parser_of_fetch",
+            "model.simulation.sdss.fetch_options:parser_of_fetch",
             "model.simulation.sdss.fetch:main",
         ),
-        Command("train", "train a network", "model.training.options:train_parser", "model.training.train:main"),
+        Command(
+            "train", "train a network", "model.training.training_options:train_parser", "model.training.train:main"
+        ),
         Command(
             "calibrate",
             "calibrate trained weights on other objects",
-            "model.training.options:calibrate_parser",
+            "model.training.training_options:calibrate_parser",
             "model.training.evaluation.recalibrate:main",
             shows_progress=False,
         ),
         Command(
             "evaluate",
             "score weights on a data set",
-            "model.training.options:evaluate_parser",
+            "model.training.training_options:evaluate_parser",
             "model.training.evaluation.evaluate:main",
             shows_progress=False,
         ),
         Command(
             "compare",
             "train and score several systems",
-            "model.training.options:compare_parser",
+            "model.training.training_options:compare_parser",
             "model.training.comparison.compare:main",
         ),
         Command(
             "export",
             "write weights as an ONNX file",
-            "model.serving.options:export_parser",
+            "model.serving.export_options:export_parser",
             "model.serving.export:main",
             shows_progress=False,
         ),

@@ -13,7 +13,7 @@ from typing import Self
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from broker_filter.errors import ConfigurationError, FatalError
-from broker_filter.output.read import UnreadableClassificationError, read_message
+from broker_filter.output.read_back import UnreadableClassificationError, read_message
 from broker_filter.records import Classification
 
 LOG = logging.getLogger(__name__)

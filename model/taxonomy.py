@@ -54,7 +54,7 @@ class _Group(_Class):
     classes: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
 
 
-class _Table(BaseModel):
+class _TaxonomyTable(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     version: Annotated[str, Field(min_length=1)]
     comment: str = ""
@@ -88,14 +88,14 @@ def load_taxonomy(path: Path | None = None) -> Taxonomy:
 
 
 def _parse(content: bytes) -> Taxonomy:
-    table = _Table.model_validate(json.loads(content.decode("utf-8"), object_pairs_hook=_without_twins))
+    table = _TaxonomyTable.model_validate(json.loads(content.decode("utf-8"), object_pairs_hook=_without_twins))
     _check_names(table)
     codes = {name: entry.elasticc for name, entry in (table.classes | table.groups).items()} | table.subtypes
     groups = {name: group.classes for name, group in table.groups.items()}
     return Taxonomy(table.version, tuple(table.classes), codes, table.not_classified, groups)
 
 
-def _check_names(table: _Table) -> None:
+def _check_names(table: _TaxonomyTable) -> None:
     """Every name stands in one place, and groups are made of classes, each in one group at most."""
     if twice := table.classes.keys() & table.subtypes.keys():
         raise ValueError(f"{', '.join(sorted(twice))} stands among classes and subtypes: name it once")

@@ -7,14 +7,14 @@ import orjson
 from rich import box
 from rich.table import Table
 
-from broker_filter.archive.cluster.plan import InputFile, partitions_for
-from broker_filter.archive.cluster.run import (
+from broker_filter.archive.cluster.cluster_replay import (
     LARGEST_TASK_BYTES,
     PARTITIONS_PER_CORE,
     SMALLEST_TASK_BYTES,
     TASKS_WANTED_PER_CORE,
 )
 from broker_filter.archive.cluster.shuffle import BUFFER_BYTES
+from broker_filter.archive.cluster.work_plan import InputFile, partitions_for
 
 SURVEYS = (10**8, 10**9)  # alerts
 CORES = 1_000

@@ -33,8 +33,8 @@ from benchmarks.controls.cases import (
 )
 from benchmarks.controls.scores import (
     ALL,
-    Answers,
     Control,
+    ControlAnswers,
     Result,
     as_json,
     at_chance,
@@ -173,7 +173,7 @@ def answer(network: GroupedNetwork, card: ModelCard, seen: Sequence[Seen]) -> ND
 
 def ask(
     network: GroupedNetwork, card: ModelCard, cases: Sequence[Case], settings: DatasetSettings
-) -> Iterator[Answers]:
+) -> Iterator[ControlAnswers]:
     """Every control of the network on objects of one label mode; the first changes nothing."""
     label_N, donors = np.array([case.label for case in cases]), donors_of(cases)
     unchanged_NK = None
@@ -183,12 +183,12 @@ def ask(
         probability_NK = answer(network, card, [stamps_of[n] for n in at])
         host_N = np.array([cases[donors[n]].label if n in donors else -1 for n in at]) if name == SWAPPED else None
         before_NK = None if unchanged_NK is None else unchanged_NK[at]
-        yield Answers(name, cases[0].mode, label_N[at], probability_NK, before_NK, host_N)
+        yield ControlAnswers(name, cases[0].mode, label_N[at], probability_NK, before_NK, host_N)
         if unchanged_NK is None:
             unchanged_NK = probability_NK
 
 
-def results(answers: Sequence[Answers], classes: Sequence[str]) -> list[dict[str, Any]]:
+def results(answers: Sequence[ControlAnswers], classes: Sequence[str]) -> list[dict[str, Any]]:
     """Scores of every control in every label mode, and in all of them together."""
     modes = [mode for mode in dict.fromkeys(one.mode for one in answers) if mode != ALL]
     rows = []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.controls.cases import Case
-from benchmarks.controls.scores import ALL, Answers
+from benchmarks.controls.scores import ALL, ControlAnswers
 from model.data.dataset import Dataset
 from model.training.comparison.baselines import baseline_probabilities, metadata_features, spread
 
@@ -19,7 +19,7 @@ SEED = 0
 COLUMNS = {"date only": ("first_mjd",), "position only": ("ra_deg", "dec_deg")}
 
 
-def answers(dataset: Dataset, cases: Sequence[Case]) -> Iterator[Answers]:
+def answers(dataset: Dataset, cases: Sequence[Case]) -> Iterator[ControlAnswers]:
     """Trees that were trained on the training rows of a label mode, asked about test objects of that mode."""
     truth, train = dataset.truth(), dataset.splits["train"]
     mode_N = np.array(truth["label_mode"].to_pylist())
@@ -34,13 +34,13 @@ def answers(dataset: Dataset, cases: Sequence[Case]) -> Iterator[Answers]:
         for control, names in COLUMNS.items():
             train_NX = np.stack([column(truth[name])[rows] for name in names], 1)
             test_NX = np.array([[case.truth[name] for name in names] for case in tested], float)
-            yield Answers(
+            yield ControlAnswers(
                 control, mode, label_N, probabilities(train_NX, dataset.labels[rows], test_NX, len(dataset.classes))
             )
         train_NX = np.array(of_rows)[here_N]
         test_NX = np.array([metadata_features(case.series) for case in tested])
         probability_NK = probabilities(train_NX, dataset.labels[rows], test_NX, len(dataset.classes))
-        yield Answers("number and times only", mode, label_N, probability_NK)
+        yield ControlAnswers("number and times only", mode, label_N, probability_NK)
 
 
 def probabilities(train_NX: NDArray, label_N: NDArray, test_NX: NDArray, classes: int) -> NDArray[np.float64]:
@@ -54,10 +54,10 @@ def column(values: pa.ChunkedArray) -> NDArray[np.float64]:
     return np.array(values.to_pylist(), float)
 
 
-def permuted_labels(dataset: Dataset) -> Answers:
+def permuted_labels(dataset: Dataset) -> ControlAnswers:
     """Trees on forced photometry that were trained on shuffled labels, asked about the test split."""
     train, test = dataset.splits["train"], dataset.splits["test"]
     wrong = Dataset.open(dataset.folder)
     wrong.labels[train] = np.random.default_rng(SEED).permutation(wrong.labels[train])
     probability_NK = baseline_probabilities("photometry-trees", wrong, train, test, SEED)
-    return Answers("label permutation", ALL, dataset.labels[test], probability_NK)
+    return ControlAnswers("label permutation", ALL, dataset.labels[test], probability_NK)

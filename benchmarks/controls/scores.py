@@ -31,7 +31,7 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class ControlAnswers:
     """What was said of some objects under a control, and of the same objects unchanged."""
 
     control: str
@@ -61,7 +61,7 @@ class Result:
 Judgement = Callable[[Result, Result], bool | None]  # of a result and the unchanged one; None: unclear
 
 
-def together(parts: Sequence[Answers], mode: str) -> Answers:
+def together(parts: Sequence[ControlAnswers], mode: str) -> ControlAnswers:
     """Answers of one control in several label modes as one."""
 
     def joined(name: str) -> Any:
@@ -69,10 +69,10 @@ def together(parts: Sequence[Answers], mode: str) -> Answers:
         return None if values[0] is None else np.concatenate(values)
 
     names = ("label_N", "probability_NK", "unchanged_NK", "host_N")
-    return Answers(parts[0].control, mode, **{name: joined(name) for name in names})
+    return ControlAnswers(parts[0].control, mode, **{name: joined(name) for name in names})
 
 
-def measure(answers: Answers, classes: Sequence[str]) -> Result:
+def measure(answers: ControlAnswers, classes: Sequence[str]) -> Result:
     """Score answers, and compare them with those to the unchanged objects."""
     label_N, probability_NK = answers.label_N, answers.probability_NK
     chosen_N, count = probability_NK.argmax(1), len(classes)

@@ -18,7 +18,7 @@ from model.serving import weights
 from model.training.comparison.markdown import table_of
 from model.training.data.augment import draw
 from model.training.data.loader import Loader, loader_for
-from model.training.evaluation import metrics
+from model.training.evaluation import scoring
 from model.training.evaluation.evaluate import check_pixels
 from model.training.evaluation.predict import in_order, predict_logits, softmax
 
@@ -67,8 +67,8 @@ def main() -> None:
             chosen_N = probability_NK.argmax(1)
             numbers = (
                 float((chosen_N == label_N).mean()),
-                metrics.macro_f1(label_N, chosen_N, classes),
-                metrics.log_loss(label_N, probability_NK),
+                scoring.macro_f1(label_N, chosen_N, classes),
+                scoring.log_loss(label_N, probability_NK),
                 same,
             )
             rows.append([Path(path).name, frames, *[f"{number:.3f}" for number in numbers]])

@@ -20,8 +20,8 @@ from model.files import replacing
 from model.serving import weights
 from model.training.comparison.markdown import table_of
 from model.training.data.loader import loader_for
-from model.training.evaluation.metrics import macro_f1
 from model.training.evaluation.predict import predict_features
+from model.training.evaluation.scoring import macro_f1
 from model.training.evaluation.separation import separation
 from model.training.train import main as train
 

@@ -43,7 +43,7 @@ from benchmarks.setting import REPO_ROOT, describe, shared_data
 from model.data.dataset import Dataset
 from model.serving.card import load_card
 from model.training.evaluation.calibrate import unknown_scores
-from model.training.evaluation.report import draw_history
+from model.training.evaluation.evaluation_report import draw_history
 
 DRAWN = "ZTF21abiuvdk"  # SN 2021rhu, type Ia, 34 alerts
 PEAK_MJD = 59_410.0  # of SN 2021rhu in r, within a few days; only a line in the picture

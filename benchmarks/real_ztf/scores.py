@@ -19,7 +19,7 @@ from model.training.evaluation.intervals import (
     range_of,
     wilson,
 )
-from model.training.evaluation.metrics import balanced_accuracy, calibration_error, score
+from model.training.evaluation.scoring import balanced_accuracy, calibration_error, score
 from model.training.evaluation.weighted import weighted_auc, weighted_scores
 
 SUPERNOVAE = ("SNIa", "SNOther")

@@ -23,16 +23,16 @@ from broker_filter.alerts.packet_schema import PacketSchema, Schemas
 from broker_filter.alerts.past_photometry import light_curve
 from broker_filter.alerts.stamp import decode
 from broker_filter.alerts.survey import SURVEYS
+from broker_filter.archive.archive_options import inspect_parser
+from broker_filter.archive.file_names import as_text
 from broker_filter.archive.left_out import LeftOutCounts
-from broker_filter.archive.names import as_text
-from broker_filter.archive.options import inspect_parser
 from broker_filter.archive.picture import draw
 from broker_filter.archive.read import nothing_below, read_messages
 from broker_filter.avro.envelope import Bare, split
 from broker_filter.errors import ConfigurationError, NotClassifiedError, RejectedAlertError, Rejection
 from broker_filter.records import STAMP_KINDS, Alert, Message
 from broker_filter.terminal import complain, console, styled
-from model.cli import DONE, FAILED, INTERRUPTED, MISUSE
+from model.commands import DONE, FAILED, INTERRUPTED, MISUSE
 from model.printable import printable_json
 
 PROGRAM = "ictc-inspect"

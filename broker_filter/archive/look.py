@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from broker_filter.archive.options import checked_look, look_parser
+from broker_filter.archive.archive_options import checked_look, look_parser
 from broker_filter.config import server_url
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.look.contact_sheet import MOST_TILES, draw_contact_sheet
@@ -20,7 +20,7 @@ from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
 from broker_filter.terminal import complain
 from broker_filter.web.index import INDEX_FILE, read_index
-from model.cli import FAILED, command
+from model.commands import FAILED, command
 from model.pictures.theme import DARK, LIGHT, Theme
 
 PROGRAM = "ictc-look"

@@ -14,8 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from broker_filter.archive.compressed import UNREADABLE, uncompressed
 from broker_filter.archive.containers import HEAD_BYTES, Feed, read_container, too_large
-from broker_filter.archive.left_out import LeftOut, LeftOutCounts
-from broker_filter.archive.names import (
+from broker_filter.archive.file_names import (
     ALERT_SUFFIXES,
     COMPRESSED_SUFFIXES,
     TAR_SUFFIXES,
@@ -23,6 +22,7 @@ from broker_filter.archive.names import (
     is_tar,
     looks_like_alerts,
 )
+from broker_filter.archive.left_out import LeftOut, LeftOutCounts
 from broker_filter.archive.tars import broken_off, read_tar
 from broker_filter.avro.envelope import CONTAINER_MAGIC, MAX_MESSAGE_BYTES
 from broker_filter.errors import ConfigurationError, Rejection

@@ -20,24 +20,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from broker_filter.alerts.decode import Arrival, Decoder, connect
 from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.archive.archive_options import CATALOGUE, ReplayOptions, checked, parser
 from broker_filter.archive.left_out import LeftOutCounts
-from broker_filter.archive.options import CATALOGUE, ReplayOptions, checked, parser
 from broker_filter.archive.read import ALERTS_AT_ONCE, in_chunks, nothing_below, read_messages
-from broker_filter.archive.republish import Pace, Publisher, as_given, in_order_of_time
+from broker_filter.archive.republish import AlertPublisher, Pace, as_given, in_order_of_time
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
 from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import server_url
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka.read_topic import read_topic
-from broker_filter.output.files import ResultFile, open_output, open_results
 from broker_filter.output.reject_file import RejectFile
+from broker_filter.output.result_files import ResultFile, open_output, open_results
 from broker_filter.records import PACKET_CLASSES, Accounts, Classification, Message, Rejected
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
 from broker_filter.terminal import complain
-from model.cli import DONE, FAILED, INTERRUPTED, MISUSE, is_quiet
+from model.commands import DONE, FAILED, INTERRUPTED, MISUSE, is_quiet
 
 PROGRAM = "ictc-replay"
 
@@ -117,13 +117,13 @@ def replay(options: ReplayOptions, left_out: LeftOutCounts) -> Accounts:
 
 def _replay_on_ray(options: ReplayOptions, left_out: LeftOutCounts) -> Accounts:
     """The same as :func:`replay`, on the machines of a cluster."""
-    from broker_filter.archive.cluster import run  # noqa: PLC0415 - of the extra "archive"
-    from broker_filter.archive.cluster.plan import Settings  # noqa: PLC0415
+    from broker_filter.archive.cluster import cluster_replay  # noqa: PLC0415 - of the extra "archive"
     from broker_filter.archive.cluster.ray_cluster import ray_cluster  # noqa: PLC0415
     from broker_filter.archive.cluster.stages import networks_of  # noqa: PLC0415
+    from broker_filter.archive.cluster.work_plan import ReplaySettings  # noqa: PLC0415
 
     classifiers = load_classifiers(options.weights, "cpu", False, options.allow_untrained)
-    settings = Settings(
+    settings = ReplaySettings(
         weights=tuple(_absolute(name) for name in options.weights),
         networks=networks_of(classifiers),
         device=options.device,
@@ -136,15 +136,15 @@ def _replay_on_ray(options: ReplayOptions, left_out: LeftOutCounts) -> Accounts:
         keep_pixels=options.store is not None,
         keep_series=options.store is not None,
     )
-    division = run.ClusterOptions(options.work, options.partitions)
+    division = cluster_replay.ClusterOptions(options.work, options.partitions)
     with ExitStack() as stack:
         rejects, store = _open_rejects(options.rejects, stack), store_at(options.store, stack)
         cluster = stack.enter_context(ray_cluster(options.address, options.workers))
-        output = run.Output(rejects, catalogue=options.output, store=store)
+        output = cluster_replay.Output(rejects, catalogue=options.output, store=store)
         if options.format != CATALOGUE:
             results = _results(options, classifiers, stack)
-            output = run.Output(rejects, results, store=store)
-        accounts = run.replay_on(cluster, options.paths, settings, division, output, left_out)
+            output = cluster_replay.Output(rejects, results, store=store)
+        accounts = cluster_replay.replay_on(cluster, options.paths, settings, division, output, left_out)
         if store is not None:
             _warn_of_evictions(store)
     _summarise(accounts, left_out, options.summary)
@@ -171,7 +171,7 @@ def publish(options: ReplayOptions, left_out: LeftOutCounts) -> Accounts:
 
     with ExitStack() as stack:
         schemas = Schemas(folder=options.schemas, bare_schema=options.schema)
-        publisher = Publisher(options.publish, options.brokers, options.kafka)
+        publisher = AlertPublisher(options.publish, options.brokers, options.kafka)
         if options.order == "time":
             order = TimeOrder()
             stack.callback(order.close)

@@ -64,7 +64,7 @@ def as_given(messages: Iterable[Message], schemas: Schemas) -> Iterator[tuple[fl
         yield time_mjd, message.value
 
 
-class Publisher:
+class AlertPublisher:
     """A producer that counts what the broker acknowledges.
 
     Parameters

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO, cast
 
 from broker_filter.archive.compressed import UNREADABLE
+from broker_filter.archive.file_names import as_text, is_alert, is_refused, is_tar
 from broker_filter.archive.left_out import LeftOut, LeftOutCounts
-from broker_filter.archive.names import as_text, is_alert, is_refused, is_tar
 from broker_filter.errors import Rejection
 from broker_filter.records import Message, Origin, Rejected
 

@@ -21,7 +21,7 @@ log = logger("topics")
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class KafkaCluster:
     """What a broker told."""
 
     brokers: int
@@ -56,7 +56,7 @@ class Admin:
         if is_hopeless(error) or self._refusal is None:
             self._refusal = error
 
-    def cluster(self) -> Cluster:
+    def cluster(self) -> KafkaCluster:
         """Brokers and topics.
 
         Raises
@@ -71,7 +71,7 @@ class Admin:
         except KafkaException as error:
             self._client.poll(0)
             raise translated(self._refusal or error.args[0], f"no answer from Kafka at {self._brokers}") from error
-        return Cluster(
+        return KafkaCluster(
             len(metadata.brokers),
             {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None},
             {n: t.error for n, t in metadata.topics.items() if t.error is not None and t.error.code() in HOPELESS},
@@ -129,7 +129,7 @@ def output_topics(settings: Settings) -> list[str]:
     return list(dict.fromkeys([settings.output.topic, *dead_letters, *(r.topic for r in settings.output.routes)]))
 
 
-def ensure_outputs(settings: Settings) -> Cluster:
+def ensure_outputs(settings: Settings) -> KafkaCluster:
     """See that the topics that we write to are there, or make them if we may.
 
     Raises
@@ -151,7 +151,7 @@ def ensure_outputs(settings: Settings) -> Cluster:
     return cluster
 
 
-def missing_outputs(settings: Settings, cluster: Cluster) -> list[str]:
+def missing_outputs(settings: Settings, cluster: KafkaCluster) -> list[str]:
     """Topics that we write to and that are to be made.
 
     Raises
@@ -173,6 +173,6 @@ def missing_outputs(settings: Settings, cluster: Cluster) -> list[str]:
 
 def refuse_loops(settings: Settings) -> None:
     """A topic that is both written and read would feed itself for ever."""
-    fed = Cluster(0, dict.fromkeys(output_topics(settings), 0)).matching(settings.kafka.topics)
+    fed = KafkaCluster(0, dict.fromkeys(output_topics(settings), 0)).matching(settings.kafka.topics)
     if fed:
         raise ConfigurationError(f"kafka.topics also reads {', '.join(fed)}, which we write to: name other topics")

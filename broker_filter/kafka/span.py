@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from broker_filter.config import KafkaSettings, Settings
-from broker_filter.kafka.admin import ANSWER_S, Cluster
+from broker_filter.kafka.admin import ANSWER_S, KafkaCluster
 from broker_filter.kafka.clients import LIBRARY_LOG, common_configuration
 from broker_filter.kafka.refusals import refused_configuration, translated
 from broker_filter.logs import facts, logger
@@ -21,7 +21,7 @@ BEGUN = "begins here"  # metadata of an offset up to which nothing was read
 log = logger("topics")
 
 
-def set_beginning(settings: Settings, cluster: Cluster) -> None:
+def set_beginning(settings: Settings, cluster: KafkaCluster) -> None:
     """Commit where a group that has no offset of any of the topics begins, where that is not their beginning.
 
     Once for the life of a group, before anybody reads. With ``span.from_time`` that is the first message of that time
@@ -48,7 +48,7 @@ def set_beginning(settings: Settings, cluster: Cluster) -> None:
         log.info("a new group begins %s", where, extra=facts(offsets=offsets_by_name))
 
 
-def has_read(settings: KafkaSettings, cluster: Cluster) -> bool:
+def has_read(settings: KafkaSettings, cluster: KafkaCluster) -> bool:
     """True where the group has committed an offset after reading.
 
     Raises
@@ -63,7 +63,7 @@ def has_read(settings: KafkaSettings, cluster: Cluster) -> bool:
     return False
 
 
-def ends(settings: Settings, cluster: Cluster) -> dict[Partition, int] | None:
+def ends(settings: Settings, cluster: KafkaCluster) -> dict[Partition, int] | None:
     """Offsets at which each partition's reading ends; None where it never does.
 
     Raises
@@ -77,7 +77,7 @@ def ends(settings: Settings, cluster: Cluster) -> dict[Partition, int] | None:
         return _offsets_at(consumer, _partitions(settings.kafka, cluster), settings.span.end)
 
 
-def _partitions(settings: KafkaSettings, cluster: Cluster) -> list[TopicPartition]:
+def _partitions(settings: KafkaSettings, cluster: KafkaCluster) -> list[TopicPartition]:
     topics = cluster.matching(settings.topics)
     return [TopicPartition(topic, number) for topic, count in topics.items() for number in range(count)]
 

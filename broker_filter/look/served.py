@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from broker_filter.alerts.survey import SURVEYS
 from broker_filter.errors import ConfigurationError, RetryableError
 from broker_filter.look.story import ObjectStory, story_of
-from broker_filter.output.read import from_json
+from broker_filter.output.read_back import from_json
 from broker_filter.records import Classification, Observation
 from model.past_photometry import LIMIT_SIGMA, History
 from model.series import BANDS, compact

@@ -29,7 +29,7 @@ OBJECTS_REMEMBERED = 200_000  # last class of each, to see who changes its mind;
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class TopicNight:
     """One night's alerts on one topic."""
 
     topic: str
@@ -48,8 +48,8 @@ class Ledger:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._of: dict[Partition, Accounts] = {}
-        self._of_nights: OrderedDict[Night, Accounts] = OrderedDict()  # the one that had something last at the end
-        self._measured: set[Night] = set()
+        self._of_nights: OrderedDict[TopicNight, Accounts] = OrderedDict()  # the one that had something last at the end
+        self._measured: set[TopicNight] = set()
         self._last_class: OrderedDict[str, str] = OrderedDict()
         self._expected: set[Partition] = set()
 
@@ -76,10 +76,10 @@ class Ledger:
         by_partition: dict[Partition, list[Outcome]] = {}
         for outcome in report.outcomes:
             by_partition.setdefault(partition_of(outcome.message), []).append(outcome)
-        by_night: dict[Night, list[Outcome]] = {}
+        by_night: dict[TopicNight, list[Outcome]] = {}
         for outcome in report.outcomes:
             night = outcome.result.night if isinstance(outcome.result, Classification) else None
-            by_night.setdefault(Night(outcome.message.origin.source, night), []).append(outcome)
+            by_night.setdefault(TopicNight(outcome.message.origin.source, night), []).append(outcome)
         with self._metrics.together():
             for partition, outcomes in by_partition.items():
                 self._add(partition, account(outcomes))
@@ -103,7 +103,7 @@ class Ledger:
         with self._lock:
             return {partition: _sum([accounts]) for partition, accounts in self._of.items()}
 
-    def of_nights(self) -> dict[Night, Accounts]:
+    def of_nights(self) -> dict[TopicNight, Accounts]:
         """A copy of the accounts of the newest topics and nights, in order of both."""
         with self._lock:
             copies = {night: _sum([accounts]) for night, accounts in self._of_nights.items()}
@@ -138,7 +138,7 @@ class Ledger:
         self._metrics.count("ictc_revisions", new.revisions)
         self._metrics.count("ictc_pasts_refused", new.pasts_refused)
 
-    def _add_nights(self, new: dict[Night, Accounts]) -> None:
+    def _add_nights(self, new: dict[TopicNight, Accounts]) -> None:
         with self._lock:
             for night, accounts in new.items():
                 self._of_nights.setdefault(night, Accounts()).add(accounts)

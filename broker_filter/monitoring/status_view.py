@@ -42,7 +42,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectView:
+class RecentObjectView:
     """One object on the page."""
 
     newest: Classification
@@ -63,12 +63,12 @@ class CardView:
     scores: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]  # by the data that they were measured on
 
 
-def object_view(shown: Shown, colours: Mapping[str, str], pictures: Mapping[str, str]) -> ObjectView:
+def object_view(shown: Shown, colours: Mapping[str, str], pictures: Mapping[str, str]) -> RecentObjectView:
     """One object, its newest classification, and how it came to it."""
     newest = shown.newest
     ranked = sorted(newest.probabilities.items(), key=lambda item: -item[1])
     age = "" if newest.alert_time_ms is None else duration((newest.publication_time_ms - newest.alert_time_ms) / 1000)
-    return ObjectView(
+    return RecentObjectView(
         newest=newest,
         age=age,
         shares=tuple(Share(name, colours.get(name, UNNAMED_COLOUR), p) for name, p in ranked),

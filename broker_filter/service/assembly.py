@@ -13,7 +13,7 @@ from broker_filter.classify.classifier import Classifier, cards_of, load_classif
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import ModelSettings, OutputSettings, RegistrySettings, Settings
 from broker_filter.errors import ConfigurationError
-from broker_filter.kafka.registry import Registry
+from broker_filter.kafka.schema_registry import Registry
 from broker_filter.logs import facts, logger
 from broker_filter.output import formats as classification
 from broker_filter.output.routes import Router
@@ -27,7 +27,7 @@ log = logger("service")
 
 
 def open_schemas(settings: RegistrySettings, on_failure: Callable[[str], None] = lambda _: None) -> Schemas:
-    """Every source of schemas that the settings name; ``on_failure`` as in kafka.registry.Registry."""
+    """Every source of schemas that the settings name; ``on_failure`` as in kafka.schema_registry.Registry."""
     return Schemas(
         registry=None if settings.url is None else Registry(settings, on_failure),
         folder=settings.folder,

@@ -13,7 +13,7 @@ from broker_filter.classify.classifier import cards_of
 from broker_filter.config import Settings, masked
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
-from broker_filter.kafka.registry import Registry
+from broker_filter.kafka.schema_registry import Registry
 from broker_filter.secret import conceal, masked_address
 from broker_filter.series.lmdb_look import look_at
 from broker_filter.series.redis_store import RedisSeriesStore

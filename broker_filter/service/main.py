@@ -24,7 +24,7 @@ from broker_filter.config import HttpSettings, Settings, load, masked, remember_
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
 from broker_filter.kafka.clients import producer_configuration, transactional_configuration
-from broker_filter.kafka.registry import FAILURES
+from broker_filter.kafka.schema_registry import FAILURES
 from broker_filter.kafka.sink import Sink
 from broker_filter.kafka.span import ends, has_read, set_beginning
 from broker_filter.kafka.transactions import TransactionalSink
@@ -45,14 +45,14 @@ from broker_filter.service.poll_loop import PollLoop, tell_store_lost
 from broker_filter.service.retries import check_attempt, wait_s
 from broker_filter.service.stop import Stop
 from broker_filter.service.store_of_settings import open_store
-from broker_filter.service.worker import Worker
+from broker_filter.service.worker import BatchWorker
 from broker_filter.service.workers import supervise
 from broker_filter.terminal import complain
 from broker_filter.web.api import Api
 from broker_filter.web.index import ObjectIndex
 from broker_filter.web.objects import Lobby, Objects
 from broker_filter.web.pages import Pages
-from model.cli import DONE, FAILED, INTERRUPTED, MISUSE
+from model.commands import DONE, FAILED, INTERRUPTED, MISUSE
 from model.serving.card import ModelCard
 from model.taxonomy import load_taxonomy
 
@@ -124,7 +124,7 @@ def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lamb
         if (index := assembly.open_index(settings, stack)) is not None:
             _let_people_look(index, store, pipeline, classifiers, lobby)
             witnesses.append(lambda done: index.enter(classifications_of(done.report)))
-        worker = Worker(
+        worker = BatchWorker(
             pipeline,
             sink,
             ledger,

@@ -20,7 +20,7 @@ from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Partition, partition_of
 from broker_filter.series.store import Change, SeriesStore
 from broker_filter.service.stop import Stop
-from broker_filter.service.worker import Batch, PutBack, Worker
+from broker_filter.service.worker import Batch, BatchWorker, PutBack
 
 POLL_S = 0.05  # longest wait for alerts, and so the longest wait of a finished batch for its commit
 DRAIN_POLL_S = 0.1
@@ -52,7 +52,7 @@ class PollLoop:
     def __init__(
         self,
         settings: Settings,
-        worker: Worker,
+        worker: BatchWorker,
         ledger: Ledger,
         metrics: Metrics,
         health: Health,

@@ -11,7 +11,7 @@ from broker_filter.series.redis_version import migrate
 from broker_filter.series.store import Change, SeriesStore
 from broker_filter.service.store_of_settings import open_store
 from broker_filter.terminal import console
-from model.cli import DONE, FAILED, add_common_options, command
+from model.commands import DONE, FAILED, add_common_options, command
 
 ACTIONS = {
     "info": "count what it holds",

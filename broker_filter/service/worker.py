@@ -79,7 +79,7 @@ class _AbandonedError(Exception):
     """The service ends, and does not wait for another attempt."""
 
 
-class Worker:
+class BatchWorker:
     """One thread that works on batches in their order.
 
     Parameters

@@ -81,7 +81,7 @@ def settings_of(settings: Settings, number: int) -> Settings:
     )
 
 
-class Worker:
+class WorkerProcess:
     """One process, and the next one in its place.
 
     Parameters
@@ -199,7 +199,7 @@ class Worker:
 class Together:
     """What the workers measure, as one page: every sample with the label ``worker``."""
 
-    def __init__(self, workers: Sequence[Worker]) -> None:
+    def __init__(self, workers: Sequence[WorkerProcess]) -> None:
         self._workers = workers
         self._pool = ThreadPoolExecutor(len(workers), "metrics")
         self.registry = CollectorRegistry()
@@ -211,7 +211,7 @@ class Together:
         for worker in self._workers:
             up.add_metric([str(worker.number)], float(worker.health.good and worker.status is None))
         yield up
-        pages = self._pool.map(Worker.metrics, self._workers)
+        pages = self._pool.map(WorkerProcess.metrics, self._workers)
         yield from labelled(zip((worker.number for worker in self._workers), pages, strict=True))
 
     def describe(self) -> Iterable[Family]:
@@ -239,7 +239,9 @@ def supervise(settings: Settings, stop: Stop, run: Run) -> int:
 
     That is the one of the first worker that cannot go on, where one cannot; the others have ended in order.
     """
-    workers = [Worker(number, settings_of(settings, number), run) for number in range(1, settings.life.workers + 1)]
+    workers = [
+        WorkerProcess(number, settings_of(settings, number), run) for number in range(1, settings.life.workers + 1)
+    ]
     if settings.http.port is not None and settings.http.objects:
         log.info("no pages of objects: their index belongs to one process", extra=facts(workers=len(workers)))
     with ExitStack() as stack:
@@ -266,7 +268,7 @@ def supervise(settings: Settings, stop: Stop, run: Run) -> int:
     return 1 if any(worker.status for worker in workers) else 0  # not all of them ended well
 
 
-def _end_all(workers: Sequence[Worker], limit_s: float) -> None:
+def _end_all(workers: Sequence[WorkerProcess], limit_s: float) -> None:
     """Orderly ends side by side."""
     for worker in workers:
         worker.end()
@@ -275,10 +277,10 @@ def _end_all(workers: Sequence[Worker], limit_s: float) -> None:
         worker.wait(until_s - time.monotonic())
 
 
-def _routes(workers: Sequence[Worker], together: Together) -> tuple[Routes, Routes]:
+def _routes(workers: Sequence[WorkerProcess], together: Together) -> tuple[Routes, Routes]:
     """Pages that ask the workers, and those that tell what was last heard of them."""
 
-    def page_of(of: Callable[[Worker], Answer]) -> Page:
+    def page_of(of: Callable[[WorkerProcess], Answer]) -> Page:
         answers = [(worker.number, of(worker)) for worker in workers]
         good = all(answer.good for _, answer in answers)
         text = "".join(f"worker {number}: {answer.text}\n" for number, answer in answers)

@@ -11,7 +11,7 @@ import orjson
 
 from broker_filter.alerts.units import magnitude_of_flux
 from broker_filter.output.formats import as_json
-from broker_filter.output.read import from_json
+from broker_filter.output.read_back import from_json
 from broker_filter.records import Classification
 
 VERSION = 1

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from broker_filter.output.formats import LEAN_SCHEMA, parsed_schema
+from broker_filter.web.page_templates import template
 from broker_filter.web.query import AlertQuery, ObjectQuery
-from broker_filter.web.templates import template
 
 _ID = {"name": "object_id", "in": "path", "required": True, "schema": {"type": "string"}}
 _ALERT = {"name": "alert_id", "in": "path", "required": True, "schema": {"type": "integer", "format": "int64"}}

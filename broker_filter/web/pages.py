@@ -16,8 +16,8 @@ from starlette.routing import BaseRoute, Route
 
 from broker_filter.records import PACKET_CLASSES
 from broker_filter.web.objects import Lobby, NotThereYetError, Objects, ObjectView
+from broker_filter.web.page_templates import static_file, template
 from broker_filter.web.query import NEW_DAYS, STRANGE_SCORE, ObjectQuery
-from broker_filter.web.templates import static_file, template
 from model.pictures.colours import BAND_COLOURS, UNNAMED_COLOUR, colours_of_classes
 
 THREADS = 2  # pages that are made at a time, so that the stream keeps its processor

@@ -29,7 +29,7 @@ from ampel.view.LightCurve import LightCurve  # noqa: E402
 POLL_S = 0.5
 
 
-class Answers:
+class TopicAnswers:
     """What our topic said of each alert, gathered by a thread of its own; the longest unasked leave first.
 
     Parameters
@@ -119,7 +119,7 @@ class T2ImageSequenceClass(AbsLightCurveT2Unit):
 
     def post_init(self) -> None:
         """Begin to read the topic; AMPEL calls this once a unit is made."""
-        self._answers = Answers(self.brokers, self.topics, self.group, self.kafka, self.alert_limit)
+        self._answers = TopicAnswers(self.brokers, self.topics, self.group, self.kafka, self.alert_limit)
 
     def process(self, light_curve: LightCurve) -> UBson | UnitResult:
         """The answer to this state, or a request to ask again.

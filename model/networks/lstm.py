@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from model.networks.contract import LightCurve
 from model.networks.grouped import at_last_frame
-from model.networks.photometry import FluxStandard, LightCurveNetwork, tabulate
+from model.networks.nightly_photometry import FluxStandard, LightCurveNetwork, tabulate
 from model.series import BANDS
 
 DENSE_WIDTH = 128

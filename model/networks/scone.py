@@ -26,7 +26,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 from torch import Tensor, nn
 
 from model.networks.contract import LightCurve
-from model.networks.photometry import LightCurveNetwork, without_host
+from model.networks.nightly_photometry import LightCurveNetwork, without_host
 
 WAVELENGTH_A = (
     3561.79,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.networks.contract import Frames, LightCurve
-from model.networks.photometry import FluxStandard, LightCurveNetwork, Nights, tabulate
+from model.networks.nightly_photometry import FluxStandard, LightCurveNetwork, Nights, tabulate
 from model.series import BANDS
 
 

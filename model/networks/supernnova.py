@@ -24,7 +24,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from model.networks.contract import Frames, LightCurve
-from model.networks.photometry import LOG_FLOOR, NJY_PER_FLUXCAL, LightCurveNetwork, Nights, tabulate
+from model.networks.nightly_photometry import LOG_FLOOR, NJY_PER_FLUXCAL, LightCurveNetwork, Nights, tabulate
 
 Moments = tuple[float, float, float]  # smallest value, mean and standard deviation of the logarithm above it
 

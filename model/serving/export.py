@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.cli import command
+from model.commands import command
 from model.files import replacing
 from model.networks.contract import Frames, LightCurve, collate
 from model.networks.grouped import GroupedNetwork, cut_groups
@@ -36,7 +36,7 @@ from model.series import BANDS, Series
 from model.serving import weights
 from model.serving.card import ModelCard, WeightsError
 from model.serving.export_notes import metadata, outputs
-from model.serving.options import OPSET, OPSETS, export_parser
+from model.serving.export_options import OPSET, OPSETS, export_parser
 from model.serving.predictor import Predictor
 
 INPUTS = ("stamps", "t", "band", "mask", "flux", "flux_error", "scale")

@@ -18,7 +18,7 @@ from torch import Tensor
 from model.networks import registry
 from model.networks.contract import LightCurve
 from model.networks.grouped import GroupedNetwork
-from model.serving.options import OPSET
+from model.serving.export_options import OPSET
 
 FOLDER = Path(__file__).parent / "graphs"
 PARTS = EMBED, ANSWER = "embed", "answer"

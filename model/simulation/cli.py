@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from model.cli import add_common_options, is_quiet, picture_path
+from model.commands import add_common_options, is_quiet, picture_path
 from model.data.dataset import Dataset, DatasetError
 from model.simulation.alerts.alert_files import EARLIEST_MJD, LATEST_MJD, holds_alerts, read_alerts, write_alerts
 from model.simulation.datasets.plan import MODES, SURVEYS, DatasetRecipeError, UnseenError, load_recipe, shipped_recipes
@@ -265,7 +265,7 @@ def _alerts(options: argparse.Namespace) -> int:
 
 
 def _look(options: argparse.Namespace) -> int:
-    from model.simulation.datasets.look import NoSuchObjectError, save_object  # noqa: PLC0415 - as above
+    from model.simulation.datasets.object_sheet import NoSuchObjectError, save_object  # noqa: PLC0415 - as above
 
     if not options.dataset.exists():
         print(f"ictc-simulate: there is no data set at {options.dataset}", file=sys.stderr)

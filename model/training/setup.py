@@ -19,11 +19,11 @@ from model.training.data.dataset_identity import identity_of
 from model.training.data.loader import Loader, loader_for
 from model.training.data.splits import Splits, SplitsError
 from model.training.learning.recipe import Recipe
-from model.training.learning.trainer import Engine
+from model.training.learning.trainer import ExecutionSettings
 from model.training.source_commit import commit
 
 
-def engine_of(options: argparse.Namespace) -> Engine:
+def engine_of(options: argparse.Namespace) -> ExecutionSettings:
     """The engine that these options ask for.
 
     Raises
@@ -31,7 +31,7 @@ def engine_of(options: argparse.Namespace) -> Engine:
     DeviceUnavailableError
         When this machine lacks the device.
     """
-    return Engine.of(resolve_device(options.device), options.precision, options.compile)
+    return ExecutionSettings.of(resolve_device(options.device), options.precision, options.compile)
 
 
 def make_network(recipe: Recipe, facts: DatasetFacts, seed: int) -> GroupedNetwork:

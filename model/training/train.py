@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.cli import command, interrupts_noted
+from model.commands import command, interrupts_noted
 from model.data.dataset import Dataset, DatasetError
 from model.networks.grouped import GroupedNetwork
 from model.networks.registry import NetworkError
@@ -24,8 +24,8 @@ from model.training.learning.distributed import DistributedError, launched
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import RecipeError, load_recipe
 from model.training.learning.trainer import CHECKPOINT, Training
-from model.training.options import train_parser
 from model.training.setup import engine_of, make_card, make_loaders, make_network, provenance_of
+from model.training.training_options import train_parser
 
 WEIGHTS = "weights"
 

@@ -131,7 +131,7 @@ def test_area_is_that_of_the_library():
     """The fast area under the curves equals the one of the scores."""
     rng = np.random.default_rng(2)
     label, probability = rng.integers(0, 4, 200), rng.dirichlet(np.ones(4), 200)
-    from model.training.evaluation.metrics import score
+    from model.training.evaluation.scoring import score
 
     assert scores.area(label, probability) == pytest.approx(score(label, probability, CLASSES).auc)
 
@@ -142,11 +142,11 @@ def test_results_compare_with_the_same_objects_unchanged():
     sure, none = np.eye(4)[label], np.full((100, 4), 0.25)
     other = np.where(np.arange(100) < 50, (label + 1) % 4, -1)
     answers = [
-        scores.Answers("unchanged", "physical", label, sure),
-        scores.Answers("cadence only", "physical", label, none, sure),
-        scores.Answers("fresh noise", "physical", label, sure, sure),
-        scores.Answers("swap host of supernovae", "physical", label, np.eye(4)[(label + 1) % 4], sure, other),
-        scores.Answers("label permutation", scores.ALL, label, none),
+        scores.ControlAnswers("unchanged", "physical", label, sure),
+        scores.ControlAnswers("cadence only", "physical", label, none, sure),
+        scores.ControlAnswers("fresh noise", "physical", label, sure, sure),
+        scores.ControlAnswers("swap host of supernovae", "physical", label, np.eye(4)[(label + 1) % 4], sure, other),
+        scores.ControlAnswers("label permutation", scores.ALL, label, none),
     ]
     rows = {row["control"]: row for row in controls.results(answers, CLASSES)}
     assert rows["unchanged"]["macro_f1"]["value"] == 1

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.real_ztf.scores import scored, scored_in_mix
 from model.training.evaluation.intervals import bootstrap
-from model.training.evaluation.metrics import macro_f1, score
+from model.training.evaluation.scoring import macro_f1, score
 
 CLASSES = ("AGN", "SNIa", "Variable", "SNOther")
 TIMES_K = np.array([1, 3, 14, 2])

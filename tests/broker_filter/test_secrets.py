@@ -10,7 +10,7 @@ from rich.console import Console
 from broker_filter import logs, terminal
 from broker_filter.config import load, masked
 from broker_filter.errors import ConfigurationError, RetryableError
-from broker_filter.kafka.registry import Registry
+from broker_filter.kafka.schema_registry import Registry
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.http import HttpServer, application
 from broker_filter.monitoring.ledger import Ledger

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from broker_filter.archive.options import checked, parser
+from broker_filter.archive.archive_options import checked, parser
 
 
 @pytest.fixture

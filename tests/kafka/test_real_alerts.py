@@ -8,7 +8,7 @@ from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.read import read_messages
 from broker_filter.archive.replay import main as replay
 from broker_filter.records import Alert
-from model.cli import FAILED
+from model.commands import FAILED
 
 
 def test_real_ztf_alerts(stage, run, tmp_path, survey_alerts):

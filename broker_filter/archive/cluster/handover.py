@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import orjson
 import pyarrow as pa
 
-from broker_filter.archive.cluster.files import Folder
+from broker_filter.archive.cluster.shared_folder import SharedFolder
 from broker_filter.errors import ConfigurationError
 from broker_filter.series.store import SeriesStore, WholeSeries
 
@@ -45,14 +45,14 @@ def write_series(out: BinaryIO, series: Iterator[WholeSeries]) -> None:
             writer.write_batch(pa.record_batch(arrays, SCHEMA))
 
 
-def read_series(folder: Folder, name: str) -> Iterator[list[WholeSeries]]:
+def read_series(folder: SharedFolder, name: str) -> Iterator[list[WholeSeries]]:
     """What ``write_series`` wrote, some at a time."""
     with folder.reading(name) as file, pa.ipc.open_file(file) as reader:
         for index in range(reader.num_record_batches):
             yield [_series(row) for row in reader.get_batch(index).to_pylist()]
 
 
-def claim(store: SeriesStore, work: Folder) -> None:
+def claim(store: SeriesStore, work: SharedFolder) -> None:
     """Make sure that what the store holds is this replay's own, from an earlier try, or nothing.
 
     Raises
@@ -72,7 +72,7 @@ def claim(store: SeriesStore, work: Folder) -> None:
         work.write_text(FILLED, orjson.dumps({"incarnation": store.incarnation}).decode())
 
 
-def hand_over(work: Folder, names: Sequence[str], store: SeriesStore) -> None:
+def hand_over(work: SharedFolder, names: Sequence[str], store: SeriesStore) -> None:
     """Put the series of these files into the store; doing it again changes nothing."""
     for name in names:
         for some in read_series(work, name):

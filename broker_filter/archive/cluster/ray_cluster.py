@@ -61,7 +61,7 @@ def ray_cluster(address: str | None = None, cores: int | None = None) -> Iterato
 
 
 class RayCluster:
-    """A Ray cluster that this process drives; see :class:`broker_filter.archive.cluster.run.Cluster`."""
+    """A Ray cluster that this process drives; see :class:`broker_filter.archive.cluster.cluster_replay.Cluster`."""
 
     def __init__(self, ray: Any, dashboard: str | None) -> None:
         self._ray = ray

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from broker_filter.archive.cluster.files import Folder
+from broker_filter.archive.cluster.shared_folder import SharedFolder
 from broker_filter.errors import Rejection
 from broker_filter.records import Message, Origin, Rejected
 
@@ -46,7 +46,7 @@ class RejectRows:
             self._writer.write_batch(pa.record_batch(columns, SCHEMA))
 
 
-def read_rejects(folder: Folder, name: str) -> Iterator[Rejected]:
+def read_rejects(folder: SharedFolder, name: str) -> Iterator[Rejected]:
     """What a task wrote."""
     with folder.reading(name) as file, pa.ipc.open_file(file) as reader:
         for index in range(reader.num_record_batches):

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from broker_filter.archive.cluster.files import Folder
+from broker_filter.archive.cluster.shared_folder import SharedFolder
 
 BUFFER_BYTES = 32 << 20  # of rows that wait for their batch to be written
 READ_BYTES = 256 << 10  # asked of an object store at a time: a batch is small, and its neighbours are others' business
@@ -31,7 +31,7 @@ SCHEMA = pa.schema(
 )
 
 
-class Row(NamedTuple):
+class ShuffledAlert(NamedTuple):
     """An alert on its way to the other alerts of its object."""
 
     time_mjd: float
@@ -86,12 +86,12 @@ class ShuffleFile:
     def __init__(self, out: BinaryIO, stack: ExitStack) -> None:
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         self._writer = stack.enter_context(pa.ipc.new_file(out, SCHEMA, options=options))
-        self._waiting: dict[int, list[Row]] = {}
+        self._waiting: dict[int, list[ShuffledAlert]] = {}
         self._waiting_bytes = 0
         self._partition_of_batch = array("H")
         self._rows = 0
 
-    def put(self, partition: int, row: Row) -> None:
+    def put(self, partition: int, row: ShuffledAlert) -> None:
         """Take a row."""
         self._waiting.setdefault(partition, []).append(row)
         self._waiting_bytes += len(row.arrival) + len(row.embedding or b"")
@@ -117,12 +117,12 @@ class ShuffleFile:
         return Batches(self._partition_of_batch, self._rows)
 
 
-def read_rows(folder: Folder, name: str, batches: Sequence[int]) -> Iterator[Row]:
+def read_rows(folder: SharedFolder, name: str, batches: Sequence[int]) -> Iterator[ShuffledAlert]:
     """The rows of some record batches of a shuffle file, in the order in which they were written."""
     with folder.reading(name, READ_BYTES) as file, pa.ipc.open_file(file) as reader:
         for index in batches:
             columns = [column.to_pylist() for column in reader.get_batch(index).columns]
-            yield from map(Row._make, zip(*columns, strict=True))
+            yield from map(ShuffledAlert._make, zip(*columns, strict=True))
 
 
 def embedding_bytes(values: NDArray[np.float32]) -> bytes:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from broker_filter.archive.cluster.files import Folder
+from broker_filter.archive.cluster.shared_folder import SharedFolder
 from broker_filter.archive.time_order import SortedFile
 from broker_filter.output.tables import ROWS_PER_GROUP, arrow_table, columns_of, row_of
 from broker_filter.records import Accounts, Classification, object_key
@@ -140,7 +140,7 @@ def pixels_for(rows_of_pixel: Mapping[int, int], most_rows: int = ROWS_PER_PIXEL
     return pixels
 
 
-def write_pixel(work: Folder, names: Sequence[str], catalogue: Folder, pixel: Pixel) -> int:
+def write_pixel(work: SharedFolder, names: Sequence[str], catalogue: SharedFolder, pixel: Pixel) -> int:
     """Bring the rows of a pixel together from the files of partitions; return how many."""
     first, behind = pixel.bounds
     filters = [(HEALPIX, ">=", first), (HEALPIX, "<", behind)]
@@ -157,7 +157,7 @@ def leaf_name(pixel: Pixel) -> str:
     return f"dataset/Norder={pixel.order}/Dir={folder}/Npix={pixel.number}.parquet"
 
 
-def finish_catalogue(catalogue: Folder, name: str, pixels: Sequence[Pixel], accounts: Accounts) -> None:
+def finish_catalogue(catalogue: SharedFolder, name: str, pixels: Sequence[Pixel], accounts: Accounts) -> None:
     """Write what makes a folder of files a catalogue: properties, the list of pixels, metadata, and the accounts."""
     from hats.catalog import PartitionInfo, TableProperties  # noqa: PLC0415 - of the extra "archive"
     from hats.io.parquet_metadata import write_parquet_metadata  # noqa: PLC0415

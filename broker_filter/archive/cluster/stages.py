@@ -27,18 +27,18 @@ from pydantic import TypeAdapter
 from broker_filter.alerts.decode import Arrival, Decoder, connect
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.cluster.embedded_store import EmbeddedSeriesStore, without_pixels
-from broker_filter.archive.cluster.files import Folder, read_url
 from broker_filter.archive.cluster.handover import write_series
-from broker_filter.archive.cluster.plan import PLAN, InputFile, Plan, Settings, partition_of
 from broker_filter.archive.cluster.rejects import RejectRows
+from broker_filter.archive.cluster.shared_folder import SharedFolder, read_url
 from broker_filter.archive.cluster.shuffle import (
-    Row,
+    ShuffledAlert,
     ShuffleFile,
     embedding_bytes,
     embedding_of,
     read_rows,
 )
 from broker_filter.archive.cluster.sky import Pixel, SkyOrder, leaf_name, write_pixel, write_sorted
+from broker_filter.archive.cluster.work_plan import PLAN, InputFile, Plan, ReplaySettings, partition_of
 from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.archive.read import ALERTS_AT_ONCE, in_chunks
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, packed_key, unpack_arrival
@@ -87,13 +87,13 @@ class Tools:
         """Of all networks, and those that packets tell."""
         return [*(name for one in self.classifiers.values() for name in one.card.classes), *PACKET_CLASSES]
 
-    def embeds(self, survey: str, settings: Settings) -> bool:
+    def embeds(self, survey: str, settings: ReplaySettings) -> bool:
         """Whether frames of the survey are embedded in stage 1."""
         return not settings.keep_pixels and self.classifiers[survey].card.group_size == 1
 
 
 @lru_cache(1)
-def tools_of(settings: Settings) -> Tools:
+def tools_of(settings: ReplaySettings) -> Tools:
     """Networks and schemas, loaded once a process.
 
     Raises
@@ -122,7 +122,7 @@ def networks_of(classifiers: Mapping[str, Classifier]) -> tuple[str, ...]:
 @lru_cache(1)
 def plan_of(work: str) -> Plan:
     """The plan of a work folder, read once a process."""
-    return Plan.from_json(Folder(work).read_text(PLAN))
+    return Plan.from_json(SharedFolder(work).read_text(PLAN))
 
 
 def decoded_name(task: int) -> str:
@@ -133,7 +133,7 @@ def rejects_name(task: int) -> str:
     return f"decoded/{task:06d}.rejects.arrow"
 
 
-def classified_name(partition: int, settings: Settings) -> str:
+def classified_name(partition: int, settings: ReplaySettings) -> str:
     return f"classified/{partition:06d}.{'parquet' if settings.as_catalogue else 'jsonl.gz'}"
 
 
@@ -145,7 +145,7 @@ def report_name(name: str) -> str:
     return f"{name}.report.json"
 
 
-def finished(work: Folder, name: str) -> Report | None:
+def finished(work: SharedFolder, name: str) -> Report | None:
     """The report of a file that is whole, None where it is not."""
     if not work.exists(report_name(name)):
         return None
@@ -162,13 +162,13 @@ def finished(work: Folder, name: str) -> Report | None:
 
 def decode_files(work_url: str, task: int) -> Report:
     """Stage 1: decode and embed the files of one task, and sort what they hold by partition."""
-    work = Folder(work_url)
+    work = SharedFolder(work_url)
     if (done := finished(work, decoded_name(task))) is not None:
         return done
     plan = plan_of(work_url)
     files, settings = plan.tasks[task], plan.settings
     tools = tools_of(settings)
-    watch = _Watch()
+    watch = _Stopwatch()
     accounts, left_out = Accounts(), LeftOutCounts()
     with ExitStack() as stack:
         out = ShuffleFile(stack.enter_context(work.writing(decoded_name(task))), stack)
@@ -217,12 +217,12 @@ def classify_partition(work_url: str, partition: int, batches_of_task: Sequence[
 def _classify_partition(
     work_url: str, partition: int, batches_of_task: Sequence[tuple[int, tuple[int, ...]]]
 ) -> Report:
-    work = Folder(work_url)
+    work = SharedFolder(work_url)
     settings = plan_of(work_url).settings
     if (done := finished(work, classified_name(partition, settings))) is not None:
         return done
     tools = tools_of(settings)
-    watch = _Watch()
+    watch = _Stopwatch()
     accounts = Accounts()
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ictc-partition-")))
@@ -265,7 +265,9 @@ class _Lines:
 
 
 @contextmanager
-def _answers(work: Folder, name: str, settings: Settings, tools: Tools, scratch: Path) -> Iterator["_Lines | SkyOrder"]:
+def _answers(
+    work: SharedFolder, name: str, settings: ReplaySettings, tools: Tools, scratch: Path
+) -> Iterator["_Lines | SkyOrder"]:
     """Where stage 2 puts its answers: lines, or the rows of a catalogue."""
     with work.writing(name) as raw:
         if not settings.as_catalogue:
@@ -282,13 +284,13 @@ def _answers(work: Folder, name: str, settings: Settings, tools: Tools, scratch:
 
 def gather_pixel(work_url: str, names: Sequence[str], catalogue_url: str, pixel: Pixel) -> Report:
     """The last step of a catalogue: bring together the rows of one pixel."""
-    watch = _Watch()
-    catalogue, name = Folder(catalogue_url), leaf_name(pixel)
-    rows = write_pixel(Folder(work_url), names, catalogue, pixel)
+    watch = _Stopwatch()
+    catalogue, name = SharedFolder(catalogue_url), leaf_name(pixel)
+    rows = write_pixel(SharedFolder(work_url), names, catalogue, pixel)
     return watch.timed(Report(rows=rows, output_bytes=catalogue.size_bytes(name)))
 
 
-def classifications(work: Folder, partition: int, settings: Settings) -> Iterator[Classification]:
+def classifications(work: SharedFolder, partition: int, settings: ReplaySettings) -> Iterator[Classification]:
     """What stage 2 wrote of a partition, in order of time."""
     read = TypeAdapter(Classification).validate_json
     with work.reading(classified_name(partition, settings)) as raw, igzip.open(raw, "rb") as lines:
@@ -300,7 +302,9 @@ def _messages(files: Sequence[InputFile], left_out: LeftOutCounts) -> Iterator[M
     return chain.from_iterable(read_url(file.path, left_out) for file in files)
 
 
-def _embeddings(arrivals: Sequence[Arrival], tools: Tools, settings: Settings) -> list[NDArray[np.float32] | None]:
+def _embeddings(
+    arrivals: Sequence[Arrival], tools: Tools, settings: ReplaySettings
+) -> list[NDArray[np.float32] | None]:
     """The embedding of each arrival's frame; None where stage 2 embeds, or there is no frame."""
     embedded: list[NDArray[np.float32] | None] = [None] * len(arrivals)
     for survey, classifier in tools.classifiers.items():
@@ -325,15 +329,15 @@ def _series_of_one(observation: Observation | None) -> Series:
     )
 
 
-def _row(arrival: Arrival, values: NDArray[np.float32] | None) -> Row:
+def _row(arrival: Arrival, values: NDArray[np.float32] | None) -> ShuffledAlert:
     if values is None:
-        return Row(arrival.time_mjd, arrival.alert_id, pack_arrival(arrival), None)
+        return ShuffledAlert(arrival.time_mjd, arrival.alert_id, pack_arrival(arrival), None)
     assert arrival.observation is not None
     light = dataclasses.replace(arrival, observation=without_pixels(arrival.observation))
-    return Row(arrival.time_mjd, arrival.alert_id, pack_arrival(light), embedding_bytes(values))
+    return ShuffledAlert(arrival.time_mjd, arrival.alert_id, pack_arrival(light), embedding_bytes(values))
 
 
-def _record(row: Row) -> bytes:
+def _record(row: ShuffledAlert) -> bytes:
     embedding = row.embedding or b""
     return len(embedding).to_bytes(_LENGTH_BYTES, "big") + embedding + row.arrival
 
@@ -352,7 +356,7 @@ def _offered(order: TimeOrder, store: EmbeddedSeriesStore) -> Iterator[list[Arri
         yield arrivals
 
 
-class _Watch:
+class _Stopwatch:
     """Time that a task takes, its networks loaded before."""
 
     def __init__(self) -> None:
@@ -364,7 +368,7 @@ class _Watch:
         return dataclasses.replace(report, duration_s=wall_s, cpu_s=cpu_s)
 
 
-def _reported(work: Folder, name: str, watch: _Watch, report: Report) -> Report:
+def _reported(work: SharedFolder, name: str, watch: _Stopwatch, report: Report) -> Report:
     """Write the report of a file that is whole: the sign that its task is done."""
     report = watch.timed(dataclasses.replace(report, output_bytes=work.size_bytes(name)))
     plain = dataclasses.replace(report, batches=[*report.batches])

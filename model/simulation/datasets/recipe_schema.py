@@ -17,18 +17,18 @@ Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 SizePx = Annotated[int, Field(ge=SMALLEST_PX, le=LARGEST_PX)]
 
 
-class _Table(BaseModel):
+class _StrictTable(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Stamps(_Table):
+class Stamps(_StrictTable):
     """Images of one survey."""
 
     channels: Annotated[list[Literal["science", "template", "difference"]], Field(min_length=1)]
     size_px: SizePx
 
 
-class GroupTable(_Table):
+class GroupTable(_StrictTable):
     """Objects of one split."""
 
     split: Name
@@ -37,14 +37,14 @@ class GroupTable(_Table):
     counts: dict[str, Annotated[int, Field(ge=0, le=MOST_OBJECTS)]]
 
 
-class Folds(_Table):
+class Folds(_StrictTable):
     """Which splits are dealt out to how many folds."""
 
     count: Annotated[int, Field(ge=2, le=MOST_FOLDS)]
     splits: Annotated[list[Name], Field(min_length=1)]
 
 
-class Part(_Table):
+class Part(_StrictTable):
     """One population behind a photometric label."""
 
     share: Probability
@@ -54,7 +54,7 @@ class Part(_Table):
 Survey = Literal["sdss", "ztf", "lsst"]
 
 
-class RecipeTable(_Table):
+class RecipeTable(_StrictTable):
     """The whole file."""
 
     name: Name

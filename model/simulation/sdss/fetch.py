@@ -13,12 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from model.cli import DONE, FAILED, INTERRUPTED, MISUSE
+from model.commands import DONE, FAILED, INTERRUPTED, MISUSE
 from model.data.dataset import Dataset, DatasetError, DatasetWriter
 from model.series import BANDS, MAD_TO_SIGMA, Series, compact
 from model.simulation.cli import progress_bar
 from model.simulation.datasets.plan import CLASSES
 from model.simulation.images import photometry
+from model.simulation.sdss.catalogue import CataloguedObject, PositionsError, read_positions
+from model.simulation.sdss.cutouts import BadFrameError, Stamp, cut_stamp
+from model.simulation.sdss.fetch_options import STAMP_PX, SUPERNOVA_SURVEY_MJD, parser_of_fetch
 from model.simulation.sdss.frames import BANDS as SDSS_BANDS
 from model.simulation.sdss.frames import (
     FRAME_BYTES,
@@ -30,9 +33,6 @@ from model.simulation.sdss.frames import (
     FrameUnavailableError,
 )
 from model.simulation.sdss.frames import Field as SdssField
-from model.simulation.sdss.options import STAMP_PX, SUPERNOVA_SURVEY_MJD, parser_of_fetch
-from model.simulation.sdss.positions import CataloguedObject, PositionsError, read_positions
-from model.simulation.sdss.stamps import BadFrameError, Stamp, cut_stamp
 from model.simulation.survey.cameras import CAMERAS, electrons_per_njy
 from model.simulation.survey.surveys import SDSS
 

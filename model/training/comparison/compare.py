@@ -11,20 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from model.cli import command
+from model.commands import command
 from model.data.dataset import Dataset, DatasetError
 from model.networks.registry import NetworkError
 from model.serving.predictor import DeviceUnavailableError
 from model.training.comparison.baselines import BASELINES
 from model.training.comparison.run import SystemRun, carry_out
-from model.training.comparison.tables import NoRunsError, write_tables
+from model.training.comparison.system_table import NoRunsError, write_tables
 from model.training.data.dataset_identity import differences, identity_of
 from model.training.data.splits import SplitsError, divide
 from model.training.learning.checkpoint import CheckpointError
 from model.training.learning.distributed import DistributedError
 from model.training.learning.recipe import Recipe, RecipeError, load_recipe, recipe_of
-from model.training.options import compare_parser, recipe_names
 from model.training.setup import engine_of, rows_of
+from model.training.training_options import compare_parser, recipe_names
 
 SYSTEMS = (
     *BASELINES,

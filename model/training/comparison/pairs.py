@@ -7,7 +7,7 @@ from typing import Any
 
 from model.training.comparison.baselines import BASELINES
 from model.training.learning.recipe import Ict, Recipe, like_of, load_recipe, recipe_of
-from model.training.options import recipe_names
+from model.training.training_options import recipe_names
 
 PLANNED = (  # at every size, in every number of stages
     ("ict-convention", "convention"),

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.training.evaluation.intervals import RESAMPLES, Interval, drawn_weights, range_of, two_sided_p
-from model.training.evaluation.metrics import SMALLEST_PROBABILITY
+from model.training.evaluation.scoring import SMALLEST_PROBABILITY
 from model.training.evaluation.weighted import SCORES, weighted_scores
 
 SPLIT, FOLDS = "test split", "out of fold"
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class PooledRuns:
     """All answers of one system with one seed: to the test split, or to every object of the folds that were run."""
 
     protocol: str
@@ -46,7 +46,7 @@ def protocol_of(entry: Mapping[str, Any]) -> str:
     return SPLIT if entry["fold"] is None else FOLDS
 
 
-def pools_of(runs: Sequence[Run]) -> list[Pool]:
+def pools_of(runs: Sequence[Run]) -> list[PooledRuns]:
     """The runs of one system by protocol and seed."""
     runs_of: dict[tuple[str, int], list[Run]] = defaultdict(list)
     for run in runs:
@@ -56,7 +56,7 @@ def pools_of(runs: Sequence[Run]) -> list[Pool]:
         entries, answers = zip(*sorted(parts, key=lambda run: run[0]["fold"] or 0), strict=True)
         knows_modes = all("mode" in answer for answer in answers)
         pools.append(
-            Pool(
+            PooledRuns(
                 protocol,
                 seed,
                 entries,
@@ -88,7 +88,9 @@ def _at_night(answers: Sequence[Mapping[str, NDArray]]) -> dict[int, NDArray[np.
     return {night: np.exp(log_NK) / np.exp(log_NK).sum(1, keepdims=True) for night, log_NK in log_VNK.items()}
 
 
-def intervals_over_seeds(pools: Sequence[Pool], night: int | None = None, resamples: int = RESAMPLES) -> Intervals:
+def intervals_over_seeds(
+    pools: Sequence[PooledRuns], night: int | None = None, resamples: int = RESAMPLES
+) -> Intervals:
     """The mean of the seeds' scores, and its interval over both objects and seeds.
 
     Parameters
@@ -101,7 +103,7 @@ def intervals_over_seeds(pools: Sequence[Pool], night: int | None = None, resamp
 
 
 def differences_over_seeds(
-    first: Sequence[Pool], second: Sequence[Pool], night: int | None = None, resamples: int = RESAMPLES
+    first: Sequence[PooledRuns], second: Sequence[PooledRuns], night: int | None = None, resamples: int = RESAMPLES
 ) -> tuple[Intervals, dict[str, float]]:
     """Mean scores of one system less those of another over the same seeds and objects, and their two-sided p.
 
@@ -112,13 +114,13 @@ def differences_over_seeds(
     return differences, {name: two_sided_p(drawn_R[1:]) for name, drawn_R in drawn.items()}
 
 
-def _objects(pools: Sequence[Pool]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _objects(pools: Sequence[PooledRuns]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and labels [N] of all objects that any seed was asked about."""
     row_N, first = np.unique(np.concatenate([pool.row_N for pool in pools]), return_index=True)
     return row_N, np.concatenate([pool.label_N for pool in pools])[first]
 
 
-def mean_answers(pools: Sequence[Pool]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def mean_answers(pools: Sequence[PooledRuns]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """One answer an object: the label and the mean probability of the seeds that were asked, in order of rows."""
     row_N, label_N = _objects(pools)
     total_NK, asked_N = np.zeros((len(row_N), pools[0].probability_NK.shape[1])), np.zeros(len(row_N))
@@ -130,7 +132,7 @@ def mean_answers(pools: Sequence[Pool]) -> tuple[NDArray[np.int64], NDArray[np.f
 
 
 def _resampled(
-    pools: Sequence[Pool], less: Sequence[Pool] | None, night: int | None, resamples: int, seed: int = 0
+    pools: Sequence[PooledRuns], less: Sequence[PooledRuns] | None, night: int | None, resamples: int, seed: int = 0
 ) -> dict[str, NDArray[np.float64]]:
     """Scores, mean over seeds and less those of other pools: first of all objects and seeds, then of resamples."""
     rng = np.random.default_rng(seed)
@@ -140,7 +142,7 @@ def _resampled(
     weight_RN = np.concatenate([np.ones((1, len(label_N)), np.float32), drawn_RN])
     seed_RS = np.concatenate([np.arange(len(pools))[None], drawn_RS])
 
-    def scores(pool: Pool) -> dict[str, NDArray[np.float64]]:
+    def scores(pool: PooledRuns) -> dict[str, NDArray[np.float64]]:
         assert np.isin(pool.row_N, row_N).all()
         weight_of_pool = weight_RN[:, np.searchsorted(row_N, pool.row_N)]
         return weighted_scores(pool.label_N, pool.answers(night), weight_of_pool)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from model.cli import interrupts_noted
+from model.commands import interrupts_noted
 from model.data.dataset import Dataset
 from model.files import replacing
 from model.networks.contract import LightCurve
@@ -33,12 +33,12 @@ from model.training.evaluation import early
 from model.training.evaluation.calibrate import fit_temperature
 from model.training.evaluation.calibrated_card import calibrated
 from model.training.evaluation.evaluate import label_modes
-from model.training.evaluation.metrics import macro_f1, score
 from model.training.evaluation.predict import in_order, predict, predict_logits, softmax
 from model.training.evaluation.prefix_predictions import detected_frames, first_frames
+from model.training.evaluation.scoring import macro_f1, score
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Recipe
-from model.training.learning.trainer import Engine, Training
+from model.training.learning.trainer import ExecutionSettings, Training
 from model.training.setup import learned_objects, make_card, make_loaders, make_network, provenance_of
 from model.training.source_commit import commit
 
@@ -121,7 +121,7 @@ def train_one(
     recipe: Recipe,
     dataset: Dataset,
     splits: Splits,
-    engine: Engine,
+    engine: ExecutionSettings,
     work: Path,
     keep: Path | None = None,
 ) -> tuple[dict[str, Any], Answers]:
@@ -182,7 +182,12 @@ def train_one(
 
 
 def carry_out(
-    run: SystemRun, recipe: Recipe | None, dataset: Dataset, engine: Engine, out: Path, work: Path | None = None
+    run: SystemRun,
+    recipe: Recipe | None,
+    dataset: Dataset,
+    engine: ExecutionSettings,
+    out: Path,
+    work: Path | None = None,
 ) -> None:
     """Do one run, unless it is done or another process is at it.
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.data.dataset import Dataset
 from model.networks.contract import collate_curve
-from model.networks.photometry import measure_photometry
+from model.networks.nightly_photometry import measure_photometry
 from model.past_photometry import HISTORY_LIMIT
 from model.series import BANDS, MAD_TO_SIGMA
 from model.training.data.input_form import FORMS

@@ -10,8 +10,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from model.series import MAD_TO_SIGMA
 from model.serving.card import PredictionSets, UnknownScore, energy
-from model.training.evaluation.metrics import log_loss
 from model.training.evaluation.predict import softmax
+from model.training.evaluation.scoring import log_loss
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 LARGEST_OFFSET = 10.0

@@ -13,9 +13,9 @@ from model.serving.card import SCORE_KINDS, ModelCard
 from model.training.data.loader import loader_for
 from model.training.data.splits import Splits
 from model.training.evaluation.calibrate import fit_bias_and_temperature, fit_sets, fit_unknown
-from model.training.evaluation.metrics import score
 from model.training.evaluation.predict import predict_logits, softmax
 from model.training.evaluation.prefix_predictions import answers_of
+from model.training.evaluation.scoring import score
 
 
 def calibrated(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.training.evaluation import metrics
+from model.training.evaluation import scoring
 
 NIGHTS = (1, 2, 3, 5, 8, 12, 20)
 DAYS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
@@ -103,7 +103,7 @@ def scores_at(predictions: PrefixPredictions, frame_N: NDArray) -> dict[str, flo
     """The scores of an early curve, of all objects at one frame each."""
     probability_NK = at_frames(predictions, frame_N)
     classes = probability_NK.shape[1]
-    reached = metrics.score(predictions.label_N, probability_NK, tuple(str(k) for k in range(classes)))
+    reached = scoring.score(predictions.label_N, probability_NK, tuple(str(k) for k in range(classes)))
     shown = ("macro_f1", "balanced_accuracy", "auc", "log_loss", "balanced_log_loss", "ece")
     return {name: value for name, value in asdict(reached).items() if name in shown}
 

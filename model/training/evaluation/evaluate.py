@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.cli import command
+from model.commands import command
 from model.data.dataset import Dataset, DatasetError
 from model.data.format import read_json
 from model.files import replacing
@@ -28,13 +28,13 @@ from model.training.data.splits import SplitsError, divide
 from model.training.evaluation import early
 from model.training.evaluation.calibrate import unknown_scores
 from model.training.evaluation.card_limits import is_balanced, limits
+from model.training.evaluation.evaluation_report import write_report
 from model.training.evaluation.intervals import bootstrap, macro_f1_interval, wilson
-from model.training.evaluation.metrics import balanced_accuracy, reliability, score
 from model.training.evaluation.plain_table import plain_table
 from model.training.evaluation.predict import predict_logits
 from model.training.evaluation.prefix_predictions import answers_of, predict_prefixes
-from model.training.evaluation.report import write_report
-from model.training.options import evaluate_parser
+from model.training.evaluation.scoring import balanced_accuracy, reliability, score
+from model.training.training_options import evaluate_parser
 
 SUPERNOVAE = ("SNIa", "SNOther")
 ALERTS_IN_A_ROW = (1, 2)  # after which somebody may act

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from model.training.evaluation.metrics import confusion, f1_of
+from model.training.evaluation.scoring import confusion, f1_of
 
 RESAMPLES = 2000
 LEVEL = 0.95

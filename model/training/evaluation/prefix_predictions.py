@@ -24,7 +24,7 @@ DETECTED_SIGMA = 3.0  # of an epoch without stamp that counts as a detection, as
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class PrefixAnswers:
     """What a network says at many moments of many objects, M in all; the weights of an object's moments sum to 1."""
 
     logits_MK: NDArray[np.float32]
@@ -75,7 +75,7 @@ def by_prefix(network: GroupedNetwork, frames: Frames, ask: Callable[[Tensor, Li
 
 
 @torch.inference_mode()
-def answers_of(network: GroupedNetwork, loader: Loader, prefixes: bool, batch_size: int = BATCH) -> Answers:
+def answers_of(network: GroupedNetwork, loader: Loader, prefixes: bool, batch_size: int = BATCH) -> PrefixAnswers:
     """What the network says of whole series, or after every frame of them: then an object's moments weigh alike."""
     network.eval()
     logits, features, labels, weights, objects, ages = [], [], [], [], [], []
@@ -102,7 +102,7 @@ def answers_of(network: GroupedNetwork, loader: Loader, prefixes: bool, batch_si
     def all_of(parts: list[Tensor]) -> NDArray:
         return torch.cat([part.cpu() for part in parts]).numpy()
 
-    return Answers(
+    return PrefixAnswers(
         all_of(logits).astype(np.float32),
         all_of(features).astype(np.float32) if features else None,
         all_of(labels),

@@ -9,7 +9,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from model.cli import command
+from model.commands import command
 from model.data.dataset import Dataset, DatasetError
 from model.serving import weights
 from model.serving.card import WeightsError
@@ -17,8 +17,8 @@ from model.training.data.dataset_identity import identity_of
 from model.training.data.splits import SplitsError, divide
 from model.training.evaluation.calibrated_card import calibrated, validated
 from model.training.evaluation.evaluate import check_fit
-from model.training.options import calibrate_parser
 from model.training.source_commit import commit
+from model.training.training_options import calibrate_parser
 
 OF_OTHER_CALIBRATIONS = ("test_scores", "limits", "validation_scores")
 

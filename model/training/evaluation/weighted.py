@@ -7,7 +7,7 @@ Legend: ``R`` weightings, ``N`` objects, ``K`` classes.
 import numpy as np
 from numpy.typing import NDArray
 
-from model.training.evaluation.metrics import SMALLEST_PROBABILITY, f1_of
+from model.training.evaluation.scoring import SMALLEST_PROBABILITY, f1_of
 
 SCORES = ("macro_f1", "balanced_accuracy", "auc", "log_loss")
 
@@ -15,7 +15,7 @@ SCORES = ("macro_f1", "balanced_accuracy", "auc", "log_loss")
 def weighted_scores(
     label_N: NDArray[np.integer], probability_NK: NDArray, weight_RN: NDArray[np.floating]
 ) -> dict[str, NDArray[np.float64]]:
-    """Each of ``SCORES`` under every weighting, [R]; that of :mod:`model.training.evaluation.metrics` where all are 1.
+    """Each of ``SCORES`` under every weighting, [R]; that of :mod:`model.training.evaluation.scoring` where all are 1.
 
     A calibration error is not among them: resamples have a larger one than what they were drawn from.
     """

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from model.networks.contract import LightCurve
-from model.networks.photometry import Nights
+from model.networks.nightly_photometry import Nights
 
 RATE = 0.15  # share of the nights that are disturbed
 LARGEST = 0.5  # of a disturbance, in standard deviations

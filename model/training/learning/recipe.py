@@ -14,7 +14,7 @@ from typing import Any
 from model.training.data.augment import Augmentation
 from model.training.data.input_form import FORMS
 from model.training.learning.losses import CLASS_LOSSES
-from model.training.options import recipe_names
+from model.training.training_options import recipe_names
 
 PARTS = ("pretrain", "train")
 PULLS = ("none", "cosine", "dino", "supervised_contrastive", "balanced_contrastive")

@@ -24,7 +24,7 @@ from model.networks.grouped import GroupedNetwork
 from model.training.data.augment import change_epochs, change_view
 from model.training.data.dataset_identity import differences
 from model.training.data.loader import Loader, batch_order
-from model.training.evaluation import metrics
+from model.training.evaluation import scoring
 from model.training.evaluation.predict import predict, predict_features, softmax
 from model.training.evaluation.separation import separation
 from model.training.learning import losses
@@ -49,7 +49,7 @@ DEFERRED_BETA = 0.9999
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class ExecutionSettings:
     """Where and how a step is computed: faster or slower, and alike but for rounding."""
 
     device: torch.device
@@ -57,7 +57,9 @@ class Engine:
     compiled: bool = False
 
     @classmethod
-    def of(cls, device: torch.device, precision: str | None = None, compiled: bool | None = None) -> "Engine":
+    def of(
+        cls, device: torch.device, precision: str | None = None, compiled: bool | None = None
+    ) -> "ExecutionSettings":
         """What suits a device, where nothing else is asked for: a GPU has units for bfloat16, and a compiler."""
         on_gpu = device.type == "cuda"
         chosen = precision or ("bfloat16" if on_gpu else "float32")
@@ -116,7 +118,7 @@ class Training:
     loaders: Mapping[str, Loader]
     classes: int
     seed: int
-    engine: Engine
+    engine: ExecutionSettings
     progress: Progress
     folder: Path | None = None
     processes: ProcessGroup = field(default_factory=ProcessGroup)
@@ -478,7 +480,7 @@ def validation_scores(network: GroupedNetwork, loader: Loader, classes: int) -> 
     else:
         probability_NK = predict(network, loader)
     return {
-        "validation_macro_f1": metrics.macro_f1(label_N, np.argmax(probability_NK, 1), classes),
-        "validation_log_loss": metrics.log_loss(label_N, probability_NK, balanced=True),
+        "validation_macro_f1": scoring.macro_f1(label_N, np.argmax(probability_NK, 1), classes),
+        "validation_log_loss": scoring.log_loss(label_N, probability_NK, balanced=True),
         **apart,
     }

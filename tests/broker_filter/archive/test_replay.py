@@ -22,7 +22,7 @@ from survey_alerts import SurveyAlerts
 from broker_filter.alerts.decode import Arrival
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.replay import main
-from broker_filter.archive.republish import Pace, Publisher, in_order_of_time
+from broker_filter.archive.republish import AlertPublisher, Pace, in_order_of_time
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
 from broker_filter.errors import ConfigurationError, NotClassified
 from broker_filter.kafka.local_broker import find_binary, local_broker
@@ -310,7 +310,7 @@ def test_topic_that_is_not_there_is_named(broker: str) -> None:
 def test_wrong_kafka_settings_are_refused() -> None:
     """A setting that librdkafka does not know is an error of configuration."""
     with pytest.raises(ConfigurationError, match="setting"):
-        Publisher("topic", "127.0.0.1:9", {"no.such.key": "1"})
+        AlertPublisher("topic", "127.0.0.1:9", {"no.such.key": "1"})
 
 
 def test_every_real_ztf_alert_is_accounted_for(survey_alerts: SurveyAlerts, tmp_path: Path) -> None:

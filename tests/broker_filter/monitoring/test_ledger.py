@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 
 from broker_filter.classify.outcome import BatchResult
 from broker_filter.errors import NotClassified, Rejection
-from broker_filter.monitoring.ledger import Ledger, Night
+from broker_filter.monitoring.ledger import Ledger, TopicNight
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Classification, Message, Origin, Outcome, Partition, Rejected, account
 
@@ -122,8 +122,14 @@ def test_accounts_by_topic_and_night():
     )
     of_nights = ledger.of_nights()
     assert len(of_nights) <= 60
-    assert (of_nights[Night("alerts", 60_069)].classified, of_nights[Night("alerts", 60_069)].read) == (2, 2)
-    assert (of_nights[Night("alerts", 60_005)].read, of_nights[Night("alerts", 60_005)].revisions) == (0, 1)
+    assert (of_nights[TopicNight("alerts", 60_069)].classified, of_nights[TopicNight("alerts", 60_069)].read) == (
+        2,
+        2,
+    )
+    assert (of_nights[TopicNight("alerts", 60_005)].read, of_nights[TopicNight("alerts", 60_005)].revisions) == (
+        0,
+        1,
+    )
     newest = ledger.as_json()["nights"][-1]
     assert (newest["topic"], newest["night"], newest["classified"]) == ("alerts", "20230505", 2)
     assert metrics.value("ictc_night_alerts", topic="alerts", night="20230505", outcome="classified") == 2

@@ -10,7 +10,7 @@ import pytest
 
 from broker_filter.errors import ConfigurationError, FatalError, NotClassified
 from broker_filter.output import formats as forms
-from broker_filter.output.read import UnreadableClassificationError, from_json, read_message
+from broker_filter.output.read_back import UnreadableClassificationError, from_json, read_message
 from broker_filter.records import Classification, Detection, MovingObject
 from model.taxonomy import Taxonomy
 

@@ -9,7 +9,7 @@ import pytest
 from astropy.table import Table
 from test_formats import ASTEROID, CLASSIFIED, NOT_CLASSIFIED
 
-from broker_filter.output.files import open_results
+from broker_filter.output.result_files import open_results
 from broker_filter.output.tables import ASTROPY_FORMATS, ROWS_PER_GROUP
 from broker_filter.records import Classification
 

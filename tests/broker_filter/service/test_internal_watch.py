@@ -13,7 +13,7 @@ from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Classification, Message, Origin, Outcome, Partition, Rejected, account
 from broker_filter.service.internal_watch import HELD_S, WINDOW_ALERTS, InternalWatch
-from broker_filter.service.worker import Batch, Worker
+from broker_filter.service.worker import Batch, BatchWorker
 
 BATCH = 100
 
@@ -117,21 +117,21 @@ class Rooms:
 
 
 @pytest.fixture
-def worker() -> Iterator[tuple[Worker, Offsets, Metrics]]:
+def worker() -> Iterator[tuple[BatchWorker, Offsets, Metrics]]:
     """A worker over such a pipeline, with its offsets and metrics."""
     metrics, offsets = Metrics(), Offsets()
     offsets.assign([Partition("alerts", 0)])
-    made = Worker(Rooms(), Rooms(), Ledger(metrics), metrics, Health(60, lambda: 0.0), LifeSettings(), 100)  # type: ignore[arg-type]
+    made = BatchWorker(Rooms(), Rooms(), Ledger(metrics), metrics, Health(60, lambda: 0.0), LifeSettings(), 100)  # type: ignore[arg-type]
     yield made, offsets, metrics
     made.stop(0.0)
 
 
-def submit(worker: Worker, offsets: Offsets, kinds: str, start: int) -> None:
+def submit(worker: BatchWorker, offsets: Offsets, kinds: str, start: int) -> None:
     messages = tuple(Message(kind.encode(), Origin("alerts", 0, start + n)) for n, kind in enumerate(kinds))
     worker.submit(Batch(messages, offsets.take(messages), 0.0))
 
 
-def test_a_worker_that_fails_has_finished_none_of_the_run(worker: tuple[Worker, Offsets, Metrics]) -> None:
+def test_a_worker_that_fails_has_finished_none_of_the_run(worker: tuple[BatchWorker, Offsets, Metrics]) -> None:
     """The batches before the run are finished, those of the run never, and the types of exceptions are counted."""
     made, offsets, metrics = worker
     for number, kinds in enumerate(["c" * BATCH, *["i" * BATCH] * 12]):
@@ -145,7 +145,7 @@ def test_a_worker_that_fails_has_finished_none_of_the_run(worker: tuple[Worker, 
     assert metrics.value("ictc_internal_errors_total", exception="ValueError") > 0
 
 
-def test_an_orderly_end_commits_what_waited(worker: tuple[Worker, Offsets, Metrics]) -> None:
+def test_an_orderly_end_commits_what_waited(worker: tuple[BatchWorker, Offsets, Metrics]) -> None:
     """Few odd alerts at the end of a stream are no reason to read them again for ever."""
     made, offsets, _ = worker
     submit(made, offsets, "ci", 0)
@@ -154,7 +154,7 @@ def test_an_orderly_end_commits_what_waited(worker: tuple[Worker, Offsets, Metri
     assert [offsets.finish(finished) for finished in made.finished()] == [{Partition("alerts", 0): 2}]
 
 
-def test_partitions_that_leave_do_not_wait(worker: tuple[Worker, Offsets, Metrics]) -> None:
+def test_partitions_that_leave_do_not_wait(worker: tuple[BatchWorker, Offsets, Metrics]) -> None:
     """What waits for its commit alone is let go when asked for."""
     made, offsets, _ = worker
     submit(made, offsets, "ci", 0)

@@ -13,7 +13,7 @@ from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.series.store import Change, SeriesStore
 from broker_filter.service.store_command import main
-from model.cli import DONE, MISUSE
+from model.commands import DONE, MISUSE
 
 KEPT, GONE = "ztf/ZTF26kept", "ztf/ZTF26gone"
 

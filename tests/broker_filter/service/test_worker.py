@@ -14,7 +14,7 @@ from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.records import Classification, Message, Origin, Outcome, Partition, account
 from broker_filter.series.store import StoreStats
-from broker_filter.service.worker import Batch, Worker
+from broker_filter.service.worker import Batch, BatchWorker
 
 WAIT_S = 5.0
 
@@ -62,7 +62,7 @@ class Setting:
         self.health = Health(60, time.monotonic)
         settings = LifeSettings(**{"retry_first_s": 0.01, "retry_longest_s": 0.02, **life})
         ledger = Ledger(self.metrics)
-        self.worker = Worker(self.rooms, self.rooms, ledger, self.metrics, self.health, settings, 2)
+        self.worker = BatchWorker(self.rooms, self.rooms, ledger, self.metrics, self.health, settings, 2)
         self.count = 0
 
     def submit(self) -> None:

@@ -10,7 +10,7 @@ import torch
 from model.networks import registry
 from model.networks.contract import collate
 from model.networks.grouped import GroupedNetwork, cut_groups
-from model.networks.photometry import measure_photometry, tabulate
+from model.networks.nightly_photometry import measure_photometry, tabulate
 from model.networks.scone import DAYS, DAYS_BEFORE_PEAK, WAVELENGTHS, heatmap
 from model.series import BANDS, Series
 from model.serving.predictor import Predictor

@@ -18,18 +18,18 @@ import redis
 from full_disk import little_room
 
 from broker_filter.archive.cluster import stages
-from broker_filter.archive.cluster.files import Folder
-from broker_filter.archive.cluster.plan import InputFile, Plan, Settings, group, partition_of, settled_plan
-from broker_filter.archive.cluster.run import ClusterOptions, Output, replay_on
+from broker_filter.archive.cluster.cluster_replay import ClusterOptions, Output, replay_on
+from broker_filter.archive.cluster.shared_folder import SharedFolder
 from broker_filter.archive.cluster.shuffle import BatchIndex
 from broker_filter.archive.cluster.sky import COUNT_ORDER, Pixel, pixels_for
 from broker_filter.archive.cluster.stages import Report
+from broker_filter.archive.cluster.work_plan import InputFile, Plan, ReplaySettings, group, partition_of, settled_plan
 from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.archive.replay import main, store_at
 from broker_filter.classify.classifier import load_classifiers
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
-from broker_filter.output.files import open_results
 from broker_filter.output.reject_file import RejectFile
+from broker_filter.output.result_files import open_results
 from broker_filter.records import Accounts
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.store import WholeSeries
@@ -91,9 +91,9 @@ def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return str(path)
 
 
-def settings_of(weights: str, **more: Any) -> Settings:
+def settings_of(weights: str, **more: Any) -> ReplaySettings:
     networks = stages.networks_of(load_classifiers([weights], "cpu", True, True))
-    return Settings(weights=(weights,), networks=networks, deterministic=True, allow_untrained=True, **more)
+    return ReplaySettings(weights=(weights,), networks=networks, deterministic=True, allow_untrained=True, **more)
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -167,7 +167,7 @@ def test_a_run_goes_on_from_finished_tasks(archive: Path, weights: str, tmp_path
 
 def test_another_replay_is_not_continued(archive: Path, weights: str, tmp_path: Path) -> None:
     """A work folder of other files or settings is refused, with what differs."""
-    work = Folder(str(tmp_path / "work"))
+    work = SharedFolder(str(tmp_path / "work"))
     files = (InputFile("a.tar", 10), InputFile("b.tar", 20))
     plan = Plan(settings_of(weights), group(files, 25), 4)
     assert settled_plan(work, plan) == plan
@@ -175,7 +175,7 @@ def test_another_replay_is_not_continued(archive: Path, weights: str, tmp_path: 
     with pytest.raises(ConfigurationError, match="other files"):
         settled_plan(work, Plan(plan.settings, group(files[:1]), 4))
     with pytest.raises(ConfigurationError, match="other settings"):
-        settled_plan(work, Plan(Settings(), plan.tasks, 4))
+        settled_plan(work, Plan(ReplaySettings(), plan.tasks, 4))
 
 
 def _decode_and_die(work: str, number: int, after_s: float) -> None:
@@ -189,7 +189,7 @@ def test_a_worker_killed_half_way_leaves_nothing_half_done(archive: Path, weight
     wanted, _ = on_cluster(archive, weights, tmp_path)
     work = tmp_path / "work"
     files = [InputFile(str(path), path.stat().st_size) for path in sorted(archive.glob("*.tar"))]
-    settled_plan(Folder(str(work)), Plan(settings_of(weights), group(files, 1), 3))
+    settled_plan(SharedFolder(str(work)), Plan(settings_of(weights), group(files, 1), 3))
     fork = multiprocessing.get_context("forkserver")
     for number, after_s in enumerate((0.001, 0.05, 0.4, 1.0)):
         worker = fork.Process(target=_decode_and_die, args=(str(work), number, after_s))
@@ -234,7 +234,7 @@ def test_rejects_keep_the_order_of_the_archive(archive: Path, weights: str, tmp_
 
 def test_a_full_disk_says_what_to_do(archive: Path, weights: str, tmp_path: Path) -> None:
     """A task that cannot write leaves no half file, and the error reaches who runs the cluster."""
-    work = Folder(str(tmp_path / "work"))
+    work = SharedFolder(str(tmp_path / "work"))
     files = [InputFile(str(path), path.stat().st_size) for path in sorted(archive.glob("*.tar"))]
     settled_plan(work, Plan(settings_of(weights), group(files, 1), 3))
     (tmp_path / "work" / "decoded").write_text("in the way: nothing can be written below")
@@ -244,9 +244,9 @@ def test_a_full_disk_says_what_to_do(archive: Path, weights: str, tmp_path: Path
 
 def test_other_weights_on_a_machine_stop_the_run(archive: Path, weights: str, tmp_path: Path) -> None:
     """A machine whose weights differ from the plan's says so, and decodes nothing."""
-    work = Folder(str(tmp_path / "work"))
+    work = SharedFolder(str(tmp_path / "work"))
     files = [InputFile(str(path), path.stat().st_size) for path in sorted(archive.glob("*.tar"))]
-    settings = Settings(weights=(weights,), networks=("ztf: vigil of yesterday",), allow_untrained=True)
+    settings = ReplaySettings(weights=(weights,), networks=("ztf: vigil of yesterday",), allow_untrained=True)
     settled_plan(work, Plan(settings, group(files, 1), 3))
     with pytest.raises(FatalError, match="vigil of yesterday: give all machines the same weights"):
         stages.decode_files(work.url, 0)
@@ -376,7 +376,7 @@ def test_a_full_disk_of_one_machine_is_tried_on_another(archive: Path, weights: 
     wanted, _ = on_cluster(archive, weights, tmp_path, tmp_path / "work")
     for path in (tmp_path / "work" / "classified").iterdir():
         path.unlink()
-    work = Folder(str(tmp_path / "work"))
+    work = SharedFolder(str(tmp_path / "work"))
     decoded = [stages.finished(work, stages.decoded_name(task)) for task in range(len(stages.plan_of(work.url).tasks))]
     index = BatchIndex([report.batches for report in decoded if report is not None])
     partition = index.partitions[0]

@@ -18,15 +18,15 @@ import packets
 import pytest
 
 from broker_filter.archive.cluster import stages
-from broker_filter.archive.cluster.files import Folder, files_at, read_url
-from broker_filter.archive.cluster.plan import Settings
-from broker_filter.archive.cluster.run import ClusterOptions, Output, replay_on
+from broker_filter.archive.cluster.cluster_replay import ClusterOptions, Output, replay_on
+from broker_filter.archive.cluster.shared_folder import SharedFolder, files_at, read_url
+from broker_filter.archive.cluster.work_plan import ReplaySettings
 from broker_filter.archive.left_out import LeftOut, LeftOutCounts
 from broker_filter.archive.read import read_messages
 from broker_filter.archive.replay import main
 from broker_filter.classify.classifier import load_classifiers
 from broker_filter.errors import ConfigurationError, RetryableError
-from broker_filter.output.files import open_results
+from broker_filter.output.result_files import open_results
 from broker_filter.records import Message
 from model.serving.predictor import untrained
 from model.serving.weights import save
@@ -165,7 +165,7 @@ def test_everything_may_lie_in_an_object_store(archive: Path, in_memory: str, tm
     networks = stages.networks_of(load_classifiers([weights], "cpu", True, True))
     lines = []
     for place, work in ((str(archive), str(tmp_path / "work")), (in_memory, "memory://work")):
-        settings = Settings((weights,), networks, deterministic=True, allow_untrained=True)
+        settings = ReplaySettings((weights,), networks, deterministic=True, allow_untrained=True)
         out = tmp_path / f"{len(lines)}.jsonl"
         with ExitStack() as stack:
             results = partial(open_results, str(out), "jsonl", ["AGN"], "ICTC", stack)
@@ -174,7 +174,7 @@ def test_everything_may_lie_in_an_object_store(archive: Path, in_memory: str, tm
         assert accounts.classified == 8
         lines.append([orjson.loads(line)["probabilities"] for line in out.read_bytes().splitlines()])
     assert lines[0] == lines[1]
-    assert Folder("memory://work").exists("plan.json")
+    assert SharedFolder("memory://work").exists("plan.json")
 
 
 def test_a_catalogue_may_lie_in_an_object_store(in_memory: str, tmp_path: Path) -> None:
@@ -183,10 +183,10 @@ def test_a_catalogue_may_lie_in_an_object_store(in_memory: str, tmp_path: Path) 
     weights = str(tmp_path / "small")
     save(Path(weights), *untrained("ztf", "vigil", 1, history_limit=16))
     networks = stages.networks_of(load_classifiers([weights], "cpu", True, True))
-    settings = Settings((weights,), networks, deterministic=True, allow_untrained=True, as_catalogue=True)
+    settings = ReplaySettings((weights,), networks, deterministic=True, allow_untrained=True, as_catalogue=True)
     output = Output(catalogue="memory://catalogue")
     replay_on(OneProcess(), [in_memory], settings, ClusterOptions("memory://work2", 2), output, LeftOutCounts())
-    catalogue = Folder("memory://catalogue")
+    catalogue = SharedFolder("memory://catalogue")
     for name in ("hats.properties", "partition_info.csv", "summary.json", "dataset/_metadata"):
         assert catalogue.exists(name), name
     assert orjson.loads(catalogue.read_text("summary.json"))["classified"] == 8
@@ -197,9 +197,9 @@ def test_a_missing_library_is_named(url: str, library: str, monkeypatch: pytest.
     """The message says what to install for this kind of URL."""
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ConfigurationError, match=f"(?i){library}"):
-        Folder(url)
+        SharedFolder(url)
     with pytest.raises(ConfigurationError, match="nowhere"):
-        Folder("nowhere://x")
+        SharedFolder("nowhere://x")
 
 
 def test_one_process_says_who_reads_urls(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from matplotlib.image import imread
 from model.data.dataset import Dataset, DatasetWriter
 from model.pictures.stamps import MOST_COLUMNS
 from model.series import Series, compact
-from model.simulation.datasets.look import NoSuchObjectError, draw_object, save_object
+from model.simulation.datasets.object_sheet import NoSuchObjectError, draw_object, save_object
 
 
 def make(folder: Path, survey: str, frames: int) -> Dataset:

@@ -13,10 +13,10 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from model.data.dataset import Dataset, DatasetError
+from model.simulation.sdss.catalogue import PositionsError, read_positions
+from model.simulation.sdss.cutouts import BadFrameError, cut_stamp
 from model.simulation.sdss.fetch import fetch, main, missing_path
 from model.simulation.sdss.frames import CoverageError, Field, FieldTable, FrameStore, FrameUnavailableError
-from model.simulation.sdss.positions import PositionsError, read_positions
-from model.simulation.sdss.stamps import BadFrameError, cut_stamp
 from model.simulation.survey.cameras import CAMERAS
 from model.simulation.survey.psf import images as psf_images
 

@@ -8,7 +8,7 @@ import pytest
 
 from model.simulation.validation.colours import colour_checks
 from model.simulation.validation.leaks import quantile_ks
-from model.simulation.validation.physics import physics_checks
+from model.simulation.validation.physics_checks import physics_checks
 
 
 @pytest.fixture(scope="module")

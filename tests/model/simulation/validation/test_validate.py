@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from model.simulation.cli import main
-from model.simulation.validation import Check, report, skipped, validate
+from model.simulation.validation import Check, skipped, validate, validation_report
 
 CHECKS = [
     Check(1, "nights per object", "19 +-10 %", "19", True),
@@ -34,10 +34,10 @@ def test_the_same_seed_gives_the_same_bytes_without_network() -> None:
 
 def test_the_page_holds_every_check_and_its_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The report is one HTML file, escaped, with the plots inside."""
-    monkeypatch.setattr(report, "SCHEDULES", 5)
-    monkeypatch.setattr(report, "SUPERNOVAE", 3)
-    monkeypatch.setattr(report, "SHEET_SURVEYS", ("ztf",))
-    report.write_report(CHECKS, "1 passed, 1 failed", 1, tmp_path / "page.html")
+    monkeypatch.setattr(validation_report, "SCHEDULES", 5)
+    monkeypatch.setattr(validation_report, "SUPERNOVAE", 3)
+    monkeypatch.setattr(validation_report, "SHEET_SURVEYS", ("ztf",))
+    validation_report.write_report(CHECKS, "1 passed, 1 failed", 1, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "AUC of &lt;real&gt; &amp; simulated" in page and 'class="fail"' in page
     assert page.count("data:image/png;base64,") >= 2 + 4

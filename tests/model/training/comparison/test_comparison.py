@@ -20,8 +20,8 @@ from model.training.comparison.pooling import (
     mean_answers,
     pools_of,
 )
-from model.training.comparison.tables import rank_agreement, read_runs, write_tables
-from model.training.evaluation.metrics import score
+from model.training.comparison.system_table import rank_agreement, read_runs, write_tables
+from model.training.evaluation.scoring import score
 from model.training.evaluation.weighted import SCORES, weighted_scores
 from model.training.learning.recipe import load_recipe as load_training_recipe
 

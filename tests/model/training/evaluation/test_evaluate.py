@@ -29,10 +29,10 @@ from model.training.data.loader import Loader
 from model.training.data.splits import divide
 from model.training.evaluation import evaluate, recalibrate
 from model.training.evaluation.calibrated_card import calibrated
-from model.training.evaluation.metrics import log_loss, macro_f1
 from model.training.evaluation.prefix_predictions import first_frames, predict_prefixes, prefix_answers
+from model.training.evaluation.scoring import log_loss, macro_f1
 from model.training.learning.recipe import load_recipe
-from model.training.learning.trainer import Engine
+from model.training.learning.trainer import ExecutionSettings
 from model.training.setup import make_card
 
 CPU = torch.device("cpu")
@@ -361,7 +361,7 @@ def test_a_network_of_the_comparison_is_trained_and_scored(toy: Dataset, tmp_pat
     cell = run.SystemRun("lstm", None, 0)
     recipe = dataclasses.replace(compare.load_recipe("lstm"), stages=(compare.load_recipe("lstm").stages[0],))
     recipe = dataclasses.replace(recipe, stages=(dataclasses.replace(recipe.stages[0], epochs=3),))
-    measured, (p, early_VNK) = run.train_one(cell, recipe, toy, divide(toy), Engine(CPU), tmp_path)
+    measured, (p, early_VNK) = run.train_one(cell, recipe, toy, divide(toy), ExecutionSettings(CPU), tmp_path)
     assert p.shape == (60, 4)
     assert measured["parameters"] > 50_000
     assert measured["epochs"] == 3

@@ -10,7 +10,7 @@ from test_trainer import prepare
 
 from model.data.dataset import Dataset
 from model.networks import registry
-from model.networks.photometry import Nights
+from model.networks.nightly_photometry import Nights
 from model.training.data.augment import Augmentation
 from model.training.learning.denoising import LARGEST, RATE, Restorer, disturb
 from model.training.learning.objective import Objective

@@ -16,7 +16,7 @@ from model.training.data.splits import divide
 from model.training.learning.distributed import DistributedError, ProcessGroup
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Recipe, load_recipe
-from model.training.learning.trainer import Engine, Training
+from model.training.learning.trainer import ExecutionSettings, Training
 from model.training.setup import make_loaders, make_network
 from model.training.train import main
 
@@ -64,7 +64,14 @@ def training(recipe: Recipe, data: Dataset, processes: ProcessGroup) -> Training
     network = make_network(recipe, measure(data, splits.train), 3)
     loaders = make_loaders(data, splits, recipe, network, CPU)
     return Training(
-        recipe, network, loaders, len(data.classes), 3, Engine(CPU), Progress(None, quiet=True), processes=processes
+        recipe,
+        network,
+        loaders,
+        len(data.classes),
+        3,
+        ExecutionSettings(CPU),
+        Progress(None, quiet=True),
+        processes=processes,
     )
 
 

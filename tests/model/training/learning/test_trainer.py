@@ -20,19 +20,19 @@ from model.training.data.augment import Augmentation
 from model.training.data.dataset_facts import measure
 from model.training.data.loader import Loader
 from model.training.data.splits import divide
-from model.training.evaluation.metrics import macro_f1
 from model.training.evaluation.predict import predict
+from model.training.evaluation.scoring import macro_f1
 from model.training.learning import losses
 from model.training.learning.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from model.training.learning.losses import ldam_margins
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, load_recipe
-from model.training.learning.trainer import Engine, Training, head_parameters, learning_rate, renew, views
+from model.training.learning.trainer import ExecutionSettings, Training, head_parameters, learning_rate, renew, views
 from model.training.setup import make_loaders, make_network
 from model.training.train import main
 
 CPU = torch.device("cpu")
-PLAINLY = Engine(CPU)
+PLAINLY = ExecutionSettings(CPU)
 PLAIN = Recipe(
     name="plain",
     network={"network": "convention", "width": 0.125, "dropout": 0.1},
@@ -53,7 +53,7 @@ TWO_STAGES = dataclasses.replace(
 
 
 def prepare(
-    recipe: Recipe, data: Dataset, folder: Path | None = None, seed: int = 3, engine: Engine = PLAINLY
+    recipe: Recipe, data: Dataset, folder: Path | None = None, seed: int = 3, engine: ExecutionSettings = PLAINLY
 ) -> Training:
     splits = divide(data)
     network = make_network(recipe, measure(data, splits.train), seed)
@@ -230,7 +230,7 @@ def test_half_precision_trains_alike(toy: Dataset, name: str):
     recipe = dataclasses.replace(recipe, network={**recipe.network, **narrow}, batch_size=20)
     summed, moves = [], []
     for precision in ("float32", "bfloat16"):
-        training = prepare(recipe, toy, engine=Engine(CPU, precision))
+        training = prepare(recipe, toy, engine=ExecutionSettings(CPU, precision))
         before = [parameter.detach().clone() for parameter in training.network.parameters()]
         training.run(stop_after_steps=1)
         after = [parameter.detach() for parameter in training.network.parameters()]
@@ -246,7 +246,7 @@ def test_a_compiled_step_is_the_same_step(toy: Dataset, monkeypatch: pytest.Monk
     """Traced for compilation, two steps lead to the same weights."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # without generating code
     monkeypatch.setattr(convention, "SPECTRA_ON_PROCESSORS", False)  # which no compiler sees
-    trainings = [prepare(PLAIN, toy, engine=Engine(CPU, compiled=compiled)) for compiled in (False, True)]
+    trainings = [prepare(PLAIN, toy, engine=ExecutionSettings(CPU, compiled=compiled)) for compiled in (False, True)]
     for training in trainings:
         training.run(stop_after_steps=2)
     plain, compiled = trainings

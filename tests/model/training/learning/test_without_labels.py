@@ -14,7 +14,7 @@ from model.training.data.dataset_facts import measure
 from model.training.data.splits import SplitsError, divide, with_fewer_labels
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, recipe_of
-from model.training.learning.trainer import Engine, Training
+from model.training.learning.trainer import ExecutionSettings, Training
 from model.training.setup import make_loaders, make_network
 from model.training.train import main
 
@@ -36,7 +36,7 @@ def trained(recipe: Recipe, data: Dataset, labels_shuffled: bool = False) -> dic
     if labels_shuffled:
         loader = loaders["pretrain"]
         loader.label_N = loader.label_N[torch.randperm(len(loader), generator=torch.Generator().manual_seed(5))]
-    Training(recipe, network, loaders, len(data.classes), 1, Engine(CPU), Progress(None, quiet=True)).run()
+    Training(recipe, network, loaders, len(data.classes), 1, ExecutionSettings(CPU), Progress(None, quiet=True)).run()
     return network.state_dict()
 
 

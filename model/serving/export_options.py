@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from model.cli import add_common_options
+from model.commands import add_common_options
 
 OPSET, OPSETS = 20, range(20, 26)  # with an operator of its own for GELU, and known to torch and onnxruntime
 

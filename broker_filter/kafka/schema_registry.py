@@ -36,7 +36,7 @@ _OUR_RIGHTS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
 FAILURES = ("retry", "unknown", "refused")  # what ``on_failure`` is told
 
 
-class _RefusedError(Exception):
+class _RefusalError(Exception):
     """An answer that is no success, and no failure that passes."""
 
     def __init__(self, status: int, code: int | None, text: str) -> None:
@@ -98,7 +98,7 @@ class Registry:
             raise RetryableError(f"schema id {schema_id}: the registry asked us to wait {waited_for:.0f} s more")
         try:
             registered = self._registered(schema_id)
-        except _RefusedError as error:
+        except _RefusalError as error:
             raise self._of_one_id(schema_id, error) from error
         except RetryableError as error:
             self._on_failure("retry")
@@ -142,7 +142,7 @@ class Registry:
             self._follow(answer.get("references") or [], named, schema_id, depth + 1)
             named[subject, version] = answer["schema"]
 
-    def _of_one_id(self, schema_id: int, error: _RefusedError) -> RejectedAlertError | ConfigurationError:
+    def _of_one_id(self, schema_id: int, error: _RefusalError) -> RejectedAlertError | ConfigurationError:
         """What a refusal means: this id's matter where the registry knows the address and us, else the operator's."""
         own_code = error.code is not None and error.code in REGISTRY_CODES
         if not own_code and not self._has_answered and (wrong := self._wrong_address()) is not None:
@@ -190,7 +190,7 @@ class Registry:
         """
         try:
             answer = self._ask("GET", "subjects")
-        except _RefusedError as error:
+        except _RefusalError as error:
             raise ConfigurationError(f"registry.url {self._shown} is no schema registry of ours: {error}") from error
         if not isinstance(answer, list):
             raise ConfigurationError(f"registry.url {self._shown} is no schema registry: no list of subjects")
@@ -208,7 +208,7 @@ class Registry:
         """
         try:
             answer = self._ask("POST", f"subjects/{quote(subject, safe='')}/versions", {"schema": schema})
-        except _RefusedError as error:
+        except _RefusalError as error:
             raise ConfigurationError(
                 f"the schema registry refuses our schema: {error}; register it yourself and give output.schema_id"
             ) from error
@@ -259,7 +259,7 @@ class Registry:
                 for some in answer.iter_bytes():
                     content += some
                     if len(content) > ANSWER_LIMIT_BYTES:
-                        raise _RefusedError(answer.status_code, None, f"an answer of over {ANSWER_LIMIT_BYTES} bytes")
+                        raise _RefusalError(answer.status_code, None, f"an answer of over {ANSWER_LIMIT_BYTES} bytes")
         except httpx.InvalidURL as error:
             raise ConfigurationError(f"registry.url {self._shown}: {error}") from error
         except (httpx.HTTPError, OSError) as error:
@@ -294,11 +294,11 @@ class Registry:
             fields = httpx.Response(200, content=content).json()
         except (ValueError, RecursionError) as error:
             if status == HTTPStatus.OK:
-                raise _RefusedError(status, None, "an answer that is no JSON") from error
+                raise _RefusalError(status, None, "an answer that is no JSON") from error
             fields = None
         if status != HTTPStatus.OK:
             code, text = (fields.get("error_code"), fields.get("message")) if isinstance(fields, dict) else (None, None)
-            raise _RefusedError(status, code if type(code) is int else None, str(text or answer.reason_phrase)[:200])
+            raise _RefusalError(status, code if type(code) is int else None, str(text or answer.reason_phrase)[:200])
         return fields
 
     def _remember_wait(self, answer: httpx.Response, schema_id: int | None) -> None:

@@ -18,16 +18,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from broker_filter.archive.cluster import stages
-from broker_filter.archive.cluster.files import Folder
 from broker_filter.archive.cluster.handover import claim, hand_over
-from broker_filter.archive.cluster.plan import Plan, Settings, group, input_files, partitions_for, settled_plan
 from broker_filter.archive.cluster.rejects import read_rejects
+from broker_filter.archive.cluster.shared_folder import SharedFolder
 from broker_filter.archive.cluster.shuffle import BatchIndex
 from broker_filter.archive.cluster.sky import COUNT_ORDER, finish_catalogue, pixels_for
 from broker_filter.archive.cluster.stages import Report
+from broker_filter.archive.cluster.work_plan import (
+    Plan,
+    ReplaySettings,
+    group,
+    input_files,
+    partitions_for,
+    settled_plan,
+)
 from broker_filter.archive.left_out import LeftOutCounts
-from broker_filter.output.files import ResultFile
 from broker_filter.output.reject_file import RejectFile
+from broker_filter.output.result_files import ResultFile
 from broker_filter.records import Accounts, Classification, Outcome, account, object_key
 from broker_filter.series.store import SeriesStore
 
@@ -70,7 +77,7 @@ class Cluster(Protocol):
 def replay_on(
     cluster: Cluster,
     paths: Sequence[str],
-    settings: Settings,
+    settings: ReplaySettings,
     options: ClusterOptions,
     output: Output,
     left_out: LeftOutCounts,
@@ -125,7 +132,7 @@ def replay_on(
             hand_over(work, [stages.series_name(partition) for partition in partitions], output.store)
         if output.catalogue is not None:
             classified = {partition: reports[number] for number, partition in enumerate(partitions)}
-            _write_catalogue(work, settings, classified, Folder(output.catalogue), cluster, progress, accounts)
+            _write_catalogue(work, settings, classified, SharedFolder(output.catalogue), cluster, progress, accounts)
         elif output.results is not None:
             out = output.results()
             for one in _in_order_of_time(work, partitions, settings):
@@ -134,10 +141,10 @@ def replay_on(
 
 
 def _write_catalogue(
-    work: Folder,
-    settings: Settings,
+    work: SharedFolder,
+    settings: ReplaySettings,
     classified: dict[int, Report],
-    catalogue: Folder,
+    catalogue: SharedFolder,
     cluster: Cluster,
     progress: Progress,
     accounts: Accounts,
@@ -174,22 +181,24 @@ def _shown(
         yield index, report
 
 
-def _plan(files: Sequence[Any], settings: Settings, options: ClusterOptions, cores: int) -> Plan:
+def _plan(files: Sequence[Any], settings: ReplaySettings, options: ClusterOptions, cores: int) -> Plan:
     total_bytes = sum(file.size_bytes for file in files)
     task_bytes = min(max(total_bytes // (TASKS_WANTED_PER_CORE * cores), SMALLEST_TASK_BYTES), LARGEST_TASK_BYTES)
     partitions = options.partitions or partitions_for(files, at_least=PARTITIONS_PER_CORE * cores)
     return Plan(settings, group(files, task_bytes), partitions)
 
 
-def _work_folder(options: ClusterOptions, stack: ExitStack) -> Folder:
+def _work_folder(options: ClusterOptions, stack: ExitStack) -> SharedFolder:
     if options.work is not None:
-        return Folder(options.work)
+        return SharedFolder(options.work)
     folder = tempfile.mkdtemp(prefix="ictc-archive-")
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    return Folder(folder)
+    return SharedFolder(folder)
 
 
-def _in_order_of_time(work: Folder, partitions: Sequence[int], settings: Settings) -> Iterator[Classification]:
+def _in_order_of_time(
+    work: SharedFolder, partitions: Sequence[int], settings: ReplaySettings
+) -> Iterator[Classification]:
     streams = (stages.classifications(work, partition, settings) for partition in partitions)
     return merge(*streams, key=lambda one: (one.time_mjd, one.alert_id, object_key(one.survey, one.object_id)))
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from broker_filter.config import RegistrySettings
 from broker_filter.errors import ConfigurationError, RejectedAlertError, Rejection, RetryableError
-from broker_filter.kafka.registry import GIVE_UP_AFTER_S, REFERENCES_LIMIT, Registry
+from broker_filter.kafka.schema_registry import GIVE_UP_AFTER_S, REFERENCES_LIMIT, Registry
 
 Answer = tuple[int, object, dict[str, str]]  # status, JSON or text, headers
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from model.training.evaluation import early, intervals, metrics
+from model.training.evaluation import early, intervals, scoring
 from model.training.evaluation.calibrate import (
     energy,
     fit_bias_and_temperature,
@@ -31,7 +31,7 @@ def test_scores_are_those_of_sklearn():
     label, logits = answers()
     p = softmax(logits)
     chosen = p.argmax(1)
-    s = metrics.score(label, p, CLASSES)
+    s = scoring.score(label, p, CLASSES)
     assert s.macro_f1 == pytest.approx(sk.f1_score(label, chosen, average="macro"))
     assert s.balanced_accuracy == pytest.approx(sk.balanced_accuracy_score(label, chosen))
     assert list(s.recall.values()) == pytest.approx(sk.recall_score(label, chosen, average=None))
@@ -47,7 +47,7 @@ def test_a_class_that_is_absent_breaks_no_score():
     """Without any object of one class the scores are those of the others."""
     label, logits = answers()
     keep = label != 3
-    s = metrics.score(label[keep], softmax(logits[keep]), CLASSES)
+    s = scoring.score(label[keep], softmax(logits[keep]), CLASSES)
     assert np.isfinite(s.balanced_accuracy)
     assert np.isnan(s.recall["SNOther"])
     assert np.isfinite(s.auc)
@@ -56,7 +56,7 @@ def test_a_class_that_is_absent_breaks_no_score():
 def test_the_majority_class_gives_the_published_floor():
     """Always answering Variable on the published test counts gives 68.4 % accuracy and 20.3 % macro-F1."""
     label = np.repeat([0, 1, 2, 3], [182, 99, 645, 17])
-    s = metrics.score(label, np.tile([0.0, 0.0, 1.0, 0.0], (943, 1)), CLASSES)
+    s = scoring.score(label, np.tile([0.0, 0.0, 1.0, 0.0], (943, 1)), CLASSES)
     assert s.accuracy == pytest.approx(0.684, abs=5e-4)
     assert s.macro_f1 == pytest.approx(0.203, abs=5e-4)
 
@@ -68,8 +68,8 @@ def test_perfect_confidence_is_calibrated_and_overconfidence_is_not():
     label = (p.cumsum(1) > rng.random((20_000, 1))).argmax(1)
     sharp = softmax(np.log(p), 0.4)
     right = p.argmax(1) == label
-    assert metrics.calibration_error(p.max(1), right) < 0.015
-    assert metrics.calibration_error(sharp.max(1), right) > 0.1
+    assert scoring.calibration_error(p.max(1), right) < 0.015
+    assert scoring.calibration_error(sharp.max(1), right) > 0.1
 
 
 def test_the_temperature_undoes_a_sharpening():
@@ -128,7 +128,7 @@ def test_the_bootstrap_of_the_published_test_set_has_its_known_width():
     chosen = np.where(wrong, rng.integers(0, 4, 943), label)
     sd = intervals.f1_of(intervals.resampled_tables(label, chosen, 4)).std()
     assert 0.015 < sd < 0.035
-    by_objects = intervals.bootstrap(label, lambda rows: metrics.macro_f1(label[rows], chosen[rows], 4), resamples=300)
+    by_objects = intervals.bootstrap(label, lambda rows: scoring.macro_f1(label[rows], chosen[rows], 4), resamples=300)
     by_tables = intervals.macro_f1_interval(label, chosen, 4)
     assert by_objects.value == pytest.approx(by_tables.value)
     assert by_objects.low == pytest.approx(by_tables.low, abs=0.01)

@@ -17,8 +17,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from broker_filter.archive import read
+from broker_filter.archive.file_names import as_text, looks_like_alerts
 from broker_filter.archive.left_out import LeftOut, LeftOutCounts
-from broker_filter.archive.names import as_text, looks_like_alerts
 from broker_filter.errors import ConfigurationError, RetryableError
 from broker_filter.records import Message, Rejected
 
@@ -26,7 +26,7 @@ READ_AHEAD_BYTES = 16 << 20  # of a remote file
 UNKNOWN_BYTES = 64 << 20  # taken for a file whose server does not say
 
 
-class Folder:
+class SharedFolder:
     """A folder by its path or URL; it can be pickled.
 
     Raises
@@ -46,7 +46,7 @@ class Folder:
         return self.url
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Folder, (self.url,)
+        return SharedFolder, (self.url,)
 
     @property
     def filesystem(self) -> Any:
@@ -106,7 +106,7 @@ def files_at(path: str, left_out: LeftOutCounts) -> Iterator[tuple[str, int] | R
     ConfigurationError
         When nothing is there, or its protocol cannot be used.
     """
-    folder = Folder(path)
+    folder = SharedFolder(path)
     fs, root = folder.filesystem, folder.path("").rstrip("/")
     if not fs.exists(root):
         raise ConfigurationError(f"{as_text(path)} does not exist")
@@ -144,7 +144,7 @@ def read_url(path: str, left_out: LeftOutCounts) -> Iterator[Message | Rejected]
     RetryableError
         When a remote file stops in the middle: its rest is not lost, but to be read again.
     """
-    folder = Folder(path)
+    folder = SharedFolder(path)
     fs, root = folder.filesystem, folder.path("").rstrip("/")
     if isinstance(fs, LocalFileSystem):
         yield from read.read_messages([Path(root)], left_out)

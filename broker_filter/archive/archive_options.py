@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from broker_filter.archive.names import as_text
-from broker_filter.output.names import FILE_FORMATS
-from model.cli import add_common_options, picture_path, png_path
+from broker_filter.archive.file_names import as_text
+from broker_filter.output.format_names import FILE_FORMATS
+from model.commands import add_common_options, picture_path, png_path
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 LOOK_LIMIT = 60  # objects that are drawn unless more are asked for

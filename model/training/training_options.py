@@ -7,7 +7,7 @@ import argparse
 from importlib import resources
 from pathlib import Path
 
-from model.cli import add_common_options
+from model.commands import add_common_options
 
 PRECISIONS = ("float32", "bfloat16")
 UNKNOWN_SCORES = ("energy_and_distance", "energy")  # as model.serving.card, which loads numpy

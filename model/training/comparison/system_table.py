@@ -19,7 +19,7 @@ from model.training.comparison.pairs import PUBLISHED, pairs_of, published, reci
 from model.training.comparison.pooling import (
     FOLDS,
     SPLIT,
-    Pool,
+    PooledRuns,
     differences_over_seeds,
     intervals_over_seeds,
     mean_answers,
@@ -27,7 +27,7 @@ from model.training.comparison.pooling import (
     protocol_of,
 )
 from model.training.evaluation.intervals import holm, mcnemar, nadeau_bengio
-from model.training.evaluation.metrics import macro_f1, score
+from model.training.evaluation.scoring import macro_f1, score
 
 EARLY_RESAMPLES = 500
 BY_NIGHT = ("macro_f1", "balanced_accuracy", "auc", "log_loss", "ece")
@@ -45,7 +45,7 @@ def read_runs(folder: Path) -> Runs:
     return dict(runs)
 
 
-def summary(system: str, pools: Sequence[Pool], classes: Sequence[str]) -> dict[str, Any]:
+def summary(system: str, pools: Sequence[PooledRuns], classes: Sequence[str]) -> dict[str, Any]:
     """One line of the table: means over seeds of the scores of all answers of a seed together."""
     entries = [entry for pool in pools for entry in pool.entries]
     reached = [score(pool.label_N, pool.probability_NK.astype(float), tuple(classes)) for pool in pools]
@@ -81,18 +81,18 @@ def summary(system: str, pools: Sequence[Pool], classes: Sequence[str]) -> dict[
     return line
 
 
-def accuracy_with_prior(pool: Pool, classes: int) -> float:
+def accuracy_with_prior(pool: PooledRuns, classes: int) -> float:
     """Accuracy when answers, which are for classes alike, are multiplied by how frequent each class is."""
     prior_K = np.bincount(pool.label_N, minlength=classes) / len(pool.label_N)
     return float(np.mean((pool.probability_NK * prior_K).argmax(1) == pool.label_N))
 
 
-def shared_nights(pools: Sequence[Pool]) -> list[int]:
+def shared_nights(pools: Sequence[PooledRuns]) -> list[int]:
     """Those of ``CURVE_NIGHTS`` after which every pool kept its answers."""
     return [night for night in map(int, CURVE_NIGHTS) if all(night in pool.at_night for pool in pools)]
 
 
-def night_scores(pool: Pool, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
+def night_scores(pool: PooledRuns, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """Each score of ``BY_NIGHT`` after so many nights: of the answers kept, else what the runs told of themselves."""
     scores: dict[str, dict[str, float]] = {name: {} for name in BY_NIGHT}
     for night, probability_NK in pool.at_night.items():
@@ -107,7 +107,7 @@ def night_scores(pool: Pool, classes: tuple[str, ...]) -> dict[str, dict[str, fl
     return scores
 
 
-def by_label_mode(pools: Sequence[Pool], classes: int) -> dict[str, float]:
+def by_label_mode(pools: Sequence[PooledRuns], classes: int) -> dict[str, float]:
     """Macro-F1 of each label mode: of a seed's answers together where these say their mode, else the runs' mean."""
     f1_of: dict[str, list[float]] = defaultdict(list)
     for pool in pools:

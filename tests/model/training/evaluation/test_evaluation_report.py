@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from toy_sky import toy_series
 
 from model.past_photometry import NO_HISTORY, History
-from model.training.evaluation.report import draw_early, draw_light_curve, draw_unknown
+from model.training.evaluation.evaluation_report import draw_early, draw_light_curve, draw_unknown
 
 ENTRY = {"macro_f1": 0.7, "balanced_accuracy": 0.7, "auc": 0.9, "log_loss": 0.6, "ece": 0.05}
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Protocol
 from fastavro.write import Writer
 
 from broker_filter.errors import ConfigurationError
+from broker_filter.output.format_names import TABLE_FORMATS
 from broker_filter.output.formats import (
     DESC_SCHEMA,
     LEAN_SCHEMA,
@@ -23,7 +24,6 @@ from broker_filter.output.formats import (
     refuse_without_code,
     sync_marker,
 )
-from broker_filter.output.names import TABLE_FORMATS
 from broker_filter.records import Classification
 from model.printable import printable_json
 from model.taxonomy import Taxonomy, load_taxonomy

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from model.cli import add_common_options
+from model.commands import add_common_options
 from model.simulation.cli import mjd, whole_number
 from model.simulation.datasets.recipe_schema import LARGEST_PX, MOST_OBJECTS, SMALLEST_PX
 from model.simulation.sdss.frames import BANDS as SDSS_BANDS

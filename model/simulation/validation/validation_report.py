@@ -17,7 +17,7 @@ from model.pictures.colours import BAND_COLOURS
 from model.pictures.theme import LIGHT
 from model.series import BANDS
 from model.simulation.datasets import draw as datasets
-from model.simulation.datasets.look import draw_object
+from model.simulation.datasets.object_sheet import draw_object
 from model.simulation.datasets.plan import CLASSES, load_recipe, parse_recipe
 from model.simulation.sky import population
 from model.simulation.survey.schedule import SDSS_GAP_PROBABILITY, draw_schedule

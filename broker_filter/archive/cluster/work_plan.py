@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 
-from broker_filter.archive.cluster.files import Folder, files_at
+from broker_filter.archive.cluster.shared_folder import SharedFolder, files_at
 from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.errors import ConfigurationError
 from broker_filter.records import Rejected
@@ -31,7 +31,7 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ReplaySettings:
     """What decides the answers, the same for every task."""
 
     weights: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Settings:
 class Plan:
     """Everything that a task must know beside its own number."""
 
-    settings: Settings
+    settings: ReplaySettings
     tasks: tuple[tuple[InputFile, ...], ...]  # of stage 1, in the order of the archive
     partitions: int  # of stage 2
 
@@ -74,7 +74,7 @@ class Plan:
                 **{name: tuple(table["settings"][name]) for name in ("weights", "networks")},
             }
             tasks = tuple(tuple(InputFile(**file) for file in files) for files in table["tasks"])
-            return cls(Settings(**settings), tasks, int(table["partitions"]))
+            return cls(ReplaySettings(**settings), tasks, int(table["partitions"]))
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
                 f"{PLAN} of the work folder is no plan ({error}): choose another --work"
@@ -106,7 +106,7 @@ def partition_of(object_key: str, partitions: int) -> int:
     return int.from_bytes(digest, "big") % partitions
 
 
-def settled_plan(work: Folder, wanted: Plan) -> Plan:
+def settled_plan(work: SharedFolder, wanted: Plan) -> Plan:
     """The plan to follow: the one wanted, written into an empty work folder, or the one of the replay that goes on.
 
     How files were grouped and partitioned stays what it was, for finished tasks depend on it.

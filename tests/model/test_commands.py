@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from model import cli as commands
-from model.cli import command, interrupts_noted
+from model import commands
+from model.commands import command, interrupts_noted
 from model.files import replacing
 
 
