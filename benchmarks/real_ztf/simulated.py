@@ -29,7 +29,7 @@ from model.serving.card import ModelCard
 from model.training.data.augment import one_frame
 from model.training.data.loader import Loader, loader_for
 from model.training.evaluation.intervals import bootstrap
-from model.training.evaluation.metrics import macro_f1
+from model.training.evaluation.scoring import macro_f1
 
 ALERTS_OF_EACH = 5  # single alerts drawn of every test object: 1 % of a few hundred objects are too few
 FALSE_RATE = 0.01
