@@ -6,14 +6,15 @@ The pixels of a visit depend on the object, the state of ``rng`` and the number 
 visits or channels are asked for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.series import BANDS
-from model.simulation.images import artefacts, noise, profiles, render_numpy, subtraction
+from model.simulation.images import artefacts, noise, profiles, subtraction
+from model.simulation.images.noise_free import render_images
 from model.simulation.records import Scene, Schedule, SimulatedObject, Star
 from model.simulation.survey import psf, selection
 from model.simulation.survey.cameras import CAMERAS, electrons_per_njy
@@ -28,8 +29,6 @@ INVISIBLE = 0.1  # of a template's noise, under the worst seeing
 TILT_PX = 63  # pixels across which a tilt is quoted
 LARGEST_ELONGATION = 0.9  # of the core's sigma
 LEAST_RESPONSE = 0.05  # of a PSF fit to an artefact: keeps one that the fit hardly sees from growing without bound
-
-Renderer = Callable[[profiles.Gaussians, profiles.Points, int], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,6 @@ def render_frames(
     frames: NDArray,
     level: int,
     rng: np.random.Generator,
-    draw: Renderer = render_numpy.render_images,
 ) -> VisitStamps:
     """Draw stamps of some visits of an object.
 
@@ -87,8 +85,6 @@ def render_frames(
     level
         Realism: 0 noise only, under the median seeing and depth; 1 real seeing and depth; 2 hosts and neighbours;
         3 artefacts and missing pixels; 4 the same pixels (labels become noisy elsewhere).
-    draw
-        The renderer of noise-free images.
 
     Raises
     ------
@@ -102,9 +98,7 @@ def render_frames(
         raise ValueError(f"realism level {level} is not one of 0 to 4")
     visits = np.flatnonzero(frames) if np.asarray(frames).dtype == bool else np.asarray(frames, np.int64)
     sky = _Sky(obj, size_px, level, rng)
-    parts = [
-        _draw_visits(sky, visits[i : i + DRAW_CHUNK], channels, draw) for i in range(0, max(len(visits), 1), DRAW_CHUNK)
-    ]
+    parts = [_draw_visits(sky, visits[i : i + DRAW_CHUNK], channels) for i in range(0, max(len(visits), 1), DRAW_CHUNK)]
     return VisitStamps(*(np.concatenate([getattr(part, name) for part in parts]) for name in VisitStamps.__slots__))
 
 
@@ -235,96 +229,195 @@ def _constant_conditions(schedule: Schedule) -> Schedule:
     return replace(schedule, fwhm_T=fwhm_T, depth_T=depth_T, sky_T=np.zeros_like(schedule.sky_T))
 
 
-def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str], draw: Renderer) -> VisitStamps:
-    flaws = artefacts.FLAWS[sky.survey.name]
-    camera, schedule, size, pixel_arcsec = sky.camera, sky.schedule, sky.size_px, sky.survey.pixel_arcsec
+@dataclass(frozen=True, slots=True)
+class _Conditions:
+    """Under which N visits are drawn: places, seeing and noise; elongations are None where PSFs are round."""
+
+    visits_N: NDArray[np.int64]
+    band_N: NDArray[np.int64]
+    cut_N2: NDArray[np.float64]  # x, y of the stamp's cut within a pixel
+    x_N: NDArray[np.float64]  # of the source, pixels from the central one
+    y_N: NDArray[np.float64]
+    fwhm_N: NDArray[np.float32]  # arcsec
+    fwhm_px_N: NDArray[np.float32]
+    template_fwhm_N: NDArray[np.float64]  # arcsec
+    sigma_N: NDArray[np.float32]  # nJy per pixel, of the science image
+    longer_N2: NDArray[np.float64] | None  # pixels
+    template_longer_N2: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, sky: _Sky, visits_N: NDArray[np.int64], generators: Sequence[np.random.Generator]) -> "_Conditions":
+        camera, pixel_arcsec = sky.camera, sky.survey.pixel_arcsec
+        jitter_px = sky.survey.astrometric_jitter_arcsec / pixel_arcsec
+        # A stamp is cut at whole pixels of an image whose astrometry is a little wrong.
+        cut_N2 = np.array([g.uniform(-0.5, 0.5, 2) for g in generators]).reshape(-1, 2)
+        wrong_N2 = np.array([g.normal(0, jitter_px, 2) for g in generators]).reshape(-1, 2)
+        x_N, y_N = (cut_N2 + wrong_N2 - np.array(sky.obj.centre_arcsec) / pixel_arcsec).T
+        band_N = sky.schedule.band_T[visits_N].astype(np.int64)
+        fwhm_N, template_fwhm_N = sky.schedule.fwhm_T[visits_N], sky.template_fwhm_B[band_N]
+        fwhm_px_N = fwhm_N / pixel_arcsec
+        depth_N = sky.schedule.depth_T[visits_N] + camera.limit_margin_mag(fwhm_N)
+        sigma_N = noise.background_sigma(depth_N, fwhm_px_N, camera.psf)
+        longer = sky.elongations(visits_N, band_N, fwhm_px_N, template_fwhm_N / pixel_arcsec)
+        return cls(visits_N, band_N, cut_N2, x_N, y_N, fwhm_N, fwhm_px_N, template_fwhm_N, sigma_N, *longer)
+
+    def psfs(self, n: int, pixel_arcsec: float) -> tuple[subtraction.Psf, subtraction.Psf]:
+        """FWHM in pixels and elongation, of a visit's science image and of its template."""
+        longer, template_longer = (None if of is None else of[n] for of in (self.longer_N2, self.template_longer_N2))
+        template_fwhm_px = float(self.template_fwhm_N[n] / pixel_arcsec)
+        return (float(self.fwhm_px_N[n]), longer), (template_fwhm_px, template_longer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Light:
+    """Noise-free images [N, H, W] of N visits, nJy per pixel."""
+
+    flux_N: NDArray[np.float32]  # of the source; nJy
+    reference_N: NDArray[np.float32]  # of the source in the template; nJy
+    static_NHW: NDArray[np.float32]
+    point_NHW: NDArray[np.float32]  # a source of 1 nJy
+    template_NHW: NDArray[np.float32] | None  # None: nobody asks for templates
+
+    @classmethod
+    def of(cls, sky: _Sky, visits: _Conditions, with_template: bool) -> "_Light":
+        def images(scene: Scene, flux_N: NDArray | None, fwhm: NDArray, longer: NDArray | None) -> NDArray[np.float32]:
+            shape, pixel_arcsec = sky.camera.psf, sky.survey.pixel_arcsec
+            place = visits.band_N, fwhm, visits.x_N, visits.y_N
+            return render_images(
+                *profiles.of_scene(scene, flux_N, *place, shape, pixel_arcsec, sky.seeing, longer), sky.size_px
+            )
+
+        flux_N, reference_N = sky.obj.flux_T[visits.visits_N], sky.obj.reference_flux_B[visits.band_N]
+        static_NHW = images(sky.scene, None, visits.fwhm_N, visits.longer_N2)
+        point_NHW = images(Scene(), np.ones(len(flux_N)), visits.fwhm_N, visits.longer_N2)
+        template_NHW = None
+        if with_template:
+            template_NHW = images(sky.scene, reference_N, visits.template_fwhm_N, visits.template_longer_N2)
+        return cls(flux_N, reference_N, static_NHW, point_NHW, template_NHW)
+
+    def science(self, n: int) -> NDArray[np.float32]:
+        """Everything at a visit."""
+        return self.static_NHW[n] + np.float32(self.flux_N[n]) * self.point_NHW[n]
+
+    def constant(self, n: int) -> NDArray[np.float32]:
+        """What a visit shares with its template."""
+        return self.static_NHW[n] + np.float32(self.reference_N[n]) * self.point_NHW[n]
+
+    def change(self, n: int) -> NDArray[np.float32]:
+        """What a visit has over its template."""
+        return np.float32(self.flux_N[n] - self.reference_N[n]) * self.point_NHW[n]
+
+
+def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]) -> VisitStamps:
     generators = [sky.of_visit(int(visit)) for visit in visits_N]
-    jitter_px = sky.survey.astrometric_jitter_arcsec / pixel_arcsec
-    # A stamp is cut at whole pixels of an image whose astrometry is a little wrong.
-    cut_N2 = np.array([g.uniform(-0.5, 0.5, 2) for g in generators]).reshape(-1, 2)
-    wrong_N2 = np.array([g.normal(0, jitter_px, 2) for g in generators]).reshape(-1, 2)
-    x_N, y_N = (cut_N2 + wrong_N2 - np.array(sky.obj.centre_arcsec) / pixel_arcsec).T
-    band_N = schedule.band_T[visits_N].astype(np.int64)
-    fwhm_N, template_fwhm_N = schedule.fwhm_T[visits_N], sky.template_fwhm_B[band_N]
-    fwhm_px_N = fwhm_N / pixel_arcsec
-    depth_N = schedule.depth_T[visits_N] + camera.limit_margin_mag(fwhm_N)
-    sigma_N = noise.background_sigma(depth_N, fwhm_px_N, camera.psf)
-
-    longer_N2, template_longer_N2 = sky.elongations(visits_N, band_N, fwhm_px_N, template_fwhm_N / pixel_arcsec)
-
-    def images(scene: Scene, flux_N: NDArray | None, fwhm: NDArray, longer: NDArray | None) -> NDArray[np.float32]:
-        parts = profiles.of_scene(scene, flux_N, band_N, fwhm, x_N, y_N, camera.psf, pixel_arcsec, sky.seeing, longer)
-        return draw(*parts, size)
-
-    flux_N, reference_N = sky.obj.flux_T[visits_N], sky.obj.reference_flux_B[band_N]
-    static_NHW = images(sky.scene, None, fwhm_N, longer_N2)
-    point_NHW = images(Scene(), np.ones(len(visits_N)), fwhm_N, longer_N2)
-    template_NHW = (
-        images(sky.scene, reference_N, template_fwhm_N, template_longer_N2) if "template" in channels else None
-    )
-
+    # 1. conditions, 2. light without noise
+    visits = _Conditions.of(sky, visits_N, generators)
+    light = _Light.of(sky, visits, "template" in channels)
+    size, flawed = sky.size_px, sky.level >= LEVEL_OF_ARTEFACTS
     pixels_NCHW = np.empty((len(visits_N), len(channels), size, size), np.float32)
     window_N4 = np.tile(np.array([0, size, 0, size], np.int16), (len(visits_N), 1))
     for n, rng in enumerate(generators):
-        background = schedule.sky_T[visits_N[n]]
-        signal_HW = static_NHW[n] + np.float32(flux_N[n]) * point_NHW[n]
-        noise_HW = rng.standard_normal((size, size), np.float32)
-        if sky.level >= LEVEL_OF_ARTEFACTS:
-            noise_HW = artefacts.read_out(noise_HW, flaws, rng)
-        noise_HW *= noise.add_source_noise(sigma_N[n], signal_HW, sky.electrons_T[visits_N[n]])
+        # 3. noise of the visit, 4. its products, 5. what is wrong with them
+        signal_HW = light.science(n)
+        noise_HW = _science_noise(sky, visits, n, signal_HW, rng)
         for c, channel in enumerate(channels):
-            if channel == "science":
-                pixels_NCHW[n, c] = signal_HW + noise_HW + background + sky.tilt(int(band_N[n]))
-                continue
-            coadd_HW = sky.template_noise[int(band_N[n])].resampled(x_N[n] % 1, y_N[n] % 1)
-            if template_NHW is not None and channel == "template":
-                pixels_NCHW[n, c] = template_NHW[n] + coadd_HW + sky.tilt(int(band_N[n]))
-                pixels_NCHW[n, c] += background if camera.template_has_sky else 0
-                sky.spoil_template(pixels_NCHW[n, c], template_NHW[n], int(band_N[n]))
-                continue
-            constant_HW = static_NHW[n] + np.float32(reference_N[n]) * point_NHW[n]
-            rng_of_residual = sky.of_residual(visits_N[n])
-            residual_HW = subtraction.residual(constant_HW, float(fwhm_px_N[n]), camera, rng_of_residual)
-            residual_HW += np.float32(flux_N[n] - reference_N[n]) * point_NHW[n]
-            pixels_NCHW[n, c] = subtraction.subtract(
-                noise_HW,
-                coadd_HW,
-                residual_HW,
-                subtraction.noise_ratio(constant_HW, float(sigma_N[n]), float(sky.template_sigma_B[band_N[n]])),
-                (
-                    (float(fwhm_px_N[n]), None if longer_N2 is None else longer_N2[n]),
-                    (
-                        float(template_fwhm_N[n] / pixel_arcsec),
-                        None if template_longer_N2 is None else template_longer_N2[n],
-                    ),
-                ),
-                camera,
-                rng_of_residual if sky.level >= LEVEL_OF_ARTEFACTS else None,
-            )
+            pixels_NCHW[n, c] = _product(sky, visits, light, n, channel, signal_HW, noise_HW)
         if sky.artefact and sky.spoiled_T[visits_N[n]]:
-            _add_bogus(sky, pixels_NCHW[n], channels, visits_N[n], (x_N[n], y_N[n]), fwhm_px_N[n], sigma_N[n])
-        if sky.level >= LEVEL_OF_ARTEFACTS:
-            peak = sky.saturation / noise.peak_area(fwhm_px_N[n], camera.psf)
-            window_N4[n] = artefacts.add(
-                pixels_NCHW[n], channels, signal_HW, sigma_N[n], peak, fwhm_px_N[n], flaws, sky.of_flaws(visits_N[n])
-            )
-    template_sigma_N = sky.template_sigma_B[band_N]
+            place = visits.x_N[n], visits.y_N[n]
+            _add_bogus(sky, pixels_NCHW[n], channels, visits_N[n], place, visits.fwhm_px_N[n], visits.sigma_N[n])
+        if flawed:
+            window_N4[n] = _add_flaws(sky, visits, n, signal_HW, pixels_NCHW[n], channels)
+    return _with_conditions(sky, visits, channels, pixels_NCHW, window_N4)
+
+
+def _science_noise(
+    sky: _Sky, visits: _Conditions, n: int, signal_HW: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    noise_HW = rng.standard_normal((sky.size_px, sky.size_px), np.float32)
+    if sky.level >= LEVEL_OF_ARTEFACTS:
+        noise_HW = artefacts.read_out(noise_HW, artefacts.FLAWS[sky.survey.name], rng)
+    noise_HW *= noise.add_source_noise(visits.sigma_N[n], signal_HW, sky.electrons_T[visits.visits_N[n]])
+    return noise_HW
+
+
+def _product(
+    sky: _Sky,
+    visits: _Conditions,
+    light: _Light,
+    n: int,
+    channel: str,
+    signal_HW: NDArray[np.float32],
+    noise_HW: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """One image of a visit: science, template or difference."""
+    visit, band = visits.visits_N[n], int(visits.band_N[n])
+    background = sky.schedule.sky_T[visit]
+    if channel == "science":
+        return signal_HW + noise_HW + background + sky.tilt(band)
+    coadd_HW = sky.template_noise[band].resampled(visits.x_N[n] % 1, visits.y_N[n] % 1)
+    if channel == "template":
+        assert light.template_NHW is not None
+        template_HW = light.template_NHW[n] + coadd_HW + sky.tilt(band)
+        template_HW += background if sky.camera.template_has_sky else 0
+        sky.spoil_template(template_HW, light.template_NHW[n], band)
+        return template_HW
+    constant_HW, rng = light.constant(n), sky.of_residual(visit)
+    residual_HW = subtraction.residual(constant_HW, float(visits.fwhm_px_N[n]), sky.camera, rng)
+    residual_HW += light.change(n)
+    return subtraction.subtract(
+        noise_HW,
+        coadd_HW,
+        residual_HW,
+        subtraction.noise_ratio(constant_HW, float(visits.sigma_N[n]), float(sky.template_sigma_B[band])),
+        visits.psfs(n, sky.survey.pixel_arcsec),
+        sky.camera,
+        rng if sky.level >= LEVEL_OF_ARTEFACTS else None,
+    )
+
+
+def _add_flaws(
+    sky: _Sky,
+    visits: _Conditions,
+    n: int,
+    signal_HW: NDArray[np.float32],
+    pixels_CHW: NDArray[np.float32],
+    channels: Sequence[str],
+) -> artefacts.Window:
+    """Flaws of the detector and the pipeline, in place; returns the window of the stamp that was read out."""
+    fwhm_px, sigma = visits.fwhm_px_N[n], visits.sigma_N[n]
+    peak = sky.saturation / noise.peak_area(fwhm_px, sky.camera.psf)
+    rng, flaws = sky.of_flaws(visits.visits_N[n]), artefacts.FLAWS[sky.survey.name]
+    return artefacts.add(pixels_CHW, channels, signal_HW, sigma, peak, fwhm_px, flaws, rng)
+
+
+def _with_conditions(
+    sky: _Sky,
+    visits: _Conditions,
+    channels: Sequence[str],
+    pixels_NCHW: NDArray[np.float32],
+    window_N4: NDArray[np.int16],
+) -> VisitStamps:
+    template_sigma_N = sky.template_sigma_B[visits.band_N]
     sigma_by_channel: dict[str, NDArray] = {
-        "science": sigma_N,
+        "science": visits.sigma_N,
         "template": template_sigma_N,
-        "difference": np.hypot(sigma_N, template_sigma_N),
+        "difference": np.hypot(visits.sigma_N, template_sigma_N),
     }
-    fwhm_by_channel: dict[str, NDArray] = {"science": fwhm_N, "template": template_fwhm_N, "difference": fwhm_N}
+    fwhm_by_channel: dict[str, NDArray] = {
+        "science": visits.fwhm_N,
+        "template": visits.template_fwhm_N,
+        "difference": visits.fwhm_N,
+    }
     return VisitStamps(
         pixels_NCHW,
         np.stack([sigma_by_channel[channel] for channel in channels], axis=1).astype(np.float32),
         np.stack([fwhm_by_channel[channel] for channel in channels], axis=1).astype(np.float32),
-        x_N.astype(np.float32),
-        y_N.astype(np.float32),
-        cut_N2[:, 0].astype(np.float32),
-        cut_N2[:, 1].astype(np.float32),
-        schedule.sky_T[visits_N].astype(np.float32),
-        sky.electrons_T[visits_N].astype(np.float32),
+        visits.x_N.astype(np.float32),
+        visits.y_N.astype(np.float32),
+        visits.cut_N2[:, 0].astype(np.float32),
+        visits.cut_N2[:, 1].astype(np.float32),
+        sky.schedule.sky_T[visits.visits_N].astype(np.float32),
+        sky.electrons_T[visits.visits_N].astype(np.float32),
         window_N4,
     )
 

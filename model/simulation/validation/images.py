@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation.images import photometry, profiles, render_numpy
+from model.simulation.images import noise_free, photometry, profiles
 from model.simulation.images import render as products
 from model.simulation.records import Galaxy, Scene, Schedule, SimulatedObject
 from model.simulation.survey import psf
@@ -143,5 +143,5 @@ def _flux() -> Iterator[Check]:
         parts = profiles.of_scene(
             scene, flux_N, np.array([2]), 1.4 * one, 0.3 * one, 0.2 * one, shape, 0.396, (1.4, 1.4)
         )
-        lost = abs(float(render_numpy.render_images(*parts, 201).sum()) / 1e4 - 1)
+        lost = abs(float(noise_free.render_images(*parts, 201).sum()) / 1e4 - 1)
         yield Check(4, f"flux lost, {name}", f"< {FLUX_ERROR:.1%}", f"{lost:.3%}", lost < FLUX_ERROR)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.simulation.images import profiles, render_numpy, subtraction
+from model.simulation.images import noise_free, profiles, subtraction
 from model.simulation.records import Galaxy, Scene, Star
 from model.simulation.survey.cameras import CAMERAS
 
@@ -55,7 +55,7 @@ def drawn(scene, flux_N, elongation_N2=None):
     light, points = profiles.of_scene(
         scene, flux_N, band, 2 * one, 0 * one, 0 * one, ZTF.psf, 1.0, (2.0, 2.0), elongation_N2
     )
-    return render_numpy.render_images(light, points, 63)
+    return noise_free.render_images(light, points, 63)
 
 
 def moments(image_HW):
