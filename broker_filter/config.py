@@ -652,5 +652,5 @@ def _explain(error: ValidationError) -> str:
         given = problem["input"]
         shown = isinstance(given, str | int | float) and name not in secrets and not is_secret_name(name)
         shown = shown and masked_address(str(given)) == str(given) and "@" not in str(given)
-        lines.append(f"{name}{f' = {given!r}' if shown else ''}: {problem['msg']}")
+        lines.append(f"{name}{f' = {given!r}' if shown else ''}: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(lines)

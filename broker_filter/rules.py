@@ -5,6 +5,7 @@ the types of its names beforehand and reads mappings only. A rule is compiled, n
 are read. A comparison with a value that is unknown decides nothing: then the classification is not routed.
 """
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -72,7 +73,11 @@ class Route:
         try:
             return Rule(self.rule, context=context)
         except KeyError as error:
-            raise ConfigurationError(f"routes.{self.name}.rule has no name {error.args[0]!r}: {REMEDY}") from error
+            nearest = difflib.get_close_matches(str(error.args[0]), NAMES, 1)
+            hint = f"did you mean {nearest[0]}? " if nearest else ""
+            raise ConfigurationError(
+                f"routes.{self.name}.rule has no name {error.args[0]!r}: {hint}{REMEDY}"
+            ) from error
         except EngineError as error:
             raise ConfigurationError(f"routes.{self.name}.rule {self.rule!r}: {error.message}") from error
 

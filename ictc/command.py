@@ -73,7 +73,7 @@ COMMANDS = {
         Command(
             "store",
             "look after the stored series: info, verify, backup, migrate, forget",
-            "broker_filter.service.store_command:parser",
+            "broker_filter.service.store_options:parser",
             "broker_filter.service.store_command:main",
         ),
         Command(

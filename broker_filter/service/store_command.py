@@ -1,6 +1,5 @@
 """The command ``ictc-store``: what a series store holds, whether it is sound, copies, another version, forgetting."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,32 +9,9 @@ from broker_filter.series.backup import copy_folder, dump_server, restore_server
 from broker_filter.series.redis_version import migrate
 from broker_filter.series.store import Change, SeriesStore
 from broker_filter.service.store_of_settings import open_store
+from broker_filter.service.store_options import NEEDS_TARGET, parser
 from broker_filter.terminal import console
-from model.commands import DONE, FAILED, add_common_options, command
-
-ACTIONS = {
-    "info": "count what it holds",
-    "verify": "read and check every row; status 1 where one is damaged",
-    "backup": "copy it to TARGET: a folder (embedded, even of a running service) or a file (shared, services stopped)",
-    "restore": "fill an empty shared store from the backup TARGET; an embedded backup is a store itself",
-    "migrate": "make it of this program's version; every series is kept",
-    "forget": "remove one object, named survey/objectId",
-}
-NEEDS_TARGET = ("backup", "restore", "forget")
-
-
-def parser() -> argparse.ArgumentParser:
-    """Options of ``ictc-store``."""
-    p = argparse.ArgumentParser("ictc-store", description="Look after a series store.")
-    p.add_argument(
-        "action", choices=tuple(ACTIONS), help="; ".join(f"{name}: {text}" for name, text in ACTIONS.items())
-    )
-    p.add_argument("target", nargs="?", metavar="TARGET", help="of backup, restore and forget")
-    where = p.add_mutually_exclusive_group(required=True)
-    where.add_argument("--path", type=Path, metavar="FOLDER", help="embedded store (store.path)")
-    where.add_argument("--url", metavar="URL", help="shared store (store.url)")
-    add_common_options(p)
-    return p
+from model.commands import DONE, FAILED, command
 
 
 @command("ictc-store", ConfigurationError, FatalError, RetryableError)

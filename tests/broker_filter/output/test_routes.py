@@ -12,7 +12,7 @@ from broker_filter.rules import Decision, Route
 from ictc import Classifier
 from model.simulation.alerts.night import write_night
 
-EARLY_IA = 'best == "SNIa" and p_SNIa >= 0.5 and daysSinceBrightest == 0 and magnitude < 19.5'
+EARLY_IA = 'best == "SNIa" and p_SNIa > 0.5 and daysSinceFirst < 20 and daysSinceBrightest == 0 and magnitude < 19.5'
 
 
 def answer(**changes: object) -> Classification:
@@ -48,6 +48,7 @@ def decision(rule: str, classification: Classification) -> Decision:
     [
         (EARLY_IA, {}, Decision.ROUTED),
         (EARLY_IA, {"days_since_brightest": 3.0}, Decision.NOT_ROUTED),
+        (EARLY_IA, {"days_since_first": 40.0}, Decision.NOT_ROUTED),
         (EARLY_IA, {"detection": Detection(150.0, 2.0, 3_000.0, 900.0, 0.9)}, Decision.NOT_ROUTED),
         ("changedMind", {}, Decision.ROUTED),
         ("changedMind", {"previous_class": "SNIa"}, Decision.NOT_ROUTED),
@@ -70,7 +71,7 @@ def test_a_rule_reads_the_outputs_fields(rule: str, changes: dict[str, object], 
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ("magnitud < 19.5", "no name 'magnitud'"),
+        ("magnitud < 19.5", "no name 'magnitud': did you mean magnitude?"),
         ("best < 3", "data type mismatch"),
         ("p_SNIa > ", "syntax error"),
         ("p_SNIa + 1", "not true or false"),
@@ -98,7 +99,7 @@ def test_routes_come_from_the_configuration(tmp_path) -> None:
     (route,) = load(["--config", str(path)]).settings.output.routes
     assert (route.name, route.topic) == ("early-ia", "ia")
     path.write_text("output:\n  routes:\n    - {name: early-ia, topic: ia, rule: 'brightness > 3'}\n")
-    with pytest.raises(ConfigurationError, match=r"early-ia\.rule has no name 'brightness'"):
+    with pytest.raises(ConfigurationError, match=r"output\.routes\.0: routes\.early-ia\.rule has no name 'brightness'"):
         load(["--config", str(path)])
 
 
@@ -119,7 +120,7 @@ def test_new_supernovae_before_their_peak_on_a_night() -> None:
     expected = set()
     for one in answers:
         magnitude = values_of(one)["magnitude"]
-        sure = one.best == "SNIa" and one.probabilities["SNIa"] >= 0.5
+        sure = one.best == "SNIa" and one.probabilities["SNIa"] > 0.5 and (one.days_since_first or 0.0) < 20
         if sure and one.days_since_brightest == 0 and magnitude is not None and magnitude < 19.5:
             expected.add(one.alert_id)
     assert routed == expected
