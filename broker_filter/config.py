@@ -235,11 +235,11 @@ class BatchSettings(Section):
     byte_limit: Annotated[int, Field(ge=2**20)] = 64 * 2**20
     """bytes of alerts that close a batch"""
     wait_s: NonNegativeFloat = 0.1
-    """age of its first alert that closes a batch"""
+    """age of its first alert that closes a batch; a quarter of it while nothing else is in work"""
     queue_limit: PositiveInt = 4
     """closed batches that may wait for the worker before partitions are paused"""
-    decode_threads: PositiveInt = 2
-    """alerts decoded at a time"""
+    decode_threads: PositiveInt | None = None
+    """alerts decoded at a time; two where the network may use as many cores when not given"""
 
 
 class MessageSettings(Section):

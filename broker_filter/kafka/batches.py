@@ -1,10 +1,13 @@
 """Micro-batches of messages, closed by number of alerts, by bytes or by age. Pure: time is an argument."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 
 from broker_filter.avro.container import records_of
 from broker_filter.records import Message
+
+IDLE_SHARE = 0.25  # of the wait for a fuller batch, where nothing else is to be done
 
 
 class Batcher:
@@ -15,7 +18,9 @@ class Batcher:
     alert_limit, byte_limit
         What closes a batch; a single message may be larger. A container counts with the alerts that it says it holds.
     wait_s
-        Age of the oldest message that closes a batch, seconds.
+        Age of the oldest message that closes a batch, seconds; a quarter of it where whoever takes batches has nothing
+        else to do. Alerts that come one by one are answered soon then, and fuller batches, which cost less an alert,
+        make themselves as soon as there is work.
     """
 
     def __init__(self, alert_limit: int, byte_limit: int, wait_s: float) -> None:
@@ -34,12 +39,18 @@ class Batcher:
             self._held_alerts += alerts
             self._held_bytes += len(message.value)
 
-    def due(self, now_s: float) -> bool:
+    def due(self, now_s: float, idle: bool = False) -> bool:
         """True when there is a batch to take."""
+        return self.due_in_s(now_s, idle) == 0
+
+    def due_in_s(self, now_s: float, idle: bool = False) -> float:
+        """Seconds until there is a batch to take, 0 when there is one, for ever while nothing is held."""
         if not self._held:
-            return False
-        full = self._held_alerts >= self._alert_limit or self._held_bytes >= self._byte_limit
-        return full or now_s - self._held[0][0] >= self._wait_s
+            return math.inf
+        if self._held_alerts >= self._alert_limit or self._held_bytes >= self._byte_limit:
+            return 0.0
+        wait_s = IDLE_SHARE * self._wait_s if idle else self._wait_s
+        return max(self._held[0][0] + wait_s - now_s, 0.0)
 
     def take(self) -> tuple[float, tuple[Message, ...]]:
         """When its first message came, and the next batch, in order of arrival; it has at least one message."""

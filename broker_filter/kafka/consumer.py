@@ -175,7 +175,9 @@ class AlertConsumer:
             self._set_flow(self._offsets.assigned)
             self._flow_is_stale = False
         early = set(self._unresolved)
-        received = self._consumer.consume(READ_AT_ONCE, timeout_s)
+        received = self._consumer.consume(1, timeout_s)  # asked for more, it waits for all of them
+        if received:
+            received += self._consumer.consume(READ_AT_ONCE - 1, 0.0)
         early |= self._unresolved
         messages = [message for raw in received if (message := self._accept(raw)) is not None]
         if self._fatal is not None:

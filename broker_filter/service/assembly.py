@@ -20,9 +20,11 @@ from broker_filter.output.routes import Router
 from broker_filter.records import PACKET_CLASSES
 from broker_filter.rules import Route
 from broker_filter.series.store import SeriesStore
+from broker_filter.service.cores import usable_cores
 from broker_filter.web.index import INDEX_FILE, ObjectIndex
 from model.serving.card import ModelCard
 
+MOST_DECODE_THREADS = 2  # more only wait for the interpreter's lock
 log = logger("service")
 
 
@@ -76,7 +78,8 @@ def build_pipeline(
 ) -> Pipeline:
     """The stream core; what it opens, ``stack`` closes."""
     limits = MessageLimits(settings.message.record_limit, settings.message.inflated_byte_limit)
-    decoder = connect(schemas, cards_of(classifiers), settings.batch.decode_threads, limits)
+    threads = settings.batch.decode_threads or min(settings.model.threads or usable_cores(), MOST_DECODE_THREADS)
+    decoder = connect(schemas, cards_of(classifiers), threads, limits)
     stack.callback(decoder.close)
     return Pipeline(decoder, classifiers, store, frame_limit=settings.store.frame_limit)
 

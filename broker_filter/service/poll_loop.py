@@ -5,6 +5,7 @@ consumer that does not poll is put out of its group. Nothing is committed that i
 """
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +24,7 @@ from broker_filter.service.stop import Stop
 from broker_filter.service.worker import Batch, BatchWorker, PutBack
 
 POLL_S = 0.05  # longest wait for alerts, and so the longest wait of a finished batch for its commit
+HURRIED_POLL_S = 0.01  # the same, while alerts wait for their batch and the worker may be done any moment
 DRAIN_POLL_S = 0.1
 MEASURE_EVERY_S = 1.0
 HOLD_ALL = 2**31 - 1  # observations: nothing leaves for want of room
@@ -109,7 +111,7 @@ class PollLoop:
             self._epoch = self._worker.epoch
             self._consumer.rewind()
         self._set_flow()
-        arrived = self._consumer.read(POLL_S)
+        arrived = self._consumer.read(self._poll_s(now_s))
         if arrived:
             self._arrived_s = time.monotonic()
             self._batcher.add(arrived, time.monotonic())
@@ -121,6 +123,10 @@ class PollLoop:
             self._told_s = now_s
             log.info("accounts", extra=facts(**as_facts(self._ledger.total())))
 
+    def _poll_s(self, now_s: float) -> float:
+        until_due_s = self._batcher.due_in_s(now_s, self._worker.idle)
+        return POLL_S if self._worker.full or math.isinf(until_due_s) else min(until_due_s, HURRIED_POLL_S)
+
     def _read_again(self) -> None:
         """Send partitions back to where the worker wants them."""
         self._put_back += self._worker.put_back()
@@ -129,7 +135,7 @@ class PollLoop:
         self._put_back.clear()
 
     def _submit_due(self, now_s: float) -> None:
-        while self._batcher.due(now_s) and not self._worker.full:
+        while self._batcher.due(now_s, self._worker.idle) and not self._worker.full:
             self._submit_one()
 
     def _submit_one(self) -> None:

@@ -114,6 +114,7 @@ class BatchWorker:
         self._pipeline, self._sink, self._ledger, self._metrics, self._health = pipeline, sink, ledger, metrics, health
         self._life, self._stats, self._witnesses = life, stats, tuple(witnesses)
         self._waiting: queue.Queue[Batch | None] = queue.Queue()
+        self._at_work = False
         self._queue_limit = queue_limit
         self._finished: queue.SimpleQueue[Ticket] = queue.SimpleQueue()
         self._back: queue.SimpleQueue[PutBack] = queue.SimpleQueue()
@@ -133,6 +134,11 @@ class BatchWorker:
     def full(self) -> bool:
         """True while as many batches wait as may."""
         return self._waiting.qsize() >= self._queue_limit
+
+    @property
+    def idle(self) -> bool:
+        """True while there is nothing to work on."""
+        return self._waiting.empty() and not self._at_work
 
     def submit(self, batch: Batch) -> None:
         """Put a batch in the queue; it is never refused."""
@@ -191,7 +197,9 @@ class BatchWorker:
         try:
             while not self._abandon.is_set() and (batch := self._next_batch()) is not None:
                 self._release.clear()
+                self._at_work = True
                 self._work(batch)
+                self._at_work = False
             self._finish(self._watch.release())
         except _AbandonedError:
             return

@@ -29,6 +29,7 @@ from broker_filter.errors import ConfigurationError
 from broker_filter.logs import facts, logger
 from broker_filter.monitoring.http import HttpServer, Page, Routes, application, is_loopback
 from broker_filter.monitoring.metrics import METRICS
+from broker_filter.service.cores import usable_cores
 from broker_filter.service.retries import wait_s
 from broker_filter.service.stop import Stop
 
@@ -69,7 +70,7 @@ def settings_of(settings: Settings, number: int) -> Settings:
     if instance is None and settings.output.delivery == "exactly_once":
         instance = socket.gethostname()  # a worker that is started anew ends the transactions that it left open
     # Cores are shared out, unless somebody has decided.
-    threads = settings.model.threads or max((os.cpu_count() or 1) // life.workers, 1)
+    threads = settings.model.threads or max(usable_cores() // life.workers, 1)
     http = {"host": LOOPBACK, "port": 0, "objects": False}
     return settings.model_copy(
         update={

@@ -38,6 +38,18 @@ def test_closed_by_age_of_the_oldest():
     assert batcher.take()[0] == 10.0
 
 
+def test_closed_sooner_while_nothing_is_in_work():
+    """Where the worker is idle a quarter of the wait is enough; what is left of it is told."""
+    batcher = Batcher(3, 1000, 4.0)
+    assert batcher.due_in_s(10.0) == float("inf")
+    batcher.add(messages(1), 10.0)
+    assert (batcher.due_in_s(10.5), batcher.due_in_s(10.5, idle=True)) == (3.5, 0.5)
+    assert batcher.due(11.0, idle=True)
+    assert not batcher.due(11.0)
+    batcher.add(messages(2), 10.0)
+    assert batcher.due_in_s(10.0) == 0
+
+
 def test_closed_by_bytes():
     """Large packets make small batches; a packet over the limit is a batch of its own."""
     batcher = Batcher(100, 25, 5.0)
