@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from broker_filter.look.sheet import verdict_of
 from broker_filter.look.story import ObjectStory
@@ -50,14 +51,15 @@ class _Tile:
 
     def draw(self, story: ObjectStory) -> None:
         theme, colours = self._theme, colours_of_classes(story.classes)
-        self._write(0.0, 0.08, story.object_id, theme.ink, fontsize=10, fontweight="bold")
+        name = self._write(0.0, 0.08, story.object_id, theme.ink, fontsize=10, fontweight="bold")
         if story.classified:
             verdict = verdict_of(story.classified[-1])
             words = "  ".join(f"{name} {probability:.2f}" for name, probability in verdict)
             colour = colours[verdict[-1][0]]
-            self._write(TILE_WIDTH_IN, 0.08, words, colour, fontsize=9, fontweight="bold", ha="right")
+            said = self._write(TILE_WIDTH_IN, 0.08, words, colour, fontsize=9, fontweight="bold", ha="right")
         else:
-            self._write(TILE_WIDTH_IN, 0.08, str(story.newest.reason), theme.faint, fontsize=9, ha="right")
+            said = self._write(TILE_WIDTH_IN, 0.08, str(story.newest.reason), theme.faint, fontsize=9, ha="right")
+        self._make_room(name, said)
         side = (TILE_WIDTH_IN - 0.08 * (len(story.channels) - 1)) / len(story.channels)
         side = min(side, 1.0)
         for n, channel in enumerate(story.channels):
@@ -86,10 +88,17 @@ class _Tile:
             spine.set(color=self._theme.line, linewidth=0.8)
         return axes
 
-    def _write(self, left_in: float, top_in: float, words: str, colour: str, **style: object) -> None:
+    def _write(self, left_in: float, top_in: float, words: str, colour: str, **style: object) -> Text:
         width, height = self._figure.get_size_inches()
         x, y = (self._left_in + left_in) / width, (self._top_in - top_in) / height
-        self._figure.text(x, y, words, color=colour, va="center", **style)  # type: ignore[arg-type]
+        return self._figure.text(x, y, words, color=colour, va="center", **style)  # type: ignore[arg-type]
+
+    def _make_room(self, *texts: Text) -> None:
+        """Make texts of one line smaller where together they are wider than the tile: LSST's ids have 18 digits."""
+        wide_in = sum(text.get_window_extent().width for text in texts) / self._figure.dpi
+        if (share := (TILE_WIDTH_IN - GAP_IN / 2) / wide_in) < 1:
+            for text in texts:
+                text.set_fontsize(share * float(text.get_fontsize()))
 
     def _stamp(self, axes: Axes, story: ObjectStory, channel: str, index: int) -> None:
         if not len(story.frames):

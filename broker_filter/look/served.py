@@ -128,7 +128,7 @@ class ServedObjects:
             When the service does not answer.
         """
         found: list[Classification] = []
-        asked = [one for one in alert_ids if 0 <= one < 1 << 63]  # other numbers are no alert's
+        asked = [one for one in alert_ids if -(1 << 63) <= one < 1 << 63]  # other numbers are no alert's
         for start in range(0, len(asked), ALERTS_AT_ONCE):
             ids = ",".join(map(str, asked[start : start + ALERTS_AT_ONCE]))
             content = self._json(f"/api/alerts?ids={ids}")

@@ -58,7 +58,7 @@ class Api:
         answers: Mapping[str, Callable[[Request], Any]] = {
             "/api/objects": self._list,
             "/api/objects/{object_id}": self._object,
-            "/api/objects/{object_id}/stamps/{alert_id:int}": self._stamps,
+            "/api/objects/{object_id}/stamps/{alert_id:alert}": self._stamps,
             "/api/alerts": self._alerts,
             "/api/accounts": self._account,
             "/api/openapi.json": lambda _: description(),

@@ -55,7 +55,7 @@ class Pages:
             "/objects": self._list,
             "/object/{object_id}": self._object,
             "/object/{object_id}/data": self._data,
-            "/object/{object_id}/stamps/{alert_id:int}/{kind}.png": self._stamp,
+            "/object/{object_id}/stamps/{alert_id:alert}/{kind}.png": self._stamp,
         }
         routes: list[BaseRoute] = [Route(path, partial(self._answer, make)) for path, make in made.items()]
         return [*routes, *(Route(f"/static/{name}", partial(_static, name)) for name in STATIC_FILES)]

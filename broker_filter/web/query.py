@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from broker_filter.web.alert_ids import ALERT_IDS, ALERT_LIMIT, ids_of
+
 PAGE_LIMIT, PAGE_SIZE = 500, 50
-ALERT_LIMIT = 100  # ids of one request
-ALERT_IDS = rf"^\d{{1,19}}(,\d{{1,19}}){{0,{ALERT_LIMIT - 1}}}$"
 LONGEST_ID = 200
 LARGEST_RADIUS_ARCSEC = 10 * 3600.0
 STRANGE_SCORE = 5.0  # robust standard deviations of the unknown score over objects of known classes
@@ -31,7 +31,7 @@ class AlertQuery(BaseModel):
     @property
     def alert_ids(self) -> list[int]:
         """The ids; those beyond 64 bits are nobody's."""
-        return [number for number in map(int, self.ids.split(",")) if number < 1 << 63]
+        return ids_of(self.ids)
 
 
 class ObjectQuery(BaseModel):

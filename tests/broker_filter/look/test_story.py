@@ -180,6 +180,16 @@ def test_contact_sheet_has_a_tile_for_each(longest: ObjectStory, count: int) -> 
         draw_contact_sheet([longest] * (MOST_TILES + 1))
 
 
+@pytest.mark.parametrize("name", ["ZTF21abiuvdk", "313985345528004656", "L" * 60])
+def test_a_long_id_leaves_room_for_the_class(longest: ObjectStory, name: str) -> None:
+    """In a tile the object's id ends before the class begins, however long it is."""
+    answers = tuple(replace(one, object_id=name) for one in longest.answers)
+    figure = draw_contact_sheet([replace(longest, object_id=name, answers=answers)])
+    title, verdict = figure.texts[:2]
+    assert title.get_text() == name
+    assert title.get_window_extent().x1 < verdict.get_window_extent().x0
+
+
 @pytest.mark.parametrize("kind", ["Asteroid", "Bogus"])
 def test_what_packets_tell_takes_no_colour_from_a_class(kind: str) -> None:
     """A class has the same colour in the picture of an object that is also told as a moving one, and one of its own."""

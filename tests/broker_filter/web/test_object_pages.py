@@ -145,14 +145,15 @@ def test_api_gives_an_object_as_it_was_published(client: TestClient, service: Se
         ("/api/objects?limit=501", 422, "limit: Input should be less than or equal to 500"),
         ("/api/objects?radius=nan&ra=1&dec=1", 422, "radius"),
         ("/api/objects?clas=AGN", 422, "clas: Extra inputs are not permitted"),
+        ("/api/objects/{}/stamps/-121540793515135009", 404, "holds no stamps of alert -121540793515135009"),
         ("/api/alerts", 422, "ids: Field required"),
         ("/api/alerts?ids=1,x", 422, "ids: String should match"),
         ("/api/alerts?ids=" + ",".join(["1"] * 101), 422, "ids: String should match"),
     ],
 )
-def test_api_says_what_is_wrong(client: TestClient, path: str, status: int, words: str) -> None:
+def test_api_says_what_is_wrong(client: TestClient, service: Service, path: str, status: int, words: str) -> None:
     """A wrong request names its parameter and the limit."""
-    answer = client.get(path)
+    answer = client.get(path.format(service.longest))
     assert answer.status_code == status and words in answer.json()["error"]
 
 
@@ -160,7 +161,7 @@ def test_api_finds_alerts_by_id(client: TestClient, service: Service) -> None:
     """Answers to any alerts come in order of time, as they were published; ids of nobody are left out."""
     wanted = [answers[-1] for answers in service.answers.values()]
     ids = ",".join(str(one.alert_id) for one in wanted)
-    found = client.get(f"/api/alerts?ids={ids},7,{10**19 - 1}").json()["classifications"]
+    found = client.get(f"/api/alerts?ids={ids},7,-7,{10**19 - 1}").json()["classifications"]
     in_time = sorted(wanted, key=lambda one: one.time_mjd)
     assert found == [orjson.loads(orjson.dumps(as_json(one))) for one in in_time]
 
