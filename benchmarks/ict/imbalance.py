@@ -12,8 +12,8 @@ from pathlib import Path
 
 from model.training.comparison.compare import main as compare
 
-HERE = Path(__file__).parent
-RECIPES = sorted((HERE / "recipes" / "imbalance").glob("*.json"))
+BENCHMARKS = Path(__file__).parents[1]
+RECIPES = sorted((BENCHMARKS / "recipes" / "imbalance").glob("*.json"))
 SEED_OF_THE_SKY = 7
 
 
@@ -21,26 +21,16 @@ def make_data(folder: Path) -> None:
     """Simulate half of the published mix where it is missing."""
     if (folder / "manifest.json").exists():
         return
-    recipe = str(HERE / "recipes" / "published_mix.json")
-    arguments = [
-        "dataset",
-        "--survey",
-        "sdss",
-        "--recipe",
-        recipe,
-        "--seed",
-        str(SEED_OF_THE_SKY),
-        "--out",
-        str(folder),
-    ]
-    subprocess.run([sys.executable, "-m", "model.simulation.cli", *arguments], check=True)
+    recipe = str(BENCHMARKS / "recipes" / "published_mix.json")
+    simulator = [sys.executable, "-m", "model.simulation.cli", "dataset", "--survey", "sdss", "--out", str(folder)]
+    subprocess.run([*simulator, "--recipe", recipe, "--seed", str(SEED_OF_THE_SKY)], check=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for the data set")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--results", type=Path, default=HERE / "results" / "imbalance")
+    parser.add_argument("--results", type=Path, default=BENCHMARKS / "results" / "imbalance")
     options = parser.parse_args()
     make_data(options.work / "mix")
     systems = ",".join(map(str, RECIPES))

@@ -14,7 +14,7 @@ from statistics import mean
 import numpy as np
 import torch
 
-from benchmarks.ict.imbalance import HERE, make_data
+from benchmarks.ict.imbalance import BENCHMARKS, make_data
 from model.data.dataset import Dataset
 from model.files import replacing
 from model.serving import weights
@@ -73,7 +73,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for data and trainings")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--results", type=Path, default=HERE / "results" / "labels")
+    parser.add_argument("--results", type=Path, default=BENCHMARKS / "results" / "labels")
     options = parser.parse_args()
     data = options.work / "mix"
     make_data(data)
