@@ -1,38 +1,45 @@
-"""What pages of objects and routes cost in the stream: processor time of the service per alert, with and without.
+"""What pages of objects and routes add to an alert: processor time, and what a page costs whoever looks.
 
-``python -m benchmarks.pages_and_routes [--rounds 3] [--alerts 3000]``. The same ZTF alerts go through the real service
-and a Kafka-protocol broker: with or without the index of objects, with no routes or with five. Counted is the time that
-the service's process spends on processors, from the first alert after 64 warm ones to the last, the index written; wall
-time depends on what else the machine does. Variants take turns; medians over the rounds.
+``python -m benchmarks.pages_and_routes [--rounds 3] [--alerts 2000]``. ZTF alerts are classified as the service does,
+batch by batch with an embedded store; then the same answers go through the rules of five routes, and into an index of
+objects that is empty at first, as the service does it (the index writes in a thread of its own, which is counted).
+Pages and queries are asked of the store and index that this leaves, without a network. Medians over the rounds. A
+route's message costs what any message to Kafka costs, which is not counted here.
 """
 
 import argparse
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import psutil
-import yaml
 from rich.console import Console
 from rich.table import Table
+from starlette.testclient import TestClient
 
-from benchmarks.end_to_end.__main__ import PARTITIONS, WARM_UP, Reader, publish
-from benchmarks.end_to_end.alerts import Packet, many
+from benchmarks.end_to_end.alerts import many
 from benchmarks.setting import describe
-from broker_filter.config import KafkaSettings
-from broker_filter.kafka.admin import Admin
-from broker_filter.kafka.local_broker import QUICK_GROUP, free_port, local_broker
+from broker_filter.alerts.decode import connect
+from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.classify.classifier import load_classifiers
+from broker_filter.classify.pipeline import Pipeline
+from broker_filter.monitoring.http import application
+from broker_filter.output.routes import Router
+from broker_filter.records import Accounts, Classification, Message, Origin
+from broker_filter.rules import Route
+from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.web.api import Api
+from broker_filter.web.index import ObjectIndex
+from broker_filter.web.objects import Lobby, Objects
+from broker_filter.web.pages import Pages
+from broker_filter.web.rate_limit import RateLimit
+from model.taxonomy import load_taxonomy
 
-INDEX_WRITES_S = 2.0  # after the last answer
-STOP_S = 120.0
+BATCH = 64
+PAGES_ASKED = 20
 RULES = (
-    'best == "SNIa" and p_SNIa > 0.8 and daysSinceBrightest == 0 and magnitude < 19.5',
+    'best == "SNIa" and p_SNIa > 0.5 and daysSinceFirst < 20 and daysSinceBrightest == 0 and magnitude < 19.5',
     "unknownScore > 4 and nObservations >= 3",
     "changedMind and snr > 10 and dec > -30",
     'best == "AGN" and p_AGN > 0.9',
@@ -40,84 +47,107 @@ RULES = (
 )
 
 
-class Variant(NamedTuple):
-    """What the service does beside classifying."""
+class Night:
+    """Alerts, and the network that classifies them."""
 
-    pages: bool
-    routes: int
+    def __init__(self, packets: Sequence[bytes]) -> None:
+        self._messages = [Message(packet, Origin("benchmark", 0, number)) for number, packet in enumerate(packets)]
+        self.classifiers = load_classifiers(["ztf"])
+        cards = {survey: one.card for survey, one in self.classifiers.items()}
+        self._decoder = connect(Schemas(), cards, 1)
 
-    def __str__(self) -> str:
-        return f"pages {'on' if self.pages else 'off'}, {self.routes} routes"
+    def classify(self, store: LmdbSeriesStore) -> list[list[Classification]]:
+        """The answers, batch by batch."""
+        pipeline, batches = Pipeline(self._decoder, self.classifiers, store), []
+        for start in range(0, len(self._messages), BATCH):
+            done = pipeline.classify(list(self._decoder.decode(self._messages[start : start + BATCH])))
+            pipeline.settle(done)
+            results = [outcome.result for outcome in done.outcomes]
+            batches.append([result for result in results if isinstance(result, Classification)])
+        return batches
 
 
-VARIANTS = tuple(Variant(pages, routes) for pages in (False, True) for routes in (0, len(RULES)))
+def cpu_ms(act: Callable[[], object]) -> float:
+    """Processor time of this process and all its threads."""
+    begun_s = time.process_time()
+    act()
+    return 1000 * (time.process_time() - begun_s)
 
 
-@contextmanager
-def _service(brokers: str, name: str, variant: Variant) -> Iterator[psutil.Process]:
-    """The real service with the shipped weights of ZTF."""
-    routes = [{"name": f"r{n}", "topic": f"{name}-r{n}", "rule": RULES[n]} for n in range(variant.routes)]
-    settings = {
-        "kafka": {"brokers": brokers, "topics": [f"{name}-in"], "group": name, "consumer": QUICK_GROUP},
-        "output": {"topic": f"{name}-out", "routes": routes},
-        "dead_letter": {"topic": f"{name}-dead"},
-        "model": {"weights": ["ztf"]},
-        "http": {"port": free_port(), "objects": variant.pages},
-        "log": {"level": "warning"},
+def route_all(router: Router, batches: Sequence[Sequence[Classification]]) -> None:
+    """What the service does for its routes: topics of each answer, and the decisions that are counted."""
+    for answers in batches:
+        for answer in answers:
+            router.topics(answer)
+            router.decisions(answer)
+
+
+def index_all(index: ObjectIndex, batches: Sequence[Sequence[Classification]]) -> None:
+    """What the service does for its pages, until everything is written."""
+    for answers in batches:
+        index.enter(answers)
+    index.flush()
+
+
+def pages(objects: Objects) -> dict[str, Callable[[], object]]:
+    """What somebody may ask for, by its name: each of the objects with most alerts in turn."""
+    lobby = Lobby()
+    lobby.introduce(objects)
+    routes = [*Pages(lobby).routes(), *Api(lobby, Accounts, RateLimit(1e6, 10**6)).routes()]
+    client = TestClient(application({}, None, routes))
+    names = [one.object_id for one in objects.index.select("1", [], "alert_count DESC", PAGES_ASKED)]
+    paths = {
+        "page /objects": ["/objects"] * PAGES_ASKED,
+        "page /object/ID": [f"/object/{name}" for name in names],
+        "query /api/objects, a cone": ["/api/objects?ra=10&dec=10&radius=60"] * PAGES_ASKED,
+        "query /api/objects/ID": [f"/api/objects/{name}" for name in names],
     }
-    with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("wb") as log:
-        config = Path(folder, "broker.yaml")
-        config.write_text(yaml.safe_dump(settings | {"store": {"path": f"{folder}/store"}}))
-        command = [sys.executable, "-m", "broker_filter.service.main", "--config", str(config)]
-        process = subprocess.Popen(command, stderr=log)
-        try:
-            yield psutil.Process(process.pid)
-        finally:
-            process.terminate()
-            process.wait(STOP_S)
-
-
-def cpu_ms_per_alert(brokers: str, name: str, packets: Sequence[Packet], variant: Variant) -> float:
-    """Processor time of the service, milliseconds an alert."""
-    routed = [f"{name}-r{n}" for n in range(variant.routes)]
-    Admin(KafkaSettings(brokers=brokers)).create([f"{name}-in", f"{name}-out", f"{name}-dead", *routed], PARTITIONS)
-    reader, warm, rest = Reader(brokers, f"{name}-out"), packets[:WARM_UP], packets[WARM_UP:]
-    with _service(brokers, name, variant) as process:
-        publish(brokers, f"{name}-in", warm, None)
-        reader.arrivals({packet.alert_id for packet in warm})
-        time.sleep(INDEX_WRITES_S)
-        before = process.cpu_times()
-        publish(brokers, f"{name}-in", rest, None)
-        reader.arrivals({packet.alert_id for packet in rest})
-        time.sleep(INDEX_WRITES_S)
-        after = process.cpu_times()
-    reader.close()
-    return 1000 * (after.user + after.system - before.user - before.system) / len(rest)
+    return {
+        what: lambda asked=asked: [client.get(path).raise_for_status() for path in asked]
+        for what, asked in paths.items()
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--alerts", type=int, default=3000)
+    parser.add_argument("--alerts", type=int, default=2000)
     options = parser.parse_args(arguments)
     console = Console()
-    console.print(describe("torch", "confluent-kafka", "rule-engine"))
-    what, packets = many("ztf", options.alerts + WARM_UP)
+    console.print(describe("torch", "onnxruntime", "rule-engine"))
+    what, packets = many("ztf", options.alerts)
     console.print(f"{what}, {options.rounds} rounds")
-    cpu_ms: dict[Variant, list[float]] = {variant: [] for variant in VARIANTS}
-    with local_broker() as broker:
-        for turn in range(options.rounds):
-            for number, variant in enumerate(VARIANTS):
-                name = f"cost{turn}-{number}"
-                cpu_ms[variant].append(cpu_ms_per_alert(broker.address, name, packets, variant))
-    plain = statistics.median(cpu_ms[VARIANTS[0]])
-    table = Table("", "processor time, ms/alert", "each round", "over pages off, no routes")
-    for variant, each in cpu_ms.items():
-        median = statistics.median(each)
-        rounds = ", ".join(f"{one:.3f}" for one in each)
-        table.add_row(str(variant), f"{median:.3f}", rounds, f"{100 * (median / plain - 1):+.1f} %")
+    night, router = (
+        Night([packet.content for packet in packets]),
+        Router(Route(f"r{number}", f"t{number}", rule) for number, rule in enumerate(RULES)),
+    )
+    found: dict[str, list[float]] = {}
+    for _ in range(options.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, ms in _round(night, router, Path(folder), len(packets)):
+                found.setdefault(name, []).append(ms)
+    table = Table("", "processor time, ms", "each round")
+    for name, each in found.items():
+        table.add_row(name, f"{statistics.median(each):.3f}", ", ".join(f"{one:.3f}" for one in each))
     console.print(table)
+
+
+def _round(night: Night, router: Router, folder: Path, count: int) -> list[tuple[str, float]]:
+    """Everything once, with a store and an index of its own."""
+    store, index = LmdbSeriesStore(folder / "store"), ObjectIndex(folder / "objects.sqlite")
+    batches: list[list[Classification]] = []
+    card = night.classifiers["ztf"].card
+    took = [
+        ("alert: decoded, classified, settled", cpu_ms(lambda: batches.extend(night.classify(store))) / count),
+        (f"alert: {len(RULES)} routes", cpu_ms(lambda: route_all(router, batches)) / count),
+        ("alert: index of objects", cpu_ms(lambda: index_all(index, batches)) / count),
+    ]
+    objects = Objects(index, store, {"ztf": card.channels}, card.classes, load_taxonomy())
+    took += [(name, cpu_ms(ask) / PAGES_ASKED) for name, ask in pages(objects).items()]
+    index.close()
+    store.close()
+    return took
 
 
 if __name__ == "__main__":
