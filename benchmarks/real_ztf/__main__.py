@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -285,7 +285,7 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
         familiar = np.array([answers_of[-1]["unknownScore"] for answers_of in known.values()])
         table["unknown"] = {"median_of_known": float(np.median(familiar))}
         if strange:
-            table["unknown"]["tidal_disruptions"] = unknown_scores(familiar, np.array(strange))
+            table["unknown"]["tidal_disruptions"] = asdict(unknown_scores(familiar, np.array(strange)))
     if options.simulated is not None:
         of_sky = simulated.singles(options.weights, options.simulated)
         table |= simulated.tables(of_sky, mix_K) | {"simulated_gate": simulated.gate(of_sky)}

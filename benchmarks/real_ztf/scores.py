@@ -44,7 +44,7 @@ def scored(label_N: NDArray, p_NK: NDArray, classes: tuple[str, ...]) -> dict[st
         "recall_interval": {
             name: dataclasses.asdict(wilson(int(hits[k]), int((label_N == k).sum()))) for k, name in enumerate(classes)
         },
-        "supernova_auroc": unknown_scores(sn_N[~is_sn_N], sn_N[is_sn_N])["auroc"],
+        "supernova_auroc": unknown_scores(sn_N[~is_sn_N], sn_N[is_sn_N]).auroc,
         "supernova_recall": dataclasses.asdict(wilson(int((sn_N > 0.5)[is_sn_N].sum()), int(is_sn_N.sum()))),
         "false_supernovae": dataclasses.asdict(wilson(int((sn_N > 0.5)[~is_sn_N].sum()), int((~is_sn_N).sum()))),
     }

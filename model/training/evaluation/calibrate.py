@@ -3,6 +3,8 @@
 It knows no network. Everything here is fitted on validation rows, never on those that are reported.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
@@ -144,15 +146,26 @@ def middle_and_spread(values_M: NDArray, weight_M: NDArray) -> tuple[float, floa
     return middle, spread if spread > 0 else 1.0
 
 
-def unknown_scores(known_N: NDArray, unknown_M: NDArray) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class UnknownScores:
+    """How well a score tells unknown objects from known ones."""
+
+    auroc: float
+    aupr: float
+    fpr_at_95_tpr: float  # share of known objects above the threshold that 95 % of the unknown ones pass
+    known: int  # objects
+    unknown: int
+
+
+def unknown_scores(known_N: NDArray, unknown_M: NDArray) -> UnknownScores:
     """How well a score, larger for unknown objects, tells them from known ones."""
     truth = np.concatenate([np.zeros(len(known_N)), np.ones(len(unknown_M))])
     value = np.concatenate([known_N, unknown_M])
     false_positive, true_positive, _ = roc_curve(truth, value)
-    return {
-        "auroc": float(roc_auc_score(truth, value)),
-        "aupr": float(average_precision_score(truth, value)),
-        "fpr_at_95_tpr": float(false_positive[np.searchsorted(true_positive, 0.95)]),
-        "known": len(known_N),
-        "unknown": len(unknown_M),
-    }
+    return UnknownScores(
+        auroc=float(roc_auc_score(truth, value)),
+        aupr=float(average_precision_score(truth, value)),
+        fpr_at_95_tpr=float(false_positive[np.searchsorted(true_positive, 0.95)]),
+        known=len(known_N),
+        unknown=len(unknown_M),
+    )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from model.serving.card import ModelCard
+from model.training.evaluation.scorecard import Scorecard, Strangers
 
 MOST_UNEQUAL = 1.5  # between the largest and the smallest class of a set that counts as balanced
 NEVER_SEEN_REAL = "no real one of {survey} with a known class was ever classified: how they hold on the sky is unknown"
@@ -13,17 +14,18 @@ ON_THE_SKY = {
 }
 
 
-def limits(card: ModelCard, table: Mapping[str, Any], controls: Mapping[str, Any] | None = None) -> list[str]:
+def limits(card: ModelCard, scorecard: Scorecard, controls: Mapping[str, Any] | None = None) -> list[str]:
     """What a user must know before believing the scores.
 
     Parameters
     ----------
-    table
-        What an evaluation found, as its scores.json holds it.
+    scorecard
+        What an evaluation found.
     controls
         What ``benchmarks.controls`` found, as its JSON holds it; None: nothing is said of it.
     """
-    sentences = [_mix(table["classes"]["objects"]), _sky(card, table), _early(table), _strangers(table)]
+    mix, strangers = _mix(scorecard.classes.objects), _strangers(scorecard.unknown)
+    sentences = [mix, _sky(card, scorecard), _early(scorecard), strangers]
     if (seed := card.provenance.get("seed")) is not None:
         sentences.append(f"One training, of seed {seed}: what another seed would have given was not measured.")
     if controls is not None:
@@ -43,40 +45,29 @@ def _mix(counts: Mapping[str, int]) -> str:
             "purities for a survey's own mix of classes need that mix as a prior.")  # fmt: skip
 
 
-def _sky(card: ModelCard, table: Mapping[str, Any]) -> str:
-    if not table["data"].get("simulated", True):
-        return f"Scores hold for objects like those of {table['data']['folder']}."
+def _sky(card: ModelCard, scorecard: Scorecard) -> str:
+    if not scorecard.data.simulated:
+        return f"Scores hold for objects like those of {scorecard.data.folder}."
     otherwise = ON_THE_SKY.get(card.survey, NEVER_SEEN_REAL.format(survey=card.survey.upper()))
     return f"Scores are of simulated objects; {otherwise}."
 
 
-def _early(table: Mapping[str, Any]) -> str:
-    nights = table["early"]["by_night"]
-    first = min(nights, key=int)
-    return (f"Answers begin weak: macro-F1 {nights[first]['macro_f1']:.2f} after the first night, "
-            f"{table['scores']['macro_f1']:.2f} at the last alert.")  # fmt: skip
+def _early(scorecard: Scorecard) -> str:
+    nights = scorecard.early.by_night
+    return (f"Answers begin weak: macro-F1 {nights[min(nights)].macro_f1:.2f} after the first night, "
+            f"{scorecard.scores.macro_f1:.2f} at the last alert.")  # fmt: skip
 
 
-def _strangers(table: Mapping[str, Any]) -> str:
+def _strangers(unknown: Strangers | None) -> str:
     sentence = "Classes that are not listed, such as tidal disruptions, get one of the listed names; "
-    unknown = table.get("unknown")
     if unknown is None:
         return sentence + "how well an unknown score tells them was not measured."
-    worst = min(unknown["auroc_by_class"], key=unknown["auroc_by_class"].get)
-    sentence += (
-        f"the unknown score tells them from known ones with an AUROC of {unknown['auroc']:.2f} at the last alert "
-    )
-    sentence += f"(worst {worst}: {unknown['auroc_by_class'][worst]:.2f})"
-    by_night = auroc_by_night(unknown)
-    if not by_night:
+    worst = min(unknown.auroc_by_class, key=unknown.auroc_by_class.__getitem__)
+    sentence += f"the unknown score tells them from known ones with an AUROC of {unknown.auroc:.2f} at the last alert "
+    sentence += f"(worst {worst}: {unknown.auroc_by_class[worst]:.2f})"
+    if not unknown.by_night:
         return sentence + "; at the first alerts it was not measured."
-    first = min(by_night, key=int)
-    return sentence + f" and {by_night[first]:.2f} after the first night."
-
-
-def auroc_by_night(unknown: Mapping[str, Any]) -> dict[str, float]:
-    """AUROC of the unknown score by nights since detection; empty where nobody measured it."""
-    return {str(night): measured["auroc"] for night, measured in unknown.get("by_night", {}).items()}
+    return sentence + f" and {unknown.by_night[min(unknown.by_night)].auroc:.2f} after the first night."
 
 
 def _host(controls: Mapping[str, Any]) -> str:

@@ -9,13 +9,13 @@ Schafer and Leser 2020, "TEASER", for the harmonic mean of earliness and accurac
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.training.evaluation import scoring
+from model.training.evaluation.scorecard import Confidence, Decisions, EarlyCurves, EarlyScores
 
 NIGHTS = (1, 2, 3, 5, 8, 12, 20)
 DAYS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
@@ -99,31 +99,25 @@ def frame_after_days(predictions: PrefixPredictions, days: float) -> NDArray[np.
     return _last_where(np.isfinite(since_NT) & (since_NT <= days))
 
 
-def scores_at(predictions: PrefixPredictions, frame_N: NDArray) -> dict[str, float]:
+def scores_at(predictions: PrefixPredictions, frame_N: NDArray) -> EarlyScores:
     """The scores of an early curve, of all objects at one frame each."""
     probability_NK = at_frames(predictions, frame_N)
     classes = probability_NK.shape[1]
     reached = scoring.score(predictions.label_N, probability_NK, tuple(str(k) for k in range(classes)))
-    shown = ("macro_f1", "balanced_accuracy", "auc", "log_loss", "balanced_log_loss", "ece")
-    return {name: value for name, value in asdict(reached).items() if name in shown}
+    return EarlyScores(*(getattr(reached, field.name) for field in fields(EarlyScores)))
 
 
-def curves(predictions: PrefixPredictions) -> dict[str, Any]:
+def curves(predictions: PrefixPredictions) -> EarlyCurves:
     """Scores against nights and against days since first detection, and what sums them up."""
     by_night = {n: scores_at(predictions, frame_after_nights(predictions, n)) for n in NIGHTS}
     by_day = {d: scores_at(predictions, frame_after_days(predictions, d)) for d in DAYS}
     final = scores_at(predictions, predictions.last_frame)
-    f1 = {d: entry["macro_f1"] for d, entry in by_day.items()}
+    f1 = {d: entry.macro_f1 for d, entry in by_day.items()}
     days = np.array([d for d in DAYS if d <= AREA_DAYS])
     at = np.log1p(days)
     area = float(np.trapezoid([f1[d] for d in days], at) / (at[-1] - at[0]))
-    reached = {
-        f"days_to_{round(100 * share)}_percent": next(
-            (d for d in DAYS if f1[d] >= share * final["macro_f1"]), float("inf")
-        )
-        for share in (0.8, 0.9)
-    }
-    return {"by_night": by_night, "by_day": by_day, "final": final, "area_under_macro_f1": area, **reached}
+    days_to = (next((d for d in DAYS if f1[d] >= share * final.macro_f1), float("inf")) for share in (0.8, 0.9))
+    return EarlyCurves(by_night, by_day, final, area, *days_to)
 
 
 def _since_detection(predictions: PrefixPredictions) -> Iterator[tuple[int, NDArray[np.int64], NDArray, NDArray]]:
@@ -135,7 +129,7 @@ def _since_detection(predictions: PrefixPredictions) -> Iterator[tuple[int, NDAr
         yield label, probability_TK.argmax(1), probability_TK.max(1), time_T - time_T[0]
 
 
-def decisions(predictions: PrefixPredictions, threshold: float = CONFIDENT, in_a_row: int = 1) -> dict[str, float]:
+def decisions(predictions: PrefixPredictions, threshold: float = CONFIDENT, in_a_row: int = 1) -> Decisions:
     """What comes of acting as soon as one class has reached ``threshold`` on ``in_a_row`` alerts in a row.
 
     A broker can follow this rule, for it looks at nothing later. Shares of right and of revoked decisions are of the
@@ -156,18 +150,18 @@ def decisions(predictions: PrefixPredictions, threshold: float = CONFIDENT, in_a
     def mean(values: Sequence[float]) -> float:
         return float(np.mean(values)) if values else float("nan")
 
-    return {
-        "threshold": threshold,
-        "alerts_in_a_row": in_a_row,
-        "decided_share": len(days) / len(predictions.label_N),
-        "median_days": float(np.median(days)) if days else float("nan"),
-        "right_share": mean(right),
-        "changed_share": mean(changed),
-        "revoked_share": mean(revoked),
-    }
+    return Decisions(
+        threshold,
+        in_a_row,
+        decided_share=len(days) / len(predictions.label_N),
+        median_days=float(np.median(days)) if days else float("nan"),
+        right_share=mean(right),
+        changed_share=mean(changed),
+        revoked_share=mean(revoked),
+    )
 
 
-def confidence(predictions: PrefixPredictions, threshold: float = CONFIDENT) -> dict[str, float]:
+def confidence(predictions: PrefixPredictions, threshold: float = CONFIDENT) -> Confidence:
     """When each object is classed with confidence for good, and how often it changed its mind.
 
     A decision is the first frame since detection at which the largest probability reaches ``threshold`` and from
@@ -188,15 +182,15 @@ def confidence(predictions: PrefixPredictions, threshold: float = CONFIDENT) -> 
     sure_N = np.array(decided)
     accuracy = float(np.mean(right))
     early = float(np.mean(earliness))
-    return {
-        "threshold": threshold,
-        "confident_share": float(sure_N.mean()),
-        "median_days": float(np.median(np.array(delay)[sure_N])) if sure_N.any() else float("nan"),
-        "accuracy_when_confident": float(np.array(right)[sure_N].mean()) if sure_N.any() else float("nan"),
-        "flips_per_object": float(np.mean(flips)),
-        "earliness": early,
-        "harmonic_mean": 2 * accuracy * (1 - early) / (accuracy + 1 - early) if accuracy + 1 - early > 0 else 0.0,
-    }
+    return Confidence(
+        threshold,
+        confident_share=float(sure_N.mean()),
+        median_days=float(np.median(np.array(delay)[sure_N])) if sure_N.any() else float("nan"),
+        accuracy_when_confident=float(np.array(right)[sure_N].mean()) if sure_N.any() else float("nan"),
+        flips_per_object=float(np.mean(flips)),
+        earliness=early,
+        harmonic_mean=2 * accuracy * (1 - early) / (accuracy + 1 - early) if accuracy + 1 - early > 0 else 0.0,
+    )
 
 
 def in_mix(label_N: NDArray[np.int64], share_K: Sequence[float]) -> NDArray[np.float64]:

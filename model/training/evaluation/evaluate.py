@@ -33,6 +33,17 @@ from model.training.evaluation.intervals import bootstrap, macro_f1_interval, wi
 from model.training.evaluation.plain_table import plain_table
 from model.training.evaluation.predict import predict_logits
 from model.training.evaluation.prefix_predictions import answers_of, predict_prefixes
+from model.training.evaluation.scorecard import (
+    ClassCounts,
+    FollowUp,
+    NaturalMix,
+    Scorecard,
+    ScoredData,
+    ScoredWeights,
+    ScoreIntervals,
+    Strangers,
+    StrangersAtNight,
+)
 from model.training.evaluation.scoring import balanced_accuracy, reliability, score
 from model.training.training_options import evaluate_parser
 
@@ -50,7 +61,7 @@ class Evaluation:
     label_N: NDArray[np.int64]
     probability_NK: NDArray[np.float64]
     predictions: early.PrefixPredictions
-    table: dict[str, Any]  # what scores.json holds
+    scorecard: Scorecard
 
 
 def check_fit(card: ModelCard, dataset: Dataset) -> None:
@@ -132,64 +143,52 @@ def evaluate(
     reached = score(label_N, probability_NK, card.classes)
     hits = np.diagonal(np.array(reached.confusion))
     objects = {name: int((label_N == k).sum()) for k, name in enumerate(card.classes)}
-    table: dict[str, Any] = {
-        "weights": {"name": card.name, "version": card.version, "survey": card.survey},
-        "data": {
-            "folder": dataset.folder.name,
-            "recipe": name_of(dataset),
-            "seed": dataset.manifest.get("seed"),
-            "simulated": is_simulated(dataset),
-        },
-        "classes": {"objects": objects, "balanced": is_balanced(objects)},
-        "scores": dataclasses.asdict(reached),
-        "intervals": {
-            "macro_f1": dataclasses.asdict(macro_f1_interval(label_N, chosen_N, count)),
-            "balanced_accuracy": dataclasses.asdict(
-                bootstrap(label_N, lambda rows: balanced_accuracy(label_N[rows], chosen_N[rows], count))
-            ),
-            "recall": {
-                name: dataclasses.asdict(wilson(int(hits[k]), objects[name])) for k, name in enumerate(card.classes)
-            },
-        },
-        "reliability": reliability(probability_NK.max(1), chosen_N == label_N).tolist(),
-        "early": early.curves(predictions),
-        "confidence": early.confidence(predictions),
-        "decisions": [early.decisions(predictions, in_a_row=in_a_row) for in_a_row in ALERTS_IN_A_ROW],
-        **follow_up(predictions, card.classes),
-        "natural_mix": in_natural_mix(predictions, card),
-    }
-    if modes := label_modes(dataset, rows):
-        table["by_label_mode"] = {
-            mode: dataclasses.asdict(score(label_N[at], probability_NK[at], card.classes)) for mode, at in modes.items()
-        }
+    modes = label_modes(dataset, rows)
+    strangers = None
     if unknown is not None:
         strange = loader_for(network, unknown, np.arange(len(unknown)), device, card.form)
-        table["unknown"] = strangeness(network, card, predictions, loader, strange, unknown)
-    return Evaluation(card, label_N, probability_NK, predictions, table)
+        strangers = strangeness(network, card, predictions, loader, strange, unknown)
+    scorecard = Scorecard(
+        ScoredWeights(card.name, card.version, card.survey),
+        ScoredData(dataset.folder.name, name_of(dataset), dataset.manifest.get("seed"), is_simulated(dataset)),
+        ClassCounts(objects, is_balanced(objects)),
+        reached,
+        ScoreIntervals(
+            macro_f1_interval(label_N, chosen_N, count),
+            bootstrap(label_N, lambda rows: balanced_accuracy(label_N[rows], chosen_N[rows], count)),
+            {name: wilson(int(hits[k]), objects[name]) for k, name in enumerate(card.classes)},
+        ),
+        reliability(probability_NK.max(1), chosen_N == label_N).tolist(),
+        early.curves(predictions),
+        early.confidence(predictions),
+        [early.decisions(predictions, in_a_row=in_a_row) for in_a_row in ALERTS_IN_A_ROW],
+        follow_up(predictions, card.classes),
+        in_natural_mix(predictions, card),
+        {mode: score(label_N[at], probability_NK[at], card.classes) for mode, at in modes.items()} or None,
+        strangers,
+    )
+    return Evaluation(card, label_N, probability_NK, predictions, scorecard)
 
 
 def follow_up(
     predictions: early.PrefixPredictions, classes: Sequence[str], weight_N: NDArray[np.float64] | None = None
-) -> dict[str, float | None]:
+) -> FollowUp:
     """What awaits somebody who follows up supernovae; it depends on the mix of classes, which weights can change."""
     kinds = tuple(classes.index(name) for name in SUPERNOVAE if name in classes)
     quiet = tuple(k for k in range(len(classes)) if k not in kinds)
     purity = None
     if "SNIa" in classes:
         purity = early.before_peak_purity(predictions, classes.index("SNIa"), weight_N=weight_N)
-    return {
-        "before_peak_purity_snia": purity,
-        "false_alarms_per_1000": early.false_alarms(predictions, kinds, quiet, weight_N),
-    }
+    return FollowUp(purity, early.false_alarms(predictions, kinds, quiet, weight_N))
 
 
-def in_natural_mix(predictions: early.PrefixPredictions, card: ModelCard) -> dict[str, Any] | None:
+def in_natural_mix(predictions: early.PrefixPredictions, card: ModelCard) -> NaturalMix | None:
     """The same in the mix of classes that a survey gave labels to; None where nobody counted it."""
     mix = NATURAL_MIX.get(card.survey)
     if mix is None or not set(card.classes) <= set(mix):
         return None
     weight_N = early.in_mix(predictions.label_N, [mix[name] for name in card.classes])
-    return {"objects": dict(mix), **follow_up(predictions, card.classes, weight_N)}
+    return NaturalMix(dict(mix), **dataclasses.asdict(follow_up(predictions, card.classes, weight_N)))
 
 
 def strangeness(
@@ -199,7 +198,7 @@ def strangeness(
     loader: Loader,
     strange: Loader,
     unknown: Dataset,
-) -> dict[str, Any]:
+) -> Strangers:
     """How well the unknown score tells a data set from known objects: of whole series, and as they grow.
 
     Each part of the score is asked of whole series too.
@@ -207,26 +206,21 @@ def strangeness(
     others = predict_prefixes(network, unknown, strange, card.probabilities, card.unknown or UnknownScore())
     known_N, strange_M = (early.unknown_at(side, side.last_frame) for side in (known, others))
     by_class = {
-        name: unknown_scores(known_N, strange_M[unknown.labels == k])["auroc"]
+        name: unknown_scores(known_N, strange_M[unknown.labels == k]).auroc
         for k, name in enumerate(unknown.classes)
         if (unknown.labels == k).any()
     }
     whole, of_others = (answers_of(network, side, prefixes=False) for side in (loader, strange))
-    parts = {"energy": unknown_scores(energy(whole.logits_MK), energy(of_others.logits_MK))["auroc"]}
+    parts = {"energy": unknown_scores(energy(whole.logits_MK), energy(of_others.logits_MK)).auroc}
     known_distance_N, strange_distance_M = whole.distances(network), of_others.distances(network)
     if known_distance_N is not None and strange_distance_M is not None:
-        parts["distance"] = unknown_scores(known_distance_N, strange_distance_M)["auroc"]
+        parts["distance"] = unknown_scores(known_distance_N, strange_distance_M).auroc
     by_night = {}
     for night in early.NIGHTS:
         then = [early.unknown_at(side, early.frame_after_nights(side, night)) for side in (known, others)]
-        scores = unknown_scores(*then)
-        by_night[night] = {"auroc": scores["auroc"], "median_of_known": float(np.median(then[0]))}
-    return {
-        **unknown_scores(known_N, strange_M),
-        "auroc_by_class": by_class,
-        "auroc_of_parts": parts,
-        "by_night": by_night,
-    }
+        by_night[night] = StrangersAtNight(unknown_scores(*then).auroc, float(np.median(then[0])))
+    return Strangers(**dataclasses.asdict(unknown_scores(known_N, strange_M)), auroc_by_class=by_class,
+                     auroc_of_parts=parts, by_night=by_night)  # fmt: skip
 
 
 def label_modes(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
@@ -250,24 +244,25 @@ def write(evaluation: Evaluation, dataset: Dataset, rows: NDArray[np.int64], fol
             probability=evaluation.probability_NK.astype(np.float32),
         )
     with replacing(folder / "report.html") as partial:
-        write_report(evaluation.card, evaluation.table, evaluation.predictions, dataset, rows, partial)
+        write_report(evaluation.card, evaluation.scorecard, evaluation.predictions, dataset, rows, partial)
     with replacing(folder / "scores.txt") as partial:
-        partial.write_text(plain_table(evaluation.table), "utf-8")
+        partial.write_text(plain_table(evaluation.scorecard), "utf-8")
     with replacing(folder / RESULT) as partial:
-        partial.write_text(json.dumps(evaluation.table, indent=1) + "\n", "utf-8")
+        partial.write_text(json.dumps(evaluation.scorecard.as_json(), indent=1) + "\n", "utf-8")
 
 
-def with_scores(card: ModelCard, table: dict[str, Any], controls: dict[str, Any] | None = None) -> ModelCard:
+def with_scores(card: ModelCard, scorecard: Scorecard, controls: dict[str, Any] | None = None) -> ModelCard:
     """The card with what an evaluation found, and its limits; ``controls`` as :func:`limits` takes them."""
     names = ("objects", "accuracy", "macro_f1", "balanced_accuracy", "auc", "log_loss", "ece", "recall")
-    scores = {name: table["scores"][name] for name in names}
-    on_card = {**scores, "macro_f1_interval": table["intervals"]["macro_f1"], "data": table["data"]}
-    on_card["macro_f1_by_night"] = {night: entry["macro_f1"] for night, entry in table["early"]["by_night"].items()}
+    on_card: dict[str, Any] = {name: getattr(scorecard.scores, name) for name in names}
+    on_card["macro_f1_interval"] = dataclasses.asdict(scorecard.intervals.macro_f1)
+    on_card["data"] = dataclasses.asdict(scorecard.data)
+    on_card["macro_f1_by_night"] = {night: scores.macro_f1 for night, scores in scorecard.early.by_night.items()}
     unknown = card.unknown
-    if unknown is not None and "unknown" in table:
-        unknown = dataclasses.replace(unknown, auroc=table["unknown"]["auroc"])
-        on_card["unknown_auroc_by_class"] = table["unknown"]["auroc_by_class"]
-    provenance = {**card.provenance, "test_scores": on_card, "limits": limits(card, table, controls)}
+    if unknown is not None and scorecard.unknown is not None:
+        unknown = dataclasses.replace(unknown, auroc=scorecard.unknown.auroc)
+        on_card["unknown_auroc_by_class"] = scorecard.unknown.auroc_by_class
+    provenance = {**card.provenance, "test_scores": on_card, "limits": limits(card, scorecard, controls)}
     return dataclasses.replace(card, unknown=unknown, provenance=provenance)
 
 
@@ -288,8 +283,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluation = evaluate(network, card, dataset, rows, device, strange)
     write(evaluation, dataset, rows, options.out)
     if options.copy_to is not None:
-        weights.save(options.copy_to, network.cpu(), with_scores(card, evaluation.table, controls), half=options.half)
-    print(plain_table(evaluation.table), end="")
+        weights.save(
+            options.copy_to, network.cpu(), with_scores(card, evaluation.scorecard, controls), half=options.half
+        )
+    print(plain_table(evaluation.scorecard), end="")
     return 0
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -18,8 +19,9 @@ from model.data.dataset import Dataset
 from model.past_photometry import LIMIT_SIGMA, History
 from model.series import BANDS, Series
 from model.serving.card import ModelCard
-from model.training.evaluation.card_limits import auroc_by_night, limits
+from model.training.evaluation.card_limits import limits
 from model.training.evaluation.early import PrefixPredictions
+from model.training.evaluation.scorecard import Scorecard
 
 EXAMPLES_PER_CLASS = 2
 SHOWN_STAMPS = 6
@@ -66,19 +68,19 @@ def draw_reliability(axes: Axes, table_Q3: NDArray, ece: float) -> None:
     axes.set_title(f"expected calibration error {ece:.3f}", fontsize=10)
 
 
-def draw_curves(axes: Axes, by: Mapping[Any, Mapping[str, float]], names: Sequence[str], unit: str) -> None:
+def draw_curves(axes: Axes, by: Mapping[int, Mapping[str, float]], names: Sequence[str], unit: str) -> None:
     """Numbers against nights or days since the first detection, with a tick wherever they were measured."""
     for name in names:
-        axes.plot([int(at) for at in by], [entry[name] for entry in by.values()], "o-", label=SCORE_NAMES[name])
+        axes.plot([*by], [entry[name] for entry in by.values()], "o-", label=SCORE_NAMES[name])
     axes.set_xscale("symlog")
-    axes.set_xticks([int(at) for at in by], [str(at) for at in by], fontsize=8)
+    axes.set_xticks([*by], [str(at) for at in by], fontsize=8)
     axes.minorticks_off()
     axes.set_xlabel(f"{unit} since first detection")
     axes.grid(color="#eee")
     axes.legend(fontsize=8)
 
 
-def draw_early(figure: Any, by: Mapping[Any, Mapping[str, float]], unit: str) -> None:
+def draw_early(figure: Any, by: Mapping[int, Mapping[str, float]], unit: str) -> None:
     """Which share is right, beside how honest the probabilities are."""
     left, right = figure.subplots(1, 2)
     draw_curves(left, by, ("macro_f1", "balanced_accuracy", "auc"), unit)
@@ -87,7 +89,7 @@ def draw_early(figure: Any, by: Mapping[Any, Mapping[str, float]], unit: str) ->
     right.set_ylim(bottom=0)
 
 
-def draw_unknown(axes: Axes, by_night: Mapping[str, float]) -> None:
+def draw_unknown(axes: Axes, by_night: Mapping[int, float]) -> None:
     """How well the unknown score tells strangers, against nights; half is chance."""
     draw_curves(axes, {night: {"auroc": value} for night, value in by_night.items()}, ("auroc",), "nights")
     axes.axhline(0.5, color="lightgray")
@@ -156,26 +158,28 @@ def examples(label_N: NDArray, classes: int) -> list[int]:
 
 def write_report(
     card: ModelCard,
-    table: dict[str, Any],
+    scorecard: Scorecard,
     predictions: PrefixPredictions,
     dataset: Dataset,
     rows: NDArray[np.int64],
     path: Path,
 ) -> None:
     """Write the page."""
-    scores, curves = table["scores"], table["early"]
+    scores, curves, unknown = scorecard.scores, scorecard.early, scorecard.unknown
+    nights, days = ({at: asdict(of) for at, of in by.items()} for by in (curves.by_night, curves.by_day))
     pictures = [
-        ("Confusion", picture(lambda f: draw_confusion(f.subplots(), np.array(scores["confusion"]), card.classes))),
+        ("Confusion", picture(lambda f: draw_confusion(f.subplots(), np.array(scores.confusion), card.classes))),
         (
             "Reliability",
-            picture(lambda f: draw_reliability(f.subplots(), np.array(table["reliability"]), scores["ece"])),
+            picture(lambda f: draw_reliability(f.subplots(), np.array(scorecard.reliability), scores.ece)),
         ),
-        ("By nights", picture(lambda f: draw_early(f, curves["by_night"], "nights"), 10.0)),
-        ("By days", picture(lambda f: draw_early(f, curves["by_day"], "days"), 10.0)),
+        ("By nights", picture(lambda f: draw_early(f, nights, "nights"), 10.0)),
+        ("By days", picture(lambda f: draw_early(f, days, "days"), 10.0)),
     ]
-    unknown = table.get("unknown")
-    by_night = {} if unknown is None else auroc_by_night(unknown)
-    strangers = picture(lambda f: draw_unknown(f.subplots(), by_night)) if by_night else None
+    strangers = None
+    if unknown is not None and unknown.by_night:
+        by_night = {night: of.auroc for night, of in unknown.by_night.items()}
+        strangers = picture(lambda f: draw_unknown(f.subplots(), by_night))
     shown = []
     for n in examples(predictions.label_N, len(card.classes)):
         title = f"Object {dataset.object_ids[rows[n]]}: {card.classes[predictions.label_N[n]]}"
@@ -185,12 +189,12 @@ def write_report(
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template).render(
         card=card,
-        table=table,
+        table=scorecard,
         pictures=pictures,
         unknown=unknown,
         strangers=strangers,
         has_history=dataset.has_history,
-        limits=limits(card, table),
+        limits=limits(card, scorecard),
         examples=shown,
     )
     path.write_text(page, "utf-8")

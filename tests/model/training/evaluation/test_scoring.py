@@ -87,7 +87,7 @@ def test_the_unknown_score_is_centred_on_the_known():
     known = (energy(logits) - fitted.location) / fitted.scale
     assert np.median(known) == pytest.approx(0, abs=0.01)
     weak = (energy(0.2 * logits) - fitted.location) / fitted.scale
-    assert unknown_scores(known, weak)["auroc"] > 0.8
+    assert unknown_scores(known, weak).auroc > 0.8
 
 
 def test_every_object_counts_alike_for_the_unknown_score():
@@ -181,12 +181,12 @@ def test_nights_and_days_pick_the_frames_that_were_there():
 def test_confidence_counts_from_when_a_choice_is_kept():
     """The first object decides at its third frame after one flip, the second at its second after none."""
     measured = early.confidence(made_up(), 0.8)
-    assert measured["confident_share"] == 1
-    assert measured["flips_per_object"] == 0.5
-    assert measured["median_days"] == pytest.approx(4.0)
-    assert measured["earliness"] == pytest.approx((3 / 4 + 2 / 3) / 2)
-    e = measured["earliness"]
-    assert measured["harmonic_mean"] == pytest.approx(2 * (1 - e) / (2 - e))
+    assert measured.confident_share == 1
+    assert measured.flips_per_object == 0.5
+    assert measured.median_days == pytest.approx(4.0)
+    assert measured.earliness == pytest.approx((3 / 4 + 2 / 3) / 2)
+    e = measured.earliness
+    assert measured.harmonic_mean == pytest.approx(2 * (1 - e) / (2 - e))
 
 
 def test_decisions_are_made_without_looking_ahead():
@@ -194,16 +194,16 @@ def test_decisions_are_made_without_looking_ahead():
     histories = made_up()
     histories.probability_NTK[0, 0] = [0.9, 0.05, 0.03, 0.02]  # sure of the wrong class, which is then left
     at_once = early.decisions(histories, 0.8)
-    assert at_once["decided_share"] == 1
-    assert at_once["median_days"] == pytest.approx(2.5)
-    assert at_once["right_share"] == at_once["changed_share"] == at_once["revoked_share"] == 0.5
+    assert at_once.decided_share == 1
+    assert at_once.median_days == pytest.approx(2.5)
+    assert at_once.right_share == at_once.changed_share == at_once.revoked_share == 0.5
     in_a_row = early.decisions(histories, 0.8, in_a_row=2)
-    assert in_a_row["decided_share"] == in_a_row["right_share"] == 1
-    assert in_a_row["median_days"] == pytest.approx((9 + 5.02) / 2)
-    assert in_a_row["changed_share"] == in_a_row["revoked_share"] == 0
+    assert in_a_row.decided_share == in_a_row.right_share == 1
+    assert in_a_row.median_days == pytest.approx((9 + 5.02) / 2)
+    assert in_a_row.changed_share == in_a_row.revoked_share == 0
     never = early.decisions(histories, 0.99)
-    assert never["decided_share"] == 0
-    assert np.isnan(never["right_share"])
+    assert never.decided_share == 0
+    assert np.isnan(never.right_share)
 
 
 def test_another_mix_of_classes_weighs_objects():
@@ -225,9 +225,9 @@ def test_early_curves_of_the_made_up_pair():
     """Macro-F1 reaches 1 on the third day, and the alarm and purity numbers are those counted by hand."""
     histories = made_up()
     measured = early.curves(histories)
-    assert measured["by_day"][0]["macro_f1"] < 1
-    assert measured["by_day"][3]["macro_f1"] == 1
-    assert measured["days_to_90_percent"] == 3
+    assert measured.by_day[0].macro_f1 < 1
+    assert measured.by_day[3].macro_f1 == 1
+    assert measured.days_to_90_percent == 3
     assert early.false_alarms(histories, (1, 3), (0, 2)) == 0
     assert early.before_peak_purity(histories, 1) == 1
 
