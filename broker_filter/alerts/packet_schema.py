@@ -188,8 +188,8 @@ class Schemas:
         self._unconfirmed.pop(schema_id, None)
 
     def _unknown(self, schema_id: int) -> str:
-        asked = "and no registry" if self._registry is None else "nor known to the registry"
-        return f"schema id {schema_id}: not bundled, not in the folder, {asked}"
+        elsewhere = "and no registry" if self._registry is None else "nor known to the registry"
+        return f"schema id {schema_id}: not bundled, not in the folder, {elsewhere}"
 
     def _remember_unknown(self, schema_id: int) -> None:
         if len(self._unknown_until) >= UNKNOWN_IDS_KEPT:

@@ -65,7 +65,7 @@ def history_of(survey: Survey, record: Mapping[str, Any], time_mjd: float, bands
     The newest ``HISTORY_LIMIT`` epochs of the survey's ``HISTORY_DAYS``, in order of time; of those at one time the
     order is the packet's. ``REFUSED_PAST``, which is empty, where the times cannot be true.
     """
-    told: History | None = None
+    past: History | None = None
     for name in survey.history:
         if (columns := record.get(name)) is None:
             continue
@@ -73,14 +73,14 @@ def history_of(survey: Survey, record: Mapping[str, Any], time_mjd: float, bands
         if _one_time_for_all(epochs):
             return REFUSED_PAST
         more = _sensible(epochs, time_mjd, HISTORY_DAYS[survey.name], _known_bands(bands))
-        if told is not None and len(told):
-            more = more[~of_visits(more, told.time_P, told.band_P)]
-            more = History.joined((told, more))
-        told = more
-    if told is None or not len(told):
+        if past is not None and len(past):
+            more = more[~of_visits(more, past.time_P, past.band_P)]
+            more = History.joined((past, more))
+        past = more
+    if past is None or not len(past):
         return NO_HISTORY
-    told = told[np.argsort(told.time_P, kind="stable")[-HISTORY_LIMIT:]]
-    return REFUSED_PAST if _clock_stood_still(told) else told
+    past = past[np.argsort(past.time_P, kind="stable")[-HISTORY_LIMIT:]]
+    return REFUSED_PAST if _clock_stood_still(past) else past
 
 
 def _one_time_for_all(epochs: _Epochs) -> bool:
@@ -91,10 +91,10 @@ def _one_time_for_all(epochs: _Epochs) -> bool:
     return len(time_P) > FEWEST_REPEATED or len(np.unique(epochs.band_P)) > 1
 
 
-def _clock_stood_still(told: History) -> bool:
+def _clock_stood_still(past: History) -> bool:
     """Whether half of the epochs repeat another's time and band: alerts that others repacked give all one time."""
-    again = np.count_nonzero(repeated(told)[1])
-    return bool(again >= FEWEST_REPEATED and 2 * again >= len(told))
+    again = np.count_nonzero(repeated(past)[1])
+    return bool(again >= FEWEST_REPEATED and 2 * again >= len(past))
 
 
 def _sensible(epochs: _Epochs, time_mjd: float, days: float, known_bands: NDArray[np.bool_]) -> History:

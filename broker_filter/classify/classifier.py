@@ -92,8 +92,8 @@ class Classifier:
         histories
             What else is known of each; None: the network reads none.
         """
-        told = [NO_HISTORY] * len(curves) if histories is None else histories
-        return _split_on_memory(self._classify, list(zip(embeddings, curves, told, strict=True)))
+        pasts = [NO_HISTORY] * len(curves) if histories is None else histories
+        return _split_on_memory(self._classify, list(zip(embeddings, curves, pasts, strict=True)))
 
     def _classify(self, rows: Sequence[tuple[NDArray[np.float32], Series, History]]) -> list[Verdict]:
         embeddings, curves, histories = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
@@ -119,10 +119,10 @@ class Classifier:
             return [None] * len(p_BK)
         age_B = None
         if self.card.sets.least_by_age:
-            told = zip(curves, histories, strict=True)
-            age_B = np.array([age_of(curve, history).days_since_first for curve, history in told])
+            pairs = zip(curves, histories, strict=True)
+            age_B = np.array([age_of(curve, history).days_since_first for curve, history in pairs])
         return [
-            tuple(name for name, kept in zip(self.card.classes, kept_K, strict=True) if kept)
+            tuple(name for name, is_in_set in zip(self.card.classes, kept_K, strict=True) if is_in_set)
             for kept_K in self.card.sets.of(p_BK, age_B)
         ]
 

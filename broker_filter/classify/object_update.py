@@ -96,7 +96,7 @@ class ObjectUpdate:
     def past(self, window: Window) -> History:
         """Epochs that the packets of a window's observations tell, in the order of the observations."""
         held = self._held(window)
-        epochs = self.series.told(held.start, held.stop)
+        epochs = self.series.history_of(held.start, held.stop)
         return epochs if not self.withdrawn else epochs[~self._is_withdrawn(epochs)]
 
     def _is_withdrawn(self, epochs: History) -> NDArray[np.bool_]:

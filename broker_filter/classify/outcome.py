@@ -159,8 +159,8 @@ class Reporter:
         """Of the alert before: as the network was asked, or as it is remembered where that is of a later alert."""
         heads, before = update.series.heads, target.index - 1
         remembered = self._memory.before(update.key, _order_of(heads[target.index]))
-        asked = (update.key, before) in self._verdicts
-        if not asked or (remembered is not None and remembered[0] > _order_of(heads[before])):
+        answered = (update.key, before) in self._verdicts
+        if not answered or (remembered is not None and remembered[0] > _order_of(heads[before])):
             return None if remembered is None else remembered[1]
         probabilities = self._probabilities(update, before)
         return max(probabilities, key=probabilities.__getitem__)

@@ -56,10 +56,10 @@ class _Tile:
             verdict = verdict_of(story.classified[-1])
             words = "  ".join(f"{name} {probability:.2f}" for name, probability in verdict)
             colour = colours[verdict[-1][0]]
-            said = self._write(TILE_WIDTH_IN, 0.08, words, colour, fontsize=9, fontweight="bold", ha="right")
+            written = self._write(TILE_WIDTH_IN, 0.08, words, colour, fontsize=9, fontweight="bold", ha="right")
         else:
-            said = self._write(TILE_WIDTH_IN, 0.08, str(story.newest.reason), theme.faint, fontsize=9, ha="right")
-        self._make_room(name, said)
+            written = self._write(TILE_WIDTH_IN, 0.08, str(story.newest.reason), theme.faint, fontsize=9, ha="right")
+        self._make_room(name, written)
         side = (TILE_WIDTH_IN - 0.08 * (len(story.channels) - 1)) / len(story.channels)
         side = min(side, 1.0)
         for n, channel in enumerate(story.channels):

@@ -42,7 +42,7 @@ def observations_in(store: SeriesStore, object_id: str) -> tuple[str, list[Obser
             flux_error_njy=float(head["flux_error_njy"]),
             pixels=of_frame.pixels,
             scale_njy=of_frame.scale_njy,
-            history=held.told(index, index + 1),
+            history=held.history_of(index, index + 1),
             metadata=held.metadata(index),
             ra_deg=float(head["ra_deg"]),
             dec_deg=float(head["dec_deg"]),

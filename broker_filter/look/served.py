@@ -127,14 +127,14 @@ class ServedObjects:
         RetryableError
             When the service does not answer.
         """
-        found: list[Classification] = []
-        asked = [one for one in alert_ids if -(1 << 63) <= one < 1 << 63]  # other numbers are no alert's
-        for start in range(0, len(asked), ALERTS_AT_ONCE):
-            ids = ",".join(map(str, asked[start : start + ALERTS_AT_ONCE]))
+        published: list[Classification] = []
+        valid_ids = [one for one in alert_ids if -(1 << 63) <= one < 1 << 63]  # other numbers are no alert's
+        for start in range(0, len(valid_ids), ALERTS_AT_ONCE):
+            ids = ",".join(map(str, valid_ids[start : start + ALERTS_AT_ONCE]))
             content = self._json(f"/api/alerts?ids={ids}")
             with self._as_a_service():
-                found += [from_json(fields) for fields in (content or {})["classifications"]]
-        return sorted(found, key=lambda one: (one.time_mjd, one.alert_id))
+                published += [from_json(fields) for fields in (content or {})["classifications"]]
+        return sorted(published, key=lambda one: (one.time_mjd, one.alert_id))
 
     def _object(self, object_id: str) -> tuple[_Object, list[Classification]]:
         content = self._json(_path_of(object_id))

@@ -118,7 +118,7 @@ class HeldSeries:
             flux_error_T=heads["flux_error_njy"],
         )
 
-    def told(self, start: int, stop: int) -> History:
+    def history_of(self, start: int, stop: int) -> History:
         """The epochs of which the packets of ``heads[start:stop]`` tell."""
         counts = self.heads["history"]
         first = int(counts[:start].sum())

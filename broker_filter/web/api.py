@@ -96,8 +96,8 @@ class Api:
         }
 
     def _alerts(self, request: Request) -> dict[str, Any]:
-        found = self._objects.index.answers_to(_query_of(AlertQuery, request).alert_ids)
-        return {"classifications": [as_json(one) for one in found]}
+        classifications = self._objects.index.answers_to(_query_of(AlertQuery, request).alert_ids)
+        return {"classifications": [as_json(one) for one in classifications]}
 
     def _object(self, request: Request) -> dict[str, Any]:
         return self._objects.as_json(self._found(request))

@@ -49,7 +49,7 @@ def assert_holds(store: SeriesStore, series: dict[str, list[Observation]]) -> No
         pixels = store.pixels(list(frames))
         for n, (frame, observation) in enumerate(frames.items()):
             np.testing.assert_array_equal(pixels[frame].pixels, observation.pixels)
-            np.testing.assert_array_equal(one.told(n, n + 1).time_P, observation.history.time_P)
+            np.testing.assert_array_equal(one.history_of(n, n + 1).time_P, observation.history.time_P)
     inspection = store.inspect()
     assert inspection.damaged == ()
     assert (inspection.objects, inspection.observations) == (len(series), sum(map(len, series.values())))

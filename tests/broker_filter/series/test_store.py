@@ -113,8 +113,8 @@ def test_histories_come_back_with_their_heads(open_store: OpenStore) -> None:
         assert held.heads["alert_id"].tolist()[:3] == [1, 3, 5]
         assert held.heads["history"].tolist()[:3] == [3, 0, 96]
         for n, alert_id in enumerate((1, 3, 5)):
-            same(held.told(n, n + 1), past[alert_id])
-        same(held.told(0, 3), History.joined([past[1], past[3], past[5]]))
+            same(held.history_of(n, n + 1), past[alert_id])
+        same(held.history_of(0, 3), History.joined([past[1], past[3], past[5]]))
         settle(store, "ztf/a", 1, 3, 5)
         store.close()
         store = open_store()
@@ -129,8 +129,8 @@ def test_histories_leave_with_their_observations(open_store: OpenStore) -> None:
     for i in range(12):
         past = fake.history(60_000.0 + i, epochs=96)
         held = store.add([("ztf/a", fake.observation(i, 60_000.0 + i, history=past))])["ztf/a"]
-        assert len(held.told(0, len(held.heads))) == 96 * len(held.heads)
-        same(held.told(len(held.heads) - 1, len(held.heads)), past)
+        assert len(held.history_of(0, len(held.heads))) == 96 * len(held.heads)
+        same(held.history_of(len(held.heads) - 1, len(held.heads)), past)
         settle(store, "ztf/a", i, hold=4)
         sizes.append(store.stats().bytes)
     assert sizes[3] > 4 * 96 * rows.EPOCH.itemsize
