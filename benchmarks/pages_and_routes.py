@@ -103,8 +103,8 @@ def pages(objects: Objects) -> dict[str, Callable[[], object]]:
         "query /api/objects/ID": [f"/api/objects/{name}" for name in names],
     }
     return {
-        what: lambda asked=asked: [client.get(path).raise_for_status() for path in asked]
-        for what, asked in paths.items()
+        what: lambda addresses=addresses: [client.get(path).raise_for_status() for path in addresses]
+        for what, addresses in paths.items()
     }
 
 
@@ -122,13 +122,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Night([packet.content for packet in packets]),
         Router(Route(f"r{number}", f"t{number}", rule) for number, rule in enumerate(RULES)),
     )
-    found: dict[str, list[float]] = {}
+    ms_of: dict[str, list[float]] = {}
     for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as folder:
             for name, ms in _round(night, router, Path(folder), len(packets)):
-                found.setdefault(name, []).append(ms)
+                ms_of.setdefault(name, []).append(ms)
     table = Table("", "processor time, ms", "each round")
-    for name, each in found.items():
+    for name, each in ms_of.items():
         table.add_row(name, f"{statistics.median(each):.3f}", ", ".join(f"{one:.3f}" for one in each))
     console.print(table)
 

@@ -91,13 +91,13 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
         if not isinstance(network, Vigil):
             raise SystemExit(f"{card.name} is another network: give weights of vigil")
         ablation.silence(network)
-        found = simulated.answered(network, card, dataset, DRAWS, changed=ablation.changed)
-        whole = whole or found
-        behind = simulated.with_intervals(found, whole)
-        lines.append({"name": ablation.name, "scores": simulated.with_intervals(found), "less_the_whole": behind})
-        told = (f"{of['value']:+.3f} [{of['low']:+.3f}, {of['high']:+.3f}]" for of in behind.values())
-        print(f"{ablation.name:<46} {'  '.join(told)}", flush=True)
-    return {"weights": card.version, "objects": found.once, "alerts": len(found.label_N),
+        answered = simulated.answered(network, card, dataset, DRAWS, changed=ablation.changed)
+        whole = whole or answered
+        behind = simulated.with_intervals(answered, whole)
+        lines.append({"name": ablation.name, "scores": simulated.with_intervals(answered), "less_the_whole": behind})
+        shown = (f"{of['value']:+.3f} [{of['low']:+.3f}, {of['high']:+.3f}]" for of in behind.values())
+        print(f"{ablation.name:<46} {'  '.join(shown)}", flush=True)
+    return {"weights": card.version, "objects": answered.once, "alerts": len(answered.label_N),
             "setting": describe("torch", "numpy"), "lines": lines}  # fmt: skip
 
 
@@ -107,10 +107,10 @@ def draw(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     place = list(range(len(lines)))
     panels = figure.subplots(1, len(NAMES), sharey=True)
     for axes, (score, title) in zip(panels, NAMES.items(), strict=True):
-        found = [line["scores"][score] for line in lines]
-        error = [[one["value"] - one["low"] for one in found], [one["high"] - one["value"] for one in found]]
-        axes.errorbar([one["value"] for one in found], place, xerr=error, fmt="o", capsize=3, color="#d1495b")
-        axes.axvline(found[0]["value"], color="lightgray", linestyle="--", zorder=0)
+        scored = [line["scores"][score] for line in lines]
+        error = [[one["value"] - one["low"] for one in scored], [one["high"] - one["value"] for one in scored]]
+        axes.errorbar([one["value"] for one in scored], place, xerr=error, fmt="o", capsize=3, color="#d1495b")
+        axes.axvline(scored[0]["value"], color="lightgray", linestyle="--", zorder=0)
         axes.set_title(title, fontsize=9)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)

@@ -70,7 +70,7 @@ def median_of_turns(measures: dict[str, Callable[[], float]]) -> dict[str, list[
             value = measure()
             if turn:
                 times[name].append(value)
-    return {name: np.percentile(found, (25, 50, 75)).tolist() for name, found in times.items()}
+    return {name: np.percentile(ms, (25, 50, 75)).tolist() for name, ms in times.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,11 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = Table(title=title, caption=describe("torch", "onnxruntime"))
     for column in ("weights", "engine", "alerts at a time", "median", "quartiles", "over the last weights"):
         table.add_column(column)
-    found = median_of_turns(measures)
+    quartiles = median_of_turns(measures)
     last = load_card(options.weights[-1]).version
-    for name, (low, middle, high) in found.items():
+    for name, (low, middle, high) in quartiles.items():
         version, engine, batch = name.split("|")
-        of_last = found.get(f"{last}|{engine}|{batch}")
+        of_last = quartiles.get(f"{last}|{engine}|{batch}")
         more = "" if of_last is None else f"{middle / of_last[1] - 1:+.0%}"
         table.add_row(version, engine, batch, f"{middle:.3f}", f"{low:.3f} to {high:.3f}", more)
     Console(width=150).print(table)

@@ -36,32 +36,39 @@ def measure(names: Sequence[str], folder: Path) -> dict[str, Any]:
     steps: list[dict[str, Any]] = []
     before = None
     for name in names:
-        card, found = load_card(name), simulated.singles(name, folder)
+        card, singles = load_card(name), simulated.singles(name, folder)
         made = card.provenance
         step = {
             "version": card.version,
             "trained_on": made["trained_on"],
             "epochs": made["epochs"],
-            "scores": simulated.with_intervals(found),
+            "scores": simulated.with_intervals(singles),
         }
         if before is not None:
-            step["less_the_one_before"] = simulated.with_intervals(found, before)
+            step["less_the_one_before"] = simulated.with_intervals(singles, before)
         steps.append(step)
-        before = found
+        before = singles
         tell(step)
-    return {"alerts": len(found.label_N), "objects": found.once, "setting": describe("torch", "numpy"), "steps": steps}
+    return {
+        "alerts": len(singles.label_N),
+        "objects": singles.once,
+        "setting": describe("torch", "numpy"),
+        "steps": steps,
+    }
 
 
 def tell(step: Mapping[str, Any]) -> None:
     """One set of weights."""
     print(f"{step['version']}: trained on {step['trained_on']} objects, {step['epochs']} epochs")
-    for score, found in step["scores"].items():
+    for score, scored in step["scores"].items():
         gained = step.get("less_the_one_before", {}).get(score)
-        print(f"  {NAMES[score]:<32} {_told(found)}" + ("" if gained is None else f"   gained {_told(gained)}"))
+        print(
+            f"  {NAMES[score]:<32} {with_range(scored)}" + ("" if gained is None else f"   gained {with_range(gained)}")
+        )
     sys.stdout.flush()
 
 
-def _told(interval: Mapping[str, float]) -> str:
+def with_range(interval: Mapping[str, float]) -> str:
     return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
@@ -70,9 +77,9 @@ def draw(steps: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(12, 3), layout="constrained")
     for axes, (score, title) in zip(figure.subplots(1, len(NAMES)), NAMES.items(), strict=True):
         size = [step["trained_on"] for step in steps]
-        found = [step["scores"][score] for step in steps]
-        value = [one["value"] for one in found]
-        error = [[one["value"] - one["low"] for one in found], [one["high"] - one["value"] for one in found]]
+        scored = [step["scores"][score] for step in steps]
+        value = [one["value"] for one in scored]
+        error = [[one["value"] - one["low"] for one in scored], [one["high"] - one["value"] for one in scored]]
         axes.errorbar(size, value, error, marker="o", capsize=3, color="#1a936f")
         axes.set_xscale("log")
         axes.set_xticks(size, [f"{of:,}" for of in size], rotation=30)

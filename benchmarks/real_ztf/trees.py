@@ -98,12 +98,12 @@ def by_trees(learnt: Alerts, tested: Alerts) -> NDArray[np.float64]:
 
 def scores_of(value_N: NDArray, tested: Alerts) -> dict[str, dict[str, float]]:
     """AUC of all alerts, and by number of detections."""
-    found = {}
+    of_strata = {}
     for stratum, (low, high) in STRATA.items():
         some_N = (tested.detections_N >= low) & (tested.detections_N <= high)
         area = auc(value_N[some_N & tested.is_ia_N], value_N[some_N & ~tested.is_ia_N])
-        found[stratum] = {"alerts": int(some_N.sum()), "auc": float(area)}
-    return found
+        of_strata[stratum] = {"alerts": int(some_N.sum()), "auc": float(area)}
+    return of_strata
 
 
 def tell(name: str, scores: dict[str, dict[str, float]]) -> None:

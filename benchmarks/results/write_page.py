@@ -217,12 +217,12 @@ def real_weights() -> str:
 
 def curve() -> str:
     """What more simulated objects bring, and what the last step gained."""
-    found = read(HERE / "real_ztf" / "curve.json")
-    if found is None:
+    table_read = read(HERE / "real_ztf" / "curve.json")
+    if table_read is None:
         return "Not measured.\n"
     names = ("macro_f1", "ia_among_supernovae", "supernova_recall_at_1_percent", "against_agn_alone")
     rows = [["weights", "trained on", "epochs", "macro-F1", "Ia among SN, AUC", "SN at 1 % false", "against AGN alone"]]
-    for step in found["steps"]:
+    for step in table_read["steps"]:
         head = [step["version"], f"{step['trained_on']:,}", str(step["epochs"])]
         rows.append([*head, *[thousandths(step["scores"][name]) for name in names]])
         if gained := step.get("less_the_one_before"):
@@ -232,15 +232,15 @@ def curve() -> str:
 
 def ablations() -> str:
     """What each input of the shipped network is worth on single simulated alerts."""
-    found = read(HERE / "real_ztf" / "ablations.json")
-    if found is None:
+    table_read = read(HERE / "real_ztf" / "ablations.json")
+    if table_read is None:
         return "Not measured.\n"
     rows = [["", "macro-F1", "Ia among SN, AUC", "SN at 1 % false", "against AGN alone"]]
-    whole = found["lines"][0]
+    whole = table_read["lines"][0]
     rows.append([whole["name"], *[thousandths(of) for of in whole["scores"].values()]])
     rows += [
         [line["name"], *[thousandths(of, sign="+") for of in line["less_the_whole"].values()]]
-        for line in found["lines"][1:]
+        for line in table_read["lines"][1:]
     ]
     return table(rows)
 
@@ -253,11 +253,11 @@ def thousandths(interval: dict[str, float], sign: str = "") -> str:
 
 def skies() -> str:
     """Real alerts that nobody labelled beside simulated ones."""
-    found = read(HERE / "real_ztf" / "skies.json")
-    if found is None:
+    table_read = read(HERE / "real_ztf" / "skies.json")
+    if table_read is None:
         return "Not measured.\n"
     rows = [["kind", "number", "real: 5, 50, 95 %", "simulated: 5, 50, 95 %", "KS"]]
-    for kind, of in found.items():
+    for kind, of in table_read.items():
         for name, line in of["lines"].items():
             real, simulated = (", ".join(f"{line[sky][i]:.2f}" for i in (0, 2, 4)) for sky in ("real", "simulated"))
             rows.append(
@@ -268,12 +268,12 @@ def skies() -> str:
 
 def type_trees() -> str:
     """Type Ia among simulated supernovae by trees on the network's own numbers, beside it."""
-    found = read(HERE / "real_ztf" / "trees.json")
-    if found is None:
+    table_read = read(HERE / "real_ztf" / "trees.json")
+    if table_read is None:
         return "Not measured.\n"
-    strata = next(iter(found["auc"].values()))
+    strata = next(iter(table_read["auc"].values()))
     rows = [["", *[f"{name.replace('-', '–')} ({of['alerts']})" for name, of in strata.items()]]]
-    rows += [[name, *[f"{of['auc']:.3f}" for of in scores.values()]] for name, scores in found["auc"].items()]
+    rows += [[name, *[f"{of['auc']:.3f}" for of in scores.values()]] for name, scores in table_read["auc"].items()]
     return table(rows)
 
 

@@ -170,8 +170,8 @@ class Stored(BaseHTTPRequestHandler):
         """Answer as the service does."""
         path, _, ids = self.path.partition("?ids=")
         assert path == "/api/alerts"
-        asked = {int(one) for one in ids.split(",")}
-        answers = [as_json(one) for one in map(classification, range(3)) if one.alert_id in asked]
+        wanted = {int(one) for one in ids.split(",")}
+        answers = [as_json(one) for one in map(classification, range(3)) if one.alert_id in wanted]
         body = orjson.dumps({"classifications": answers})
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

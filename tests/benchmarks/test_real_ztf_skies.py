@@ -51,9 +51,9 @@ def test_bodies_and_single_detections_are_not_compared():
 def test_registration_is_the_distance_between_star_and_change(off_px, sense):
     """Half a pixel between the template's light and the difference's is half an arcsecond, in either sense."""
     template = star(0.0, 1e4) + np.random.default_rng(0).standard_normal((24, 24))
-    found = registration(np.stack([template, template, sense * star(off_px, 500.0)]))
-    assert found["difference off the star, arcsec"] == pytest.approx(1.01 * off_px, abs=0.1)
-    assert found["hole beside it / its peak"] < 0.1
+    answers = registration(np.stack([template, template, sense * star(off_px, 500.0)]))
+    assert answers["difference off the star, arcsec"] == pytest.approx(1.01 * off_px, abs=0.1)
+    assert answers["hole beside it / its peak"] < 0.1
     assert registration(np.stack([template, 0 * template + 1, template])) == {}
 
 
@@ -73,14 +73,14 @@ def test_every_ablation_changes_the_answers_of_a_network(tmp_path):
     assert simulate(f"dataset --survey ztf {recipe} --out {tmp_path}/set".split()) == 0
     dataset = Dataset.open(tmp_path / "set")
     size = {"size": dataset.size_px, "history_limit": 96, "curve_shape": True, "stamp_shape_px": 1.0}
-    found = {}
+    answers = {}
     for ablation in ABLATIONS:
         network, card = untrained("ztf", "vigil", 1, **size)
         assert isinstance(network, Vigil)
         for layer in (network.series_encoder.shape.layers[-1], network.frame_encoder.from_shape):
             layer.weight.data.normal_(generator=None)
         ablation.silence(network.eval())
-        found[ablation.name] = answered(network, card, dataset, 1, changed=ablation.changed)
-    whole = found.pop("whole network")
-    assert len(found) == 8 and all(np.abs(one.p_NK - whole.p_NK).max() > 1e-4 for one in found.values())
+        answers[ablation.name] = answered(network, card, dataset, 1, changed=ablation.changed)
+    whole = answers.pop("whole network")
+    assert len(answers) == 8 and all(np.abs(one.p_NK - whole.p_NK).max() > 1e-4 for one in answers.values())
     assert all(of["value"] == 0 for of in with_intervals(whole, whole).values())

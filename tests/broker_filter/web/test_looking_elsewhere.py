@@ -74,9 +74,9 @@ def test_a_service_tells_the_story_that_its_store_holds(service: Service) -> Non
 def test_a_service_is_asked_for_alerts_by_id(service: Service, address: str) -> None:
     """However many ids are asked for, the answers that were published come in order of time."""
     published = sorted((one for some in service.answers.values() for one in some), key=lambda one: one.time_mjd)
-    with ServedObjects(address) as asked:
-        assert asked.answers_to([*range(-3, 250), 1 << 63, *(one.alert_id for one in published)]) == published
-        assert asked.answers_to([]) == asked.answers_to([1]) == []
+    with ServedObjects(address) as served:
+        assert served.answers_to([*range(-3, 250), 1 << 63, *(one.alert_id for one in published)]) == published
+        assert served.answers_to([]) == served.answers_to([1]) == []
 
 
 def test_a_service_without_the_interface_or_the_object_is_one_line(

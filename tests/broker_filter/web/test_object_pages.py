@@ -161,9 +161,9 @@ def test_api_finds_alerts_by_id(client: TestClient, service: Service) -> None:
     """Answers to any alerts come in order of time, as they were published; ids of nobody are left out."""
     wanted = [answers[-1] for answers in service.answers.values()]
     ids = ",".join(str(one.alert_id) for one in wanted)
-    found = client.get(f"/api/alerts?ids={ids},7,-7,{10**19 - 1}").json()["classifications"]
+    classifications = client.get(f"/api/alerts?ids={ids},7,-7,{10**19 - 1}").json()["classifications"]
     in_time = sorted(wanted, key=lambda one: one.time_mjd)
-    assert found == [orjson.loads(orjson.dumps(as_json(one))) for one in in_time]
+    assert classifications == [orjson.loads(orjson.dumps(as_json(one))) for one in in_time]
 
 
 def test_api_is_read_only(client: TestClient) -> None:
