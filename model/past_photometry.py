@@ -65,12 +65,11 @@ def lacking(histories: Sequence[History], series: Series, limit: int = HISTORY_L
     In order of (time, band); no visit twice, none that a frame shows, none later than the last frame.
     """
     epochs = History.joined(histories)
-    epochs = epochs[epochs.time_P <= series.time_T[-1]]
     order_P, again_P = repeated(epochs)
-    epochs = epochs[order_P[~again_P]]
-    epochs = epochs[~of_visits(epochs, series.time_T, series.band_T)]
-    epochs = epochs[np.lexsort((epochs.band_P, epochs.time_P))]
-    return epochs[max(len(epochs) - limit, 0) :]
+    asked_P = (epochs.time_P <= series.time_T[-1]) & ~of_visits(epochs, series.time_T, series.band_T)
+    chosen = order_P[asked_P[order_P] & ~again_P]
+    chosen = chosen[np.lexsort((epochs.band_P[chosen], epochs.time_P[chosen]))]
+    return epochs[chosen[max(len(chosen) - limit, 0) :]]
 
 
 def repeated(history: History) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

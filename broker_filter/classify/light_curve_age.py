@@ -40,5 +40,5 @@ def _days_since_brightest(frames: Series, epochs: History, now: float) -> float 
     frames_in_band, epochs_in_band = frames.band_T == band, epochs.band_P == band
     times = np.concatenate([frames.time_T[frames_in_band], epochs.time_P[epochs_in_band]])
     fluxes = np.concatenate([frames.flux_T[frames_in_band], epochs.flux_P[epochs_in_band]])
-    brightest = np.nanmax(fluxes)
+    brightest = np.fmax.reduce(fluxes)  # NaN is none
     return 0.0 if flux >= brightest else now - float(times[fluxes == brightest].max())

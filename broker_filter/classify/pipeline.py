@@ -197,7 +197,7 @@ class Pipeline:
             pairs = [(update, target) for update in of_survey for target in update.questions]
             if not pairs:
                 continue
-            embeddings = [np.stack([embedded[group] for group in update.groups(target)]) for update, target in pairs]
+            embeddings = [_rows([embedded[group] for group in update.groups(target)]) for update, target in pairs]
             curves = [update.curve(target.window) for update, target in pairs]
             histories = None
             if (limit := classifier.card.history_limit) > 0:
@@ -236,6 +236,10 @@ def _to_store(arrival: Arrival, observation: Observation) -> Observation:
         magnitude_error=_or_nan(magnitude_error),
         real_bogus=_or_nan(source.real_bogus),
     )
+
+
+def _rows(vectors: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.concatenate(vectors).reshape(len(vectors), -1)  # np.stack takes four times as long
 
 
 def _or_nan(value: float | None) -> float:

@@ -201,17 +201,15 @@ def _padded(
     columns: Sequence[tuple[NDArray, ...]], zero: Sequence[float], length: int, history: LightCurve | None = None
 ) -> LightCurve:
     """A light curve of [B, length] from band, time, flux and flux error of every row; time counts from ``zero``."""
-    rows = len(columns)
-    band = np.zeros((rows, length), np.int64)
-    time, flux, flux_error = (np.zeros((rows, length), np.float32) for _ in range(3))
-    mask = np.zeros((rows, length), bool)
-    for row, (band_T, time_T, flux_T, flux_error_T) in enumerate(columns):
-        n = len(band_T)
-        band[row, :n] = band_T
-        time[row, :n] = time_T - zero[row]
-        flux[row, :n] = np.nan_to_num(flux_T, posinf=0.0, neginf=0.0)
-        flux_error[row, :n] = np.nan_to_num(flux_error_T, posinf=0.0, neginf=0.0)
-        mask[row, :n] = True
+    count_B = np.array([len(band_T) for band_T, *_ in columns])
+    mask = np.arange(length) < count_B[:, None]
+    band = np.zeros(mask.shape, np.int64)
+    time, flux, flux_error = (np.zeros(mask.shape, np.float32) for _ in range(3))
+    bands, times, fluxes, flux_errors = map(np.concatenate, zip(*columns, strict=True))  # row after row, as in a mask
+    band[mask] = bands
+    time[mask] = times - np.repeat(zero, count_B)
+    flux[mask] = np.where(np.isfinite(fluxes), fluxes, 0.0)
+    flux_error[mask] = np.where(np.isfinite(flux_errors), flux_errors, 0.0)
     least = np.maximum(LEAST_ERROR_NJY, LEAST_RELATIVE_ERROR * np.abs(flux), dtype=np.float32)
     flux_error = np.where(flux_error > 0, np.maximum(flux_error, least), flux_error)
     as_tensor = torch.from_numpy
