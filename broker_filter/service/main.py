@@ -18,6 +18,7 @@ import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.routing import BaseRoute
 
+from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.classify.classifier import Classifier, cards_of
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import HttpSettings, Settings, load, masked, remember_secrets
@@ -84,11 +85,10 @@ def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lamb
     status = StatusPage(_introduce_us(settings), metrics, health, ledger, recent, has_objects=settings.http.objects)
     with ExitStack() as stack:
         if settings.http.port is not None:
-            names = settings.http.host_names if is_loopback(settings.http.host) else None
-            more = object_routes(settings.http, lobby, ledger)
-            app = application(*routes_of(metrics, health, status, ledger), more, host_names=names)
-            server = stack.enter_context(HttpServer(settings.http.host, settings.http.port, app))
-            _tell_address(server.address, announce)
+            server = _pages(
+                settings.http, settings.http.port, routes_of(metrics, health, status, ledger), lobby, ledger
+            )
+            _tell_address(stack.enter_context(server).address, announce)
         traces = open_traces(settings.trace, stack)
         exactly_once = settings.output.delivery == "exactly_once"
         store = _patiently(lambda: open_store(settings.store, exclusive=exactly_once), settings, stop, health)
@@ -96,11 +96,7 @@ def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lamb
             return  # told to stop before the store was there
         stack.callback(store.close)
         classifiers = _warm_classifiers(settings, metrics, ledger)
-        for reason in FAILURES:
-            metrics.count("ictc_registry_failures", 0, reason=reason)
-        schemas = assembly.open_schemas(
-            settings.registry, lambda reason: metrics.count("ictc_registry_failures", reason=reason)
-        )
+        schemas = _counted_schemas(settings, metrics)
         pipeline = assembly.build_pipeline(settings, classifiers, schemas, store, stack)
         status.introduce([classifier.card for classifier in classifiers.values()], schemas)
         cards = cards_of(classifiers)
@@ -124,23 +120,28 @@ def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lamb
         if (index := assembly.open_index(settings, stack)) is not None:
             _let_people_look(index, store, pipeline, classifiers, lobby)
             witnesses.append(lambda done: index.enter(classifications_of(done.report)))
-        worker = BatchWorker(
-            pipeline,
-            sink,
-            ledger,
-            metrics,
-            health,
-            settings.life,
-            settings.batch.queue_limit,
-            stats=store.stats,
-            witnesses=witnesses,
-            transactions=transactions,
-        )
+        life, queue_limit = settings.life, settings.batch.queue_limit
+        worker = BatchWorker(pipeline, sink, ledger, metrics, health, life, queue_limit, stats=store.stats,
+                             witnesses=witnesses, transactions=transactions)  # fmt: skip
         loop = PollLoop(settings, worker, ledger, metrics, health, store, reading.ends)
         worker.start()
         health.unready("group", "the consumer group has not let us in yet")
         health.ready("starting")
         loop.run(stop)
+
+
+def _pages(http: HttpSettings, port: int, routes: tuple[Routes, Routes], lobby: Lobby, ledger: Ledger) -> HttpServer:
+    names = http.host_names if is_loopback(http.host) else None
+    return HttpServer(http.host, port, application(*routes, object_routes(http, lobby, ledger), host_names=names))
+
+
+def _counted_schemas(settings: Settings, metrics: Metrics) -> Schemas:
+    """Every source of schemas; failures of the registry are counted, from none."""
+    for reason in FAILURES:
+        metrics.count("ictc_registry_failures", 0, reason=reason)
+    return assembly.open_schemas(
+        settings.registry, lambda reason: metrics.count("ictc_registry_failures", reason=reason)
+    )
 
 
 def _warm_classifiers(settings: Settings, metrics: Metrics, ledger: Ledger) -> Mapping[str, Classifier]:
