@@ -3,7 +3,8 @@
 Survey stamps are primary images of unscaled 32-bit floats: their pixels are viewed without a copy. Every other plain
 image is read as the standard says: integers, doubles, scaled pixels, further axes of length 1, the image in the first
 extension. Tile-compressed images, tables and random groups are refused by name. Keywords are read where keywords stand,
-in the first eight columns of a card. The header is believed only as far as there are bytes for it.
+in the first eight columns of a card; one of ours in other letters, behind a blank, or once more with another value is
+refused, for readers differ over these. The header is believed only as far as there are bytes for it.
 
 References
 ----------
@@ -32,6 +33,7 @@ _END = re.compile(rb"END {77}")
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,18}")
 _REAL = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[EeDd][+-]?[0-9]{1,4})?")
 _SCALINGS = (b"BSCALE", b"BZERO", b"BLANK")
+_SHAPES = (b"BITPIX", b"NAXIS")
 _HEADERS_KEPT = 256
 
 
@@ -73,7 +75,7 @@ def primary_image(content: bytes, largest_side: int) -> NDArray:
     """
     end = _end_of_header(content, 0)
     layout = _layout_of_common(content[: _SHAPE_CARDS * _CARD_BYTES])
-    if layout is None or _mentions_scaling(content, end):
+    if layout is None or _says_more(content, end):
         layout = _layout(_cards(content, 0, end), primary=True)
     elif 0 < layout.height <= largest_side and 0 < layout.width <= largest_side:
         return _pixels(content, _next_block(end), layout)
@@ -127,12 +129,11 @@ def _end_of_header(content: bytes, start: int) -> int:
     raise BadFitsError(f"no END card within {min(len(content) - start, MAX_HEADER_BYTES)} bytes")
 
 
-def _mentions_scaling(content: bytes, end: int) -> bool:
-    """Whether a word of scaling stands anywhere in the header, be it in a comment."""
-    find, behind = content.find, _SHAPE_CARDS * _CARD_BYTES
-    if find(b"B", behind, end) < 0:  # as in ZTF's headers; one letter is found much faster than words are
-        return False
-    return find(b"BSCALE", 0, end) >= 0 or find(b"BZERO", 0, end) >= 0 or find(b"BLANK", 0, end) >= 0
+def _says_more(content: bytes, end: int) -> bool:
+    """Whether a word that changes pixels or shape stands behind the fixed cards, in any letters, be it in a comment."""
+    behind = content[_SHAPE_CARDS * _CARD_BYTES : end].upper()
+    scaled = b"BSCALE" in behind or b"BZERO" in behind or b"BLANK" in behind
+    return scaled or b"NAXIS" in behind or b"BITPIX" in behind
 
 
 @lru_cache(_HEADERS_KEPT)
@@ -140,6 +141,7 @@ def _layout_of_common(first_cards: bytes) -> _Layout | None:
     """The layout of unscaled floats in two axes, from their first five cards; None for any other header."""
     try:
         cards = _cards(first_cards, 0, len(first_cards))
+        _check_primary(cards)
         if [keyword for keyword, _ in cards[1:]] != [b"BITPIX", b"NAXIS", b"NAXIS1", b"NAXIS2"]:
             return None
         bitpix, axes, width, height = (_integer(keyword, card) for keyword, card in cards[1:])
@@ -156,13 +158,27 @@ def _cards(content: bytes, start: int, end: int) -> list[_Card]:
     cards = []
     for at in range(start, end, _CARD_BYTES):
         card = content[at : at + _CARD_BYTES]
-        cards.append((card[:_KEYWORD_BYTES].rstrip(), card))
+        keyword = card[:_KEYWORD_BYTES].rstrip()
+        if _has_value(card) and keyword != (meant := keyword.strip().upper()) and meant.startswith(_SCALINGS + _SHAPES):
+            raise BadFitsError(f"keyword {card[:_KEYWORD_BYTES]!r} is not written as {meant.decode('ascii', 'replace')}")
+        cards.append((keyword, card))
     return cards
+
+
+def _has_value(card: bytes) -> bool:
+    return card[_KEYWORD_BYTES:_VALUE_AT] == b"= "
+
+
+def _value(card: bytes) -> bytes:
+    """The text between the value indicator and the comment."""
+    return card[_VALUE_AT:].partition(b"/")[0].strip()
 
 
 def _layout(cards: list[_Card], primary: bool) -> _Layout | None:
     """The layout that a header describes; None where it describes no data."""
-    if not primary:
+    if primary:
+        _check_primary(cards)
+    else:
         _check_extension(cards)
     bitpix = _integer(*_card_at(cards, 1, b"BITPIX"))
     if bitpix not in _DTYPES:
@@ -173,7 +189,7 @@ def _layout(cards: list[_Card], primary: bool) -> _Layout | None:
     if axes == 0:
         return None
     sides = [_integer(*_card_at(cards, 3 + n, b"NAXIS%d" % (n + 1))) for n in range(axes)]
-    values = _values(cards, (*_SCALINGS, b"GROUPS"))
+    values = _values(cards, (*_SCALINGS, *_SHAPES, b"GROUPS", *(b"NAXIS%d" % (n + 1) for n in range(axes))))
     if values.get(b"GROUPS", b"F") == b"T" and sides[0] == 0:
         raise BadFitsError("random groups are not read: only an image is")
     if axes == 1 or any(side != 1 for side in sides[2:]):
@@ -182,6 +198,13 @@ def _layout(cards: list[_Card], primary: bool) -> _Layout | None:
     blank = _whole(b"BLANK", values[b"BLANK"]) if bitpix > 0 and b"BLANK" in values else None
     scaled = scale != 1.0 or zero != 0.0 or blank is not None
     return _Layout(sides[1], sides[0], _DTYPES[bitpix], scaled, scale, zero, blank)
+
+
+def _check_primary(cards: list[_Card]) -> None:
+    """See that the file says that it is FITS; ZTF writes that in another column than the standard wants."""
+    keyword, card = cards[0]
+    if keyword != b"SIMPLE" or not _has_value(card) or _value(card) != b"T":
+        raise BadFitsError(f"the first card is {card[:30]!r}, SIMPLE = T is expected")
 
 
 def _check_extension(cards: list[_Card]) -> None:
@@ -209,17 +232,17 @@ def _values(cards: list[_Card], keywords: tuple[bytes, ...]) -> dict[bytes, byte
     """
     values: dict[bytes, bytes] = {}
     for keyword, card in cards:
-        if keyword in keywords and card[_KEYWORD_BYTES:_VALUE_AT] == b"= ":
-            value = card[_VALUE_AT:].partition(b"/")[0].strip()
+        if keyword in keywords and _has_value(card):
+            value = _value(card)
             if values.setdefault(keyword, value) != value:
                 raise BadFitsError(f"{keyword.decode()} stands twice, as {values[keyword][:20]!r} and {value[:20]!r}")
     return values
 
 
 def _integer(keyword: bytes, card: bytes) -> int:
-    if card[_KEYWORD_BYTES : _KEYWORD_BYTES + 1] != b"=":
+    if not _has_value(card):
         raise BadFitsError(f"{keyword.decode('ascii', 'replace')} without a value: {card[:30]!r}")
-    return _whole(keyword, card[_VALUE_AT:].partition(b"/")[0].strip())
+    return _whole(keyword, _value(card))
 
 
 def _whole(keyword: bytes, text: bytes) -> int:

@@ -132,6 +132,45 @@ def test_a_keyword_with_two_values_is_refused(keyword: str) -> None:
     np.testing.assert_array_equal(primary_image(twice, 127), by_astropy(twice))
 
 
+@pytest.mark.parametrize("bitpix", [-32, 16])
+@pytest.mark.parametrize("more", ["BITPIX  = 8", "NAXIS   = 1", "NAXIS1  = 2", "NAXIS2  = 1"])
+def test_a_shape_that_is_given_twice_is_refused(bitpix: int, more: str) -> None:
+    """A second card with another type or side is no detail that one of two readers may pass over."""
+    sides = [card("NAXIS", "2"), card("NAXIS1", "3"), card("NAXIS2", "2")]
+    content = unit([card("SIMPLE", "T"), card("BITPIX", str(bitpix)), *sides, more.ljust(80).encode()], bytes(24))
+    with pytest.raises(BadFitsError, match="stands twice"):
+        primary_image(content, 127)
+
+
+@pytest.mark.parametrize("bitpix", [-32, 16])
+@pytest.mark.parametrize("odd", ["bscale  = 2.0", "Bzero   = 5.0", " BZERO  = 7.0", "blank   = 3", "naxis1  = 2"])
+def test_keywords_in_other_letters_or_columns_are_refused(bitpix: int, odd: str) -> None:
+    """A keyword that astropy believes and the standard does not know changes no pixel in silence."""
+    sides = [card("NAXIS", "2"), card("NAXIS1", "3"), card("NAXIS2", "2")]
+    content = unit([card("SIMPLE", "T"), card("BITPIX", str(bitpix)), *sides, odd.ljust(80).encode()], bytes(24))
+    with pytest.raises(BadFitsError, match="is not written as"):
+        primary_image(content, 127)
+
+
+@pytest.mark.parametrize("first", ["SIMPLE  = F", "SIMPLE  =T", "SIMPLEX = T", "XTENSION= 'IMAGE   '", "COMMENT x"])
+def test_a_file_says_that_it_is_fits(first: str) -> None:
+    """What begins otherwise, or says that it follows no standard, is no stamp."""
+    sides = [card("NAXIS", "2"), card("NAXIS1", "3"), card("NAXIS2", "2")]
+    for bitpix in ("-32", "16"):
+        content = unit([first.ljust(80).encode(), card("BITPIX", bitpix), *sides], bytes(24))
+        with pytest.raises(BadFitsError, match="SIMPLE = T is expected"):
+            primary_image(content, 127)
+
+
+@pytest.mark.parametrize("shape", ["BITPIX  =-32", "NAXIS1  =43", "NAXIS   =2"])
+def test_a_value_begins_behind_its_indicator(shape: str) -> None:
+    """A value that stands where the blank of the indicator should be loses no sign and no digit: it is refused."""
+    cards = {"SIMPLE": "T", "BITPIX": "-32", "NAXIS": "2", "NAXIS1": "3", "NAXIS2": "3"}
+    given = [shape.ljust(80).encode() if shape.startswith(f"{k:<8}") else card(k, v) for k, v in cards.items()]
+    with pytest.raises(BadFitsError, match="without a value"):
+        primary_image(unit(given, bytes(36)), 127)
+
+
 def test_zero_can_stand_for_no_value() -> None:
     """BLANK = 0 is what the standard says: those pixels have no value."""
     sides = [card("NAXIS", "2"), card("NAXIS1", "3"), card("NAXIS2", "1")]
