@@ -1,13 +1,16 @@
 """Copies of a series store that a machine's loss does not take along, and their way back."""
 
+import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import lmdb
 import redis
 
 from broker_filter.errors import ConfigurationError, FatalError
-from broker_filter.series.redis_store import NAMESPACE, TIMEOUT_S, asking
+from broker_filter.series.redis_store import NAMESPACE, TIMEOUT_S, asking, connect
 
 MAGIC = b"ICTC-REDIS-BACKUP-1\n"
 KEYS_AT_ONCE = 200
@@ -74,24 +77,49 @@ def restore_server(url: str, source: Path) -> int:
             raise ConfigurationError("the server holds a series store already: restore to an empty one")
         if file.read(len(MAGIC)) != MAGIC:
             raise ConfigurationError(f"{source} is no backup of a shared store")
-        while head := file.read(4):
-            key = file.read(int.from_bytes(head, "big"))
-            size = int.from_bytes(file.read(8), "big")
-            value = file.read(min(size, LARGEST_BYTES))
-            if not key.startswith(f"{NAMESPACE}:".encode()) or len(value) != size:
-                raise ConfigurationError(f"{source} breaks off, or is damaged, after {count} keys")
-            asking(lambda: server.restore(key, 0, value))  # noqa: B023
+        entries = list(_entries(file, source))  # all of it is looked at before anything is restored
+        for key, start, size in entries:
+            file.seek(start)
+            try:
+                asking(partial(server.restore, key, 0, file.read(size)))
+            except FatalError as error:
+                raise ConfigurationError(
+                    f"{source} is damaged after {count} keys ({error}): empty the server before another backup is "
+                    "restored to it"
+                ) from error
             count += 1
     return count
 
 
+def _entries(file: BinaryIO, source: Path) -> Iterator[tuple[bytes, int, int]]:
+    """Keys of a backup with the place and size of their values, no larger than the file is.
+
+    Raises
+    ------
+    ConfigurationError
+        The file breaks off, or is damaged.
+    """
+    count, left = 0, os.fstat(file.fileno()).st_size - len(MAGIC)
+    while left > 0:
+        length = int.from_bytes(file.read(4), "big")
+        key = file.read(min(length, left))
+        size = int.from_bytes(file.read(8), "big")
+        left -= 4 + length + 8 + size
+        if not key.startswith(f"{NAMESPACE}:".encode()) or left < 0 or size > LARGEST_BYTES:
+            raise ConfigurationError(f"{source} breaks off, or is damaged, after {count} keys; nothing is restored")
+        yield key, file.tell(), size
+        file.seek(size, os.SEEK_CUR)
+        count += 1
+
+
 def _server(url: str) -> redis.Redis:
-    return redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+    return connect(url, TIMEOUT_S)
 
 
-def _new_file(target: Path):  # type: ignore[no-untyped-def]
+def _new_file(target: Path) -> BinaryIO:
+    """A file for its owner alone."""
     try:
-        return target.open("xb")
+        return os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
     except FileExistsError as error:
         raise ConfigurationError(f"{target} is there already: name a file that is not") from error
 

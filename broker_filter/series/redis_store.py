@@ -22,7 +22,7 @@ from redis import exceptions
 
 from broker_filter.errors import ConfigurationError, ContendedError, FatalError, RetryableError
 from broker_filter.logs import facts, logger
-from broker_filter.records import Observation
+from broker_filter.records import LONGEST_KEY_BYTES, Observation
 from broker_filter.series import redis_scripts as scripts
 from broker_filter.series.inspection import Inspector
 from broker_filter.series.redis_scripts import ORDER_BYTES
@@ -35,6 +35,7 @@ from broker_filter.series.rows import (
     front_bytes,
     front_is_sound,
     join_fronts,
+    key_of,
     object_prefix,
     offset_of,
     order_of,
@@ -65,8 +66,10 @@ CLAIM_WAIT_S, CLAIM_POLL_S = 2.0, 0.02  # for another batch that has an object i
 EVICT_AT_ONCE = 64  # objects
 SETTLE_AT_ONCE = 1000  # rows left by a crash
 INSPECT_AT_ONCE = 256  # objects
-ID_BYTES = 8
+ID_BYTES, RANK_BYTES = 8, 4
 # Answers of a server that somebody is about to mend: its disk is full, its replicas are away, it waits for its primary.
+# What a script or a command meets where somebody else has written into the store's keys.
+DAMAGE = ("WRONGTYPE", "hash value is not an integer", "not a valid float", "attempt to perform arithmetic on a nil")
 PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN")
 
 SCRIPTS = (
@@ -114,7 +117,17 @@ def asking(ask: Callable[[], Answer]) -> Answer:
         answer = _answer_of(error)
         if answer.startswith(PASSING):
             raise RetryableError(f"the series store takes no writes for now: {answer}") from error
+        if any(sign in answer for sign in DAMAGE):
+            raise _damaged(answer) from error
         raise FatalError(f"the series store failed: {answer}; it must speak Redis 6.2 or later") from error
+
+
+def connect(url: str, timeout_s: float) -> redis.Redis:
+    """A client of a server, which is not asked yet; raises ConfigurationError where the address is none."""
+    try:
+        return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+    except ValueError as error:
+        raise ConfigurationError(f"store.url: {error}") from error
 
 
 class RedisSeriesStore:
@@ -148,10 +161,7 @@ class RedisSeriesStore:
         timeout_s: float = TIMEOUT_S,
         exclusive: bool = False,
     ) -> None:
-        try:
-            self._server = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-        except ValueError as error:
-            raise ConfigurationError(f"store.url: {error}") from error
+        self._server = connect(url, timeout_s)
         self._limits, self._store, self._exclusive = (max_objects, max_bytes), namespace, exclusive
         self._evicted = self._damaged_rows = 0
         self._just_added: dict[FrameKey, Pixels] = {}
@@ -249,6 +259,9 @@ class RedisSeriesStore:
         sound: dict[int, Embedding] = {}
         damaged_ranks = []
         for rank, row in zip(embeddings[::2], embeddings[1::2], strict=True):
+            if len(rank) != RANK_BYTES:
+                damaged_ranks.append(rank)
+                continue
             try:
                 sound[rank_of(rank)] = decode_embedding(row, key)
             except CorruptStoreError:
@@ -256,7 +269,7 @@ class RedisSeriesStore:
         if damaged_ids or damaged_ranks:
             self._drop(key, damaged_ids, damaged_ranks)
         oldest = parse_order(horizon) if len(horizon) == ORDER_BYTES else None
-        return HeldSeries(key, int(dropped), oldest, *join_fronts(fronts), sound)
+        return HeldSeries(key, _integer(dropped, f"the rows dropped of {key}"), oldest, *join_fronts(fronts), sound)
 
     def _drop(self, key: str, ids: Sequence[bytes], ranks: Sequence[bytes] = ()) -> None:
         """Delete rows that fail their check, or whose pixels the server has lost."""
@@ -385,7 +398,7 @@ class RedisSeriesStore:
         """Count what all processes hold; evictions are our own."""
         names = ["objects", "observations", "bytes"]
         counts = self._asking(lambda: self._server.hmget(f"{self._store}:totals", names))
-        objects, observations, size = (int(count or 0) for count in counts)
+        objects, observations, size = (_integer(count or 0, "its totals") for count in counts)
         return StoreStats(objects, observations, size, self._evicted, self._damaged_rows)
 
     def refuse_evicting_server(self) -> None:
@@ -409,10 +422,12 @@ class RedisSeriesStore:
         """Unsettled observations that a partition brought. See store.SeriesStore."""
         waiting = self._waiting(topic, partition)
         members: list[Any] = self._asking(lambda: self._server.zrange(waiting, 0, -1, withscores=True))
-        return [
-            Unsettled(int(offset), member[: -ID_BYTES - 1].decode(), parse_id(member[-ID_BYTES:]))
-            for member, offset in members
-        ]
+        rows = [_unsettled(member, offset) for member, offset in members]
+        if None in rows:  # names no row: nothing waits for it
+            nobodys = [member for (member, _), row in zip(members, rows, strict=True) if row is None]
+            self._damaged_rows += int(self._asking(lambda: self._server.zrem(waiting, *nobodys)))
+            log.error("damaged rows are deleted", extra=facts(store=self._store, rows=len(nobodys)))
+        return [row for row in rows if row is not None]
 
     def settle_below(self, topic: str, partition: int, offset: int) -> int:
         """Settle what a partition brought before ``offset``. See store.SeriesStore."""
@@ -432,7 +447,13 @@ class RedisSeriesStore:
     def inspect(self) -> Inspection:
         """Read and check every row. See store.SeriesStore."""
         inspector = Inspector()
-        for keys in self._keys():
+        for members in self._members():
+            keys = []
+            for member in members:
+                try:
+                    keys.append(key_of_member(member))
+                except CorruptStoreError as error:
+                    inspector.complain(str(error))
             for key, (heads, bodies, embeddings) in zip(keys, self._asking(partial(self._whole, keys)), strict=True):
                 rows = [head[ORDER_BYTES:] + bodies.get(name, b"") for name, head in heads.items()]
                 inspector.look(object_prefix(key), None, rows, list(embeddings.values()))
@@ -440,15 +461,15 @@ class RedisSeriesStore:
         inspector.compare((stats.objects, stats.observations), stats.observations)
         return inspector.result()
 
-    def _keys(self) -> Iterator[list[str]]:
-        """Keys of objects, some at a time."""
+    def _members(self) -> Iterator[list[bytes]]:
+        """Keys of objects as they stand there, some at a time."""
         start = 0
         while True:
             stop = start + INSPECT_AT_ONCE - 1
             members: list[Any] = self._asking(partial(self._server.zrange, f"{self._store}:silence", start, stop))
             if not members:
                 return
-            yield [member.decode() for member in members]
+            yield members
             start += INSPECT_AT_ONCE
 
     def _whole(self, keys: Sequence[str]) -> list[tuple[dict[bytes, bytes], dict[bytes, bytes], dict[bytes, bytes]]]:
@@ -469,5 +490,38 @@ def _answer_of(error: exceptions.RedisError) -> str:
     return str(error).rpartition("caused error: ")[2]
 
 
+def key_of_member(member: bytes) -> str:
+    """The object's key that stands in the list of all; raises CorruptStoreError where it is none."""
+    if not 0 < len(member) <= LONGEST_KEY_BYTES:
+        raise CorruptStoreError(f"object key {member[:20]!r} of {len(member)} bytes")
+    return key_of(bytes([len(member)]) + member)
+
+
+def _damaged(what: str) -> CorruptStoreError:
+    return CorruptStoreError(
+        f"the series store on the server is damaged ({what}): ictc-store verify lists what it can; no alert is lost: "
+        'restore a backup, or empty it and fill it from the archive (deploy/README.md, "Rebuild a lost store")'
+    )
+
+
 def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    try:
+        return value.decode() if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError as error:
+        raise _damaged(f"its incarnation is {value[:40]!r}") from error
+
+
+def _integer(value: Any, what: str) -> int:
+    try:
+        return int(value)
+    except ValueError as error:
+        raise _damaged(f"{what} are {value[:40]!r}") from error
+
+
+def _unsettled(member: bytes, offset: float) -> Unsettled | None:
+    """An entry of those that wait; None where it is none."""
+    try:
+        key, end, name = member[: -ID_BYTES - 1].decode(), member[-ID_BYTES - 1 : -ID_BYTES], member[-ID_BYTES:]
+        return Unsettled(int(offset), key, parse_id(name)) if key and end == b"\0" else None
+    except (UnicodeDecodeError, OverflowError, ValueError):
+        return None

@@ -12,7 +12,7 @@ import redis
 from broker_filter.logs import facts, logger
 from broker_filter.series import version2
 from broker_filter.series.redis_scripts import ORDER_BYTES, ROW_OVERHEAD_BYTES
-from broker_filter.series.redis_store import EARLIER_NAMESPACE, NAMESPACE, TIMEOUT_S, asking
+from broker_filter.series.redis_store import EARLIER_NAMESPACE, NAMESPACE, TIMEOUT_S, asking, connect, key_of_member
 from broker_filter.series.rows import CorruptStoreError, front_bytes, place_of
 
 log = logger("store")
@@ -37,11 +37,18 @@ def migrate(url: str, namespace: str = NAMESPACE, earlier: str = EARLIER_NAMESPA
     RetryableError
         When it does not answer.
     """
-    with redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S) as server:
+    with connect(url, TIMEOUT_S) as server:
         objects = dropped = 0
         while members := asking(lambda: server.zrange(f"{earlier}:silence", 0, 0, withscores=True)):
             ((name, newest),) = members  # type: ignore[misc]
-            dropped += asking(lambda: _move(server, namespace, earlier, name.decode(), newest))  # noqa: B023
+            try:
+                key = key_of_member(name)
+            except CorruptStoreError as error:  # nobody's rows
+                log.error("a damaged object is not migrated", extra=facts(what=str(error)))
+                asking(lambda: server.zrem(f"{earlier}:silence", name))  # noqa: B023
+                dropped += 1
+                continue
+            dropped += asking(lambda: _move(server, namespace, earlier, key, newest))  # noqa: B023
             objects += 1
         asking(lambda: server.delete(f"{earlier}:totals"))
     log.info("the series store is of version 3", extra=facts(objects=objects, dropped_rows=dropped))

@@ -19,8 +19,8 @@ from broker_filter.records import Observation
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.lmdb_tables import INCARNATION, VERSION
 from broker_filter.series.redis_store import RedisSeriesStore
-from broker_filter.series.rows import sortable_id
-from broker_filter.series.store import Change, Embedding, FrameKey, SeriesStore
+from broker_filter.series.rows import place_name, sortable_id
+from broker_filter.series.store import Change, CorruptStoreError, Embedding, FrameKey, SeriesStore
 from model.past_photometry import History
 
 OBJECTS, EPOCHS = 30, 5
@@ -231,6 +231,51 @@ def test_nobody_else_may_read_a_store(folder: Path) -> None:
         file.chmod(0o644)
     reopen(folder).close()
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+
+
+def test_damaged_names_of_a_shared_store(redis_port: int, tmp_path: Path) -> None:
+    """Ranks, objects and entries of what waits that are none are dropped and counted, or told by ``verify``."""
+    namespace = f"names{hash(tmp_path)}"
+    store = RedisSeriesStore(f"redis://127.0.0.1:{redis_port}", namespace=namespace)
+    fill(store)
+    waiting = f"{namespace}:unsettled:".encode() + place_name("t", 0)
+    with redis.Redis(port=redis_port) as client:
+        client.hset(f"{namespace}:ztf/1:e", b"\0\0", b"nonsense")  # type: ignore[arg-type]
+        client.zadd(f"{namespace}:silence", {b"\xff\xfe": 1.0, b"": 2.0, b"x" * 300: 3.0})
+        client.zadd(waiting, {b"\xff\0" + bytes(8): 1.0, b"short": 2.0, b"ztf/1\0" + sortable_id(9): float("inf")})
+        client.zadd(waiting, {b"ztf/1\0" + sortable_id(100): 7.0})
+    assert store.read(["ztf/1"])["ztf/1"].heads["alert_id"].tolist() == [100, 101, 102, 103, 104]
+    assert [(one.offset, one.key, one.alert_id) for one in store.unsettled("t", 0)] == [(7, "ztf/1", 100)]
+    assert store.stats().damaged_rows == 1 + 3
+    assert store.inspect().damaged_count == 3
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [("totals", "text"), ("ztf/1:h", "list"), ("incarnation", "half"), ("totals", "word")]
+)
+def test_a_shared_store_into_which_others_write(redis_port: int, tmp_path: Path, key: str, kind: str) -> None:
+    """Keys of another type and numbers that are none stop the service with what is damaged and how to go on."""
+    namespace = f"others{hash(tmp_path)}"
+    url = f"redis://127.0.0.1:{redis_port}"
+    store = RedisSeriesStore(url, namespace=namespace)
+    fill(store)
+    with redis.Redis(port=redis_port) as client:
+        client.delete(f"{namespace}:{key}")
+        match kind:
+            case "text":
+                client.set(f"{namespace}:{key}", "x")
+            case "list":
+                client.lpush(f"{namespace}:{key}", "x")
+            case "half":
+                client.set(f"{namespace}:{key}", b"\xff")
+            case "word":
+                client.hset(f"{namespace}:{key}", "objects", "many")
+    with pytest.raises(CorruptStoreError, match=r"is damaged .*no alert is lost"):
+        store.stats()
+        store.add([("ztf/1", frame(1, 0))])
+        RedisSeriesStore(url, namespace=namespace).close()
+    store.close()
 
 
 def test_damaged_rows_of_a_shared_store_are_dropped(redis_port: int, tmp_path: Path) -> None:
