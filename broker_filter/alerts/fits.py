@@ -160,7 +160,9 @@ def _cards(content: bytes, start: int, end: int) -> list[_Card]:
         card = content[at : at + _CARD_BYTES]
         keyword = card[:_KEYWORD_BYTES].rstrip()
         if _has_value(card) and keyword != (meant := keyword.strip().upper()) and meant.startswith(_SCALINGS + _SHAPES):
-            raise BadFitsError(f"keyword {card[:_KEYWORD_BYTES]!r} is not written as {meant.decode('ascii', 'replace')}")
+            raise BadFitsError(
+                f"keyword {card[:_KEYWORD_BYTES]!r} is not written as {meant.decode('ascii', 'replace')}"
+            )
         cards.append((keyword, card))
     return cards
 
