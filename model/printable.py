@@ -16,6 +16,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def shown(value: object) -> object:
+    """A value of a template: text as ``printable`` writes it; numbers, and what is markup already, as they are."""
+    return printable(value) if type(value) is str else value
+
+
 def printable_json(line: str) -> str:
     """The same JSON, with characters that cannot be seen as JSON's own escapes.
 

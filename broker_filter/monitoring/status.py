@@ -17,6 +17,7 @@ from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent, Shown
+from model.printable import shown as shown_text
 from model.serving.card import ModelCard
 
 FRESH_S = 2.0
@@ -64,6 +65,7 @@ class StatusPage:
         environment = Environment(
             loader=PackageLoader("broker_filter", "static"),
             autoescape=True,
+            finalize=shown_text,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,

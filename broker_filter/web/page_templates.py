@@ -1,9 +1,11 @@
-"""Templates of the pages, each value escaped, and the files that they refer to."""
+"""Templates of the pages, each value escaped and of signs that can be seen, and the files that they refer to."""
 
 from functools import cache
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from model.printable import shown
 
 
 @cache
@@ -11,6 +13,7 @@ def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("broker_filter", "static"),
         autoescape=True,
+        finalize=shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

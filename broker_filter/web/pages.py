@@ -19,6 +19,7 @@ from broker_filter.web.objects import Lobby, NotThereYetError, Objects, ObjectVi
 from broker_filter.web.page_templates import static_file, template
 from broker_filter.web.query import NEW_DAYS, STRANGE_SCORE, ObjectQuery
 from model.pictures.colours import BAND_COLOURS, UNNAMED_COLOUR, colours_of_classes
+from model.printable import printable_json
 
 THREADS = 2  # pages that are made at a time, so that the stream keeps its processor
 PAGE_SIZE = 24
@@ -107,7 +108,7 @@ class Pages:
             last=classified[-1] if classified else None,
             content=content,
             answers=content["classifications"],
-            data=orjson.dumps(content).decode().replace("<", "\\u003c"),
+            data=printable_json(orjson.dumps(content).decode()).replace("<", "\\u003c"),
             colours=self._colours,
             unnamed=UNNAMED_COLOUR,
             group_of=self._objects.taxonomy.group_of,

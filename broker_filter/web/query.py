@@ -9,6 +9,7 @@ from broker_filter.web.alert_ids import ALERT_IDS, ALERT_LIMIT, ids_of
 
 PAGE_LIMIT, PAGE_SIZE = 500, 50
 LONGEST_ID = 200
+LARGEST_COUNT = 2**63 - 1  # that the index can compare
 LARGEST_RADIUS_ARCSEC = 10 * 3600.0
 STRANGE_SCORE = 5.0  # robust standard deviations of the unknown score over objects of known classes
 NEW_DAYS = 3.0  # an object is new while its light curve is younger
@@ -46,7 +47,7 @@ class ObjectQuery(BaseModel):
     min_unknown: Annotated[float | None, Field(description="unknown score at least")] = None
     max_age: Annotated[float | None, Field(ge=0, description="days since the first detection at most")] = None
     max_magnitude: Annotated[float | None, Field(description="AB magnitude of the newest alert at most")] = None
-    min_alerts: Annotated[int, Field(ge=0, description="alerts at least")] = 0
+    min_alerts: Annotated[int, Field(ge=0, le=LARGEST_COUNT, description="alerts at least")] = 0
     changed: Annotated[bool, Field(description="the most probable class has changed at least once")] = False
     ra: Annotated[float | None, Field(ge=0, lt=360, description="of a cone's centre, degrees")] = None
     dec: Annotated[float | None, Field(ge=-90, le=90, description="of a cone's centre, degrees")] = None

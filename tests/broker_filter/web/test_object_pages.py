@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote
 
 import orjson
 import pytest
-from night_of_objects import Service
+from night_of_objects import Service, answer
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -15,7 +17,8 @@ from broker_filter.monitoring.http import application
 from broker_filter.output.formats import as_json
 from broker_filter.records import Accounts
 from broker_filter.web.api import BURST, Api
-from broker_filter.web.objects import Lobby
+from broker_filter.web.index import ObjectIndex
+from broker_filter.web.objects import Lobby, Objects
 from broker_filter.web.pages import Pages
 from broker_filter.web.rate_limit import RateLimit
 from model.serving.card import load_card
@@ -110,6 +113,40 @@ def test_hostile_ids_are_only_text(client: TestClient) -> None:
     for path in ("/object/%3Cscript%3Ealert(1)%3C%2Fscript%3E", "/objects?id=%3Cscript%3Ealert(1)%3C%2Fscript%3E"):
         assert "<script>alert" not in client.get(path).text
     assert client.get("/objects?id=' OR 1=1 --").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/object/{}/stamps/" + "9" * 5000 + "/science.png", 404),
+        ("/object/{}/stamps/" + "9" * 19 + "/science.png", 404),
+        ("/api/objects/{}/stamps/" + "9" * 5000, 404),
+        ("/api/objects?min_alerts=" + "9" * 19, 422),
+        ("/objects?min_alerts=" + "9" * 19, 422),
+        ("/api/objects?min_unknown=nan", 200),
+        ("/api/objects?ra=nan&dec=0", 422),
+    ],
+)
+def test_numbers_of_an_address_have_bounds(client: TestClient, service: Service, path: str, status: int) -> None:
+    """A number that is too large for anything is the asker's fault, and no failure of ours."""
+    assert client.get(path.format(service.longest)).status_code == status
+
+
+def test_pages_show_only_signs_that_can_be_seen(service: Service, tmp_path: Path) -> None:
+    """An id with an escape sequence, or with marks that turn the direction of writing, is shown with its escapes."""
+    hostile = "ZTF\x1b[2J\x9b\u202e<b>"
+    index, lobby = ObjectIndex(tmp_path / "objects.sqlite"), Lobby()
+    index.enter([answer(hostile)])
+    index.flush()
+    lobby.introduce(Objects(index, service.store, {"ztf": ()}, ["SNIa", "AGN"], service.objects.taxonomy))
+    with TestClient(app(lobby)) as asking:
+        pages = [
+            asking.get(path).text for path in ("/objects", f"/object/{quote(hostile)}", f"/object/x{quote(hostile)}")
+        ]
+    index.close()
+    for page in pages:
+        assert page.replace("\n", "").isprintable()
+        assert r"ZTF\x1b[2J\x9b\u202e&lt;b&gt;" in page
 
 
 def test_api_lists_pages_and_cones(client: TestClient, service: Service) -> None:
