@@ -10,6 +10,11 @@ from functools import lru_cache
 EXTENDED = 1  # REG_EXTENDED, the same in every C library
 _COMPILED_BYTES = 1024  # of a regex_t, which has 64 on Linux and 32 on macOS
 _MESSAGE_BYTES = 200
+# A C library compiles what a pattern says without a bound: four nested repeats take all memory, deep groups the stack.
+LONGEST_PATTERN = 1_000  # characters; a topic's name has 249 at most
+DEEPEST_GROUPS = 10
+MOST_REPEATS = 1_000  # of one within the other, multiplied
+MOST_ENDLESS = 10  # * + {n,} of groups
 _GLIBC_ESCAPES = set("wWsSbB<>`'")  # with a backslash, beyond punctuation
 
 
@@ -30,6 +35,8 @@ class TopicPattern:
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
+        if (excess := _excess(pattern)) is not None:
+            raise ValueError(f"{pattern[:60]!r}: {excess}")
         if (foreign := _foreign(pattern)) is not None:
             raise ValueError(f"{pattern!r}: Kafka's client does not read {foreign}")
         self._library = _library()
@@ -58,6 +65,32 @@ def _python(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
+
+
+def _excess(pattern: str) -> str | None:
+    """What of a pattern could take the C library's memory, stack or time, by rule; it is not compiled to find out."""
+    if len(pattern) > LONGEST_PATTERN:
+        return f"{len(pattern)} characters, at most {LONGEST_PATTERN}"
+    if "\0" in pattern:
+        return "a zero byte, at which the C library stops reading"
+    plain = re.sub(r"\\.|\[\^?\]?[^]]*\]", "a", pattern)  # escapes and brackets, which hold no groups
+    depth = deepest = 0
+    for sign in plain:
+        depth += (sign == "(") - (sign == ")")
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST_GROUPS:
+        return f"groups nest {deepest} deep, at most {DEEPEST_GROUPS}"
+    if (endless := len(re.findall(r"\)(?:[*+]|\{\d*,\})", plain))) > MOST_ENDLESS:
+        return f"{endless} groups repeat without end, at most {MOST_ENDLESS}"
+    of_signs, repeats = 1, 1
+    for group, most in re.findall(r"(\)?)\{[\d,]*?(\d{1,9}),?\}", plain):
+        if group:
+            repeats *= max(int(most), 1)  # as if each group lay within the other
+        else:
+            of_signs = max(of_signs, int(most))
+    if repeats * of_signs > MOST_REPEATS:
+        return f"counted repeats multiply to more than {MOST_REPEATS}"
+    return None
 
 
 def _foreign(pattern: str) -> str | None:

@@ -26,6 +26,7 @@ from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.records import Message, Origin, Rejected
 
 HEAD_BYTES = MAX_SCHEMA_BYTES + 64 * 1024  # of a container: its schema and what little else may stand there
+MOST_TINY_BYTES = 64 * 1024 * 1024  # of messages that records too small to be alerts become, each with the schema
 LEAST_ALERT_BYTES = 64  # the fields that every packet must have, ids, time, position and flux, take more
 
 
@@ -57,7 +58,7 @@ def read_container(feed: Feed, source: str) -> Iterator[Message | Rejected]:
         yield Message(feed.take(MAX_MESSAGE_BYTES + 1), Origin(source))
         return
     prefix = feed.take(header.end)
-    index = 0
+    index = tiny = 0
     while feed.peek(1):
         try:
             count, size, start = read_block_head(feed.peek(BLOCK_HEAD_BYTES))
@@ -67,7 +68,9 @@ def read_container(feed: Feed, source: str) -> Iterator[Message | Rejected]:
             yield too_large(source, index)
             return
         block = feed.take(start + size + SYNC_BYTES)
-        if count < 0 or block[start + size :] != header.sync:
+        tiny += max(count, 1) if size < max(count, 1) * LEAST_ALERT_BYTES else 0
+        is_bomb = tiny > DEFAULT_LIMITS.records or tiny * len(prefix) > MOST_TINY_BYTES  # the rest is one rejection
+        if count < 0 or block[start + size :] != header.sync or is_bomb:
             yield Message(prefix + block + feed.take(MAX_MESSAGE_BYTES), Origin(source, 0, index))
             return
         if count == 1:

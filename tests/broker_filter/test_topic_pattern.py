@@ -1,6 +1,7 @@
 """Patterns of topics, held against Kafka's client itself."""
 
 import re
+import time
 
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -42,6 +43,29 @@ def test_every_pattern_is_read_alike_or_refused(tail):
         return
     for name in ("a", "ab", "b1", "aab", "1", "a.b", "d", "Z"):
         assert pattern.matches(name) == bool(python.search(name)), (tail, name)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("^(((a{1,255}){1,255}){1,255}){1,255}$", "multiply"),
+        ("^" + "(" * 100 + "a" + ")" * 100, "groups nest 100 deep"),
+        ("^" + "(" * 100_000, "characters"),
+        ("^" + "(a*)*" * 50, "without end"),
+        ("^ztf\0.*", "zero byte"),
+        ("^a{1001}", "multiply"),
+        ("^" + "((((((((a{1,9}){1,9}){1,9}){1,9}){1,9}){1,9}){1,9}){1,9})", "multiply"),
+    ],
+)
+def test_patterns_that_would_take_all_memory_or_time(pattern, words):
+    """What a C library would compile for ever, or die of, is refused before it sees it, with the bound."""
+    begun_s = time.monotonic()
+    with pytest.raises(ValueError, match=words):
+        TopicPattern(pattern)
+    assert time.monotonic() - begun_s < 1
+    assert TopicPattern(r"^(ztf_[0-9]{8}|a{8}b{8}c{8}d{8})_programid[1-3](_\([a-z]{2}\))?$").matches(
+        "ztf_20260101_programid1"
+    )
 
 
 def test_kafkas_client_reads_the_same_topics():

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import os
 import tarfile
@@ -21,6 +22,7 @@ from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive import tars
 from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.archive.read import read_messages
+from broker_filter.avro.container import write_block, write_header
 from broker_filter.errors import Rejection
 from broker_filter.records import Alert, Message, Origin, Rejected
 
@@ -318,6 +320,17 @@ def test_a_gzip_header_as_long_as_a_file(tmp_path: Path) -> None:
     written(tmp_path / "b.avro.gz", plain)
     alerts, rejected, _ = read(tmp_path)
     assert (len(alerts), rejected) == (1, [Rejection.CORRUPT])
+
+
+@pytest.mark.parametrize(("count", "blocks"), [(0, 500_000), (1, 50_000), (900, 50)])
+@pytest.mark.parametrize("schema_bytes", [0, 900_000])
+def test_many_blocks_of_next_to_nothing(tmp_path: Path, count: int, blocks: int, schema_bytes: int) -> None:
+    """A small file does not become thousands of rejections, nor gigabytes of copies of its schema."""
+    schema, sync = json.dumps(ztf_schema() | {"doc": "x" * schema_bytes}).encode(), bytes(range(16))
+    content = write_header(schema, sync) + write_block(count, bytes(count), sync) * blocks
+    items = list(read_messages([written(tmp_path / "a.avro", content)], LeftOutCounts()))
+    assert len(items) <= 1001
+    assert sum(len(item.value) for item in items if isinstance(item, Message)) < (128 << 20)
 
 
 def test_many_links_to_many_alerts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
