@@ -25,8 +25,8 @@ demo: install
 test: install
 	$(PYTEST)
 
-test-quick: install  # no broker, no training, no drawn sky, no ONNX
-	$(PYTEST) -m "not broker and not training and not sky and not export"
+test-quick: install  # no broker, no training, no drawn sky, no ONNX, nothing slow
+	$(PYTEST) -m "not broker and not training and not sky and not export and not slow"
 
 kafka: .kafka/libs/.fetched
 

@@ -12,7 +12,7 @@ REPO_ROOT = TESTS.parent
 # What the tests of a folder need and the quick loop leaves out; single files say so by a mark of their own.
 NEEDS = {"kafka": "broker", "model/training": "training", "model/simulation": "sky"}
 # Marks of what takes long: such tests begin first, so that no worker is left alone with one at the end.
-LONG = ("broker", "training", "sky", "export")
+LONG = ("broker", "training", "sky", "export", "slow")
 LONGEST_NAME_BYTES = 16
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; and workers, not threads, fill the cores

@@ -18,6 +18,7 @@ def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS)], ids=lambda words: " ".join(words) or "ictc")
 def test_help_comes_before_anything_heavy_is_imported(words: tuple[str, ...]) -> None:
     """Help of every command is printed, with status 0, by a process that never imports torch or its like."""
@@ -57,6 +58,7 @@ def test_completion_knows_commands_and_their_options(shell: str, capsys: pytest.
     assert all(word in script for word in ("replay", "simulate", "--deterministic", "--allow-untrained"))
 
 
+@pytest.mark.slow
 def test_completion_works_in_bash(tmp_path: Path) -> None:
     """In bash, ``ictc re<TAB>`` becomes ``ictc replay``."""
     script = tmp_path / "ictc.bash"
@@ -69,6 +71,7 @@ def test_completion_works_in_bash(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_command_runs_as_a_program_of_its_own(tmp_path: Path) -> None:
     """``ictc inspect`` and ``ictc-inspect`` do the same: here, an empty folder is told and the status is 1."""
     as_command = run("inspect", str(tmp_path))
@@ -84,6 +87,7 @@ def test_a_command_runs_as_a_program_of_its_own(tmp_path: Path) -> None:
     assert str(tmp_path) in as_command.stderr
 
 
+@pytest.mark.slow
 def test_color_is_chosen_by_a_flag(tmp_path: Path) -> None:
     """``--color always`` colours what goes into a pipe, ``--color never`` nothing."""
     (tmp_path / "a.avro").write_bytes(b"no alert")

@@ -18,6 +18,7 @@ nbformat.write(notebook, sys.argv[2])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(280)
 def test_notebook_goes_from_packets_to_pictures(tmp_path: Path) -> None:
     """Every cell runs; the result shows a table of objects, and both plots show as pictures by themselves."""

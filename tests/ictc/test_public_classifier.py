@@ -28,6 +28,7 @@ def result(classifier: ictc.Classifier, night: list[bytes]) -> ictc.Classificati
     return classifier.classify([*night, b"rubbish"])
 
 
+@pytest.mark.slow
 def test_table_has_a_row_for_each_alert(result: ictc.Classifications, night: list[bytes]) -> None:
     """The table holds every alert with the columns and units of the output."""
     table = result.table
@@ -60,6 +61,7 @@ def test_repr_tells_the_essential(result: ictc.Classifications, classifier: ictc
     assert "ztf: vigil" in repr(classifier) and classifier.cards["ztf"].survey == "ztf"
 
 
+@pytest.mark.slow
 def test_plot_draws_one_or_all(result: ictc.Classifications, classifier: ictc.Classifier) -> None:
     """Several objects become a contact sheet, a named one its sheet, and nothing an error."""
     name = next(iter(result)).object_id

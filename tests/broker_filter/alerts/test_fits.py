@@ -88,6 +88,7 @@ def files(draw: st.DrawFn) -> bytes:
     return primary + unit([*head, *axes, *counts, *optional], data)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(files())
 def test_headers_are_read_as_astropy_reads_them(content: bytes) -> None:

@@ -60,6 +60,7 @@ def classified(result: Classification | Rejected) -> bool:
 numbers = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @numbers
 @given(data=st.data())
 def test_a_candidate_of_ztf(pipeline: Pipeline, data: st.DataObject) -> None:

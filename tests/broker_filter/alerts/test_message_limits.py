@@ -79,6 +79,7 @@ def test_inflated_bytes_are_counted_over_all_blocks(codec: str) -> None:
     assert reasons(value, MessageLimits(inflated_bytes=plain // 2)) == [Rejection.TOO_LARGE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
 def test_bombs_of_every_codec(codec: str) -> None:
     """A block that inflates to 100 MB is refused at the limit, and the limit is what it takes."""
@@ -97,6 +98,7 @@ def test_one_rejection_through_the_decoder_too() -> None:
     assert isinstance(rejected, Rejected) and rejected.reason == Rejection.TOO_LARGE
 
 
+@pytest.mark.slow
 def test_a_file_of_many_alerts_is_no_bomb(tmp_path) -> None:
     """A container of more alerts than a message may hold is cut as ever; one of as many crumbs is one rejection."""
     path = tmp_path / "many.avro"

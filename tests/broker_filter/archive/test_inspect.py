@@ -154,6 +154,7 @@ def test_lsst_light_curve():
     assert max(point.flux_njy for point in points) == 3900.0
 
 
+@pytest.mark.slow
 def test_real_alerts(survey_alerts, capsysbinary):
     """All 928 files of expected_pixels.csv are reproduced: shape, NaN count, sum and SHA-256 of every stamp."""
     with (survey_alerts.alerts / "expected_pixels.csv").open() as rows:

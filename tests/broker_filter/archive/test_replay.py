@@ -127,6 +127,7 @@ def test_what_packets_tell_is_read(night: Path, tmp_path: Path, weights: list[st
         assert all(0 <= count <= HISTORY_LIMIT for count in counts)
 
 
+@pytest.mark.slow
 def test_shuffled_and_duplicated_archives_give_the_same(night: Path, tmp_path: Path, weights: list[str | Path]) -> None:
     """The same alerts shuffled, duplicated and packed otherwise are classified alike; byte for byte when asked."""
     straight, shuffled = tmp_path / "straight.jsonl", tmp_path / "shuffled.jsonl"
@@ -146,6 +147,7 @@ def test_shuffled_and_duplicated_archives_give_the_same(night: Path, tmp_path: P
     assert Counter(timeless(shuffled)) == Counter(timeless(straight) * 2)
 
 
+@pytest.mark.slow
 def test_order_as_given_ends_in_the_same_state(night: Path, tmp_path: Path, weights: list[str | Path]) -> None:
     """In the archive's own order late alerts cause revisions, and the last words are those of the order of time."""
     by_time, given = tmp_path / "time.jsonl", tmp_path / "given.jsonl"
@@ -159,6 +161,7 @@ def test_order_as_given_ends_in_the_same_state(night: Path, tmp_path: Path, weig
         assert words_of[alert][1] == pytest.approx(probabilities, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_formats_say_the_same(night: Path, tmp_path: Path) -> None:
     """Avro, Parquet and DESC's Avro hold one record for each JSON line."""
     for form in ("jsonl", "avro", "parquet", "desc"):
@@ -175,6 +178,7 @@ def test_formats_say_the_same(night: Path, tmp_path: Path) -> None:
         assert sum(c["probability"] for c in broker["classifications"]) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_kept_store_continues_the_series(night: Path, tmp_path: Path) -> None:
     """With --store, a later replay continues the series of an earlier one."""
     files = sorted(night.glob("[0-9]*.avro"))
@@ -186,6 +190,7 @@ def test_kept_store_continues_the_series(night: Path, tmp_path: Path) -> None:
     assert line["nObservations"] == whole["nObservations"]
 
 
+@pytest.mark.slow
 def test_wrong_paths_and_untrained_networks_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A path that does not exist ends the command with what is wrong, not with a traceback."""
     assert main([str(tmp_path / "absent"), "--allow-untrained"]) == 2
@@ -218,6 +223,7 @@ def test_output_is_clean_on_standard_output(night: Path, capfdbinary: pytest.Cap
     assert orjson.loads(err)["read"] == 3
 
 
+@pytest.mark.slow
 def test_sorting_takes_fixed_memory(tmp_path: Path) -> None:
     """Sorting 50 MB of frames takes a few, whatever their number, and leaves nothing behind."""
     pixels, scale = np.ones((3, 32, 32), np.float16), np.ones(3, np.float32)
@@ -313,6 +319,7 @@ def test_wrong_kafka_settings_are_refused() -> None:
         AlertPublisher("topic", "127.0.0.1:9", {"no.such.key": "1"})
 
 
+@pytest.mark.slow
 def test_every_real_ztf_alert_is_accounted_for(survey_alerts: SurveyAlerts, tmp_path: Path) -> None:
     """All real ZTF alerts are classified, but for those of moving objects."""
     folder = survey_alerts.alerts / "ztf"
@@ -344,6 +351,7 @@ def test_convention_by_its_name_answers_real_alerts(
         assert halves[alert][1] == pytest.approx(probabilities, abs=1e-5), (alert, known)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lsst", "lsst_wire_minimal", "malformed", "edge", "other_surveys"])
 def test_real_oddities_are_accounted_for(shared_data: Path, tmp_path: Path, name: str) -> None:
     """Whatever else is in the archive has an outcome with a reason; nothing crashes and nothing is silent."""

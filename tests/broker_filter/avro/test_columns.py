@@ -78,6 +78,7 @@ def expected(items, schema):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_columns_hold_what_fastavro_reads(data):

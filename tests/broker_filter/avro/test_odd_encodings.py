@@ -70,6 +70,7 @@ def datums(draw: st.DrawFn) -> bytes:
     return b"".join(parts)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(datums())
 def test_padded_numbers_and_odd_booleans(datum: bytes) -> None:
@@ -80,6 +81,7 @@ def test_padded_numbers_and_odd_booleans(datum: bytes) -> None:
     assert compile_skipper(SCHEMA)(datum + b"more", 0) == len(datum)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(datums(), min_size=1, max_size=20))
 def test_padded_numbers_in_columns(items: list[bytes]) -> None:

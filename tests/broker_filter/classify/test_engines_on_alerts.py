@@ -33,6 +33,7 @@ def answers(engine: EngineName, messages: list[Message], folder: Path) -> list[C
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("survey", ["ztf", "lsst"])
 def test_engines_agree_on_every_alert(survey: str, survey_alerts: SurveyAlerts, tmp_path: Path) -> None:
     """Which engine computes cannot be seen in what is published: the same answers, the same sets, to 1e-5."""

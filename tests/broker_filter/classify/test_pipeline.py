@@ -343,6 +343,7 @@ def test_update_path_equals_the_full_path(tmp_path: Path, networks: dict[bool, P
         assert list(one.probabilities.values()) == pytest.approx(list(other.probabilities.values()), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_deterministic_mode_gives_equal_bytes_in_any_batch(tmp_path: Path, networks: dict[bool, Predictor]) -> None:
     """In the deterministic mode the bytes published do not depend on batches, nor on the order in a batch."""
     messages = night(objects=5, alerts=4)

@@ -66,6 +66,7 @@ def test_its_rounding_in_single_precision_is_small(side: int, kernel: int, paddi
         torch.testing.assert_close(result, expected, rtol=0, atol=2e-5 * float(expected.detach().abs().max()))
 
 
+@pytest.mark.slow
 def test_its_gradients_are_its_slopes():
     """Both gradients agree with finite differences."""
     image, weight = (values.detach()[:, :2] for values in draw(4, 3, (2, 1), images=1))

@@ -251,6 +251,7 @@ def test_missing_weights_say_what_to_do(tmp_path):
         Predictor.load(tmp_path / "nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_warm_up_takes_the_largest_shapes(name, deterministic, monkeypatch):

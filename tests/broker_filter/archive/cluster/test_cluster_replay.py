@@ -253,6 +253,7 @@ def test_other_weights_on_a_machine_stop_the_run(archive: Path, weights: str, tm
     assert not list((tmp_path / "work" / "decoded").glob("*"))
 
 
+@pytest.mark.slow
 def test_a_catalogue_holds_every_record_by_position(archive: Path, weights: str, tmp_path: Path) -> None:
     """HATS tools and pandas open it; the rows of an object are together, in order of time, and the accounts beside."""
     hats = pytest.importorskip("hats", reason="HATS is of the extra 'archive'")
@@ -386,6 +387,7 @@ def test_a_full_disk_of_one_machine_is_tried_on_another(archive: Path, weights: 
     assert on_cluster(archive, weights, tmp_path, tmp_path / "work")[0] == wanted
 
 
+@pytest.mark.slow
 def test_a_crowded_object_is_as_in_one_process(weights: str, tmp_path: Path) -> None:
     """One object with far more alerts than a series holds gives the same answers, whatever its partition carries."""
     folder = tmp_path / "crowd"
