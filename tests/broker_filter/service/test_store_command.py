@@ -77,6 +77,26 @@ def test_a_backup_comes_back(where: list[str], tmp_path: Path, capsys: pytest.Ca
     assert "2 objects, 6 observations" in capsys.readouterr().out
 
 
+def test_a_broken_backup_restores_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A backup is its owner's alone; one that breaks off or lies about a size is refused before anything is written."""
+    with or_skipped(redis_server(tmp_path)) as server:
+        fill(RedisSeriesStore(server.url))
+        copy = tmp_path / "copy"
+        assert main(["backup", str(copy), "--url", server.url]) == DONE
+        assert copy.stat().st_mode & 0o777 == 0o600
+        whole = copy.read_bytes()
+        for broken in (whole[:-10], whole + b"\0\0", whole[:24] + b"\xff" * 8 + whole[32:]):
+            copy.write_bytes(broken)
+            folder = tmp_path / f"again{len(broken)}{broken[24]}"
+            folder.mkdir()
+            with redis_server(folder) as other:
+                assert main(["restore", str(copy), "--url", other.url]) == MISUSE
+                assert "nothing is restored" in capsys.readouterr().err
+                assert main(["info", "--url", other.url]) == DONE
+                assert ": 0 objects" in capsys.readouterr().out
+        assert main(["backup", str(tmp_path / "x"), "--url", "nonsense://"]) == MISUSE
+
+
 @pytest.mark.parametrize("arguments", [["backup"], ["info", "target"], ["forget"]])
 def test_what_needs_a_target_says_so(where: list[str], arguments: list[str]) -> None:
     """A missing or needless target is a wrong use."""
