@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.simulation.validation import Check
-from model.simulation.validation.colours import colour_checks
+from model.simulation.validation.colour_checks import colour_checks
 from model.simulation.validation.leaks import leak_checks
 from model.simulation.validation.persistent import persistent_checks
 from model.simulation.validation.schedules import schedule_checks

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.simulation.validation.colours import colour_checks
+from model.simulation.validation.colour_checks import colour_checks
 from model.simulation.validation.leaks import quantile_ks
 from model.simulation.validation.physics_checks import physics_checks
 

@@ -31,7 +31,7 @@ DUST_OF_G_MINUS_R = {True: 0.365, False: 0.33}  # per A_V, for R_V of 3.1 and fo
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ColourComparison:
     """Colours of the mean type Ia supernova under one survey."""
 
     survey: Survey
@@ -43,7 +43,7 @@ class Comparison:
 
 
 COMPARISONS = (
-    Comparison(
+    ColourComparison(
         SDSS,
         "griz",
         "sdss/sdss_{}.dat",
@@ -51,7 +51,7 @@ COMPARISONS = (
         (0.05, 0.10, 0.15, 0.20, 0.25),
         {"-3..+3 d": 0.08, "+5..+18 d": 0.15},
     ),
-    Comparison(
+    ColourComparison(
         ZTF,
         "gr",
         "ztf/P48_{}.dat",
@@ -74,7 +74,7 @@ def colour_checks(seed: int, shared: Path | None) -> Iterator[Check]:
     yield from _core_collapse(seed)
 
 
-def _against_salt3(of: Comparison, archive: Path, folder: Path, statistic: str) -> Iterator[Check]:
+def _against_salt3(of: ColourComparison, archive: Path, folder: Path, statistic: str) -> Iterator[Check]:
     mean = read_salt3(archive, 0)
     passbands = [_passband(folder / of.passbands.format(of.names[band])) for band in of.bands]
     colours = [f"{blue}-{red}" for blue, red in zip(of.bands, of.bands[1:], strict=False)]
@@ -118,7 +118,7 @@ def _colour(mean_flux_B: NDArray, k: int) -> float:
     return float(-2.5 * np.log10(mean_flux_B[k] / mean_flux_B[k + 1]))
 
 
-def _our_fluxes(of: Comparison, z: float, phases: NDArray) -> NDArray:
+def _our_fluxes(of: ColourComparison, z: float, phases: NDArray) -> NDArray:
     """Mean flux over the phases in each band of the average supernova (x1 = 0, c = 0 as SALT3's own zero)."""
     source = SNIa("Ia", z, 0.0, 0.0, 0.0, 0.0)
     days = phases * (1 + z)
