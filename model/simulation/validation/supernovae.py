@@ -1,4 +1,4 @@
-"""Checks 5 and 6: brightness of type Ia supernovae against real light curves. Their colours are in ``colour_checks``."""
+"""Checks 5 and 6: brightness of type Ia supernovae against real light curves. Colours: ``colour_checks``."""
 
 from collections.abc import Iterator
 
