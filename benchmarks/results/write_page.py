@@ -224,13 +224,13 @@ BEFORE = {  # of weights shipped before, as their commits' pages have it: Ia, SN
 def gate() -> str:
     """Single simulated alerts: weights shipped before and now, and what the issue asked for."""
     scores = read(HERE / "real_ztf" / "scores.json") or {}
-    if (found := scores.get("simulated_gate")) is None:
+    if (content := scores.get("simulated_gate")) is None:
         return "Not measured.\n"
-    erupts = found["taken_for_supernovae"]
+    erupts = content["taken_for_supernovae"]
     now = [
-        with_range(found["ia_among_supernovae"]),
-        f"{found['supernova_recall_at_1_percent']:.3f}",
-        f"{found['against_agn_alone']:.3f}",
+        with_range(content["ia_among_supernovae"]),
+        f"{content['supernova_recall_at_1_percent']:.3f}",
+        f"{content['against_agn_alone']:.3f}",
         *[f"{erupts[kind]['share']:.0%}".replace("%", " %") for kind in ("DwarfNova", "Nova", "Flare")],
     ]
     names = ["Ia among supernovae, AUC", "supernovae found at 1 % false", "the same against AGN alone"]
