@@ -8,8 +8,8 @@ does not go back.
 import posixpath
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import BinaryIO, cast
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, BinaryIO, cast
 
 from broker_filter.archive.compressed import UNREADABLE
 from broker_filter.archive.file_names import as_text, is_alert, is_refused, is_tar
@@ -67,6 +67,41 @@ class _Member(tarfile.TarInfo):
             if tar.global_bytes > MAX_GLOBAL_HEADERS_BYTES:
                 raise tarfile.ReadError(f"global tar headers of more than {MAX_GLOBAL_HEADERS_BYTES} bytes")
         return super()._proc_member(tar)  # type: ignore[misc,no-any-return] # not in the stubs
+
+    def _proc_sparse(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        with _bounded_map(tar):
+            return super()._proc_sparse(tar)  # type: ignore[misc,no-any-return]
+
+    def _proc_gnusparse_10(self, member: tarfile.TarInfo, headers: dict[str, str], tar: tarfile.TarFile) -> None:
+        with _bounded_map(tar):
+            super()._proc_gnusparse_10(member, headers, tar)  # type: ignore[misc]
+
+
+class _MapContent:
+    """Content of which no more is read than the map of a sparse member may have."""
+
+    def __init__(self, content: Any) -> None:
+        self._content = content
+        self._left = MAX_TAR_HEADER_BYTES
+
+    def read(self, size: int) -> bytes:
+        self._left -= size
+        if self._left < 0:
+            raise tarfile.ReadError(f"the map of a sparse member has more than {MAX_TAR_HEADER_BYTES} bytes")
+        return self._content.read(size)  # type: ignore[no-any-return]
+
+    def tell(self) -> int:
+        return self._content.tell()  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _bounded_map(tar: tarfile.TarFile) -> Iterator[None]:
+    content = tar.fileobj
+    tar.fileobj = _MapContent(content)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        tar.fileobj = content
 
 
 class _Tar(tarfile.TarFile):
