@@ -1,4 +1,7 @@
-"""Compressed files as the content that they hold, recognised by their first bytes."""
+"""Compressed files as the content that they hold, recognised by their first bytes, and bounded in what they inflate to.
+
+bzip2 makes a terabyte of zeros out of 0.7 MB, gzip never more than 1 GB out of 1 MB.
+"""
 
 import bz2
 import io
@@ -6,6 +9,8 @@ import lzma
 import sys
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO, cast
 
 from isal import igzip, isal_zlib
@@ -15,13 +20,59 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+MOST_XZ_MEMORY_BYTES = 256 * 1024 * 1024  # xz -9 needs 65 MiB; a header may ask for 4 GiB
+_BYTES_AT_ONCE = 16 * 1024  # that are read of a compressed file
+
+
+class _Streams(io.RawIOBase):
+    """bzip2 or xz: one stream behind the other, zeros between them; anything else there is an error, not the end."""
+
+    def __init__(self, file: BinaryIO, begin: Callable[[], Any]) -> None:
+        self._file, self._begin = file, begin
+        self._inflater, self._ahead = begin(), b""
+
+    def readinto(self, buffer: Any) -> int:
+        data = b""
+        while not data and (not self._inflater.eof or self._has_next_stream()):
+            data = self._inflater.decompress(self._input(), len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _input(self) -> bytes:
+        if not self._inflater.needs_input:
+            return b""
+        some, self._ahead = self._ahead or self._file.read(_BYTES_AT_ONCE), b""
+        if not some:
+            raise EOFError("compressed data breaks off before its end")
+        return some
+
+    def _has_next_stream(self) -> bool:
+        some = self._inflater.unused_data
+        while not (some := some.lstrip(b"\0")):
+            if not (some := self._file.read(_BYTES_AT_ONCE)):
+                return False
+        self._inflater, self._ahead = self._begin(), some
+        return True
+
+
+def _open_bzip2(file: BinaryIO) -> _Streams:
+    return _Streams(file, bz2.BZ2Decompressor)
+
+
+def _open_xz(file: BinaryIO) -> _Streams:
+    return _Streams(file, partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, MOST_XZ_MEMORY_BYTES))
+
+
 _OPENERS: Mapping[bytes, Callable[[BinaryIO], Any]] = {
     b"\x1f\x8b": igzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ": lzma.open,
+    b"BZh": _open_bzip2,
+    b"\xfd7zXZ": _open_xz,
     b"\x28\xb5\x2f\xfd": zstd.open,
+    b"\x50\x2a\x4d\x18": zstd.open,  # a frame to pass over, with which pzstd begins
 }
 _LONGEST_MAGIC_BYTES = max(map(len, _OPENERS))
+MOST_INFLATED_BYTES = 64 * 1024 * 1024  # of a file, and beyond that
+MOST_INFLATED_RATIO = 10_000  # times the bytes that were read of it; of images or of equal alerts it is far less
 
 # What reading raises when a file or what it is compressed with breaks off.
 UNREADABLE: tuple[type[Exception], ...] = (
@@ -31,10 +82,70 @@ UNREADABLE: tuple[type[Exception], ...] = (
 )
 
 
-def uncompressed(file: io.BufferedReader) -> io.BufferedReader:
-    """What a file holds: the content of a compressed one, any other itself."""
+@dataclass(slots=True)
+class Inflation:
+    """What was read of a compressed file, and what that inflated to, in layers within layers together."""
+
+    read_bytes: int = 0
+    inflated_bytes: int = 0
+
+    def charge(self, size: int) -> None:
+        """Count inflated bytes.
+
+        Raises
+        ------
+        OSError
+            When they are more than any archive of alerts inflates to.
+        """
+        self.inflated_bytes += size
+        if self.inflated_bytes > MOST_INFLATED_BYTES + MOST_INFLATED_RATIO * self.read_bytes:
+            raise OSError(
+                f"{self.read_bytes} bytes inflate to more than {self.inflated_bytes}, limit {MOST_INFLATED_RATIO} "
+                f"times as many and {MOST_INFLATED_BYTES}; if that is right, inflate the file first"
+            )
+
+
+class _Read(io.RawIOBase):
+    """A compressed file whose bytes are counted when they are read."""
+
+    def __init__(self, file: io.BufferedReader, inflation: Inflation) -> None:
+        self._file, self._inflation = file, inflation
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = self._file.readinto(buffer)
+        self._inflation.read_bytes += size
+        return size
+
+
+class _Inflated(io.RawIOBase):
+    """Inflated content that is charged when it is read."""
+
+    def __init__(self, content: Any, inflation: Inflation) -> None:
+        self._content, self._inflation = content, inflation
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size: int = self._content.readinto(buffer)
+        self._inflation.charge(size)
+        return size
+
+
+def uncompressed(file: io.BufferedReader, inflation: Inflation, is_within: bool = False) -> io.BufferedReader:
+    """What a file holds: the content of a compressed one, any other itself.
+
+    Parameters
+    ----------
+    is_within
+        That this file lies within one that is compressed itself, whose bytes count already.
+    """
     start = file.peek(_LONGEST_MAGIC_BYTES)
     for magic, opener in _OPENERS.items():
         if start.startswith(magic):
-            return io.BufferedReader(cast(io.RawIOBase, opener(cast(BinaryIO, file))))
+            counted = cast(BinaryIO, file if is_within else _Read(file, inflation))
+            return io.BufferedReader(_Inflated(opener(counted), inflation))
     return file

@@ -68,7 +68,7 @@ def read_container(feed: Feed, source: str) -> Iterator[Message | Rejected]:
             yield too_large(source, index)
             return
         block = feed.take(start + size + SYNC_BYTES)
-        tiny += max(count, 1) if size < max(count, 1) * LEAST_ALERT_BYTES else 0
+        tiny += max(count, 1) if count == 0 or size < count * LEAST_ALERT_BYTES else 0
         is_bomb = tiny > DEFAULT_LIMITS.records or tiny * len(prefix) > MOST_TINY_BYTES  # the rest is one rejection
         if count < 0 or block[start + size :] != header.sync or is_bomb:
             yield Message(prefix + block + feed.take(MAX_MESSAGE_BYTES), Origin(source, 0, index))

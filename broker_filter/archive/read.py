@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from broker_filter.archive.compressed import UNREADABLE, uncompressed
+from broker_filter.archive.compressed import UNREADABLE, Inflation, uncompressed
 from broker_filter.archive.containers import HEAD_BYTES, Feed, read_container, too_large
 from broker_filter.archive.file_names import (
     ALERT_SUFFIXES,
@@ -154,11 +154,13 @@ def read_file(
             if refused is not None:
                 yield _refused(source, refused)
                 return
-            content = uncompressed(file)
+            inflation = Inflation()
+            content = uncompressed(file, inflation)
             start = content.peek(_TAR_BLOCK_BYTES)
             if _looks_like_tar(name, start):
-                reopen = partial(_reopened, opened) if reopenable else None
-                yield from read_tar(reopen, cast(BinaryIO, content), source, _read_member, left_out)
+                reopen = partial(_reopened, opened, inflation) if reopenable else None
+                read_member = partial(_read_member, inflation=inflation, is_within=content is not file)
+                yield from read_tar(reopen, cast(BinaryIO, content), source, read_member, left_out)
             else:
                 yield from _read_content(cast(BinaryIO, content), source)
     except UNREADABLE as error:
@@ -172,14 +174,14 @@ def _looks_like_tar(name: str, start: bytes) -> bool:
 
 
 @contextmanager
-def _reopened(opened: Callable[[], AbstractContextManager[Any]]) -> Iterator[BinaryIO]:
+def _reopened(opened: Callable[[], AbstractContextManager[Any]], inflation: Inflation) -> Iterator[BinaryIO]:
     with opened() as file:
-        yield cast(BinaryIO, uncompressed(file))
+        yield cast(BinaryIO, uncompressed(file, inflation))
 
 
-def _read_member(file: BinaryIO, source: str) -> Iterator[Message | Rejected]:
+def _read_member(file: BinaryIO, source: str, inflation: Inflation, is_within: bool) -> Iterator[Message | Rejected]:
     """Read a member of an archive, compressed or not; one that does not inflate is rejected alone."""
-    content = cast(BinaryIO, uncompressed(cast(io.BufferedReader, file)))
+    content = cast(BinaryIO, uncompressed(cast(io.BufferedReader, file), inflation, is_within))
     if content is file:
         yield from _read_content(content, source)
         return

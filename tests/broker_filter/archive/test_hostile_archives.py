@@ -9,6 +9,7 @@ import os
 import tarfile
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import fastavro
@@ -229,6 +230,68 @@ def test_zeros_without_end(tmp_path: Path) -> None:
             out.write(bytes(1 << 20))
     sources, reasons, _ = read(written(tmp_path / "night.tgz", tail.getvalue()))
     assert (sources, reasons) == (["0.avro"], [Rejection.CORRUPT])
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_streams_put_together(tmp_path: Path, compress) -> None:
+    """Compressed streams with padding between and behind them are read whole; anything else there is a rejection."""
+    tar = tar_of(*(member(f"{i}.avro") for i in range(3)))
+    parts = [compress(part) for part in (tar[:60_000], b"", tar[60_000:])]
+    path = written(tmp_path / "night.tar.x", bytes(8).join(parts) + bytes(100_000))
+    assert read(path) == (["0.avro", "1.avro", "2.avro"], [], {})
+    for tail in (b"garbage", parts[0][:100], parts[0][:40] + bytes(100)):
+        assert read(written(path, b"".join(parts) + tail))[1] == [Rejection.CORRUPT]
+
+
+def test_a_dictionary_as_large_as_the_memory(tmp_path: Path) -> None:
+    """An xz file whose header asks for 4 GiB is refused by that, one of xz -9 is read."""
+    packed = bytearray(lzma.compress(ALERT, preset=9))
+    assert read(written(tmp_path / "0.avro.xz", bytes(packed)))[0] == [""]
+    end = 12 + 4 * (packed[12] + 1)  # of the block's header, which ends with its checksum
+    packed[16] = 40  # the dictionary's size
+    packed[end - 4 : end] = zlib.crc32(bytes(packed[12 : end - 4])).to_bytes(4, "little")
+    (rejected,) = read_messages([written(tmp_path / "0.avro.xz", bytes(packed))])
+    assert isinstance(rejected, Rejected)
+    assert "Memory usage limit" in rejected.detail
+
+
+ZEROS = bz2.compress(bytes(64 << 20))  # in 100 bytes
+
+
+@pytest.mark.parametrize("name", ["README", "1.avro"])
+def test_a_member_that_inflates_without_end(tmp_path: Path, name: str) -> None:
+    """Zeros by the gigabyte are not inflated to their end; what stands before is read, the reason names the remedy."""
+    body = ALERT + bytes(-len(ALERT) % 512)
+    start = member("0.avro").tobuf() + body + member(name, size=1 << 32).tobuf(tarfile.GNU_FORMAT)
+    path = written(tmp_path / "night.tar.bz2", bz2.compress(start) + ZEROS * 20)
+    begun_s = time.process_time()
+    *found, last = read_messages([path])
+    assert time.process_time() - begun_s < 3
+    assert isinstance(found[0], Message)
+    assert isinstance(last, Rejected)
+    assert last.reason == Rejection.CORRUPT
+    assert "inflate the file first" in last.detail
+
+
+def test_many_members_that_inflate(tmp_path: Path) -> None:
+    """What many compressed members inflate to is bounded together; a sound one behind them is read."""
+    bombs = [(member(f"{i}.avro.bz2"), ZEROS) for i in range(20)]
+    tar = tar_of(*bombs, (member("sound.avro.gz"), gzip.compress(ALERT)))
+    sources, reasons, _ = read(written(tmp_path / "night.tar", tar))
+    assert (sources, len(reasons)) == (["sound.avro.gz"], 20)
+    assert reasons[0] == Rejection.TOO_LARGE
+    assert reasons[-1] == Rejection.CORRUPT
+
+
+def test_blocks_that_say_they_hold_nothing(tmp_path: Path) -> None:
+    """A container of thousands of blocks of no record is one rejection, however long the blocks are."""
+    sync = bytes(range(16))
+    head = write_header(json.dumps(ztf_schema()).encode(), sync)
+    path = written(tmp_path / "0.avro", head + write_block(0, bytes(1_000), sync) * 5_000)
+    (message,) = read_messages([path])
+    assert isinstance(message, Message)
+    assert len(message.value) > 1_000_000
+    assert read(path)[0] == []
 
 
 def test_headers_upon_headers(tmp_path: Path) -> None:
