@@ -172,14 +172,16 @@ class Schemas:
         """Hold a schema that stood in for the registry's against it, once it answers."""
         assert self._registry is not None
         try:
-            registered = _registered(self._registry, schema_id)
+            registered: PacketSchema | None = _registered(self._registry, schema_id)
         except RetryableError:
             self._unconfirmed[schema_id] = self._clock() + COMPARE_AGAIN_S
             return
-        except RejectedAlertError:
-            self._unconfirmed.pop(schema_id, None)  # it will not say: what the program brings along holds
-            return
-        if fingerprint(registered.schema) != fingerprint(used.schema):
+        except RejectedAlertError as error:
+            if error.reason == Rejection.UNKNOWN_SCHEMA_ID:
+                self._unconfirmed.pop(schema_id, None)  # it will not say: what the program brings along holds
+                return
+            registered = None  # it has something else there
+        if registered is None or fingerprint(registered.schema) != fingerprint(used.schema):
             raise FatalError(
                 f"schema id {schema_id} of the registry is another than the one of the program or of registry.folder, "
                 "which was used while the registry did not answer: what was read of it since the start is wrong. "

@@ -26,6 +26,7 @@ from broker_filter.secret import masked_address
 REDIRECT_LIMIT = 5
 ANSWER_LIMIT_BYTES = 2 * MAX_SCHEMA_BYTES  # JSON within JSON
 REFERENCES_LIMIT = 64  # schemas that one schema names, all together
+LONGEST_SUBJECT = 1_000  # characters; of a topic's name it has 255
 LONGEST_WAIT_S = 60.0  # that a Retry-After is believed
 WHOLE_ANSWER_TIMEOUTS = 3  # timeouts within which all of an answer is there
 GIVE_UP_AFTER_S = 300.0  # of failures of one id, while the registry answers for others
@@ -46,6 +47,8 @@ class _RefusalError(Exception):
 
 class Registry:
     """A client that asks once each time, and waits ``timeout_s`` for the next byte, three times that for all of them.
+
+    It takes answers without a content encoding only: a kilobyte of another may be a gigabyte.
 
     Parameters
     ----------
@@ -114,9 +117,11 @@ class Registry:
             raise RejectedAlertError(
                 Rejection.BAD_SCHEMA, f"schema id {schema_id}: the registry answers without a schema"
             )
-        kind = answer.get("schemaType", "AVRO")
+        kind = answer.get("schemaType") or "AVRO"
         if kind != "AVRO":
-            raise RejectedAlertError(Rejection.BAD_SCHEMA, f"schema id {schema_id} is {kind!r}, only AVRO is read")
+            raise RejectedAlertError(
+                Rejection.BAD_SCHEMA, f"schema id {schema_id} is {_short(kind)}, only AVRO is read"
+            )
         named: dict[tuple[str, int], str] = {}
         self._follow(answer.get("references") or [], named, schema_id)
         return RegisteredSchema(answer["schema"], tuple(named.values()))
@@ -126,9 +131,13 @@ class Registry:
         for reference in references if isinstance(references, list) else []:
             try:
                 subject, version = str(reference["subject"]), int(reference["version"])
+                path = f"subjects/{quote(subject, safe='')}/versions/{version}"
+                if len(subject) > LONGEST_SUBJECT:
+                    raise ValueError("a subject longer than any")
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise RejectedAlertError(
-                    Rejection.BAD_SCHEMA, f"schema id {schema_id}: a reference without subject or version"
+                    Rejection.BAD_SCHEMA,
+                    f"schema id {schema_id}: a reference without subject or version: {_short(reference)}",
                 ) from error
             if (subject, version) in named:
                 continue
@@ -136,9 +145,11 @@ class Registry:
                 raise RejectedAlertError(
                     Rejection.TOO_LARGE, f"schema id {schema_id} names more than {REFERENCES_LIMIT} schemas"
                 )
-            answer = self._ask("GET", f"subjects/{quote(subject, safe='')}/versions/{version}", schema_id=schema_id)
+            answer = self._ask("GET", path, schema_id=schema_id)
             if not isinstance(answer, dict) or not isinstance(answer.get("schema"), str):
-                raise RejectedAlertError(Rejection.BAD_SCHEMA, f"schema id {schema_id}: {subject!r} has no schema")
+                raise RejectedAlertError(
+                    Rejection.BAD_SCHEMA, f"schema id {schema_id}: {_short(subject)} has no schema"
+                )
             self._follow(answer.get("references") or [], named, schema_id, depth + 1)
             named[subject, version] = answer["schema"]
 
@@ -252,11 +263,13 @@ class Registry:
                 self._client = self._open()
 
     def _exchange(self, method: str, address: str, body: Any) -> tuple[httpx.Response, bytes]:
-        headers = {"Accept": f"{JSON_TYPE}, application/json", "Content-Type": JSON_TYPE}
-        content = b""
+        headers = {"Accept": f"{JSON_TYPE}, application/json", "Accept-Encoding": "identity", "Content-Type": JSON_TYPE}
+        content = bytearray()
         try:
             with self._client.stream(method, address, params=self._query, headers=headers, json=body) as answer:
-                for some in answer.iter_bytes():
+                if (encoding := answer.headers.get("content-encoding", "identity")) != "identity":
+                    raise _RefusalError(answer.status_code, None, f"an answer encoded as {_short(encoding)}, unasked")
+                for some in answer.iter_raw():
                     content += some
                     if len(content) > ANSWER_LIMIT_BYTES:
                         raise _RefusalError(answer.status_code, None, f"an answer of over {ANSWER_LIMIT_BYTES} bytes")
@@ -264,12 +277,17 @@ class Registry:
             raise ConfigurationError(f"registry.url {self._shown}: {error}") from error
         except (httpx.HTTPError, OSError) as error:
             raise RetryableError(f"the registry at {self._shown} does not answer: {type(error).__name__}") from error
-        return answer, content
+        return answer, bytes(content)
 
     def _redirected(self, address: str, location: str) -> str:
-        target = urljoin(address, location)
-        old, new = urlsplit(address), urlsplit(target)
-        if new.hostname != old.hostname or (old.scheme == "https" and new.scheme != "https"):
+        try:
+            target = urljoin(address, location)
+            old, new = urlsplit(address), urlsplit(target)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"registry.url {self._shown} sends us to {_short(location)}, which is no address: {error}"
+            ) from error
+        if new.hostname != old.hostname or new.scheme not in ("https", old.scheme):
             raise ConfigurationError(
                 f"registry.url {self._shown} sends us to {new.scheme}://{new.hostname}: a login page, or a registry "
                 "that moved; give its own address in registry.url"
@@ -303,9 +321,14 @@ class Registry:
 
     def _remember_wait(self, answer: httpx.Response, schema_id: int | None) -> None:
         wait = answer.headers.get("retry-after", "")
-        if schema_id is not None and wait.isdigit():
+        if schema_id is not None and wait.isascii() and wait.isdigit():
             self._not_before_s[schema_id] = self._clock() + min(float(wait[:9]), LONGEST_WAIT_S)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def _short(value: object) -> str:
+    """What a registry says, as text that no log or header has to fear."""
+    return ascii(value)[:80]

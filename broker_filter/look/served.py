@@ -149,7 +149,7 @@ class ServedObjects:
         """Inside, an answer of another form than a service's is one clear error."""
         try:
             yield
-        except (ValidationError, KeyError, TypeError, ValueError) as error:
+        except (ValidationError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ConfigurationError(
                 f"{self._address} does not answer as a service of this version: {type(error).__name__}: {error}"
             ) from error
@@ -178,12 +178,13 @@ class ServedObjects:
             if status not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
                 break
             wait = headers.get("retry-after", "1")
-            self._sleep(min(float(wait), LONGEST_WAIT_S) if wait.isdigit() else 1.0)
+            self._sleep(min(float(wait), LONGEST_WAIT_S) if wait.isascii() and wait.isdigit() else 1.0)
         else:
             raise RetryableError(f"the service at {self._address} is busy ({status}): try again later")
         is_json = headers.get("content-type", "").startswith("application/json")
         if status == HTTPStatus.OK and is_json:
-            return httpx.Response(HTTPStatus.OK, content=content).json()
+            with self._as_a_service():
+                return httpx.Response(HTTPStatus.OK, content=content).json()
         if status == HTTPStatus.NOT_FOUND and is_json:
             return None
         if status == HTTPStatus.NOT_FOUND:
@@ -196,8 +197,11 @@ class ServedObjects:
     def _send(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
         content = bytearray()
         try:
-            with self._client.stream("GET", self._address + path) as answer:
-                for some in answer.iter_bytes():
+            headers = {"Accept-Encoding": "identity"}  # a kilobyte of another may be a gigabyte
+            with self._client.stream("GET", self._address + path, headers=headers) as answer:
+                if (encoding := answer.headers.get("content-encoding", "identity")) != "identity":
+                    raise ConfigurationError(f"{self._address}{path}: an answer encoded as {encoding!a}, unasked")
+                for some in answer.iter_raw():
                     content += some
                     if len(content) > ANSWER_LIMIT_BYTES:
                         raise ConfigurationError(f"{self._address}{path}: an answer of over {ANSWER_LIMIT_BYTES} bytes")

@@ -135,14 +135,15 @@ def test_bundled_schemas_stand_in_for_a_registry_that_is_away():
     assert source.requests == requests
 
 
-def test_a_registry_that_differs_from_what_stood_in_stops_us():
-    """When the registry's schema turns out to be another than the bundled one that was used, nothing goes on."""
+@pytest.mark.parametrize("text", [json.dumps(ztf_schema()), "syntax = 'proto3';", "[]", '"long"'])
+def test_a_registry_that_differs_from_what_stood_in_stops_us(text):
+    """When the registry has another schema than the bundled one that was used, or none of Avro, nothing goes on."""
     source, clock = Source(), Clock()
     source.failure = AWAY
     schemas = Schemas(registry=source, clock=clock)
     schemas.by_id(701)
     source.failure = None
-    source.schemas[701] = RegisteredSchema(json.dumps(ztf_schema()))
+    source.schemas[701] = RegisteredSchema(text)
     clock.now += COMPARE_AGAIN_S
     with pytest.raises(FatalError, match=r"701 of the registry is another.*Nothing of this batch is committed"):
         schemas.by_id(701)

@@ -29,6 +29,7 @@ class Server:
         self.otherwise: Answer = (404, {"error_code": 40403, "message": "Schema not found"}, {})
         self.requests: list[tuple[str, str | None]] = []
         self.posted: list[object] = []
+        self.encodings: set[str | None] = set()  # that were asked for
 
     def has(self, schema_id: int, **more: object) -> None:
         self.paths[f"/schemas/ids/{schema_id}"] = (200, {"schema": json.dumps(ztf_schema()), **more}, {})
@@ -43,6 +44,7 @@ def server() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             registry.requests.append((self.path, self.headers["Authorization"]))
+            registry.encodings.add(self.headers["Accept-Encoding"])
             status, body, headers = registry.paths.get(self.path.partition("?")[0], registry.otherwise)
             content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
             self.send_response(status)
@@ -262,6 +264,47 @@ def test_an_answer_without_end_is_cut_off(server, connect):
     server.answers(1, 200, "x" * 5_000_000)
     with pytest.raises(RejectedAlertError, match="over 2097152 bytes"):
         connect(server).schema(1)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd", "br", "gzip, gzip", "nonsense"])
+def test_encoded_answers_are_not_inflated(server, connect, encoding):
+    """Answers are asked for as they are; one that is encoded nevertheless is refused unread, for its id alone."""
+    server.has(1)
+    server.answers(2, 200, {"schema": "{}"}, Content_Encoding=encoding)
+    registry = connect(server)
+    with pytest.raises(RejectedAlertError, match=f"encoded as '{encoding}', unasked"):
+        registry.schema(2)
+    assert registry.schema(1)
+    assert server.encodings == {"identity"}
+
+
+@pytest.mark.parametrize("wait", ["²", "٣", "①", "-5", "1e999", "", "Fri, 31 Dec 1999 23:59:59 GMT", "5, 6"])
+def test_a_wait_of_no_number_is_passed_over(server, connect, wait):
+    """What Retry-After says is believed where it is a number of seconds."""
+    server.answers(1, 429, Retry_After=wait.encode().decode("latin-1"))
+    registry = connect(server)
+    for _ in range(2):
+        with pytest.raises(RetryableError, match="429"):
+            registry.schema(1)
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("target", ["http://[::1", "ftp://127.0.0.1/x", "file:///etc/passwd", "http://127.0.0.1:abc/"])
+def test_redirects_to_no_address_are_the_operators(server, connect, target):
+    """A redirect to what is no address of a registry stops the service in words."""
+    server.answers(1, 302, {}, Location=target)
+    with pytest.raises(ConfigurationError, match=r"registry\.url"):
+        connect(server).schema(1)
+
+
+@pytest.mark.parametrize("subject", ["\ud800", "a" * 500_000])
+def test_a_reference_to_no_subject(server, connect, subject):
+    """A subject that no address can hold is that id's matter, and is told in few words."""
+    server.has(1, references=[{"name": "x", "subject": subject, "version": 1}])
+    with pytest.raises(RejectedAlertError, match="without subject or version") as caught:
+        connect(server).schema(1)
+    assert caught.value.reason == Rejection.BAD_SCHEMA
+    assert len(caught.value.detail) < 300
 
 
 def test_query_values_are_sent_and_not_shown(server, connect):

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 from night_of_objects import Service
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from broker_filter.archive.look import main
 from broker_filter.classify.classifier import load_classifiers
@@ -69,6 +72,22 @@ def test_a_service_tells_the_story_that_its_store_holds(service: Service) -> Non
     )
     np.testing.assert_allclose(theirs, ours, rtol=2e-3, atol=2e-3 * float(held.frames.scale_TC.max()))
     assert now_s[0] >= len(story.alert_ids) - 2
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"), [(b"{", ""), (b"[" * 100_000, ""), (b"[9" + b"9" * 9_999 + b"]", ""), (b"[]", "gzip")]
+)
+def test_what_is_no_answer_is_one_line(content: bytes, encoding: str) -> None:
+    """Broken JSON, and answers that would have to be inflated, are one clear error."""
+
+    def answer(_: Request) -> Response:
+        headers = {"Content-Encoding": encoding} if encoding else {}
+        return Response(content, headers=headers, media_type="application/json")
+
+    routes = [Route("/api/objects", answer)]
+    with HttpServer("127.0.0.1", 0, application({}, None, routes)) as server, ServedObjects(server.address) as served:
+        with pytest.raises(ConfigurationError, match="does not answer as a service|encoded as 'gzip'"):
+            served.newest(5)
 
 
 def test_a_service_is_asked_for_alerts_by_id(service: Service, address: str) -> None:
