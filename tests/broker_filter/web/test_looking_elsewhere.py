@@ -85,9 +85,12 @@ def test_what_is_no_answer_is_one_line(content: bytes, encoding: str) -> None:
         return Response(content, headers=headers, media_type="application/json")
 
     routes = [Route("/api/objects", answer)]
-    with HttpServer("127.0.0.1", 0, application({}, None, routes)) as server, ServedObjects(server.address) as served:
-        with pytest.raises(ConfigurationError, match="does not answer as a service|encoded as 'gzip'"):
-            served.newest(5)
+    with (
+        HttpServer("127.0.0.1", 0, application({}, None, routes)) as server,
+        ServedObjects(server.address) as served,
+        pytest.raises(ConfigurationError, match=r"does not answer as a service|encoded as 'gzip'"),
+    ):
+        served.newest(5)
 
 
 def test_a_service_is_asked_for_alerts_by_id(service: Service, address: str) -> None:
