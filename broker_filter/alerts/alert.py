@@ -170,7 +170,7 @@ def _lsst_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, ba
         raise RejectedAlertError(Rejection.BAD_VALUE, f"band {band[:20]!r}: one of {BANDS}")
     object_id, moves = _lsst_object(record, source)
     time_mjd, alert_id = _time(_needed(source, "midpointMjdTai", float)), _needed(source, "diaSourceId", int)
-    flagged = any(source.get(flag) is True for flag in LSST_FLUX_FLAGS)
+    flagged = any(source.get(flag) == 1 for flag in LSST_FLUX_FLAGS)  # True, or 1 where a flag is passed on as integer
     flux_njy = math.nan if flagged else known_flux(_number(source, "psfFlux"))
     return Alert(
         survey=survey.name,

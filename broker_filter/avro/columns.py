@@ -214,8 +214,8 @@ def _exact(kind: str, resolve: Callable[[Any], Any]) -> bytes:
 
 def _written(value: Any, kind: Any) -> bytes | None:
     """A value as Avro writes it, None when it is of another type."""
-    if isinstance(value, bool):
-        return bytes([value]) if kind == "boolean" else None
+    if isinstance(value, bool):  # some who pass packets on write flags as integers
+        return bytes([value]) if kind == "boolean" else _written(int(value), kind)
     if isinstance(value, str) and kind == "string":
         return code_of(len(value.encode())) + value.encode()
     return code_of(value) if isinstance(value, int) and kind in VARINTS else None

@@ -1,14 +1,18 @@
 """Sources that LSST takes back: they leave the series, and what was answered with them is revised."""
 
+import io
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import fake_stream as fake
+import fastavro
 import numpy as np
 import pytest
-from packets import lsst_packet
+from packets import container, lsst_datum, lsst_packet, lsst_schema
 
 from broker_filter.alerts.alert import read_alerts
 from broker_filter.alerts.decode import Arrival
@@ -208,6 +212,22 @@ def test_flagged_fluxes_of_the_past_are_unknown() -> None:
     """Earlier sources whose measurement failed are no epochs of the past; other flags do not matter."""
     assert len(read({"lsst": BANDS}, sources=sources(psfFlux_flag=True)).history) == 2
     assert len(read({"lsst": BANDS}, sources=sources(psfFlux_flag=False, shape_flag=True)).history) == 3
+
+
+def test_flags_that_are_integers() -> None:
+    """Flags that a broker passes on as integers mean what the survey's booleans mean, in the alert and in the past."""
+    schema = json.loads(json.dumps(lsst_schema()).replace('"boolean"', '"int"'))
+    epochs = [source | {"midpointMjdTai": 61_100.0 - n} for n, source in enumerate(sources() * 4)]
+    written = lsst_datum(sources=epochs)
+    record = cast(dict[str, Any], fastavro.schemaless_reader(io.BytesIO(written), lsst_schema()))
+    for flag in (0, 1):
+        for source in (record["diaSource"], *record["prvDiaSources"][1::3]):
+            source["psfFlux_flag"] = flag
+        message = Message(container(schema, [record]), Origin("t"))
+        (alert,) = read_alerts(message, Schemas(), {"lsst": BANDS})
+        assert isinstance(alert, Alert)
+        assert math.isnan(alert.flux_njy) == bool(flag)
+        assert len(alert.history) == (8 if flag else 12)
 
 
 @pytest.mark.parametrize(("score", "known"), [(0.0, 0.0), (1.0, 1.0), (-999.0, None), (1.5, None), (math.nan, None)])
