@@ -58,6 +58,9 @@ COPIES_SHOWN, SHOWN_OF_COPIES = 10, ("objectId", "revision", "publicationTimesta
 COPY_STEP = 10**6  # between the alert ids of two copies
 
 
+_ASK_AGAIN = (KafkaError._TIMED_OUT, KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+
+
 @dataclass
 class Trial:
     """One stream of alerts through services that are killed."""
@@ -120,13 +123,13 @@ class Trial:
         assert producer.flush(60) == 0
 
     def committed(self) -> dict[int, int]:
-        """Offsets of the group; none while a transaction that may still move them is open."""
+        """Offsets of the group; none while a transaction may still move them, or its coordinator is being chosen."""
         consumer = Consumer({"bootstrap.servers": self.node.address, "group.id": self.name}, logger=LIBRARY_LOG)
         try:
             partitions = [TopicPartition(self.topic("in"), p) for p in range(PARTITIONS)]
             return {p.partition: p.offset for p in consumer.committed(partitions, 20)}
         except KafkaException as error:
-            if error.args[0].code() != KafkaError._TIMED_OUT:
+            if error.args[0].code() not in _ASK_AGAIN:
                 raise
             return {}
         finally:
