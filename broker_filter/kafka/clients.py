@@ -1,5 +1,6 @@
 """Configurations of librdkafka's clients from our settings, and its messages as ours. Opens no connection itself."""
 
+from operator import methodcaller
 from typing import Any
 
 from confluent_kafka import Message as KafkaMessage
@@ -12,6 +13,8 @@ from broker_filter.records import Message, Origin
 Configuration = dict[str, Any]
 CLIENT_ID = "ictc"
 TRANSACTION_TIMEOUT_MS = 30_000
+UNREADABLE_HEADERS = (("ictc.headers_unreadable", b"a name is no UTF-8"),)
+_CHECKED_HEADERS = methodcaller("headers")  # an optimised call of Python 3.11 does not look for errors
 
 
 class _LibraryLog:
@@ -102,16 +105,27 @@ def transactional_configuration(producer: Configuration, transactional_id: str) 
 def as_message(raw: KafkaMessage) -> Message:
     """A message of librdkafka's as ours."""
     kind, timestamp_ms = raw.timestamp()
-    headers: Any = raw.headers() or ()
     value = raw.value()
     return Message(
         value or b"",
         Origin(raw.topic() or "", raw.partition() or 0, raw.offset() or 0),
         timestamp_ms if kind else None,
-        tuple((name, one if isinstance(one, bytes) else str(one or "").encode()) for name, one in headers),
+        _headers_of(raw),
         _bytes_of(raw.key()),
         tombstone=value is None,
     )
+
+
+def _headers_of(raw: KafkaMessage) -> tuple[tuple[str, bytes], ...]:
+    """A message's headers; one word in their place where a name is no UTF-8, which the client cannot read.
+
+    It then answers with a list that must not be touched, and an error that only a checked call raises at once.
+    """
+    try:
+        headers: Any = _CHECKED_HEADERS(raw) or ()
+    except (SystemError, UnicodeDecodeError):
+        return UNREADABLE_HEADERS
+    return tuple((name, one if isinstance(one, bytes) else str(one or "").encode()) for name, one in headers)
 
 
 def _bytes_of(key: object) -> bytes | None:

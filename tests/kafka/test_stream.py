@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from nights import assert_equal, last_of_each, night, replayed
+from raw_produce import produce
 
 from broker_filter.errors import Rejection
 
@@ -87,6 +88,21 @@ def test_poison_never_stops_the_stream(stage, run, tmp_path):
         assert headers["producer_timestamp"] == b"1700000000000"
     assert '"balanced":true' in service.text()
     assert f'"read":{len(mixed)}' in service.text()
+
+
+def test_headers_that_are_no_text(stage, run, tmp_path):
+    """An alert whose headers no client can read is classified, and junk goes to the dead letters all the same."""
+    (packet,) = night(1, 1)
+    for value in (packet, b"junk") * 20:
+        produce(stage.brokers, stage.alerts, value, [(b"ok", b"1"), (b"\xff\xfe\x80", b"2"), (b"", None)])
+    service = run(stage.flags(tmp_path / "store"))
+    assert service.wait() == 0, service.text()
+    assert '"read":40' in service.text()
+    assert len(last_of_each(stage.results())) == 1
+    letters = stage.read(stage.dead_letters)
+    assert len(letters) == 20
+    for letter in letters:
+        assert dict(letter.headers())["ictc.headers_unreadable"]
 
 
 def test_asked_to_end_it_finishes_what_it_took(stage, run, tmp_path):
