@@ -16,6 +16,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def short(text: str, most: int = 60) -> str:
+    """``printable`` text of at most so many characters, for pictures: one that is longer ends in three dots."""
+    text = printable(text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def shown(value: object) -> object:
     """A value of a template: text as ``printable`` writes it; numbers, and what is markup already, as they are."""
     return printable(value) if type(value) is str else value

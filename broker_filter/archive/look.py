@@ -1,6 +1,7 @@
 """``ictc-look``: objects of an archive, a store or a running service, as a sheet or as a contact sheet."""
 
 import argparse
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +25,7 @@ from model.commands import FAILED, command
 from model.pictures.theme import DARK, LIGHT, Theme
 
 PROGRAM = "ictc-look"
+LONGEST_NAME = 60  # characters of an id in a file's name; an alert may bring one of megabytes
 Stories = dict[str, ObjectStory]  # by the name under which an object was asked for
 
 
@@ -145,11 +147,18 @@ def _pictures(stories: Sequence[ObjectStory], path: Path, each: bool, theme: The
     """Paths and what is drawn there, one at a time."""
     if each:
         for story in stories:
-            name = "".join(letter if letter.isalnum() else "_" for letter in story.object_id)  # it came from outside
-            yield path.with_name(f"{path.stem}-{name}{path.suffix}"), draw_sheet(story, theme)
+            yield path.with_name(f"{path.stem}-{_as_file_name(story.object_id)}{path.suffix}"), draw_sheet(story, theme)
     elif len(stories) == 1:
         yield path, draw_sheet(stories[0], theme)
     elif len(stories) > MOST_TILES:
         raise ConfigurationError(f"--limit {len(stories)}: a contact sheet holds {MOST_TILES}; or say --each")
     else:
         yield path, draw_contact_sheet(stories, theme)
+
+
+def _as_file_name(object_id: str) -> str:
+    """An id from outside as part of a file's name; those of other letters, or too long, are told apart by a digest."""
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in object_id[:LONGEST_NAME])
+    if name == object_id:
+        return name
+    return f"{name}-{hashlib.blake2b(object_id.encode('utf-8', 'surrogatepass'), digest_size=4).hexdigest()}"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from broker_filter.alerts.past_photometry import DETECTION, FORCED, LIMIT, Point
 from broker_filter.records import STAMP_KINDS, Alert
 from model.past_photometry import LIMIT_SIGMA
+from model.printable import short
 from model.series import MAD_TO_SIGMA
 
 BAND_COLOURS = {"u": "#6a4c93", "g": "#2a9d8f", "r": "#d1495b", "i": "#e09f3e", "z": "#7f5539", "y": "#444444"}
@@ -45,7 +46,7 @@ def draw(
     for column, kind in enumerate(STAMP_KINDS):
         _draw_stamp(figure.add_subplot(grid[0, column]), alert, kind, stamps[kind], arcsec_per_pixel)
     _draw_light_curve(figure.add_subplot(grid[1, :]), alert, points)
-    figure.text(0.085, 0.945, alert.object_id, fontsize=19, fontweight="bold", color=INK)
+    figure.text(0.085, 0.945, short(alert.object_id), fontsize=19, fontweight="bold", color=INK, parse_math=False)
     score = "" if alert.real_bogus is None else f"  ·  real {alert.real_bogus:.2f}"
     moving = "  ·  Solar-system object" if alert.solar_system else ""
     line = f"{alert.survey.upper()} alert {alert.alert_id}  ·  MJD {alert.time_mjd:.5f}  ·  {alert.band} band"

@@ -14,6 +14,7 @@ from model.pictures.colours import colours_of_classes
 from model.pictures.figure import Picture
 from model.pictures.stamps import stretched
 from model.pictures.theme import LIGHT, Theme
+from model.printable import short
 
 TILE_WIDTH_IN, TILE_HEIGHT_IN, GAP_IN, MARGIN_IN = 3.1, 3.05, 0.3, 0.22
 TILES_ACROSS = 4
@@ -51,7 +52,7 @@ class _Tile:
 
     def draw(self, story: ObjectStory) -> None:
         theme, colours = self._theme, colours_of_classes(story.classes)
-        name = self._write(0.0, 0.08, story.object_id, theme.ink, fontsize=10, fontweight="bold")
+        name = self._write(0.0, 0.08, short(story.object_id), theme.ink, fontsize=10, fontweight="bold")
         if story.classified:
             verdict = verdict_of(story.classified[-1])
             words = "  ".join(f"{name} {probability:.2f}" for name, probability in verdict)
@@ -91,7 +92,7 @@ class _Tile:
     def _write(self, left_in: float, top_in: float, words: str, colour: str, **style: object) -> Text:
         width, height = self._figure.get_size_inches()
         x, y = (self._left_in + left_in) / width, (self._top_in - top_in) / height
-        return self._figure.text(x, y, words, color=colour, va="center", **style)  # type: ignore[arg-type]
+        return self._figure.text(x, y, words, color=colour, va="center", parse_math=False, **style)  # type: ignore[arg-type]
 
     def _make_room(self, *texts: Text) -> None:
         """Make texts of one line smaller where together they are wider than the tile: LSST's ids have 18 digits."""

@@ -216,7 +216,7 @@ class ServedObjects:
 
 
 def _path_of(object_id: str) -> str:
-    return f"/api/objects/{quote(object_id, safe='')}"
+    return f"/api/objects/{quote(object_id, safe='', errors='surrogatepass')}"
 
 
 def _observation(alert_id: int, point: _Point, stamps: _Stamps, kinds: Sequence[str]) -> Observation:

@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -21,6 +22,7 @@ from model.pictures.colours import colours_of_classes
 from model.pictures.figure import Picture
 from model.pictures.stamps import draw_stamps, layout_of
 from model.pictures.theme import LIGHT, Theme
+from model.printable import short
 from model.taxonomy import load_taxonomy
 
 WIDTH_IN, LEFT, RIGHT = 13.2, 0.068, 0.945
@@ -215,14 +217,13 @@ def _date(mjd: float) -> str:
 def _write_title(figure: Figure, story: ObjectStory, theme: Theme) -> None:
     """Name, class, what is known, and links that an SVG can follow."""
     height = figure.get_figheight()
-    figure.text(LEFT, 1 - 0.33 / height, story.object_id, fontsize=17, fontweight="bold", color=theme.ink, va="center")
+    title: dict[str, Any] = {"fontsize": 17, "fontweight": "bold", "va": "center"}
+    figure.text(LEFT, 1 - 0.33 / height, short(story.object_id), color=theme.ink, parse_math=False, **title)
     if story.classified:
         newest = story.classified[-1]
         colour = colours_of_classes(story.classes)[newest.best or ""]
         words = "   ".join(f"{name} {probability:.2f}" for name, probability in verdict_of(newest))
-        figure.text(
-            RIGHT, 1 - 0.33 / height, words, fontsize=17, fontweight="bold", color=colour, ha="right", va="center"
-        )
+        figure.text(RIGHT, 1 - 0.33 / height, words, color=colour, ha="right", **title)
     figure.text(LEFT, 1 - 0.64 / height, "   ·   ".join(facts_of(story)), fontsize=9, color=theme.faint, va="center")
     left = LEFT
     for link in links_of(story.survey, story.object_id, story.position_deg):

@@ -179,3 +179,15 @@ def test_real_light_curves(survey_alerts):
             points = points_of((survey_alerts.folder / row["file"]).read_bytes(), schemas)
             detections = [point for point in points if point.kind == DETECTION]
             assert len(detections) == 1 + int(float(row["n_prv_det"] or 0))
+
+
+@pytest.mark.parametrize(
+    "name", ["ZTF$x_{\\frac{1}{0}}$", "ZTF$\\input{/etc/passwd}$", "ZTF\a\x1b[2J\n", "ZTF" + "w" * 3_000]
+)
+def test_names_that_are_formulas_are_drawn_as_text(tmp_path, capfd, name):
+    """An object's id is drawn as it stands, and no character of it reaches the terminal unseen."""
+    (tmp_path / "0.avro").write_bytes(ztf_packet(object_id=name))
+    assert main([str(tmp_path), "--png", str(tmp_path / "p.png")]) == 0
+    written = "".join(capfd.readouterr())
+    assert "\a" not in written
+    assert "\x1b" not in written

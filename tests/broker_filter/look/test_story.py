@@ -217,6 +217,30 @@ def folder(night: list[bytes], tmp_path: Path) -> Path:
     return made
 
 
+HOSTILE_IDS = (
+    "ZTF$x_{\\frac{1}{0}}$",
+    "ZTF$\\input{/etc/passwd}$",
+    "ZTF\a\x1b[2J\n\u202e",
+    "ZTF[/]",
+    "ZTF{/}",
+    "ZTF" + "w" * 100,
+)
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_names_that_are_formulas_or_files(tmp_path: Path, capfd: pytest.CaptureFixture[str], ending: str) -> None:
+    """Ids of objects are drawn as text, whatever they are, and each object has a file of its own."""
+    for number, name in enumerate(HOSTILE_IDS):
+        (tmp_path / f"{number}.avro").write_bytes(packets.ztf_packet(object_id=name, candid=number + 1))
+    common = [str(tmp_path), "--allow-untrained", "--out"]
+    assert main([*common, str(tmp_path / f"sheet.{ending}")]) == 0
+    assert main([*common, str(tmp_path / f"each.{ending}"), "--each"]) == 0
+    assert len(list(tmp_path.glob("each-*"))) == len(HOSTILE_IDS)
+    written = "".join(capfd.readouterr())
+    assert "\a" not in written
+    assert "\x1b" not in written
+
+
 def test_command_draws_a_sheet_a_contact_sheet_and_each(
     folder: Path, stories: dict[str, ObjectStory], longest: ObjectStory, capsys: pytest.CaptureFixture[str]
 ) -> None:
