@@ -37,6 +37,7 @@ from model.clock import unix_ms
 from model.serving.card import ModelCard
 
 MOST_DIGITS_OF_MS = 15  # of a time in Unix milliseconds: enough for 30,000 years
+LATEST_MS = 253_402_300_799_999  # end of the year 9999: readers of our Avro have no later time
 
 ReadAlerts = Callable[[Message], Iterable[Alert | RejectedAlertError]]
 Observe = Callable[[Alert], Observation]  # raises NotClassifiedError or RejectedAlertError
@@ -170,11 +171,11 @@ class Decoder:
 
 
 def publication_time_ms(message: Message, time_mjd: float) -> int:
-    """When the survey published (LSST says so in a header) or exposed; Unix milliseconds."""
+    """When the survey published (LSST says so in a header) or exposed; Unix milliseconds, at most ``LATEST_MS``."""
     for name, value in message.headers:
         if name == "producer_timestamp" and value.isdigit() and len(value) <= MOST_DIGITS_OF_MS:
-            return int(value)
-    return unix_ms(time_mjd)
+            return min(int(value), LATEST_MS)
+    return min(unix_ms(time_mjd), LATEST_MS)
 
 
 def connect(

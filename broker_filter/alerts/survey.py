@@ -14,6 +14,7 @@ from model.clock import SECONDS_PER_DAY, TAI_MINUS_UTC_S
 from model.series import BANDS
 
 HOURS_PER_DAY = 24.0
+LAST_NIGHT = (1 << 31) - 1  # what an integer of the published record holds
 _FITS_RECORD: Wanted = {"stampData": None}
 
 
@@ -139,10 +140,14 @@ LSST = Survey(
 SURVEYS: Mapping[str, Survey] = {survey.name: survey for survey in (ZTF, LSST)}
 
 
-def night_of(survey: str, time_mjd: float) -> int:
-    """The night of a time (TAI) at a survey's telescope: the MJD (UTC), in whole days, of its local midnight."""
+def night_of(survey: str, time_mjd: float) -> int | None:
+    """The night of a time (TAI) at a survey's telescope: the MJD (UTC), in whole days, of its local midnight.
+
+    None of a time that no telescope has seen and a packet may tell all the same.
+    """
     time_utc = time_mjd - TAI_MINUS_UTC_S / SECONDS_PER_DAY
-    return math.floor(time_utc + 1.0 - SURVEYS[survey].noon_utc_h / HOURS_PER_DAY)
+    night = math.floor(time_utc + 1.0 - SURVEYS[survey].noon_utc_h / HOURS_PER_DAY)
+    return night if night <= LAST_NIGHT else None
 
 
 def recognise(schema: Schema) -> Survey | None:

@@ -179,6 +179,20 @@ def test_formats_say_the_same(night: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("jd", [2_400_001.0, 5e6, 2_460_000.5e3, 9.9e9])
+@pytest.mark.parametrize("kind", ["avro", "parquet", "votable", "desc"])
+def test_times_of_no_night_are_published(tmp_path: Path, jd: float, kind: str) -> None:
+    """A time far beyond any survey, which a packet may tell, is published; of a night of no number none is told."""
+    (tmp_path / "0.avro").write_bytes(packets.ztf_packet(jd=jd, previous=0))
+    output = tmp_path / f"out.{kind}"
+    flags = ("--allow-untrained", "--output", output, "--format", kind)
+    assert summary_of(tmp_path / "0.avro", *flags, folder=tmp_path)["classified"] == 1
+    if kind == "avro":
+        (published,) = fastavro.reader(io.BytesIO(output.read_bytes()))
+        assert isinstance(published, dict)
+        assert (published["night"] is None) == (jd - 2_400_000.5 > 2**31)
+
+
 def test_kept_store_continues_the_series(night: Path, tmp_path: Path) -> None:
     """With --store, a later replay continues the series of an earlier one."""
     files = sorted(night.glob("[0-9]*.avro"))
