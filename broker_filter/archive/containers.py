@@ -68,7 +68,7 @@ def read_container(feed: Feed, source: str) -> Iterator[Message | Rejected]:
             yield too_large(source, index)
             return
         block = feed.take(start + size + SYNC_BYTES)
-        tiny += max(count, 1) if count == 0 or size < count * LEAST_ALERT_BYTES else 0
+        tiny += max(count, 1) if _is_tiny(header, block[start : start + size], count) else 0
         is_bomb = tiny > DEFAULT_LIMITS.records or tiny * len(prefix) > MOST_TINY_BYTES  # the rest is one rejection
         if count < 0 or block[start + size :] != header.sync or is_bomb:
             yield Message(prefix + block + feed.take(MAX_MESSAGE_BYTES), Origin(source, 0, index))
@@ -81,6 +81,16 @@ def read_container(feed: Feed, source: str) -> Iterator[Message | Rejected]:
         index += count
     if index == 0:
         yield Message(prefix, Origin(source))  # holds nothing, and is accounted for as that
+
+
+def _is_tiny(header: Header, data: bytes, count: int) -> bool:
+    """Whether the records of a block, as they are once inflated, are too small to be alerts."""
+    if count > 0 and len(data) < count * LEAST_ALERT_BYTES:
+        try:
+            data = decompress(data, header.codec, MAX_BLOCK_BYTES)
+        except RejectedAlertError:
+            return True
+    return count < 1 or len(data) < count * LEAST_ALERT_BYTES
 
 
 def _cut(header: Header, prefix: bytes, block: bytes, data: bytes, count: int) -> Iterator[tuple[int, bytes]]:

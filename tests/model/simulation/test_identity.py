@@ -64,7 +64,7 @@ def test_what_draws_is_found_by_its_imports() -> None:
         "past_photometry.py",
         "series.py",
         "simulation/alerts/ztf.py",
-        "simulation/images/render_numpy.py",
+        "simulation/images/render.py",
         "simulation/sky/physics.py",
         "simulation/sources/templates.py",
         "simulation/survey/schedule.py",
