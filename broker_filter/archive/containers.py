@@ -58,7 +58,7 @@ def read_container(feed: Feed, source: str) -> Iterator[Message | Rejected]:
         yield Message(feed.take(MAX_MESSAGE_BYTES + 1), Origin(source))
         return
     prefix = feed.take(header.end)
-    index = tiny = 0
+    index = tiny = crumbs = 0
     while feed.peek(1):
         try:
             count, size, start = read_block_head(feed.peek(BLOCK_HEAD_BYTES))
@@ -68,8 +68,10 @@ def read_container(feed: Feed, source: str) -> Iterator[Message | Rejected]:
             yield too_large(source, index)
             return
         block = feed.take(start + size + SYNC_BYTES)
-        tiny += max(count, 1) if _is_tiny(header, block[start : start + size], count) else 0
-        is_bomb = tiny > DEFAULT_LIMITS.records or tiny * len(prefix) > MOST_TINY_BYTES  # the rest is one rejection
+        if count == 0 or size < count * LEAST_ALERT_BYTES:
+            tiny += max(count, 1)
+            crumbs += max(count, 1) if _are_crumbs(header, block[start : start + size], count) else 0
+        is_bomb = crumbs > DEFAULT_LIMITS.records or tiny * len(prefix) > MOST_TINY_BYTES  # the rest is one rejection
         if count < 0 or block[start + size :] != header.sync or is_bomb:
             yield Message(prefix + block + feed.take(MAX_MESSAGE_BYTES), Origin(source, 0, index))
             return
@@ -83,14 +85,12 @@ def read_container(feed: Feed, source: str) -> Iterator[Message | Rejected]:
         yield Message(prefix, Origin(source))  # holds nothing, and is accounted for as that
 
 
-def _is_tiny(header: Header, data: bytes, count: int) -> bool:
-    """Whether the records of a block, as they are once inflated, are too small to be alerts."""
-    if count > 0 and len(data) < count * LEAST_ALERT_BYTES:
-        try:
-            data = decompress(data, header.codec, MAX_BLOCK_BYTES)
-        except RejectedAlertError:
-            return True
-    return count < 1 or len(data) < count * LEAST_ALERT_BYTES
+def _are_crumbs(header: Header, data: bytes, count: int) -> bool:
+    """Whether records are too small to be alerts; compressed, many that resemble each other may take few bytes."""
+    try:
+        return count == 0 or len(decompress(data, header.codec, MAX_BLOCK_BYTES)) < count * LEAST_ALERT_BYTES
+    except RejectedAlertError:
+        return True
 
 
 def _cut(header: Header, prefix: bytes, block: bytes, data: bytes, count: int) -> Iterator[tuple[int, bytes]]:
