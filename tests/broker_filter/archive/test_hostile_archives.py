@@ -294,6 +294,16 @@ def test_blocks_that_say_they_hold_nothing(tmp_path: Path) -> None:
     assert read(path)[0] == []
 
 
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+def test_crumbs_with_a_schema_of_a_megabyte(tmp_path: Path, codec: str) -> None:
+    """Thousands of small blocks, compressed or not, are not each made a message with the whole schema."""
+    fields = [{"name": "data", "type": "bytes", "doc": "x" * 900_000}]
+    schema = {"type": "record", "name": "r", "fields": fields}
+    content = container(schema, [{"data": bytes(40 if codec == "null" else 400)}] * 2_000, codec=codec, sync_interval=1)
+    messages = list(read_messages([written(tmp_path / "0.avro", content)]))
+    assert len(messages) < 100
+
+
 def test_headers_upon_headers(tmp_path: Path) -> None:
     """Thousands of extended headers for one member are a rejection, not an endless descent."""
     record = b"11 comment=\n"[:11] + b"\n"
