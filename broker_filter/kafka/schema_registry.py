@@ -21,6 +21,7 @@ from broker_filter.alerts.schema_source import RegisteredSchema
 from broker_filter.avro.parse import MAX_SCHEMA_BYTES
 from broker_filter.config import RegistrySettings
 from broker_filter.errors import ConfigurationError, RejectedAlertError, Rejection, RetryableError
+from broker_filter.http_answers import UNENCODED, UnacceptableAnswerError, content_of, wait_of
 from broker_filter.secret import masked_address
 
 REDIRECT_LIMIT = 5
@@ -263,21 +264,17 @@ class Registry:
                 self._client = self._open()
 
     def _exchange(self, method: str, address: str, body: Any) -> tuple[httpx.Response, bytes]:
-        headers = {"Accept": f"{JSON_TYPE}, application/json", "Accept-Encoding": "identity", "Content-Type": JSON_TYPE}
-        content = bytearray()
+        headers = {"Accept": f"{JSON_TYPE}, application/json", "Content-Type": JSON_TYPE, **UNENCODED}
         try:
             with self._client.stream(method, address, params=self._query, headers=headers, json=body) as answer:
-                if (encoding := answer.headers.get("content-encoding", "identity")) != "identity":
-                    raise _RefusalError(answer.status_code, None, f"an answer encoded as {_short(encoding)}, unasked")
-                for some in answer.iter_raw():
-                    content += some
-                    if len(content) > ANSWER_LIMIT_BYTES:
-                        raise _RefusalError(answer.status_code, None, f"an answer of over {ANSWER_LIMIT_BYTES} bytes")
+                try:
+                    return answer, content_of(answer, ANSWER_LIMIT_BYTES)
+                except UnacceptableAnswerError as error:
+                    raise _RefusalError(answer.status_code, None, str(error)) from error
         except httpx.InvalidURL as error:
             raise ConfigurationError(f"registry.url {self._shown}: {error}") from error
         except (httpx.HTTPError, OSError) as error:
             raise RetryableError(f"the registry at {self._shown} does not answer: {type(error).__name__}") from error
-        return answer, bytes(content)
 
     def _redirected(self, address: str, location: str) -> str:
         try:
@@ -320,9 +317,8 @@ class Registry:
         return fields
 
     def _remember_wait(self, answer: httpx.Response, schema_id: int | None) -> None:
-        wait = answer.headers.get("retry-after", "")
-        if schema_id is not None and wait.isascii() and wait.isdigit():
-            self._not_before_s[schema_id] = self._clock() + min(float(wait[:9]), LONGEST_WAIT_S)
+        if schema_id is not None and (pause_s := wait_of(answer.headers, LONGEST_WAIT_S)) is not None:
+            self._not_before_s[schema_id] = self._clock() + pause_s
 
     def close(self) -> None:
         """Close the connections."""

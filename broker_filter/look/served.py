@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from broker_filter.alerts.survey import SURVEYS
 from broker_filter.errors import ConfigurationError, RetryableError
+from broker_filter.http_answers import UNENCODED, UnacceptableAnswerError, content_of, wait_of
 from broker_filter.look.story import ObjectStory, story_of
 from broker_filter.output.read_back import from_json
 from broker_filter.records import Classification, Observation
@@ -177,8 +178,8 @@ class ServedObjects:
             status, headers, content = self._send(path)
             if status not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
                 break
-            wait = headers.get("retry-after", "1")
-            self._sleep(min(float(wait), LONGEST_WAIT_S) if wait.isascii() and wait.isdigit() else 1.0)
+            pause_s = wait_of(headers, LONGEST_WAIT_S)
+            self._sleep(1.0 if pause_s is None else pause_s)
         else:
             raise RetryableError(f"the service at {self._address} is busy ({status}): try again later")
         is_json = headers.get("content-type", "").startswith("application/json")
@@ -194,17 +195,12 @@ class ServedObjects:
             )
         raise ConfigurationError(f"{self._address}{path} answers {status}, not as a service does")
 
-    def _send(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
-        content = bytearray()
+    def _send(self, path: str) -> tuple[int, httpx.Headers, bytes]:
         try:
-            headers = {"Accept-Encoding": "identity"}  # a kilobyte of another may be a gigabyte
-            with self._client.stream("GET", self._address + path, headers=headers) as answer:
-                if (encoding := answer.headers.get("content-encoding", "identity")) != "identity":
-                    raise ConfigurationError(f"{self._address}{path}: an answer encoded as {encoding!a}, unasked")
-                for some in answer.iter_raw():
-                    content += some
-                    if len(content) > ANSWER_LIMIT_BYTES:
-                        raise ConfigurationError(f"{self._address}{path}: an answer of over {ANSWER_LIMIT_BYTES} bytes")
+            with self._client.stream("GET", self._address + path, headers=UNENCODED) as answer:
+                return answer.status_code, answer.headers, content_of(answer, ANSWER_LIMIT_BYTES)
+        except UnacceptableAnswerError as error:
+            raise ConfigurationError(f"{self._address}{path}: {error}") from error
         except httpx.InvalidURL as error:
             raise ConfigurationError(f"{self._address}: {error}") from error
         except (httpx.HTTPError, OSError) as error:
@@ -212,7 +208,6 @@ class ServedObjects:
                 f"no service answers at {self._address} ({type(error).__name__}): is it running, and is that its http "
                 "host and port?"
             ) from error
-        return answer.status_code, answer.headers, bytes(content)
 
 
 def _path_of(object_id: str) -> str:
