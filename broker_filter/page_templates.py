@@ -8,8 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from model.printable import shown
 
 
-@cache
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """A new environment of the package's templates, for whoever adds filters to it."""
     return Environment(
         loader=PackageLoader("broker_filter", "static"),
         autoescape=True,
@@ -20,9 +20,10 @@ def _environment() -> Environment:
     )
 
 
+@cache
 def template(name: str) -> Template:
-    """A template of the package."""
-    return _environment().get_template(name)
+    """A template of the package that needs no filters of its own."""
+    return page_environment().get_template(name)
 
 
 @cache

@@ -9,15 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.monitoring import status_view, thumbnail
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.ledger import Ledger
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent, Shown
-from model.printable import shown as shown_text
+from broker_filter.page_templates import page_environment
 from model.serving.card import ModelCard
 
 FRESH_S = 2.0
@@ -62,14 +60,7 @@ class StatusPage:
         self._drawn: dict[tuple[str, int], Mapping[str, str]] = {}
         self._lock = threading.Lock()
         self._page, self._fresh_until_s = b"", float("-inf")
-        environment = Environment(
-            loader=PackageLoader("broker_filter", "static"),
-            autoescape=True,
-            finalize=shown_text,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        environment = page_environment()
         environment.filters |= {
             "number": status_view.number,
             "size": status_view.size,

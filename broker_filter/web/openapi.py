@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from broker_filter.output.formats import LEAN_SCHEMA, parsed_schema
-from broker_filter.web.page_templates import template
+from broker_filter.page_templates import template
 from broker_filter.web.query import AlertQuery, ObjectQuery
 
 _ID = {"name": "object_id", "in": "path", "required": True, "schema": {"type": "string"}}
