@@ -17,11 +17,11 @@ import orjson
 from broker_filter.alerts.decode import Arrival
 from broker_filter.errors import FatalError, NotClassified
 from broker_filter.records import Detection, Message, MovingObject, Origin, SolarSystemMatch, Withdrawal, object_key
-from broker_filter.series.rows import decode_observation, encode_observation, parse_order, sortable_order
+from broker_filter.series.rows import ORDER_BYTES, decode_observation, encode_observation, parse_order, sortable_order
 
 BYTES_AT_ONCE = 4 << 20  # of one transaction; an observation has 6 kB, a message up to 150 kB
 LARGEST_FILE_BYTES = 1 << 42  # address space, not disk
-_ORDER_BYTES, _SEQUENCE_BYTES = 16, 8
+_SEQUENCE_BYTES = 8
 _LENGTH_BYTES = 4
 
 
@@ -101,7 +101,7 @@ class TimeOrder:
     def items(self) -> Iterator[tuple[float, bytes]]:
         """(MJD, record) in order."""
         for name, record in self._file:
-            yield parse_order(name[:_ORDER_BYTES])[0], record
+            yield parse_order(name[:ORDER_BYTES])[0], record
 
     def __iter__(self) -> Iterator[bytes]:
         return (record for _, record in self._file)
@@ -134,17 +134,19 @@ def pack_arrival(arrival: Arrival) -> bytes:
     return len(names).to_bytes(_LENGTH_BYTES, "big") + names + row
 
 
+def _end_of_names(record: bytes) -> int:
+    return _LENGTH_BYTES + int.from_bytes(record[:_LENGTH_BYTES], "big")
+
+
 def packed_key(record: bytes) -> str:
     """The object key of a packed arrival."""
-    survey, object_id, *_ = orjson.loads(
-        record[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(record[:_LENGTH_BYTES], "big")]
-    )
+    survey, object_id, *_ = orjson.loads(record[_LENGTH_BYTES : _end_of_names(record)])
     return object_key(survey, object_id)
 
 
 def unpack_arrival(record: bytes) -> Arrival:
     """The inverse of :func:`pack_arrival`."""
-    end = _LENGTH_BYTES + int.from_bytes(record[:_LENGTH_BYTES], "big")
+    end = _end_of_names(record)
     survey, object_id, alert_id, time_mjd, band, published_ms, origin, reason, detail, detection, withdrawn, match = (
         orjson.loads(record[_LENGTH_BYTES:end])
     )

@@ -37,6 +37,7 @@ from broker_filter.series.lmdb_tables import (
 )
 from broker_filter.series.lmdb_version import make_current
 from broker_filter.series.rows import (
+    ORDER_BYTES,
     ObjectRow,
     decode_embedding,
     decode_pixels,
@@ -71,7 +72,7 @@ MAP_SLACK = 1.5  # file over counted bytes: trees, free pages of the last transa
 SMALLEST_MAP_BYTES = 64 << 20
 ROOM_BYTES, ROOM_FACTOR = 16 << 20, 3  # on the disk: for the trees, and copies of pages that a batch changes
 GROWTH_STEP, GROWTH_LIMIT = 1.25, 2.0  # of a file that is full although its counted bytes are within the limit
-PLACE_BYTES, OFFSET_BYTES, ORDER_BYTES = 12, 8, 16
+PLACE_BYTES, OFFSET_BYTES = 12, 8
 # What LMDB says of a file, not of the disk or of its size.
 DAMAGE = (
     lmdb.CorruptedError,

@@ -53,9 +53,9 @@ def make_current(env: lmdb.Environment, tables: Tables, folder: Path, writing: C
         oldest = bytes(cursor.value())[:1] if cursor.first() else None
     if version == str(STORE_VERSION).encode():
         return
-    if version is not None and not version.isdigit():
-        raise damaged(folder, f"its version is {bytes(version[:8])!r}, not a number")
     if version is not None:
+        if not version.isdigit():
+            raise damaged(folder, f"its version is {bytes(version[:8])!r}, not a number")
         raise ConfigurationError(
             f"the series store {folder} is of version {version[:8]!r}, this program writes {STORE_VERSION}: "
             "use the program that wrote it, or give store.path another folder"

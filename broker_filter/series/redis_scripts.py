@@ -7,9 +7,8 @@ Of the store: :silence objects by newest observation; :totals objects, observati
 Lua compares strings by the server's locale, therefore byte by byte here. A front begins after its order's 16 bytes.
 """
 
-from broker_filter.series.rows import SETTLED, SETTLED_AT, SOURCE_SLICE, UNSETTLED
+from broker_filter.series.rows import ORDER_BYTES, SETTLED, SETTLED_AT, SOURCE_SLICE, UNSETTLED
 
-ORDER_BYTES = 16
 ROW_OVERHEAD_BYTES = 150  # of an observation, for counting
 _SETTLED_AT = ORDER_BYTES + SETTLED_AT + 1  # Lua counts from 1
 _PLACE = f"{ORDER_BYTES + SOURCE_SLICE.start + 1}, {ORDER_BYTES + SOURCE_SLICE.stop}"

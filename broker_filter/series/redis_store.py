@@ -25,8 +25,8 @@ from broker_filter.logs import facts, logger
 from broker_filter.records import LONGEST_KEY_BYTES, Observation
 from broker_filter.series import redis_scripts as scripts
 from broker_filter.series.inspection import Inspector
-from broker_filter.series.redis_scripts import ORDER_BYTES
 from broker_filter.series.rows import (
+    ORDER_BYTES,
     decode_body,
     decode_embedding,
     encode_body,
@@ -67,9 +67,9 @@ EVICT_AT_ONCE = 64  # objects
 SETTLE_AT_ONCE = 1000  # rows left by a crash
 INSPECT_AT_ONCE = 256  # objects
 ID_BYTES, RANK_BYTES = 8, 4
-# Answers of a server that somebody is about to mend: its disk is full, its replicas are away, it waits for its primary.
 # What a script or a command meets where somebody else has written into the store's keys.
 DAMAGE = ("WRONGTYPE", "hash value is not an integer", "not a valid float", "attempt to perform arithmetic on a nil")
+# Answers of a server that somebody is about to mend: its disk is full, its replicas are away, it waits for its primary.
 PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN")
 
 SCRIPTS = (

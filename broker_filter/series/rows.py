@@ -40,6 +40,7 @@ _EMBEDDING_CHECK, _EMBEDDING = struct.Struct("<BI"), struct.Struct(f"<B{TAG_BYTE
 _OBJECT_CHECK, _OBJECT = struct.Struct("<BBI"), struct.Struct("<IIQddq")
 _TOTALS_CHECK, _TOTALS = struct.Struct("<BI"), struct.Struct("<qqq")
 _ORDER = struct.Struct(">QQ")
+ORDER_BYTES = _ORDER.size  # of ``sortable_order``
 _RANK = struct.Struct(">I")
 _TIME = struct.Struct(">Q")
 _PLACE = struct.Struct("<Qi")
