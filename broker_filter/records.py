@@ -13,6 +13,7 @@ from broker_filter.errors import NotClassified, Rejection
 from model.past_photometry import NO_HISTORY, History
 
 LONGEST_KEY_BYTES = 200  # an object's key; LMDB allows 511 bytes for key, order and rank together
+LOWEST_ALERT_ID, HIGHEST_ALERT_ID = -(1 << 63), (1 << 63) - 1
 STAMPS_EVIDENCE, PACKET_EVIDENCE = EVIDENCE = ("stamps", "packet")  # a network read the stamps; the survey says so
 ASTEROID, BOGUS = PACKET_CLASSES = ("Asteroid", "Bogus")  # classes that only packets tell of
 STAMP_KINDS = ("science", "template", "difference")

@@ -19,7 +19,7 @@ from broker_filter.errors import ConfigurationError, RetryableError
 from broker_filter.http_answers import UNENCODED, UnacceptableAnswerError, content_of, wait_of
 from broker_filter.look.story import ObjectStory, story_of
 from broker_filter.output.read_back import from_json
-from broker_filter.records import Classification, Observation
+from broker_filter.records import HIGHEST_ALERT_ID, LOWEST_ALERT_ID, Classification, Observation
 from model.past_photometry import LIMIT_SIGMA, History
 from model.series import BANDS, compact
 
@@ -129,7 +129,9 @@ class ServedObjects:
             When the service does not answer.
         """
         published: list[Classification] = []
-        valid_ids = [one for one in alert_ids if -(1 << 63) <= one < 1 << 63]  # other numbers are no alert's
+        valid_ids = [
+            one for one in alert_ids if LOWEST_ALERT_ID <= one <= HIGHEST_ALERT_ID
+        ]  # other numbers are no alert's
         for start in range(0, len(valid_ids), ALERTS_AT_ONCE):
             ids = ",".join(map(str, valid_ids[start : start + ALERTS_AT_ONCE]))
             content = self._json(f"/api/alerts?ids={ids}")

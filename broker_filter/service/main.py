@@ -38,7 +38,14 @@ from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import StatusPage
 from broker_filter.monitoring.traces import open_traces
 from broker_filter.output.routes import Router
-from broker_filter.records import PACKET_CLASSES, BatchReport, Classification, FinishedBatch, Partition
+from broker_filter.records import (
+    HIGHEST_ALERT_ID,
+    PACKET_CLASSES,
+    BatchReport,
+    Classification,
+    FinishedBatch,
+    Partition,
+)
 from broker_filter.secret import conceal
 from broker_filter.series.store import SeriesStore
 from broker_filter.service import assembly, check
@@ -58,7 +65,6 @@ from model.serving.card import ModelCard
 from model.taxonomy import load_taxonomy
 
 STOP_POLL_S = 0.1
-LARGEST_ID = 2**63 - 1
 log = logger("service")
 T = TypeVar("T")
 
@@ -195,7 +201,7 @@ def _let_people_look(
 ) -> None:
     """Open the pages of objects, and remember what was said of them before this start."""
     for key, time_mjd, best in index.newest_classes():
-        pipeline.memory.remember(key, (time_mjd, LARGEST_ID), best)  # of that very alert, should it come again
+        pipeline.memory.remember(key, (time_mjd, HIGHEST_ALERT_ID), best)  # of that very alert, should it come again
     channels = {survey: one.card.channels for survey, one in classifiers.items()}
     classes = [*(name for one in classifiers.values() for name in one.card.classes), *PACKET_CLASSES]
     lobby.introduce(Objects(index, store, channels, classes, load_taxonomy()))

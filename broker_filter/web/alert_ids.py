@@ -5,9 +5,10 @@ Importing this adds ``alert`` to the kinds of parameters that routes know: ``/st
 
 from starlette.convertors import Convertor, register_url_convertor
 
+from broker_filter.records import HIGHEST_ALERT_ID, LOWEST_ALERT_ID
+
 ALERT_LIMIT = 100  # ids of one request
 ALERT_IDS = rf"^-?\d{{1,19}}(,-?\d{{1,19}}){{0,{ALERT_LIMIT - 1}}}$"  # with commas between them
-_LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
 
 
 class _AlertId(Convertor[int]):
@@ -27,4 +28,4 @@ register_url_convertor("alert", _AlertId())
 
 def ids_of(text: str) -> list[int]:
     """The ids in a text that matches ``ALERT_IDS``; those beyond 64 bits are nobody's."""
-    return [number for number in map(int, text.split(",")) if _LOWEST <= number <= _HIGHEST]
+    return [number for number in map(int, text.split(",")) if LOWEST_ALERT_ID <= number <= HIGHEST_ALERT_ID]
