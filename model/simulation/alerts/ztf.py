@@ -100,8 +100,8 @@ class ZtfObject:
         self.template_frames = int(rng.integers(15, 40))
         catalogue_rng = np.random.default_rng([*observed.seed, 13])
         listed = neighbours(observed.obj, observed.ra_deg, observed.dec_deg)
-        self.listed = scattered(listed, catalogue_rng, CATALOGUE_ERROR_ARCSEC)
-        self.star_score = {n.catalogue_id: _star_score(n, catalogue_rng.standard_normal()) for n in self.listed}
+        listed = scattered(listed, catalogue_rng, CATALOGUE_ERROR_ARCSEC)
+        self.star_score = {n.catalogue_id: _star_score(n, catalogue_rng.standard_normal()) for n in listed}
         self.colour_coefficient = rng.normal(0.0, 0.05, 3)
         # The survey matches each detection to its reference afresh, so positions scatter from one to the next.
         snr_T = np.maximum(np.abs(observed.flux_T) / observed.flux_error_T, DETECTION_SNR)
@@ -110,6 +110,8 @@ class ZtfObject:
         east_T, north_T = (blur_deg_T * rng.standard_normal(len(row_T)) for _ in "xy")
         self.ra_T = observed.ra_deg + east_T / math.cos(math.radians(observed.dec_deg))
         self.dec_T = observed.dec_deg + north_T
+        places = zip(self.ra_T.tolist(), self.dec_T.tolist(), strict=True)
+        self.near_T = [from_a_place(listed, *place) for place in places]  # catalogue sources as each visit sees them
         year = 2000 + int((self.jd_T[0] - 2_451_544.5) / 365.25)
         letters = "".join(chr(97 + int(x)) for x in rng.integers(0, 26, 7))
         self.object_id = f"ZTF{year % 100:02d}{letters}"
@@ -118,10 +120,6 @@ class ZtfObject:
     def _processing_id(self, jd: float) -> int:
         night = int(jd - FIRST_NIGHT_JD)
         return ((night * 100_000 + int((jd - FIRST_NIGHT_JD) % 1 * 1e5)) * 100 + self.quadrant) * 100 + 15
-
-    def _near(self, t: int) -> list[Neighbour]:
-        """Catalogue sources as they lie from the position that one visit measured."""
-        return from_a_place(self.listed, float(self.ra_T[t]), float(self.dec_T[t]))
 
     def packet(self, n: int) -> bytes:
         """The packet of alert ``n`` as it goes over the wire."""
@@ -239,7 +237,7 @@ class ZtfObject:
     def _nearest_reference(self, t: int) -> dict[str, Any]:
         """The nearest source of the template: host, star, or the variable itself."""
         band = int(self.observed.obj.schedule.band_T[t])
-        known = [n for n in self._near(t) if n.flux_B[band] > flux_njy(21.5)]
+        known = [n for n in self.near_T[t] if n.flux_B[band] > flux_njy(21.5)]
         if not known:
             distances = {"distnr": 8.0 + abs(self._noise_T[t][0]) * 4, "magnr": 21.0, "sigmagnr": 0.2}
             return distances | {"chinr": 1.0, "sharpnr": 0.0}
@@ -262,7 +260,7 @@ class ZtfObject:
         scale = 1 / float(flux_njy(observed.obj.schedule.zero_point_T[t]))
         snr_of = [float(np.nanstd(observed.pixels_NCHW[n, c]) / observed.sigma_NC[n, c]) for c in (0, DIFFERENCE)]
         moving = observed.kind == "asteroid"
-        near = self._near(t)
+        near = self.near_T[t]
         nearest = near[0] if near else None
         detection = self._detection(t)
         exposure = self._exposure(t)
@@ -309,7 +307,7 @@ class ZtfObject:
         nothing = dict.fromkeys(("candid", "isdiffpos", "ra", "dec", "magpsf", "sigmapsf", "ranr", "decnr"))
         record: dict[str, Any] = nothing | self._exposure(t)
         if self.observed.detected_T[t]:
-            nearest = next(iter(self._near(t)), None)
+            nearest = next(iter(self.near_T[t]), None)
             record |= self._detection(t)
             record["ranr"] = nearest.ra_deg if nearest else self.observed.ra_deg
             record["decnr"] = nearest.dec_deg if nearest else self.observed.dec_deg
@@ -322,7 +320,7 @@ class ZtfObject:
         scale = 1 / float(flux_njy(schedule.zero_point_T[t]))
         nearest = self._nearest_reference(t)
         fitted = abs(noise[7]) < 2
-        position = next(iter(self._near(t)), None)
+        position = next(iter(self.near_T[t]), None)
         record = {name: exposure[name] for name in ("field", "rcid", "fid", "pid", "magzpsci", "magzpsciunc")}
         record |= {name: exposure[name] for name in ("magzpscirms", "clrcoeff", "clrcounc", "diffmaglim", "jd")}
         return record | {

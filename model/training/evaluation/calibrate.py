@@ -3,8 +3,6 @@
 It knows no network. Everything here is fitted on validation rows, never on those that are reported.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
@@ -13,6 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from model.series import MAD_TO_SIGMA
 from model.serving.card import PredictionSets, UnknownScore, energy
 from model.training.evaluation.predict import softmax
+from model.training.evaluation.scorecard import UnknownScores
 from model.training.evaluation.scoring import log_loss
 
 TEMPERATURE_RANGE = (0.05, 20.0)
@@ -144,17 +143,6 @@ def middle_and_spread(values_M: NDArray, weight_M: NDArray) -> tuple[float, floa
     middle = median(values_M)
     spread = MAD_TO_SIGMA * median(np.abs(values_M - middle))
     return middle, spread if spread > 0 else 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownScores:
-    """How well a score tells unknown objects from known ones."""
-
-    auroc: float
-    aupr: float
-    fpr_at_95_tpr: float  # share of known objects above the threshold that 95 % of the unknown ones pass
-    known: int  # objects
-    unknown: int
 
 
 def unknown_scores(known_N: NDArray, unknown_M: NDArray) -> UnknownScores:

@@ -119,14 +119,20 @@ class StrangersAtNight:
 
 
 @dataclass(frozen=True, slots=True)
-class Strangers:
-    """How well the unknown score tells objects of unlisted classes from known ones."""
+class UnknownScores:
+    """How well a score tells unknown objects from known ones."""
 
     auroc: float
     aupr: float
-    fpr_at_95_tpr: float
+    fpr_at_95_tpr: float  # share of known objects above the threshold that 95 % of the unknown ones pass
     known: int  # objects
     unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strangers(UnknownScores):
+    """How well the unknown score tells objects of unlisted classes from known ones, class by class and in time."""
+
     auroc_by_class: dict[str, float]
     auroc_of_parts: dict[str, float] = field(default_factory=dict)
     by_night: dict[int, StrangersAtNight] = field(default_factory=dict)
