@@ -56,8 +56,6 @@ DRAWN_OBJECTS = 8
 WIDTH = 130
 COPIES_SHOWN, SHOWN_OF_COPIES = 10, ("objectId", "revision", "publicationTimestamp")
 COPY_STEP = 10**6  # between the alert ids of two copies
-
-
 _ASK_AGAIN = (KafkaError._TIMED_OUT, KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 
 

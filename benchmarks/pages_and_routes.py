@@ -22,7 +22,7 @@ from benchmarks.end_to_end.alerts import many
 from benchmarks.setting import describe
 from broker_filter.alerts.decode import connect
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.classify.classifier import load_classifiers
+from broker_filter.classify.classifier import cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.monitoring.http import application
 from broker_filter.output.routes import Router
@@ -53,8 +53,7 @@ class Night:
     def __init__(self, packets: Sequence[bytes]) -> None:
         self._messages = [Message(packet, Origin("benchmark", 0, number)) for number, packet in enumerate(packets)]
         self.classifiers = load_classifiers(["ztf"])
-        cards = {survey: one.card for survey, one in self.classifiers.items()}
-        self._decoder = connect(Schemas(), cards, 1)
+        self._decoder = connect(Schemas(), cards_of(self.classifiers), 1)
 
     def classify(self, store: LmdbSeriesStore) -> list[list[Classification]]:
         """The answers, batch by batch."""
@@ -118,10 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(describe("torch", "onnxruntime", "rule-engine"))
     what, packets = many("ztf", options.alerts)
     console.print(f"{what}, {options.rounds} rounds")
-    night, router = (
-        Night([packet.content for packet in packets]),
-        Router(Route(f"r{number}", f"t{number}", rule) for number, rule in enumerate(RULES)),
-    )
+    night = Night([packet.content for packet in packets])
+    router = Router(Route(f"r{number}", f"t{number}", rule) for number, rule in enumerate(RULES))
     ms_of: dict[str, list[float]] = {}
     for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as folder:

@@ -8,9 +8,9 @@ anonymous (the heap), and that of mapped files (the store, programs), which the 
 """
 
 import argparse
+import io
 import os
 import struct
-import sys
 import tempfile
 import threading
 import time
@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.end_to_end.__main__ import PARTITIONS, SERVICE_CORE, Reader, a_broker, publish, service
-from benchmarks.end_to_end.alerts import Packet, many
+from benchmarks.end_to_end.alerts import Packet, many, replaced
 from benchmarks.setting import describe
 from broker_filter.avro.container import write_long
 from broker_filter.kafka.clients import LIBRARY_LOG
@@ -48,21 +48,17 @@ class Original:
 
     @staticmethod
     def of(packet: Packet) -> "Original":
-        with tempfile.TemporaryFile() as file:
-            file.write(packet.content)
-            file.seek(0)
-            (record,) = fastavro.reader(file)
+        (record,) = fastavro.reader(io.BytesIO(packet.content))
         return Original(packet.alert_id, record["candidate"]["jd"], packet.content)  # type: ignore[index, call-overload]
 
     def later(self, number: int) -> Packet:
         """The alert of round ``number``; the first round is the alert itself."""
-        content, alert_id = self.content, self.alert_id + number * APART
-        for old, new in (
+        alert_id = self.alert_id + number * APART
+        content = replaced(
+            self.content,
             (write_long(self.alert_id), write_long(alert_id)),
             (struct.pack("<d", self.jd), struct.pack("<d", self.jd + LATER_DAYS * number)),
-        ):
-            assert old in content and len(old) == len(new)
-            content = content.replace(old, new)
+        )
         return Packet(alert_id, content)
 
 
@@ -82,13 +78,10 @@ class Memory:
 
 def rounds(originals: Sequence[Original], alerts: int) -> Iterator[list[Packet]]:
     """So many alerts, some rounds of all objects at a time."""
-    count = 0
-    for first in range(0, sys.maxsize, ROUNDS_AT_ONCE):
-        some = [one.later(number) for number in range(first, first + ROUNDS_AT_ONCE) for one in originals]
-        yield some[: alerts - count]
-        count += len(some)
-        if count >= alerts:
-            return
+    at_once = ROUNDS_AT_ONCE * len(originals)
+    for done in range(0, alerts, at_once):
+        numbers = range(done // len(originals), done // len(originals) + ROUNDS_AT_ONCE)
+        yield [one.later(number) for number in numbers for one in originals][: alerts - done]
 
 
 def soak(address: str, originals: Sequence[Original], alerts: int, table: Table) -> None:

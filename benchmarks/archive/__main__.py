@@ -36,6 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.archive.model import Rates, cluster_model
+from benchmarks.end_to_end.alerts import replaced
 from benchmarks.setting import describe, shared_data
 from broker_filter.avro.container import write_long
 from model.simulation.alerts.night import START_MJD, write_night
@@ -156,15 +157,12 @@ class Packet:
 
     def twin(self, number: int) -> bytes:
         """The same alert of another object; the first twin is the alert itself."""
-        content = self.path.read_bytes()
         other_id = f"ZTF{(int(self.object_id[3]) + number) % 10}{self.object_id[4:]}"  # of another decade
-        for old, new in (
+        return replaced(
+            self.path.read_bytes(),
             (self.object_id.encode(), other_id.encode()),
             (write_long(self.alert_id), write_long(self.alert_id + number * APART)),
-        ):
-            assert content.count(old) > 0 and len(old) == len(new)
-            content = content.replace(old, new)
-        return content
+        )
 
 
 def simulated_packets(folder: Path, alerts: int, nights: int) -> list[Packet]:

@@ -28,14 +28,20 @@ class Packet:
     content: bytes
 
 
+def replaced(content: bytes, *pairs: tuple[bytes, bytes]) -> bytes:
+    """A packet in which byte strings stand in place of others of the same length, which it must hold."""
+    for old, new in pairs:
+        assert old in content and len(old) == len(new)
+        content = content.replace(old, new)
+    return content
+
+
 def many(survey: str, count: int) -> tuple[str, list[Packet]]:
     """What they are, and so many packets of a survey."""
     folder = shared_data()
     if folder is None:
-        kind, contents = (
-            "simulated",
-            [content for content, _ in islice(write_night(survey, OBJECTS, NIGHTS, SEED), count)],
-        )
+        kind = "simulated"
+        contents = [content for content, _ in islice(write_night(survey, OBJECTS, NIGHTS, SEED), count)]
     else:
         files = sorted((folder / "alerts" / ("ztf" if survey == "ztf" else "lsst/v10_0_wire")).rglob("*.avro"))
         kind, contents = "real", [path.read_bytes() for path in files]

@@ -20,12 +20,13 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.real_ztf import simulated
-from benchmarks.real_ztf.learning_curve import NAMES, OUT
+from benchmarks.real_ztf.learning_curve import NAMES, OUT, dress, whiskers
 from benchmarks.setting import describe
 from model.data.dataset import Dataset
 from model.networks.contract import Frames, LightCurve
 from model.networks.vigil import Vigil
 from model.serving import weights
+from model.training.comparison.markdown import value_and_range
 from model.training.data.augment import shift_colours
 
 DRAWS, SHIFT_MAG = 3, 0.3
@@ -95,8 +96,8 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
         whole = whole or answered
         behind = simulated.with_intervals(answered, whole)
         lines.append({"name": ablation.name, "scores": simulated.with_intervals(answered), "less_the_whole": behind})
-        shown = (f"{of['value']:+.3f} [{of['low']:+.3f}, {of['high']:+.3f}]" for of in behind.values())
-        print(f"{ablation.name:<46} {'  '.join(shown)}", flush=True)
+        shown = "  ".join(value_and_range(of, "+.3f") for of in behind.values())
+        print(f"{ablation.name:<46} {shown}", flush=True)
     return {"weights": card.version, "objects": answered.once, "alerts": len(answered.label_N),
             "setting": describe("torch", "numpy"), "lines": lines}  # fmt: skip
 
@@ -108,12 +109,10 @@ def draw(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     panels = figure.subplots(1, len(NAMES), sharey=True)
     for axes, (score, title) in zip(panels, NAMES.items(), strict=True):
         scored = [line["scores"][score] for line in lines]
-        error = [[one["value"] - one["low"] for one in scored], [one["high"] - one["value"] for one in scored]]
-        axes.errorbar([one["value"] for one in scored], place, xerr=error, fmt="o", capsize=3, color="#d1495b")
-        axes.axvline(scored[0]["value"], color="lightgray", linestyle="--", zorder=0)
-        axes.set_title(title, fontsize=9)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
+        value = [one["value"] for one in scored]
+        axes.errorbar(value, place, xerr=whiskers(scored), fmt="o", capsize=3, color="#d1495b")
+        axes.axvline(value[0], color="lightgray", linestyle="--", zorder=0)
+        dress(axes, title)
     panels[0].set_yticks(place, [line["name"] for line in lines])
     panels[0].invert_yaxis()
     figure.savefig(path, dpi=110)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +43,14 @@ class Prepared:
     history: History
 
 
+class Way(NamedTuple):
+    """How alerts are classified."""
+
+    version: str
+    engine: str
+    batch: int
+
+
 def prepared(folder: Path, predictor: Predictor) -> Iterator[Prepared]:
     """Alerts that are classified, each by itself as it would come first."""
     schemas = Schemas()
@@ -62,15 +71,10 @@ def milliseconds(predictor: Predictor, alerts: Sequence[Prepared], batch: int) -
     return 1e3 * (time.process_time() - begun) / len(alerts)
 
 
-def median_of_turns(measures: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+def quartiles_of_turns(measures: dict[Way, Callable[[], float]]) -> dict[Way, list[float]]:
     """Quartiles and median of every measure, each in its turn, the first turn left out."""
-    times: dict[str, list[float]] = {name: [] for name in measures}
-    for turn in range(TURNS + 1):
-        for name, measure in measures.items():
-            value = measure()
-            if turn:
-                times[name].append(value)
-    return {name: np.percentile(ms, (25, 50, 75)).tolist() for name, ms in times.items()}
+    turns = [{way: measure() for way, measure in measures.items()} for _ in range(TURNS + 1)][1:]
+    return {way: np.percentile([turn[way] for turn in turns], (25, 50, 75)).tolist() for way in measures}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)  # what is no alert of a star or a supernova is left out with a word
-    measures: dict[str, Callable[[], float]] = {}
+    measures: dict[Way, Callable[[], float]] = {}
     for engine in ENGINES:
         for name in options.weights:
             try:
@@ -95,19 +99,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             alerts = list(islice(prepared(data / "alerts" / "ztf", predictor), ALERTS))
             for batch in (1, BATCH):
                 some = alerts[:BATCH] if batch == 1 else alerts
-                of = f"{predictor.card.version}|{engine}|{batch}"
-                measures[of] = lambda p=predictor, a=some, b=batch: milliseconds(p, a, b)  # type: ignore[misc]
+                way = Way(predictor.card.version, engine, batch)
+                measures[way] = lambda p=predictor, a=some, b=batch: milliseconds(p, a, b)  # type: ignore[misc]
     title = f"Processor time of an alert, ms; quartiles of {TURNS} turns"
     table = Table(title=title, caption=describe("torch", "onnxruntime"))
     for column in ("weights", "engine", "alerts at a time", "median", "quartiles", "over the last weights"):
         table.add_column(column)
-    quartiles = median_of_turns(measures)
+    quartiles = quartiles_of_turns(measures)
     last = load_card(options.weights[-1]).version
-    for name, (low, middle, high) in quartiles.items():
-        version, engine, batch = name.split("|")
-        of_last = quartiles.get(f"{last}|{engine}|{batch}")
+    for way, (low, middle, high) in quartiles.items():
+        of_last = quartiles.get(way._replace(version=last))
         more = "" if of_last is None else f"{middle / of_last[1] - 1:+.0%}"
-        table.add_row(version, engine, batch, f"{middle:.3f}", f"{low:.3f} to {high:.3f}", more)
+        table.add_row(way.version, way.engine, str(way.batch), f"{middle:.3f}", f"{low:.3f} to {high:.3f}", more)
     Console(width=150).print(table)
     return 0
 

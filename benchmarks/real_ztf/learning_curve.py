@@ -16,11 +16,13 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("Agg")
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.real_ztf import simulated
 from benchmarks.setting import REPO_ROOT, describe
 from model.serving.card import load_card
+from model.training.comparison.markdown import value_and_range
 
 NAMES = {
     "macro_f1": "macro-F1, four classes",
@@ -63,13 +65,22 @@ def tell(step: Mapping[str, Any]) -> None:
     for score, scored in step["scores"].items():
         gained = step.get("less_the_one_before", {}).get(score)
         print(
-            f"  {NAMES[score]:<32} {with_range(scored)}" + ("" if gained is None else f"   gained {with_range(gained)}")
+            f"  {NAMES[score]:<32} {value_and_range(scored)}"
+            + ("" if gained is None else f"   gained {value_and_range(gained)}")
         )
     sys.stdout.flush()
 
 
-def with_range(interval: Mapping[str, float]) -> str:
-    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+def whiskers(scored: Sequence[Mapping[str, float]]) -> list[list[float]]:
+    """How far intervals reach below and above their values, as ``errorbar`` takes them."""
+    return [[one["value"] - one["low"] for one in scored], [one["high"] - one["value"] for one in scored]]
+
+
+def dress(axes: Axes, title: str) -> None:
+    """A panel's title, small numbers and no frame."""
+    axes.set_title(title, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def draw(steps: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -79,15 +90,12 @@ def draw(steps: Sequence[Mapping[str, Any]], path: Path) -> None:
         size = [step["trained_on"] for step in steps]
         scored = [step["scores"][score] for step in steps]
         value = [one["value"] for one in scored]
-        error = [[one["value"] - one["low"] for one in scored], [one["high"] - one["value"] for one in scored]]
-        axes.errorbar(size, value, error, marker="o", capsize=3, color="#1a936f")
+        axes.errorbar(size, value, whiskers(scored), marker="o", capsize=3, color="#1a936f")
         axes.set_xscale("log")
         axes.set_xticks(size, [f"{of:,}" for of in size], rotation=30)
         axes.minorticks_off()
-        axes.set_title(title, fontsize=9)
         axes.set_xlabel("objects trained on", fontsize=8)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
+        dress(axes, title)
     figure.savefig(path, dpi=110)
 
 

@@ -11,6 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from model.training.comparison.markdown import table_of, value_and_range
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SURVEYS = ("ztf", "lsst", "sdss")
@@ -50,7 +52,7 @@ def shipped_weights() -> str:
              *[f"{nights[night]:.3f}" for night in ("1", "3", "8")],
              f"{scores['unknown']['auroc']:.3f}" if "unknown" in scores else "–"]
         )  # fmt: skip
-    return table([head, *rows])
+    return table_of([head, *rows])
 
 
 def early() -> str:
@@ -69,7 +71,7 @@ def early() -> str:
              f"{sure['flips_per_object']:.2f}", f"{sure['harmonic_mean']:.3f}",
              f"{scores['before_peak_purity_snia']:.2f}", f"{scores['false_alarms_per_1000']:.0f}"]
         )  # fmt: skip
-    return table([head, *rows])
+    return table_of([head, *rows])
 
 
 def unknown() -> str:
@@ -81,7 +83,7 @@ def unknown() -> str:
          *[f"{of['auroc_of_parts'].get(part, math.nan):.2f}".replace("nan", "–") for part in ("energy", "distance")]]
         for survey, of in measured.items()
     ]  # fmt: skip
-    return table([["survey", *kinds, "all, energy alone", "all, distance alone"], *rows])
+    return table_of([["survey", *kinds, "all, energy alone", "all, distance alone"], *rows])
 
 
 def unknown_by_night() -> str:
@@ -93,7 +95,7 @@ def unknown_by_night() -> str:
         [survey, *[f"{entry[night]['auroc']:.2f} ({entry[night]['median_of_known']:+.2f})" for night in nights]]
         for survey, entry in measured.items()
     ]
-    return table(rows)
+    return table_of(rows)
 
 
 def decisions() -> str:
@@ -108,7 +110,7 @@ def decisions() -> str:
                  f"{rule['decided_share']:.0%}", f"{rule['median_days']:.1f}", f"{rule['right_share']:.0%}",
                  f"{rule['changed_share']:.0%}", f"{rule['revoked_share']:.0%}"]
             )  # fmt: skip
-    return table(rows)
+    return table_of(rows)
 
 
 def real_unknown() -> str:
@@ -132,7 +134,7 @@ def trees() -> str:
         of = {line["system"]: line["macro_f1"] for line in reached_by["systems"]}
         reached = scores["scores"]["macro_f1"]
         rows.append([survey, *[f"{f1:.3f}" for f1 in (reached, of["photometry-trees"], of["metadata-trees"])]])
-    return table(rows)
+    return table_of(rows)
 
 
 def real() -> str:
@@ -160,7 +162,7 @@ def real() -> str:
              f"{line['balanced_accuracy']:.3f}", f"{line['auc']:.3f}", f"{line['supernova_auroc']:.3f}",
              *[f"{v['value']:.2f} [{v['low']:.2f}, {v['high']:.2f}]" for v in line["recall_interval"].values()]]
         )  # fmt: skip
-    return table(rows)
+    return table_of(rows)
 
 
 def with_range(interval: dict[str, float] | None) -> str:
@@ -182,7 +184,7 @@ def real_strata() -> str:
                  f"{sn['positive']} ({classes['SNIa']})", str(sn["negative"]),
                  *[with_range(value) for value in (sn.get("auc"), sn.get("p10"), ia.get("auc"))]]
             )  # fmt: skip
-    return table(rows)
+    return table_of(rows)
 
 
 def real_peers() -> str:
@@ -204,7 +206,7 @@ def real_peers() -> str:
                 ]
                 for peer, line in by_score[what].items()
             ]
-    return table(rows) if len(rows) > 1 else "Not measured.\n"
+    return table_of(rows) if len(rows) > 1 else "Not measured.\n"
 
 
 def real_weights() -> str:
@@ -212,7 +214,7 @@ def real_weights() -> str:
     every = read(HERE / "real_ztf" / "scored_weights.json") or {}
     names = ["macro_f1", "balanced_accuracy", "supernova_auc", "p10_in_flight", "ia_auc_in_flight"]
     heads = ["weights", "macro-F1", "balanced accuracy", "SN against rest", "p10, in flight", "Ia among SN in flight"]
-    return table([heads, *[[version, *[f"{line[name]:.3f}" for name in names]] for version, line in every.items()]])
+    return table_of([heads, *[[version, *[f"{line[name]:.3f}" for name in names]] for version, line in every.items()]])
 
 
 BEFORE = {  # of weights shipped before, as their commits' pages have it: Ia, SN at 1 %, AGN alone, eruptive stars
@@ -238,7 +240,7 @@ def gate() -> str:
               (("dwarf novae", "DwarfNova"), ("novae", "Nova"), ("flares", "Flare"))]  # fmt: skip
     goals = ["0.89", "0.97", "0.93", "5 %", "", "10 %"]
     head = ["simulated single alerts", *BEFORE, f"{scores['weights']['version']}, shipped", "gate of issue"]
-    return table(
+    return table_of(
         [head, *[[name, *[of[i] for of in BEFORE.values()], now[i], goals[i]] for i, name in enumerate(names)]]
     )
 
@@ -252,10 +254,10 @@ def curve() -> str:
     rows = [["weights", "trained on", "epochs", "macro-F1", "Ia among SN, AUC", "SN at 1 % false", "against AGN alone"]]
     for step in table_read["steps"]:
         head = [step["version"], f"{step['trained_on']:,}", str(step["epochs"])]
-        rows.append([*head, *[thousandths(step["scores"][name]) for name in names]])
+        rows.append([*head, *[value_and_range(step["scores"][name]) for name in names]])
         if gained := step.get("less_the_one_before"):
-            rows.append(["gained", "", "", *[thousandths(gained[name]) for name in names]])
-    return table(rows)
+            rows.append(["gained", "", "", *[value_and_range(gained[name]) for name in names]])
+    return table_of(rows)
 
 
 def ablations() -> str:
@@ -265,18 +267,12 @@ def ablations() -> str:
         return "Not measured.\n"
     rows = [["", "macro-F1", "Ia among SN, AUC", "SN at 1 % false", "against AGN alone"]]
     whole = table_read["lines"][0]
-    rows.append([whole["name"], *[thousandths(of) for of in whole["scores"].values()]])
+    rows.append([whole["name"], *[value_and_range(of) for of in whole["scores"].values()]])
     rows += [
-        [line["name"], *[thousandths(of, sign="+") for of in line["less_the_whole"].values()]]
+        [line["name"], *[value_and_range(of, "+.3f") for of in line["less_the_whole"].values()]]
         for line in table_read["lines"][1:]
     ]
-    return table(rows)
-
-
-def thousandths(interval: dict[str, float], sign: str = "") -> str:
-    """A value with its 95 % interval, to three places."""
-    value, low, high = (f"{interval[name]:{sign}.3f}" for name in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    return table_of(rows)
 
 
 def skies() -> str:
@@ -291,7 +287,7 @@ def skies() -> str:
             rows.append(
                 [f"{kind} ({line['objects'][0]}, {line['objects'][1]})", name, real, simulated, f"{line['ks']:.2f}"]
             )
-    return table(rows)
+    return table_of(rows)
 
 
 def type_trees() -> str:
@@ -302,7 +298,7 @@ def type_trees() -> str:
     strata = next(iter(table_read["auc"].values()))
     rows = [["", *[f"{name.replace('-', '–')} ({of['alerts']})" for name, of in strata.items()]]]
     rows += [[name, *[f"{of['auc']:.3f}" for of in scores.values()]] for name, scores in table_read["auc"].items()]
-    return table(rows)
+    return table_of(rows)
 
 
 def real_threshold() -> str:
@@ -338,7 +334,7 @@ def real_flat() -> str:
             [where, name, f"{line['flat']}, {line['of']}", with_range(line.get("said_ia"))]
             for name, line in by_class.items()
         ]
-    return table(rows) if len(rows) > 1 else "Not measured.\n"
+    return table_of(rows) if len(rows) > 1 else "Not measured.\n"
 
 
 def brightest() -> str:
@@ -380,7 +376,7 @@ def published() -> str:
                 [name, str(entry["stage"] + 1), str(entry["epoch"] + 1), f"{entry['validation_macro_f1']:.3f}",
                  f"{within:.3f}", f"{between:.3f}", f"{between / within:.2f}", f"{entry['validation_silhouette']:.3f}"]
             )  # fmt: skip
-    apart = f"\nClasses in the space of the features, validation objects:\n\n{table(rows)}" if len(rows) > 1 else ""
+    apart = f"\nClasses in the space of the features, validation objects:\n\n{table_of(rows)}" if len(rows) > 1 else ""
     return compared("convention") + apart
 
 
@@ -414,7 +410,7 @@ def front_page() -> dict[str, str]:
             [name, str(line["objects"]), f"{f1['value']:.2f} [{f1['low']:.2f}, {f1['high']:.2f}]", f"{line['auc']:.2f}",
              f"{line['supernova_auroc']:.2f}", " / ".join(recalls)]
         )  # fmt: skip
-    return {"SIMULATED": table(simulated), "REAL": table(observed)}
+    return {"SIMULATED": table_of(simulated), "REAL": table_of(observed)}
 
 
 def between_marks(page: str, name: str, text: str) -> str:
@@ -424,11 +420,6 @@ def between_marks(page: str, name: str, text: str) -> str:
     if not mark or not end:
         raise ValueError(f"no place for {name}: <!-- {name} --> ... <!-- end -->")
     return f"{before}{mark}{text}{end}{after}"
-
-
-def table(rows: list[list[str]]) -> str:
-    rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
 def main() -> int:
