@@ -8,9 +8,9 @@ from typing import Any
 from nights import assert_equal, night, replayed
 from stages import Stage
 
-from benchmarks.exactly_once import Trial, torment
 from benchmarks.neighbours.kafka_node import KafkaNode
 from benchmarks.neighbours.servers import RedisServer
+from benchmarks.service.exactly_once import Trial, torment
 
 FOREVER = ("--life.idle-exit-s", "null")
 ONCE = ("--output.delivery", "exactly_once")

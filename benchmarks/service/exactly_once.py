@@ -1,8 +1,8 @@
 """Exactly-once delivery on Apache Kafka under random kills, beside at-least-once, and what it costs.
 
-``python -m benchmarks.exactly_once [--kills 200] [--alerts 20000] [--only proof|cost]``. Needs ``make kafka``; with
-``redis-server`` here also two replicas on one shared store. Killed (-9) are the service and Kafka, at random moments;
-the service is also stopped (SIGSTOP) for longer than its session. Afterwards the output is read with
+``python -m benchmarks.service.exactly_once [--kills 200] [--alerts 20000] [--only proof|cost]``. Needs ``make kafka``;
+with ``redis-server`` here also two replicas on one shared store. Killed (-9) are the service and Kafka, at random
+moments; the service is also stopped (SIGSTOP) for longer than its session. Afterwards the output is read with
 ``isolation.level=read_committed``: each (classifier, version, survey, alert id, number of known observations) must
 stand there once, each alert at least once, the last word on each alert must know every earlier observation of its
 object, and the group's offsets must be the ends of the topic.
@@ -339,7 +339,7 @@ def small_weights(folder: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.exactly_once", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.service.exactly_once", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--alerts", type=int, default=20_000)
     parser.add_argument("--only", choices=("proof", "cost"))

@@ -1,10 +1,11 @@
 """Memory of the live service over many alerts of few objects: does it level off?
 
-``python -m benchmarks.soak [--alerts 300000] [--objects 200] [--allocator "MALLOC_ARENA_MAX=2"]``. The objects' alerts
-come again and again with new ids and later times, so that what the service keeps of each is full after some thirty
-rounds; what still grows then is a leak, or the allocator's. Through Apache Kafka where ``make kafka`` put one, which
-forgets beyond 1 GB a partition; else through the embedded server. A row of the table is memory after so many alerts:
-anonymous (the heap), and that of mapped files (the store, programs), which the system takes back when it needs it.
+``python -m benchmarks.service.soak [--alerts 300000] [--objects 200] [--allocator "MALLOC_ARENA_MAX=2"]``. The objects'
+alerts come again and again with new ids and later times, so that what the service keeps of each is full after some
+thirty rounds; what still grows then is a leak, or the allocator's. Through Apache Kafka where ``make kafka`` put one,
+which forgets beyond 1 GB a partition; else through the embedded server. A row of the table is memory after so many
+alerts: anonymous (the heap), and that of mapped files (the store, programs), which the system takes back when it needs
+it.
 """
 
 import argparse

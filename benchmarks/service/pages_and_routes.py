@@ -1,10 +1,10 @@
 """What pages of objects and routes add to an alert: processor time, and what a page costs whoever looks.
 
-``python -m benchmarks.pages_and_routes [--rounds 3] [--alerts 2000]``. ZTF alerts are classified as the service does,
-batch by batch with an embedded store; then the same answers go through the rules of five routes, and into an index of
-objects that is empty at first, as the service does it (the index writes in a thread of its own, which is counted).
-Pages and queries are asked of the store and index that this leaves, without a network. Medians over the rounds. A
-route's message costs what any message to Kafka costs, which is not counted here.
+``python -m benchmarks.service.pages_and_routes [--rounds 3] [--alerts 2000]``. ZTF alerts are classified as the service
+does, batch by batch with an embedded store; then the same answers go through the rules of five routes, and into an
+index of objects that is empty at first, as the service does it (the index writes in a thread of its own, which is
+counted). Pages and queries are asked of the store and index that this leaves, without a network. Medians over the
+rounds. A route's message costs what any message to Kafka costs, which is not counted here.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Many processes: round trips to the shared store, three processes beside one, and a burst after a visit of LSST.
 
-``python -m benchmarks.replicas [--alerts 1500] [--burst 10000] [--burst-s 10] [--only trips|replicas|burst]``. Needs
-``redis-server`` (or Valkey) on this machine. Broker, publisher, store and services share its processors, so three
+``python -m benchmarks.service.replicas [--alerts 1500] [--burst 10000] [--burst-s 10] [--only trips|replicas|burst]``.
+Needs ``redis-server`` (or Valkey) on this machine. Broker, publisher, store and services share its processors, so three
 processes can only be faster than one where there are cores for them: the table says how many there were.
 """
 

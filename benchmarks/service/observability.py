@@ -1,8 +1,9 @@
 """What looking on costs: a scrape of /metrics and the status page with 100,000 series held, and what the stream feels.
 
-``python -m benchmarks.observability``. The pages are asked for over HTTP on loopback, from the routes of the service.
-The store is an embedded one with 100,000 objects; the accounts have every reason on 64 partitions; the packets are a
-simulated stretch of ZTF, classified by the network that the package ships (or by random weights where it ships none).
+``python -m benchmarks.service.observability``. The pages are asked for over HTTP on loopback, from the routes of the
+service. The store is an embedded one with 100,000 objects; the accounts have every reason on 64 partitions; the packets
+are a simulated stretch of ZTF, classified by the network that the package ships (or by random weights where it ships
+none).
 """
 
 import statistics

@@ -1,0 +1,1 @@
+"""What a running service bears: kills, replicas, a night, lookers-on, memory that should level off."""
