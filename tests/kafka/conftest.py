@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from mock_cluster import MockCluster, NoMockClusterError, mock_cluster
 from servers_or_skip import or_skipped
 from stages import PARTITIONS, Process, Stage
 
@@ -110,3 +111,22 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     for process in started:
         if process.running:
             process.kill()
+
+
+@pytest.fixture
+def strict() -> Iterator[MockCluster]:
+    """A broker that refuses what it is told to refuse."""
+    try:
+        with mock_cluster() as cluster:
+            yield cluster
+    except NoMockClusterError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def guarded(strict: MockCluster, weights: Path) -> Stage:
+    """Topics on it."""
+    stage = Stage(strict.address, "guarded", weights)
+    for topic in (stage.alerts, stage.outputs, stage.dead_letters):
+        strict.create(topic, PARTITIONS)
+    return stage

@@ -13,6 +13,7 @@ import confluent_kafka
 PRODUCER = 0  # rd_kafka_type_t
 TOPIC_AUTHORIZATION_FAILED = 29  # Kafka's error codes
 GROUP_AUTHORIZATION_FAILED = 30
+JOIN_GROUP = 11  # one of Kafka's API keys
 JOIN_DELAY_MS = 200
 
 

@@ -13,6 +13,7 @@ from broker_filter.archive.replay import main as replay
 sys.path.insert(0, str(Path(__file__).parents[1] / "broker_filter"))
 from packets import sky, ztf_packet, ztf_stamp
 
+BROKEN = (b"", b"Obj\x01", b"no alert", b"Obj\x01 that breaks off")  # no alerts
 FIRST_JD = 2_460_000.5
 TIMES = ("ingestTimestamp", "publicationTimestamp", "alertTimestamp")
 

@@ -19,6 +19,8 @@ from broker_filter.kafka.local_broker import QUICK_GROUP
 
 PARTITIONS = 3
 DONE_LIMIT_S = 60.0
+FOREVER = ("--life.idle-exit-s", "null")
+REPLICA_BATCH = 2
 Encoded = dict[str, Any]
 
 
@@ -98,6 +100,13 @@ class Stage:
             *("--life.idle-exit-s", "0.3"),
             *more,
         ]
+
+
+def replica_flags(stage: Stage, url: str, *more: str) -> list[str]:
+    """One of many processes."""
+    shared = ("--store.kind", "redis", "--store.url", url, "--batch.alert-limit", str(REPLICA_BATCH))
+    flags = [*stage.flags(Path("not-used")), "--no-http.objects"]  # an index would stand there
+    return [*flags, *shared, *FOREVER, *more]
 
 
 class Process:

@@ -11,9 +11,8 @@ import pytest
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from nights import last_of_each, night
-from stages import Process, Stage
-from test_outages import wait_until
-from test_replicas import committed, log_lines
+from stages import FOREVER, Process, Stage
+from watching import committed, log_lines, wait_until
 
 from benchmarks.neighbours.kafka_node import KafkaNode
 from broker_filter.config import KafkaSettings
@@ -24,7 +23,6 @@ from broker_filter.kafka.consumer import AlertConsumer
 from broker_filter.kafka.local_broker import QUICK_GROUP
 from broker_filter.records import Partition
 
-FOREVER = ("--life.idle-exit-s", "null")
 READ_LIMIT_S = 40.0
 STOPPED_S = 3.5  # more than twice the session
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from nights import night
-from stages import Stage
-from test_replicas import committed
+from stages import FOREVER, Stage
+from watching import committed
 
 from benchmarks.neighbours.kafka_node import KafkaNode
 from broker_filter.config import KafkaSettings, load
@@ -19,7 +19,6 @@ from broker_filter.kafka.clients import LIBRARY_LOG
 
 MIDNIGHT = dt.datetime(2026, 11, 28, tzinfo=dt.UTC)
 OBJECTS, FIRST_ID = 3, 10**18
-FOREVER = ("--life.idle-exit-s", "null")
 MAY_CREATE = ("--output.create-topics", "--output.partitions", "3")
 
 

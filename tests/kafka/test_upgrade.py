@@ -6,16 +6,14 @@ from typing import Any
 
 import pytest
 from nights import night
-from stages import Stage
-from test_outages import wait_until
+from stages import FOREVER, Stage
+from watching import wait_until
 
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin
 from broker_filter.service.store_command import main as store_command
 from model.serving.predictor import untrained
 from model.serving.weights import save
-
-FOREVER = ("--life.idle-exit-s", "null")
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from benchmarks.neighbours.kafka_node import KafkaNode
 from benchmarks.neighbours.servers import RedisServer
 from benchmarks.service.exactly_once import Trial, torment
 
-FOREVER = ("--life.idle-exit-s", "null")
 ONCE = ("--output.delivery", "exactly_once")
 KILLS = 5
 

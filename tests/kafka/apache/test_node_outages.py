@@ -10,15 +10,13 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from nights import assert_equal, last_of_each, night, replayed
-from stages import Process, Stage
-from test_outages import metric, page, wait_until
-from test_replicas import committed, log_lines
+from stages import FOREVER, Process, Stage
+from watching import committed, log_lines, metric, page, wait_until
 
 from benchmarks.neighbours.kafka_node import MESSAGE_LIMIT_BYTES, KafkaNode
 from broker_filter.kafka.clients import LIBRARY_LOG
 from broker_filter.kafka.local_broker import free_port
 
-FOREVER = ("--life.idle-exit-s", "null")
 HANG_S = 4.0  # more than twice the session
 NEXT_GENERATION = {"group.protocol": "consumer"}
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
-from nights import night
+from nights import BROKEN, night
 from servers_or_skip import or_skipped
-from stages import Stage
-from test_replicas import BROKEN, newest_of_each, replica_flags, wait_until_classified
+from stages import Stage, replica_flags
+from watching import newest_of_each, wait_until_classified
 
 from benchmarks.neighbours.servers import RULES, Prometheus, RedisServer, prometheus
 from broker_filter.kafka.local_broker import free_port

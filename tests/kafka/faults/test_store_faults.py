@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from nights import assert_equal, night, replayed
-from stages import Process, Stage
-from test_outages import metric, page
-from test_replicas import newest_of_each, replica_flags, wait_until_classified
+from stages import Process, Stage, replica_flags
+from watching import metric, newest_of_each, page, wait_until_classified
 
 from benchmarks.neighbours.servers import RedisServer
 from broker_filter.config import load

@@ -9,42 +9,16 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any, ClassVar
 
 import pytest
-from mock_cluster import (
-    GROUP_AUTHORIZATION_FAILED,
-    TOPIC_AUTHORIZATION_FAILED,
-    MockCluster,
-    NoMockClusterError,
-    mock_cluster,
-)
+from mock_cluster import GROUP_AUTHORIZATION_FAILED, JOIN_GROUP, TOPIC_AUTHORIZATION_FAILED, MockCluster
 from nights import last_of_each, night
-from stages import PARTITIONS, Stage
+from stages import FOREVER, Stage
 
 from broker_filter.config import load
 from broker_filter.service.check import findings_of
 
-JOIN_GROUP, HEARTBEAT = 11, 12  # Kafka's API keys
+HEARTBEAT = 12  # one of Kafka's API keys
 API_VERSIONS, SASL_HANDSHAKE, SASL_AUTHENTICATE = 18, 17, 36
 SASL_AUTHENTICATION_FAILED, UNSUPPORTED_VERSION, FENCED_INSTANCE_ID = 58, 35, 82
-FOREVER = ("--life.idle-exit-s", "null")
-
-
-@pytest.fixture
-def strict() -> Iterator[MockCluster]:
-    """A broker that refuses what it is told to refuse."""
-    try:
-        with mock_cluster() as cluster:
-            yield cluster
-    except NoMockClusterError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture
-def guarded(strict: MockCluster, weights: Path) -> Stage:
-    """Topics on it."""
-    stage = Stage(strict.address, "guarded", weights)
-    for topic in (stage.alerts, stage.outputs, stage.dead_letters):
-        strict.create(topic, PARTITIONS)
-    return stage
 
 
 @pytest.mark.parametrize("which", ["alerts", "outputs"])

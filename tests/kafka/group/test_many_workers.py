@@ -8,8 +8,8 @@ from pathlib import Path
 
 from nights import assert_equal, night, replayed
 from prometheus_client.parser import text_string_to_metric_families
-from stages import Process, Stage
-from test_replicas import newest_of_each, replica_flags, wait_until_classified
+from stages import Process, Stage, replica_flags
+from watching import newest_of_each, wait_until_classified
 
 from benchmarks.neighbours.servers import RedisServer
 from broker_filter.kafka.local_broker import free_port

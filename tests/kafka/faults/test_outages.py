@@ -5,9 +5,6 @@ import os
 import signal
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -17,7 +14,8 @@ import pytest
 from confluent_kafka import Consumer
 from nights import last_of_each, night
 from packets import ztf_schema
-from stages import Stage
+from stages import FOREVER, Stage
+from watching import metric, page, wait_until
 
 from broker_filter.config import KafkaSettings, load
 from broker_filter.errors import ConfigurationError
@@ -28,7 +26,6 @@ from broker_filter.service.check import findings_of
 
 OUTAGE_S = float(os.environ.get("ICTC_TEST_OUTAGE_S", "2.5"))  # longer than the session; 30 in the long version
 REGISTRY_SCHEMA_ID = 424_242
-FOREVER = ("--life.idle-exit-s", "null")
 
 
 def test_a_broker_that_hangs(weights, run, tmp_path):
@@ -105,29 +102,6 @@ def test_a_new_nightly_topic_is_found(stage, run, tmp_path):
     wait_until(lambda: len(last_of_each(stage.results())) == len(packets))
     assert service.stop() == 0
     assert len(last_of_each(stage.results())) == len(packets)
-
-
-def wait_until(met: Callable[[], bool], limit_s: float = 30.0) -> None:
-    """Ask until it is so; give up silently, for the caller asserts."""
-    deadline_s = time.monotonic() + limit_s
-    while not met() and time.monotonic() < deadline_s:
-        time.sleep(0.2)
-
-
-def page(port: int, path: str) -> tuple[int, str]:
-    """What a page of the service says."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
-def metric(port: int, name: str) -> float:
-    """The sum of one metric over its labels."""
-    lines = page(port, "/metrics")[1].splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
 def datum_of(packet: bytes) -> bytes:

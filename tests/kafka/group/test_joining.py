@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mock_cluster import MockCluster
+from mock_cluster import JOIN_GROUP, MockCluster
 from nights import last_of_each, night
-from stages import Stage
-from test_outages import page, wait_until
-from test_refusals import FOREVER, JOIN_GROUP, guarded, strict
+from stages import FOREVER, Stage
+from watching import page, wait_until
 
 from benchmarks.neighbours.kafka_node import KafkaNode
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin
 from broker_filter.kafka.local_broker import QUICK_GROUP, free_port, local_broker
 
-__all__ = ["guarded", "strict"]  # fixtures
 INVALID_SESSION_TIMEOUT, INCONSISTENT_GROUP_PROTOCOL, GROUP_MAX_SIZE_REACHED = 26, 23, 81
 DRAIN_S = 2.0
 AFTER_DRAIN_S = 12.0  # a step under way, the last commit, leaving: generous on a busy machine

@@ -1,68 +1,15 @@
 """Three processes on six partitions with one shared store; one is killed and one is added during the night."""
 
 import random
-import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-from confluent_kafka import Consumer, TopicPartition
-from nights import assert_equal, night, replayed
-from stages import Process, Stage
+from nights import BROKEN, assert_equal, night, replayed
+from stages import REPLICA_BATCH, Stage, replica_flags
+from watching import committed, log_lines, newest_of_each, wait_until_classified
 
 from benchmarks.neighbours.servers import RedisServer
-from broker_filter.kafka.clients import LIBRARY_LOG
-
-BATCH = 2
-BROKEN = (b"", b"Obj\x01", b"no alert", b"Obj\x01 that breaks off")
-LIMIT_S = 60.0
-
-
-def replica_flags(stage: Stage, url: str, *more: str) -> list[str]:
-    """One of many processes."""
-    shared = ("--store.kind", "redis", "--store.url", url, "--batch.alert-limit", str(BATCH))
-    flags = [*stage.flags(Path("not-used")), "--no-http.objects"]  # an index would stand there
-    return [*flags, *shared, "--life.idle-exit-s", "null", *more]
-
-
-def log_lines(process: Process, event: str) -> list[dict[str, Any]]:
-    """What a process said of one kind of event; a line that a kill cut off does not count."""
-    lines = []
-    for text in process.text().splitlines():
-        if text.startswith("{") and text.endswith("}"):
-            line = orjson.loads(text)
-            if line["event"] == event:
-                lines.append(line)
-    return lines
-
-
-def newest_of_each(results: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """The newest word on each alert, whoever published it in whatever order: it knew of the most observations."""
-    newest: dict[int, dict[str, Any]] = {}
-    for result in results:
-        if result["alertId"] not in newest or result["nKnown"] > newest[result["alertId"]]["nKnown"]:
-            newest[result["alertId"]] = result
-    return newest
-
-
-def committed(stage: Stage) -> dict[int, int]:
-    """Offsets that the group has committed, by partition."""
-    consumer = Consumer({"bootstrap.servers": stage.brokers, "group.id": stage.name}, logger=LIBRARY_LOG)
-    try:
-        partitions = [TopicPartition(stage.alerts, p) for p in range(stage.partitions)]
-        return {p.partition: p.offset for p in consumer.committed(partitions, 10)}
-    finally:
-        consumer.close()
-
-
-def wait_until_classified(stage: Stage, wanted: int, processes: Sequence[Process]) -> None:
-    """Until every alert came back at least once and the group has committed everything."""
-    deadline_s = time.monotonic() + LIMIT_S
-    while len(newest_of_each(stage.results())) < wanted:
-        assert time.monotonic() < deadline_s, "\n".join(p.text()[-1500:] for p in processes)
-        time.sleep(0.3)
 
 
 def test_one_is_killed_and_one_is_added(wide: Stage, shared: RedisServer, run: Any, tmp_path: Path) -> None:
@@ -98,7 +45,7 @@ def test_one_is_killed_and_one_is_added(wide: Stage, shared: RedisServer, run: A
     taken = sum(line["alerts"] for process in (victim, *alive) for line in log_lines(process, "batch"))
     delivered = sum(not r["revision"] for r in results) + len(letters)
     # A batch that was delivered, but of which the killed process could no longer tell, is the only difference.
-    assert 0 <= delivered - taken <= BATCH
+    assert 0 <= delivered - taken <= REPLICA_BATCH
     assert delivered >= len(mixed)
     ends = Counter(m.partition() for m in wide.read(wide.alerts))
     assert committed(wide) == {p: ends[p] for p in range(wide.partitions)}
