@@ -33,7 +33,7 @@ from broker_filter.archive.read import read_messages
 from broker_filter.errors import NotClassifiedError
 from broker_filter.records import STAMP_KINDS, Alert, Message
 from model.series import BANDS, MAD_TO_SIGMA
-from model.simulation.validation.ztf_stamps import MIX
+from model.simulation.validation.stamps.ztf_stamps import MIX
 
 KINDS = ("star", "nucleus", "transient")
 STAR_ARCSEC, NUCLEUS_ARCSEC, STAR_SCORE = 1.5, 0.5, 0.5

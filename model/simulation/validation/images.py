@@ -16,8 +16,8 @@ from model.simulation.survey import psf
 from model.simulation.survey.cameras import CAMERAS
 from model.simulation.survey.surveys import SURVEYS, Survey, flux_njy
 from model.simulation.validation import Check, skipped, within
-from model.simulation.validation.real_or_simulated import real_or_simulated
-from model.simulation.validation.ztf_stamps import ztf_stamps
+from model.simulation.validation.stamps.real_or_simulated import real_or_simulated
+from model.simulation.validation.stamps.ztf_stamps import ztf_stamps
 
 PULL_MEAN, PULL_SIGMA, LIMIT_MAG = 0.02, 0.03, 0.05
 FLUX_ERROR, MOMENT_ERROR = 0.003, 0.01

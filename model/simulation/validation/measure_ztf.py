@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from model.simulation.survey.surveys import ZTF, ZTF_READ_VARIANCE_DN2
-from model.simulation.validation import blank_sky, isolated_stars, real_ztf, stamp_features, ztf_stamps
+from model.simulation.validation.stamps import blank_sky, isolated_stars, real_ztf, stamp_features, ztf_stamps
 
 PERCENT = (5, 16, 50, 84, 95)
 CYCLES = np.array([0.15, 0.25, 0.35, 0.4, 0.45, 0.5])

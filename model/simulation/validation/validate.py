@@ -14,7 +14,7 @@ from model.simulation.datasets.plan import CLASSES, SURVEY_MODE, SURVEYS, Order,
 from model.simulation.parallel import in_order
 from model.simulation.validation import Check
 from model.simulation.validation.images import image_checks
-from model.simulation.validation.physics_checks import physics_checks
+from model.simulation.validation.physics.physics_checks import physics_checks
 
 QUICK_SHARE = 0.2  # of the objects that the full checks draw
 FILE_WIDTH = 160  # of the table where no terminal limits it

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.simulation.validation import real_ztf, stamp_features
 from model.simulation.validation.images import image_checks
-from model.simulation.validation.real_or_simulated import families
+from model.simulation.validation.stamps import real_ztf, stamp_features
+from model.simulation.validation.stamps.real_or_simulated import families
 
 
 def test_photometry_psf_and_flux_are_as_asked_for():

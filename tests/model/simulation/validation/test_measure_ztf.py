@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from model.simulation.survey import psf
-from model.simulation.validation import blank_sky, isolated_stars, measure_ztf
+from model.simulation.validation import measure_ztf
+from model.simulation.validation.stamps import blank_sky, isolated_stars
 
 PROFILE = psf.PsfShape(2.25, 0.1)
 

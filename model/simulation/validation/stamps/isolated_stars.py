@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 from scipy.optimize import least_squares
 
-from model.simulation.validation import stamp_features
+from model.simulation.validation.stamps import stamp_features
 
 REACH = 8  # pixels around a star that are fitted
 LEAST_SNR, LEAST_DISTANCE_PX, STARS_PER_STAMP = 40.0, 10.0, 2

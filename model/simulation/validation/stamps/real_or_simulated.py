@@ -22,8 +22,15 @@ from sklearn.inspection import permutation_importance
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
-from model.simulation.validation import Check, stamp_features
-from model.simulation.validation.ztf_stamps import LEAST_COUNT, REAL_COUNT, pool_size, real_stamps, simulated_stamps
+from model.simulation.validation import Check
+from model.simulation.validation.stamps import stamp_features
+from model.simulation.validation.stamps.ztf_stamps import (
+    LEAST_COUNT,
+    REAL_COUNT,
+    pool_size,
+    real_stamps,
+    simulated_stamps,
+)
 
 LARGEST_AUC = 0.75
 FOLDS, REPEATS, NAMED = 5, 2, 6

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
 
 from model.series import MAD_TO_SIGMA
-from model.simulation.validation import stamp_features
+from model.simulation.validation.stamps import stamp_features
 
 SOURCE_SIGMA, SMOOTHING_PX, GROWN_PX = 3.5, 1.5, 3
 CENTRE_PX = 6  # around the alert nothing is blank

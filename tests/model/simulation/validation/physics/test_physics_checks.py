@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.simulation.validation.colour_checks import colour_checks
-from model.simulation.validation.leaks import quantile_ks
-from model.simulation.validation.physics_checks import physics_checks
+from model.simulation.validation.physics.colour_checks import colour_checks
+from model.simulation.validation.physics.leaks import quantile_ks
+from model.simulation.validation.physics.physics_checks import physics_checks
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from model.simulation.images import render as products
 from model.simulation.sky.population import draw_object
 from model.simulation.survey import selection
 from model.simulation.survey.surveys import ZTF, flux_njy
-from model.simulation.validation import Check, real_ztf, stamp_features, within
+from model.simulation.validation import Check, within
+from model.simulation.validation.stamps import real_ztf, stamp_features
 
 # What alerts are of. Half of the real sample's are labelled: variable stars lead by far. Of the rest 59 are known
 # asteroids, and 2 % of all have a real-bogus score below 0.3. A choice within what these numbers allow.

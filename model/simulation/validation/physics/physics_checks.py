@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.simulation.validation import Check
-from model.simulation.validation.colour_checks import colour_checks
-from model.simulation.validation.leaks import leak_checks
-from model.simulation.validation.persistent import persistent_checks
-from model.simulation.validation.schedules import schedule_checks
-from model.simulation.validation.supernovae import supernova_checks
+from model.simulation.validation.physics.colour_checks import colour_checks
+from model.simulation.validation.physics.leaks import leak_checks
+from model.simulation.validation.physics.persistent import persistent_checks
+from model.simulation.validation.physics.schedules import schedule_checks
+from model.simulation.validation.physics.supernovae import supernova_checks
 
 
 def physics_checks(shared: Path | None = None, seed: int = 1, share: float = 1.0) -> Iterator[Check]:

@@ -1,0 +1,1 @@
+"""Stamps of ZTF, real and simulated: their noise, stars and features, and whether trees tell them apart."""
