@@ -106,6 +106,7 @@ class AlertConsumer:
         self._committed_s = self._asked_s = self._assigned_s = 0.0
         self._heard: set[Partition] = set()  # that have sent a message, or told their end
         self._astray: dict[Partition, int | None] = {}  # without a position, or with this one outside the log
+        self._halted: set[Partition] = set()  # of which librdkafka may fetch no more, though their position is right
         self._unresolved: set[Partition] = set()  # nothing of these is read before it is known what is committed
         try:
             self._consumer = Consumer(
@@ -193,6 +194,8 @@ class AlertConsumer:
             partition = Partition(message.origin.source, message.origin.partition)
             self._position[partition] = message.origin.offset + 1
             self._heard.add(partition)
+        if self._halted:
+            self._go_on()
         if self._astray:
             self._find_positions()
         if self._uncommitted and time.monotonic() - self._committed_s >= COMMIT_AGAIN_S:
@@ -320,6 +323,8 @@ class AlertConsumer:
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             if self._is_astray(partition, at := raw.offset()):
                 self._astray[partition] = at
+            else:
+                self._halted.add(partition)
         elif is_hopeless(error):
             what = f"cannot read {partition.topic}" if partition.topic else "the broker refuses us"
             self._fatal = self._fatal or self._refusal(what, error)
@@ -331,10 +336,18 @@ class AlertConsumer:
 
     def _is_astray(self, partition: Partition, at: int | None) -> bool:
         """False for word of a position that we have left meanwhile: librdkafka's own first one comes late at times, and
-        to believe it would be to read everything again."""
+        to believe it would be to read everything again. But it stops fetching where it says so."""
         if (position := self._position.get(partition)) is None:
             return True
         return at is not None and at >= 0 and at >= position
+
+    def _go_on(self) -> None:
+        """Have these fetched from where we are: what librdkafka holds of them comes again, nothing is read again."""
+        halted = (self._halted & self._offsets.assigned & self._position.keys()) - self._astray.keys()
+        self._halted.clear()
+        if halted:
+            log.info("fetching halted at a position that was left; it goes on", extra=facts(partitions=len(halted)))
+            self._place({partition: self._position[partition] for partition in halted})
 
     def _resolve(self) -> None:
         """Begin a turn at what is committed, and let the rows before it be settled; later where nobody answers."""
@@ -467,7 +480,7 @@ class AlertConsumer:
                 *(self._astray, self._resting),
             ):
                 table.pop(partition, None)
-            for names in (self._unresolved, self._heard, self._beyond):
+            for names in (self._unresolved, self._heard, self._beyond, self._halted):
                 names.discard(partition)
 
     def _commit(self) -> None:

@@ -193,12 +193,14 @@ class Alone:
 
 @pytest.mark.parametrize("commits", [True, False])
 def test_late_word_of_a_position(stage: Stage, monkeypatch: pytest.MonkeyPatch, commits: bool) -> None:
-    """That a partition had no position, said after it was given one and read from, has nothing read again."""
+    """That a partition had no position, said after it was given one and read from, has nothing read again, and reading
+    goes on though librdkafka fetches no more of it."""
     late: list[LateWord] = []
 
     class Slow(Consumer):
         def consume(self, *limits: Any) -> list[Any]:
             received = [*super().consume(*limits), *late]
+            self.pause([TopicPartition(word.topic(), word.partition()) for word in late])
             late.clear()
             return received
 
