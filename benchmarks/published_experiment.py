@@ -35,6 +35,7 @@ from model.training.learning.trainer import CHECKPOINT, ExecutionSettings
 from model.training.train import main as train
 
 RESULTS = Path(__file__).parent / "results" / "convention"
+RECIPES = Path(__file__).parent / "recipes"
 SEED_OF_THE_SKY = 1
 MAIN = ("convention-reduced", "convention-sampled-reduced", "ict-convention-reduced", "convention-whole-reduced")
 OTHERS = (
@@ -87,8 +88,21 @@ def make_data(folder: Path, survey: str = "sdss", recipe: str = "convention", se
     """Simulate a data set where it is missing, as the published split unless told: the same bytes everywhere."""
     if (folder / "manifest.json").exists():
         return
-    command = ["dataset", "--survey", survey, "--recipe", recipe, "--seed", str(seed)]
-    subprocess.run([sys.executable, "-m", "model.simulation.cli", *command, "--out", str(folder)], check=True)
+    simulate("dataset", "--survey", survey, "--recipe", recipe, "--seed", str(seed), "--out", str(folder))
+
+
+def make_alert_data(work: Path) -> Path:
+    """Simulate and join what trained the shipped ZTF weights, where it is missing: 13,600 objects to train on."""
+    first, more, joined = (work / name for name in ("ztf-first", "ztf-more", "ztf"))
+    if not (joined / "manifest.json").exists():
+        make_data(first, "ztf", str(RECIPES / "shipped_ztf.json"), 21)
+        make_data(more, "ztf", str(RECIPES / "more_ztf.json"), 22)
+        simulate("join", str(first), str(more), "--any-simulator", "--out", str(joined))
+    return joined
+
+
+def simulate(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "model.simulation.cli", *arguments], check=True)
 
 
 def pack(checkpoint: Path, packed: Path) -> None:
@@ -128,13 +142,12 @@ def pack_unfinished(places: Places) -> None:
 
 
 def carry_out_alerts(run: SystemRun, places: Places) -> None:
-    """Train, score and keep weights for ZTF's alerts: the set that Vigil's shipped weights were trained and scored on.
+    """Train, score and keep weights for ZTF's alerts, on the set that the shipped weights were trained on.
 
     The weights lie with the results as ``ict-convention-ztf``; put both files into ``model/weights`` to ship them.
     """
-    data, out = places.work / "ztf", places.work / run.name
+    data, out = make_alert_data(places.work), places.work / run.name
     results = places.results / "ict-convention-ztf"
-    make_data(data, "ztf", str(Path(__file__).parent / "recipes" / "shipped_alerts.json"), 11)
     if not (out / "weights.json").exists():
         command = [run.system, "--data", str(data), "--out", str(out), "--seed", str(run.seed), "--resume"]
         if train([*command, "--half"]):
