@@ -34,6 +34,7 @@ class LightCurve:
     mask_BT: Tensor  # bool, True for real frames
     history: "LightCurve | None" = None  # epochs without stamp [B, P], in days since the same first frame
     drawn_from_B: Tensor | None = None  # int64, frames of the series that these were drawn from; None: these are all
+    zero_B: Tensor | None = None  # float32, days that the zero of time was moved by when first frames left; None: 0
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "LightCurve":
         """Change every tensor of the frames alike; the history stays."""
@@ -45,6 +46,7 @@ class LightCurve:
             change(self.mask_BT),
             self.history,
             self.drawn_from_B,
+            self.zero_B,
         )
 
     def padded(self, length: int) -> "LightCurve":
@@ -68,13 +70,16 @@ class LightCurve:
         """Only some objects, by a mask or by indices."""
         history = None if self.history is None else self.history.select(rows)
         drawn_from_B = None if self.drawn_from_B is None else self.drawn_from_B[rows]
-        return replace(self.map(lambda values: values[rows]), history=history, drawn_from_B=drawn_from_B)
+        zero_B = None if self.zero_B is None else self.zero_B[rows]
+        chosen = self.map(lambda values: values[rows])
+        return replace(chosen, history=history, drawn_from_B=drawn_from_B, zero_B=zero_B)
 
     def to(self, device: torch.device | str) -> "LightCurve":
         history = None if self.history is None else self.history.to(device)
         drawn_from_B = None if self.drawn_from_B is None else self.drawn_from_B.to(device)
+        zero_B = None if self.zero_B is None else self.zero_B.to(device)
         moved = self.map(lambda values: values.to(device, non_blocking=True))
-        return replace(moved, history=history, drawn_from_B=drawn_from_B)
+        return replace(moved, history=history, drawn_from_B=drawn_from_B, zero_B=zero_B)
 
     @staticmethod
     def joined(curves: "Sequence[LightCurve]") -> "LightCurve":

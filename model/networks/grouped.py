@@ -125,7 +125,7 @@ def cut_groups(frames: Frames, group_size: int) -> tuple[Frames, Tensor]:
             values = torch.cat([values, padding], 1)
         return values.reshape(-1, group_size, *values.shape[2:])
 
-    cut_curve = replace(curve.map(cut), history=None, drawn_from_B=None)
+    cut_curve = replace(curve.map(cut), history=None, drawn_from_B=None, zero_B=None)
     groups = Frames(cut(frames.pixels_BTCHW), cut(frames.pixel_mask_BTCHW), cut(frames.scale_BTC, 1.0), cut_curve)
     return groups, cut_curve.mask_BT.any(1)
 

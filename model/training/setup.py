@@ -65,15 +65,18 @@ def learned_objects(recipe: Recipe, splits: Splits) -> int:
 def make_loaders(
     dataset: Dataset, splits: Splits, recipe: Recipe, network: GroupedNetwork, device: torch.device
 ) -> dict[str, Loader]:
-    """Shelves for what the recipe trains on, and for validation.
+    """Loaders for what the recipe trains on, and for validation.
 
     Raises
     ------
     SplitsError
         When a stage wants a part that the data set lacks.
+    DatasetError
+        When the recipe has physics learnt of which the data set does not tell.
     """
     rows = {"validation": splits.validation, **rows_of(recipe, splits)}
-    return {part: loader_for(network, dataset, of_part, device, recipe.form) for part, of_part in rows.items()}
+    physics = recipe.physics_weight > 0
+    return {part: loader_for(network, dataset, of_part, device, recipe.form, physics) for part, of_part in rows.items()}
 
 
 def make_card(

@@ -168,7 +168,8 @@ def compacted(curve: LightCurve, keep_BT: Tensor, fewest: int = 0) -> tuple[Ligh
 
 def since(curve: LightCurve, first_B1: Tensor) -> LightCurve:
     """The light curve with its times since another zero."""
-    return replace(curve, time_BT=(curve.time_BT - first_B1) * curve.mask_BT)
+    moved_B = first_B1[:, 0] if curve.zero_B is None else curve.zero_B + first_B1[:, 0]
+    return replace(curve, time_BT=(curve.time_BT - first_B1) * curve.mask_BT, zero_B=moved_B)
 
 
 def drop(frames: Frames, how: Augmentation, generator: torch.Generator, history_days: float = math.inf) -> Frames:

@@ -14,6 +14,7 @@ from model.networks.grouped import GroupedNetwork
 from model.past_photometry import HISTORY_DAYS, lacking
 from model.series import Series
 from model.training.data.input_form import FORMS
+from model.training.data.physics import Physics, physics_of
 
 CHUNK = 64  # series collated at a time
 POOL = 8  # batches among which series of like length are put together
@@ -35,6 +36,13 @@ class Loader:
         (default: 1 GiB on the processor, 64 GiB elsewhere): then each batch is read from the data set's files.
     form
         In which the series are shown, a key of ``input_form.FORMS``.
+    with_physics
+        Also keep what the data set's truth tells of supernovae.
+
+    Raises
+    ------
+    DatasetError
+        When it is to tell of supernovae and does not.
     """
 
     def __init__(
@@ -46,6 +54,7 @@ class Loader:
         memory_limit_bytes: int | None = None,
         form: str = "series",
         history_limit: int = 0,
+        with_physics: bool = False,
     ) -> None:
         self.rows = rows
         self.device = device
@@ -54,7 +63,10 @@ class Loader:
         self._frame_limit, self._history_limit = frame_limit, history_limit
         self._form = FORMS[form]
         self.history_days = HISTORY_DAYS.get(dataset.survey, 0.0)
-        lengths = np.array([len(self._series(int(row))) for row in rows], np.int64)
+        shown = [self._series(int(row)).time_T for row in rows]
+        lengths = np.array([len(time_T) for time_T in shown], np.int64)
+        first_mjd_N = np.array([time_T[0] if len(time_T) else np.nan for time_T in shown])
+        self._physics = physics_of(dataset, rows, first_mjd_N) if with_physics else None
         self.length_N = torch.from_numpy(lengths)
         pixels = len(rows) * int(lengths.max(initial=0)) * len(dataset.channels) * dataset.size_px**2
         if memory_limit_bytes is None:
@@ -84,6 +96,10 @@ class Loader:
         )
         return frames, self.label_N[at]
 
+    def physics(self, index: Tensor) -> Physics | None:
+        """What truth tells of the supernovae among these; None: it was not asked for."""
+        return None if self._physics is None else self._physics.select(index).to(self.device)
+
     def _series(self, row: int) -> Series:
         series = self._form(self._dataset.series(row))
         return series[len(series) - min(len(series), self._frame_limit) :]
@@ -107,10 +123,16 @@ class Loader:
 
 
 def loader_for(
-    network: GroupedNetwork, dataset: Dataset, rows: NDArray[np.int64], device: torch.device, form: str = "series"
+    network: GroupedNetwork,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    device: torch.device,
+    form: str = "series",
+    with_physics: bool = False,
 ) -> Loader:
     """A loader of as much of these series as the network reads."""
-    return Loader(dataset, rows, network.frame_limit, device, form=form, history_limit=network.history_limit)
+    limits = {"frame_limit": network.frame_limit, "history_limit": network.history_limit}
+    return Loader(dataset, rows, device=device, form=form, with_physics=with_physics, **limits)
 
 
 def batch_order(

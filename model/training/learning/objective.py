@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from model.networks.contract import Frames
-from model.networks.grouped import GroupedNetwork, at_last_frame
+from model.networks.grouped import GroupedNetwork, at_last_frame, last_frame
+from model.training.data.physics import Physics
 from model.training.learning import losses
 from model.training.learning.denoising import ReadsNights, Restorer
+from model.training.learning.physics_head import PhysicsHead
 from model.training.learning.recipe import Recipe, RecipeError, Stage
 
 
@@ -59,6 +61,8 @@ class Objective(nn.Module):
         self.projector: nn.Linear | None = None
         self.predictor: nn.Module | None = None
         self.target: TargetNetwork | None = None
+        self.physics_weight = recipe.physics_weight
+        self.physics = PhysicsHead(network.feature_width) if recipe.physics_weight else None
         self.centre_D: Tensor
         if any(stage.restores for stage in recipe.stages):
             if not isinstance(network, ReadsNights):
@@ -89,6 +93,7 @@ class Objective(nn.Module):
         stage: Stage,
         beta: float,
         weight_K: Tensor | None = None,
+        truth: Physics | None = None,
     ) -> dict[str, Tensor]:
         """The loss of one batch and its parts, each a scalar; ``loss`` is what to descend.
 
@@ -100,11 +105,13 @@ class Objective(nn.Module):
             Of the deferred weights of ``ldam``; 0 before they begin.
         weight_K
             What an object of each class weighs, of the losses that take it.
+        truth
+            Of the supernovae of the first view, where the recipe has their physics learnt.
         """
         if stage.restores:
             return self._restoring(first, stage)
         if self.prefix == "all":
-            return self._over_prefixes(first, second, label_B, counts_K, stage, beta, weight_K)
+            return self._over_prefixes(first, second, label_B, counts_K, stage, beta, weight_K, truth)
 
         def class_loss(features_BF: Tensor) -> Tensor:
             return self._class_loss(self.network.head(features_BF), label_B, counts_K, stage, beta, weight_K).mean()
@@ -120,6 +127,11 @@ class Objective(nn.Module):
             parts["class"] = parts["class"] + class_loss(other_BF)
             parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
         parts["loss"] = parts["class"] + self.ict.weight * parts.get("pull", torch.zeros_like(parts["class"]))
+        if self.physics is not None and truth is not None:
+            curve, last_B1 = first.curve, last_frame(first.curve.mask_BT).unsqueeze(1)
+            at_last = curve.map(lambda values: values.gather(1, last_B1))
+            parts["physics"] = self.physics.loss(feature_BF.unsqueeze(1), at_last, at_last.mask_BT, truth)
+            parts["loss"] = parts["loss"] + self.physics_weight * parts["physics"]
         extra = getattr(self.network, "extra_loss", lambda: None)()
         if extra is not None:  # a Bayesian network's divergence from its prior, shared out over the objects
             parts["loss"] = parts["loss"] + self.divergence_weight * extra / counts_K.sum()
@@ -156,6 +168,7 @@ class Objective(nn.Module):
         stage: Stage,
         beta: float,
         weight_K: Tensor | None = None,
+        truth: Physics | None = None,
     ) -> dict[str, Tensor]:
         """Every prefix of a series is an example, and the whole of it counts as much as all the others together.
 
@@ -182,6 +195,9 @@ class Objective(nn.Module):
             feature_BF, other_BF = (at_last_frame(of_BTF, mask_BT) for of_BTF in (features_BTF, other_BTF))
             parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
             parts["loss"] = parts["loss"] + self.ict.weight * parts["pull"]
+        if self.physics is not None and truth is not None:
+            parts["physics"] = self.physics.loss(features_BTF, first.curve, mask_BT, truth)
+            parts["loss"] = parts["loss"] + self.physics_weight * parts["physics"]
         return parts
 
     def _pull(self, first: Frames, second: Frames, feature_BF: Tensor, other_BF: Tensor, label_B: Tensor) -> Tensor:

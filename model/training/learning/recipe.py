@@ -86,6 +86,7 @@ class Recipe:
     ict: Ict = Ict()
     augmentation: Augmentation = Augmentation()  # noqa: RUF009  frozen
     divergence_weight: float = 1.0  # of a Bayesian network's divergence from its prior, which is shared among objects
+    physics_weight: float = 0.0  # of redshift, luminosity and age of supernovae, learnt beside the classes
     prefix: str = "none"  # "all": the loss is averaged over every prefix of a series
     form: str = "series"  # in which objects are shown: see forms.FORMS
     batch_size: int = 64

@@ -254,7 +254,7 @@ class Training:
         share_B = self.processes.share(order[place.step])
         first, second, label_B = views(self.recipe, loader, share_B, seed)
         with self.engine.autocast:
-            parts = self.runner(first, second, label_B, counts_K, stage, beta, weight_K)
+            parts = self.runner(first, second, label_B, counts_K, stage, beta, weight_K, loader.physics(share_B))
         self.optimizer.zero_grad(set_to_none=True)
         parts["loss"].backward()
         loss = parts["loss"].detach()
