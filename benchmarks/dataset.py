@@ -19,7 +19,8 @@ from benchmarks import setting
 from model.data.dataset import Dataset
 from model.simulation.alerts.night import write_night
 from model.simulation.datasets.draw import write_dataset
-from model.simulation.datasets.plan import DatasetRecipe, load_recipe, parse_recipe, plan
+from model.simulation.datasets.plan import DatasetRecipe, DatasetRequest, load_recipe, parse_recipe, plan
+from model.simulation.surveys import SDSS, survey_named
 
 SAMPLE_SHARE = 0.025  # of the recipe's objects
 WORKERS = 2
@@ -29,7 +30,7 @@ ALERT_OBJECTS, ALERT_NIGHTS = 100, 30
 def main(full: bool) -> None:
     print(setting.describe("numpy", "pyarrow"))
     whole = load_recipe("convention")
-    total = len(plan(whole, "sdss", 1))
+    total = len(plan(DatasetRequest(whole, SDSS, 1)))
     with tempfile.TemporaryDirectory() as folder:
         if full:
             _make(whole, "sdss", Path(folder) / "full", total)
@@ -51,7 +52,7 @@ def _sample(source: Mapping[str, Any]) -> DatasetRecipe:
 
 def _make(recipe: DatasetRecipe, survey: str, folder: Path, whole: int) -> None:
     start, cpu = time.perf_counter(), _cpu_s()
-    write_dataset(recipe, survey, 1, folder, workers=WORKERS)
+    write_dataset(DatasetRequest(recipe, survey_named(survey), 1), folder, WORKERS)
     seconds, cpu = time.perf_counter() - start, _cpu_s() - cpu
     dataset = Dataset.open(folder)
     megabytes = sum(entry["bytes"] for entry in dataset.manifest["files"].values()) / 1e6

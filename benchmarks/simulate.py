@@ -18,7 +18,7 @@ from model.simulation.images import render as products
 from model.simulation.records import Galaxy, Scene, Schedule, SimulatedObject, Star
 from model.simulation.survey import psf
 from model.simulation.survey.cameras import CAMERAS
-from model.simulation.survey.surveys import SDSS
+from model.simulation.surveys import SDSS
 
 VISITS, SIZE_PX, GOAL_S = 100, 64, 0.05
 GALSIM_IMAGES = 20
@@ -41,7 +41,7 @@ def an_object() -> SimulatedObject:
     neighbour = Galaxy(flux_B, 1.2, 4.0, 0.8, 0.2, -7.0, 6.0)
     scene = Scene((host, neighbour), (Star(flux_B, 3.0, -9.0),))
     flux_T = np.full(VISITS, 2e4, np.float32)
-    return SimulatedObject(1, 1, "sdss", "SNIa", schedule, flux_T, np.zeros(6, np.float32), scene, {})
+    return SimulatedObject(1, 1, SDSS, "SNIa", schedule, flux_T, np.zeros(6, np.float32), scene, {})
 
 
 def parts_of(obj: SimulatedObject) -> tuple[profiles.Gaussians, profiles.Points]:

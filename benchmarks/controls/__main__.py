@@ -54,7 +54,6 @@ from model.serving import weights
 from model.serving.card import ModelCard, WeightsError
 from model.simulation.datasets.draw import DatasetSettings
 from model.simulation.datasets.plan import SURVEY_MODE
-from model.simulation.survey.surveys import survey_named
 from model.training.evaluation.evaluate import check_fit
 
 BATCH = 32
@@ -105,8 +104,8 @@ BY_NAME = {control.name: control for control in CONTROLS}
 
 def changed(cases: Sequence[Case], settings: DatasetSettings) -> dict[str, Callable[[int], Seen | None]]:
     """By control, the n-th object as the network is to see it; None where its survey would not see it any more."""
-    pixel_arcsec = survey_named(settings.survey).pixel_arcsec
-    radius_px = inputs.SOURCE_RADIUS_ARCSEC[settings.survey] / pixel_arcsec
+    pixel_arcsec = settings.survey.pixel_arcsec
+    radius_px = inputs.SOURCE_RADIUS_ARCSEC[settings.survey.name] / pixel_arcsec
     order = np.random.default_rng(PAIRING).permutation(len(cases))
     partner = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
     donors = donors_of(cases)

@@ -16,12 +16,13 @@ from model.series import BANDS, Series, compact
 from model.serving.card import ModelCard
 from model.simulation.datasets import draw as datasets
 from model.simulation.datasets.draw import NO_SOURCE, PIXEL_STREAM, DatasetSettings
-from model.simulation.datasets.plan import SURVEYS, Order
+from model.simulation.datasets.plan import Order
 from model.simulation.images import photometry
 from model.simulation.images import render as products
 from model.simulation.records import RedrawKey, SimulatedObject
 from model.simulation.sky import population
 from model.simulation.survey import selection
+from model.simulation.surveys import survey_named
 
 FRESH_SEED = 2_026  # of objects that no data set of ours holds
 LEVEL = 4
@@ -83,7 +84,7 @@ def settings_of_dataset(dataset: Dataset) -> DatasetSettings:
     if "joined" in recipe:
         raise SystemExit(f"{dataset.folder} is joined of several: the controls draw its parts again, one by one")
     return DatasetSettings(
-        survey=dataset.survey,
+        survey=survey_named(dataset.survey),
         channels=dataset.channels,
         size_px=dataset.size_px,
         bands=recipe.get("bands", {}).get(dataset.survey, BANDS),
@@ -96,7 +97,7 @@ def settings_of_dataset(dataset: Dataset) -> DatasetSettings:
 def settings_of_card(card: ModelCard) -> DatasetSettings:
     """What weights expect, for objects of a seed that they were not trained on."""
     return DatasetSettings(
-        survey=card.survey,
+        survey=survey_named(card.survey),
         seed=FRESH_SEED,
         level=LEVEL,
         channels=card.channels,
@@ -115,7 +116,7 @@ def photographed(
     obj: SimulatedObject, visits_N: NDArray[np.int64], settings: DatasetSettings, stream: int = PIXEL_STREAM
 ) -> Series:
     """The frames of some visits and their photometry, as data sets have them; another stream is other noise."""
-    rng = np.random.default_rng([settings.seed, SURVEYS.index(settings.survey), obj.object_id, stream])
+    rng = np.random.default_rng([settings.seed, settings.survey.place, obj.object_id, stream])
     frames = products.render_frames(obj, settings.size_px, settings.channels, visits_N, settings.level, rng)
     flux_N, flux_error_N = photometry.of_frames(frames, settings.channels, settings.survey)
     compacted = [compact(pixels_CHW) for pixels_CHW in frames.pixels_NCHW]
@@ -136,7 +137,7 @@ def seen_at(
     obj: SimulatedObject, visits_N: NDArray[np.int64], settings: DatasetSettings, stream: int = PIXEL_STREAM
 ) -> Seen:
     """An object at given visits, whether it would have been noticed there or not."""
-    history = datasets.epochs_beside(obj, visits_N, settings) if settings.survey in HISTORY_DAYS else None
+    history = datasets.epochs_beside(obj, visits_N, settings) if settings.survey.name in HISTORY_DAYS else None
     return photographed(obj, visits_N, settings, stream), history
 
 
@@ -146,11 +147,11 @@ def noticed(obj: SimulatedObject, settings: DatasetSettings, stream: int = PIXEL
     if not len(visits_N):
         return None
     series = photographed(obj, visits_N, settings, stream)
-    if settings.survey != "sdss" and obj.truth["kind"] not in NO_SOURCE:
+    if settings.survey.sends_alerts and obj.truth["kind"] not in NO_SOURCE:
         detected = np.flatnonzero(np.abs(series.flux_T) >= selection.DETECTION_SIGMA * series.flux_error_T)
         if not len(detected):
             return None
         visits_N, series = visits_N[detected], series[detected]
     visits_N, series = visits_N[: settings.frames_at_most], series[slice(settings.frames_at_most)]
-    history = datasets.epochs_beside(obj, visits_N, settings) if settings.survey in HISTORY_DAYS else None
+    history = datasets.epochs_beside(obj, visits_N, settings) if settings.survey.name in HISTORY_DAYS else None
     return series, history

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from model.simulation.records import Scene, SimulatedObject
-from model.simulation.survey.surveys import flux_njy
+from model.simulation.surveys import flux_njy
 
 
 def without_artefacts(obj: SimulatedObject) -> SimulatedObject:

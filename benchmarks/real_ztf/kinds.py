@@ -36,7 +36,7 @@ from broker_filter.records import STAMP_KINDS, Alert, Message
 from model.data.dataset import Dataset
 from model.series import BANDS, MAD_TO_SIGMA
 from model.serving.card import load_card
-from model.simulation.survey.surveys import ab_mag
+from model.simulation.surveys import ab_mag
 
 KINDS = {  # of the catalogues' abbreviations (GCVS, VSX, ASAS-SN, ZTF's own), the first prefix that fits
     "RR Lyrae, delta Scuti": ("RR", "SXPHE"),

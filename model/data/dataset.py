@@ -34,12 +34,12 @@ from model.data.format import (
     DatasetError,
     read_json,
 )
-from model.data.writer import DatasetWriter
+from model.data.writer import DatasetContents, DatasetWriter
 from model.files import sha256_of
 from model.past_photometry import History
 from model.series import Series
 
-__all__ = ["Dataset", "DatasetError", "DatasetWriter"]
+__all__ = ["Dataset", "DatasetContents", "DatasetError", "DatasetWriter"]
 
 
 class _File(BaseModel):

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from model.data.dataset import Dataset, DatasetError, DatasetWriter
+from model.data.dataset import Dataset, DatasetContents, DatasetError, DatasetWriter
 from model.data.format import TRUTH
 
 SIMULATOR = "simulator"
@@ -35,8 +35,7 @@ def join(folders: Sequence[Path], out: Path, *, any_simulator: bool = False) -> 
     parts = [Dataset.open(folder, verify=True) for folder in folders]
     _check_alike(parts, FORM if any_simulator else (*FORM, SIMULATOR))
     first = parts[0].manifest
-    writer = DatasetWriter(
-        out,
+    contents = DatasetContents(
         first["survey"],
         first["channels"],
         first["size_px"],
@@ -47,7 +46,7 @@ def join(folders: Sequence[Path], out: Path, *, any_simulator: bool = False) -> 
         with_history=parts[0].has_history,
         simulator=first.get(SIMULATOR) if len({part.manifest.get(SIMULATOR) for part in parts}) == 1 else None,
     )
-    with writer:
+    with DatasetWriter(out, contents) as writer:
         held, number = len(writer), 0
         for part in parts:
             truths = part.truth().to_pylist()

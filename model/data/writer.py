@@ -11,6 +11,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -41,6 +42,37 @@ IDENTITY = "identity.json"
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class DatasetContents:
+    """What a data set is to hold: the head of its manifest, by which an unfinished one is known again."""
+
+    survey: str
+    channels: Sequence[str]
+    size_px: int
+    classes: Sequence[str]
+    recipe: Mapping[str, Any] | str  # what was asked for; anything JSON can hold
+    seed: int
+    version: str
+    _: KW_ONLY
+    with_history: bool = False  # every object comes with what packets tell beside its frames
+    simulator: str | None = None  # hash of the sources that draw the objects, where some do
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        head: dict[str, Any] = {
+            "format": FORMAT,
+            "version": self.version,
+            "survey": self.survey,
+            "channels": list(self.channels),
+            "size_px": self.size_px,
+            "classes": list(self.classes),
+            "recipe": self.recipe if isinstance(self.recipe, str) else dict(self.recipe),
+            "seed": self.seed,
+        }
+        head |= {"with_history": True} if self.with_history else {}
+        return head | ({} if self.simulator is None else {"simulator": self.simulator})
+
+
 class DatasetWriter:
     """Writes a data set object by object.
 
@@ -52,12 +84,8 @@ class DatasetWriter:
     ----------
     folder
         Must not exist, or be empty.
-    recipe
-        What was asked for, kept in the manifest; anything JSON can hold.
-    with_history
-        Every object comes with what packets tell beside its frames.
-    simulator
-        Hash of the sources that draw the objects, where some do: half a data set is not finished by others.
+    contents
+        What it is to hold; with a ``simulator``, half a data set is not finished by another.
 
     Raises
     ------
@@ -65,36 +93,13 @@ class DatasetWriter:
         When the folder holds something else, another writer is at work, or the disk is full.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        survey: str,
-        channels: Sequence[str],
-        size_px: int,
-        classes: Sequence[str],
-        recipe: Mapping[str, Any] | str,
-        seed: int,
-        version: str,
-        with_history: bool = False,
-        simulator: str | None = None,
-    ) -> None:
+    def __init__(self, folder: str | Path, contents: DatasetContents) -> None:
         self.folder = Path(folder)
         self._partial = self.folder.with_name(self.folder.name + ".partial")
-        self._shape_CHW = (len(channels), size_px, size_px)
-        self._identity: dict[str, Any] = {
-            "format": FORMAT,
-            "version": version,
-            "survey": survey,
-            "channels": list(channels),
-            "size_px": size_px,
-            "classes": list(classes),
-            "recipe": recipe if isinstance(recipe, str) else dict(recipe),
-            "seed": seed,
-        }
-        self._schema = SCHEMA_WITH_HISTORY if with_history else SCHEMA
-        self._identity |= {"with_history": True} if with_history else {}
-        self._identity |= {} if simulator is None else {"simulator": simulator}
-        self._classes = {name: index for index, name in enumerate(classes)}
+        self._shape_CHW = (len(contents.channels), contents.size_px, contents.size_px)
+        self._identity = contents.to_json()
+        self._schema = SCHEMA_WITH_HISTORY if contents.with_history else SCHEMA
+        self._classes = {name: index for index, name in enumerate(contents.classes)}
         self._rows: list[Row] = []
         self._truths: list[Mapping[str, Any]] = []
         self._counts: Counter[tuple[str, str]] = Counter()

@@ -13,10 +13,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from model.commands import add_common_options, is_quiet, picture_path
 from model.data.dataset import Dataset, DatasetError
 from model.simulation.alerts.alert_files import EARLIEST_MJD, LATEST_MJD, holds_alerts, read_alerts, write_alerts
-from model.simulation.datasets.plan import MODES, SURVEYS, DatasetRecipeError, UnseenError, load_recipe, shipped_recipes
+from model.simulation.datasets.plan import (
+    MODES,
+    DatasetRecipeError,
+    DatasetRequest,
+    UnseenError,
+    load_recipe,
+    shipped_recipes,
+)
 from model.simulation.datasets.recipe_schema import LARGEST_PX, MOST_OBJECTS, SMALLEST_PX
 from model.simulation.identity import simulator_hash
 from model.simulation.sources.templates import TemplatesError, hash_of_templates
+from model.simulation.surveys import SURVEYS, survey_named
 from model.taxonomy import Taxonomy, TaxonomyError, load_taxonomy
 
 MISUSE = 2
@@ -187,21 +195,19 @@ def _dataset(options: argparse.Namespace) -> int:
 
     taxonomy = _taxonomy(options)
     recipe = load_recipe(options.recipe, taxonomy)
+    request = DatasetRequest(
+        recipe,
+        survey_named(options.survey),
+        options.seed,
+        mode=options.mode,
+        level=options.level,
+        size_px=options.size,
+        templates=options.templates,
+        taxonomy=taxonomy,
+        only=options.only,
+    )
     with progress_bar(f"{recipe.name} {options.survey}") as progress:
-        write_dataset(
-            recipe,
-            options.survey,
-            options.seed,
-            options.out,
-            mode=options.mode,
-            level=options.level,
-            size_px=options.size,
-            templates=options.templates,
-            taxonomy=taxonomy,
-            only=options.only,
-            workers=options.workers,
-            progress=progress,
-        )
+        write_dataset(request, options.out, options.workers, progress)
     _tell(Dataset.open(options.out))
     return 0
 
@@ -222,7 +228,7 @@ def _join(options: argparse.Namespace) -> int:
 
 
 def _alerts(options: argparse.Namespace) -> int:
-    from model.simulation.alerts.night import MIX, mix_of, write_night  # noqa: PLC0415 - as above
+    from model.simulation.alerts.night import MIX, StreamSettings, alerts_of_stream, mix_of  # noqa: PLC0415 - as above
     from model.simulation.alerts.publish import PublishError, SurveyPace, publish  # noqa: PLC0415
 
     if options.out is None and options.publish is None:
@@ -236,20 +242,19 @@ def _alerts(options: argparse.Namespace) -> int:
     request["templates"] = None if options.templates is None else hash_of_templates(options.templates)
     request["taxonomy"] = None if taxonomy is None else {"classes": list(taxonomy.classes), "codes": taxonomy.codes}
     made_already = options.publish is not None and options.out is not None and holds_alerts(options.out, request)
+    stream = StreamSettings(
+        survey=survey_named(options.survey),
+        seed=options.seed,
+        templates=options.templates,
+        taxonomy=taxonomy,
+        objects=options.objects,
+        nights=options.nights,
+        start_mjd=options.start,
+        mode=options.mode,
+        mix=dict(MIX) if taxonomy is None else mix_of(taxonomy),
+    )
     with progress_bar(f"{options.survey} alerts") as progress:
-        packets = write_night(
-            options.survey,
-            options.objects,
-            options.nights,
-            options.seed,
-            start_mjd=options.start,
-            mode=options.mode,
-            mix=MIX if taxonomy is None else mix_of(taxonomy),
-            templates=options.templates,
-            taxonomy=taxonomy,
-            workers=options.workers,
-            progress=progress,
-        )
+        packets = alerts_of_stream(stream, options.workers, progress)
         if options.out is not None and not made_already:
             count = write_alerts(packets, options.out, request)
             print(f"{options.out}: {count} alerts of {options.survey}, truth in truth.parquet")

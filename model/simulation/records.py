@@ -12,6 +12,7 @@ from typing import Any
 from numpy import float32, float64, int8
 from numpy.typing import NDArray
 
+from model.simulation.surveys import Survey
 from model.taxonomy import Taxonomy
 
 
@@ -19,9 +20,9 @@ from model.taxonomy import Taxonomy
 class SkySettings:
     """What all objects of one sky share, be they drawn for a data set or for a stream of alerts."""
 
-    survey: str
+    survey: Survey
     seed: int
-    level: int  # realism: see SimulatedObject
+    level: int = 4  # realism: see SimulatedObject
     templates: Path | None = None  # folder of spectra that supernovae are drawn from
     taxonomy: Taxonomy | None = None  # whose codes the truth gives; None: the package's
 
@@ -32,7 +33,7 @@ class Sampling:
 
     sample: str = "spec"  # or "photo": fainter, with photometric labels, some of them wrong at level 4
     labelled_as: str | None = None  # the label that it got, where that is said; None: as its sample would give it
-    population: str | None = None  # survey whose flux limit shapes the population; None: the object's own
+    population: Survey | None = None  # survey whose flux limit shapes the population; None: the object's own
     attempt: int | None = None  # exactly this attempt of the physics, which need not trigger; None: the first that does
 
 
@@ -108,7 +109,7 @@ class SimulatedObject:
 
     object_id: int
     seed: int
-    survey: str  # "sdss" | "ztf" | "lsst"
+    survey: Survey
     label: str  # a class of model.taxonomy, in the label mode asked for
     schedule: Schedule
     flux_T: NDArray[float32]  # noise-free *total* flux of the varying source in the direct image, nJy (never negative)

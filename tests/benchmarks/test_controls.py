@@ -11,7 +11,8 @@ from model.past_photometry import History
 from model.series import Series
 from model.serving.card import load_card
 from model.simulation.datasets.draw import write_dataset
-from model.simulation.datasets.plan import load_recipe, parse_recipe
+from model.simulation.datasets.plan import DatasetRequest, load_recipe, parse_recipe
+from model.simulation.surveys import SDSS
 
 pytestmark = pytest.mark.sky
 
@@ -69,7 +70,7 @@ def test_a_data_set_is_used_only_where_the_simulator_gives_its_bytes(tmp_path):
     source["groups"] = [
         {"split": split, "labels": "spectroscopic", "counts": dict.fromkeys(CLASSES, 1)} for split in ("train", "test")
     ]
-    write_dataset(parse_recipe(source | {"folds": None}, "here"), "sdss", 3, tmp_path / "d")
+    write_dataset(DatasetRequest(parse_recipe(source | {"folds": None}, "here"), SDSS, 3), tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
     recorded_cases = recorded(dataset, 5)
     assert [case.label for case in recorded_cases] == [0, 1, 2, 3]

@@ -23,7 +23,7 @@ from model.simulation.alerts.neighbours import neighbours
 from model.simulation.alerts.observe import CHANNELS, Observed
 from model.simulation.survey.cameras import CAMERAS
 from model.simulation.survey.psf import images as psf_images
-from model.simulation.survey.surveys import LSST
+from model.simulation.surveys import LSST
 
 DEFAULT_VERSION = (10, 0)
 MAGIC = 0  # first byte of a Confluent frame; the schema id follows, big-endian

@@ -5,9 +5,8 @@ Knows neither the fields of a packet nor how an object is made.
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -21,16 +20,16 @@ from model.simulation.alerts.alert_files import EARLIEST_MJD, LATEST_MJD
 from model.simulation.alerts.lsst import LsstObject
 from model.simulation.alerts.observe import Observed, observe
 from model.simulation.alerts.ztf import ZtfObject
-from model.simulation.datasets.plan import KNOWN, SURVEYS
+from model.simulation.datasets.plan import KNOWN
 from model.simulation.parallel import in_order
 from model.simulation.records import Sampling, SimulatedObject, SkySettings
 from model.simulation.sky import labels, population
 from model.simulation.sources.templates import load_templates
 from model.simulation.survey import selection
-from model.simulation.survey.surveys import survey_named
+from model.simulation.surveys import SURVEYS, survey_named
 from model.taxonomy import Taxonomy, TaxonomyError
 
-STREAMS = ("ztf", "lsst")  # the surveys that send alerts
+STREAMS = tuple(name for name, survey in SURVEYS.items() if survey.sends_alerts)
 MIX: Mapping[str, float] = MappingProxyType(
     {"Variable": 0.38, "AGN": 0.20, "SNIa": 0.16, "SNOther": 0.10, "Asteroid": 0.09, "Bogus": 0.07}
 )  # of objects; richer in supernovae than the sky, so that a short stream shows some of everything
@@ -44,12 +43,32 @@ Truth = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSettings(SkySettings):
-    """What all objects of one stream share."""
+    """What all objects of one stream share.
 
-    nights: int
-    start_mjd: float
-    mode: str
-    mix: Mapping[str, float]
+    Raises
+    ------
+    ValueError
+        When the survey sends no alerts, there is nothing to draw, or the first night lies too far off.
+    """
+
+    objects: int  # how many alert at least once, asteroids and artefacts included
+    nights: int = 1
+    start_mjd: float | None = None  # first night (TAI); None: one on which the survey observed
+    mode: str = "physical"  # label mode
+    mix: Mapping[str, float] = field(default_factory=lambda: dict(MIX))  # class -> share of the objects
+
+    def __post_init__(self) -> None:
+        if not self.survey.sends_alerts:
+            raise ValueError(f"{self.survey.name!r} sends no alerts: choose one of {', '.join(STREAMS)}")
+        if self.objects < 1 or self.nights < 1:
+            raise ValueError(f"{self.objects} objects in {self.nights} nights: both must be at least 1")
+        if self.start_mjd is not None and not EARLIEST_MJD <= self.start_mjd <= LATEST_MJD:
+            raise ValueError(f"the first night is MJD {self.start_mjd}: choose one of {EARLIEST_MJD} to {LATEST_MJD}")
+
+    @property
+    def begin_mjd(self) -> float:
+        """Midnight before the first night."""
+        return START_MJD[self.survey.name] if self.start_mjd is None else float(np.floor(self.start_mjd))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +87,10 @@ def write_night(
     nights: int = 1,
     seed: int = 0,
     *,
-    start_mjd: float | None = None,
-    mode: str = "physical",
-    level: int = 4,
     mix: Mapping[str, float] = MIX,
-    templates: Path | None = None,
-    taxonomy: Taxonomy | None = None,
     workers: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[tuple[bytes, Truth]]:
-    """Make the alerts that a survey would send.
-
-    Each object is in the middle of its life when the stream begins: its history reaches back before the first night.
+    """Make the alerts that a survey would send: ``alerts_of_stream`` with the settings that most want.
 
     Parameters
     ----------
@@ -89,14 +100,8 @@ def write_night(
         How many things alert at least once, asteroids and artefacts included.
     nights
         Length of the stream.
-    start_mjd
-        First night, MJD (TAI); a date on which the survey observed when None.
     mix
         Class -> share of the objects.
-    templates
-        Folder of spectral templates to draw supernovae from.
-    taxonomy
-        Whose codes the truth gives; ``mix_of`` gives the mix of its classes.
 
     Yields
     ------
@@ -106,30 +111,36 @@ def write_night(
     Raises
     ------
     ValueError
-        When the survey sends no alerts, a number is not positive, or (``TemplatesError``) the folder of templates lacks
-        a part.
+        When the survey sends no alerts, or a number is not positive.
     """
-    if survey not in STREAMS:
-        raise ValueError(f"{survey!r} sends no alerts: choose one of {', '.join(STREAMS)}")
-    if objects < 1 or nights < 1:
-        raise ValueError(f"{objects} objects in {nights} nights: both must be at least 1")
-    if start_mjd is not None and not EARLIEST_MJD <= start_mjd <= LATEST_MJD:
-        raise ValueError(f"the first night is MJD {start_mjd}: choose one of {EARLIEST_MJD} to {LATEST_MJD}")
-    start = START_MJD[survey] if start_mjd is None else float(np.floor(start_mjd))
-    sky = StreamSettings(
-        survey=survey, seed=seed, level=level, templates=templates, taxonomy=taxonomy,
-        nights=nights, start_mjd=start, mode=mode, mix=dict(mix),
-    )  # fmt: skip
-    if templates is not None:
-        load_templates(templates)  # once, before workers start
+    stream = StreamSettings(survey=survey_named(survey), seed=seed, objects=objects, nights=nights, mix=dict(mix))
+    return alerts_of_stream(stream, workers)
+
+
+def alerts_of_stream(
+    stream: StreamSettings,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[tuple[bytes, Truth]]:
+    """Make the alerts of a stream in order of time, as ``write_night`` yields them.
+
+    Each object is in the middle of its life when the stream begins: its history reaches back before the first night.
+
+    Raises
+    ------
+    TemplatesError
+        When the folder of templates lacks a part.
+    """
+    if stream.templates is not None:
+        load_templates(stream.templates)  # once, before workers start
     index: list[tuple[float, int, int, int, Truth]] = []
     with tempfile.TemporaryFile() as spool:
-        made = in_order(partial(alerts_of_object, sky), range(objects), workers)
+        made = in_order(partial(alerts_of_object, stream), range(stream.objects), workers)
         for done, alerts in enumerate(made, start=1):
             for alert in alerts:
                 index.append((alert.time_mjd, alert.alert_id, spool.tell(), len(alert.packet), alert.truth))
                 spool.write(alert.packet)
-            progress(done, objects)
+            progress(done, stream.objects)
         for _, _, offset, length, truth in sorted(index, key=lambda entry: entry[:2]):
             spool.seek(offset)
             yield spool.read(length), truth
@@ -166,11 +177,11 @@ def alerts_of_object(sky: StreamSettings, number: int) -> list[SimulatedAlert]:
 def _observe_in_window(obj: SimulatedObject, label: str, sky: StreamSettings, rng: np.random.Generator) -> Observed:
     obj = _move_in_time(obj, sky, rng)
     time_T = obj.schedule.time_T
-    in_window_T = (time_T >= sky.start_mjd) & (time_T < sky.start_mjd + sky.nights)
+    in_window_T = (time_T >= sky.begin_mjd) & (time_T < sky.begin_mjd + sky.nights)
     visits_N = np.flatnonzero(in_window_T & selection.detections(obj))
-    size_px = packets_lsst.stamp_size(rng) if sky.survey == "lsst" else survey_named(sky.survey).stamp_pixels
+    size_px = packets_lsst.stamp_size(rng) if sky.survey.name == "lsst" else sky.survey.stamp_pixels
     kind = {"Asteroid": "asteroid", "Bogus": "bogus"}.get(label, "object")
-    seed = (sky.seed, SURVEYS.index(sky.survey), obj.object_id, ALERT_STREAM)
+    seed = (sky.seed, sky.survey.place, obj.object_id, ALERT_STREAM)
     ra_deg, dec_deg = float(obj.truth["ra_deg"]), float(obj.truth["dec_deg"])
     return observe(obj, visits_N, ra_deg, dec_deg, size_px, seed, kind)
 
@@ -179,8 +190,8 @@ def _move_in_time(obj: SimulatedObject, sky: StreamSettings, rng: np.random.Gene
     """Shift an object by whole days so that one of its detections, drawn at random, falls into the window."""
     schedule = obj.schedule
     anchor = rng.choice(np.flatnonzero(selection.detections(obj)))
-    days = sky.start_mjd + int(rng.integers(sky.nights)) - float(np.floor(schedule.time_T[anchor]))
-    cadence = EXPOSURE_CADENCE_S[sky.survey] / SECONDS_PER_DAY
+    days = sky.begin_mjd + int(rng.integers(sky.nights)) - float(np.floor(schedule.time_T[anchor]))
+    cadence = EXPOSURE_CADENCE_S[sky.survey.name] / SECONDS_PER_DAY
     # Exposures follow one another: alerts of one exposure share its time.
     time_T: NDArray[np.float64] = np.round((schedule.time_T + days) / cadence) * cadence
     moved = {"origin_mjd": float(obj.truth["origin_mjd"]) + days}
@@ -193,7 +204,7 @@ def _move_in_time(obj: SimulatedObject, sky: StreamSettings, rng: np.random.Gene
 
 def _packets(observed: Observed, label: str, taxonomy: Taxonomy | None) -> list[SimulatedAlert]:
     obj, schedule = observed.obj, observed.obj.schedule
-    writer = ZtfObject(observed) if obj.survey == "ztf" else LsstObject(observed)
+    writer = ZtfObject(observed) if obj.survey.name == "ztf" else LsstObject(observed)
     ids = writer.candid_T if isinstance(writer, ZtfObject) else writer.source_id_T
     plain = {name: value for name, value in obj.truth.items() if not name.startswith("artefact_day")}
     if taxonomy is not None:

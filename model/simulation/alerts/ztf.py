@@ -23,8 +23,8 @@ from model.series import BANDS
 from model.simulation.alerts.fits_bytes import ztf_stamp
 from model.simulation.alerts.neighbours import Neighbour, from_a_place, neighbours, scattered
 from model.simulation.alerts.observe import DETECTION_SNR, Observed
-from model.simulation.survey.surveys import ZTF, flux_njy
-from model.simulation.survey.surveys import ab_mag as ab_magnitude
+from model.simulation.surveys import ZTF, flux_njy
+from model.simulation.surveys import ab_mag as ab_magnitude
 
 CATALOGUE_ERROR_ARCSEC = 0.1  # per axis: of PS1 and of proper motions since it looked
 CENTROID_ERROR_OF_FWHM = 0.6  # per axis, over the signal-to-noise ratio

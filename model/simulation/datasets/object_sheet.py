@@ -16,7 +16,7 @@ from model.pictures.light_curve import NJY_PER_UJY
 from model.pictures.stamps import draw_stamps, layout_of
 from model.pictures.theme import LIGHT
 from model.series import BANDS, Series
-from model.simulation.survey.surveys import survey_named
+from model.simulation.surveys import survey_named
 
 WIDTH_IN, LEFT, RIGHT = 13.2, 0.068, 0.985
 TITLE_IN, CURVE_IN, GAP_IN = 0.72, 2.3, 0.85

@@ -6,7 +6,7 @@ A recipe is a small JSON file: groups of objects with counts per class, stamps p
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,9 @@ from pydantic import ValidationError
 
 from model.simulation.datasets.recipe_schema import MOST_OBJECTS, GroupTable, Part, RecipeTable, what_is_wrong
 from model.simulation.sky.labels import CLASSES, EXTENSIONS, SUBTYPES_OF_SNOTHER
-from model.simulation.survey.surveys import survey_named
+from model.simulation.surveys import SURVEYS, Survey
 from model.taxonomy import Taxonomy
 
-SURVEYS = ("sdss", "ztf", "lsst")
 MODES = ("physical", "sdss_label", "deconfounded")
 SURVEY_MODE = {"sdss": "sdss_label", "ztf": "physical", "lsst": "physical"}  # what the survey's own labels would be
 NOISY_LEVEL = 4
@@ -63,6 +62,22 @@ class DatasetRecipe:
     fold_splits: tuple[str, ...]
     truth_of_label: Mapping[str, Mapping[str, float]]  # photometric label -> true class -> probability
     source: Mapping[str, Any]  # the JSON, for the manifest
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRequest:
+    """A recipe under one survey, and what is asked for otherwise than the recipe says."""
+
+    recipe: DatasetRecipe
+    survey: Survey
+    seed: int
+    _: KW_ONLY
+    mode: str | None = None  # replaces the label mode of every group
+    level: int | None = None  # replaces the recipe's; below 4 the photometric labels are right
+    size_px: int | None = None  # replaces the recipe's
+    templates: Path | None = None  # folder of spectral templates to draw supernovae from
+    taxonomy: Taxonomy | None = None  # whose classes the recipe was read with; None: the package's own
+    only: int | None = None  # this object of the plan alone, with the bytes that it has in the whole data set
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +182,9 @@ def _check_together(table: RecipeTable, taxonomy: Taxonomy | None) -> None:
     if table.folds is not None:
         _check_names("folds.splits", table.folds.splits, list(dict.fromkeys(group.split for group in table.groups)))
     for survey, stamps in table.stamps.items():
-        _check_names(f"stamps.{survey}.channels", stamps.channels, survey_named(survey).products)
+        _check_names(f"stamps.{survey}.channels", stamps.channels, SURVEYS[survey].products)
     for survey, bands in table.bands.items():
-        _check_names(f"bands.{survey}", bands, survey_named(survey).bands)
+        _check_names(f"bands.{survey}", bands, SURVEYS[survey].bands)
     for label, parts in table.photometric_labels.items():
         where = f"photometric_labels.{label}"
         _check_names("photometric_labels", [label], classes)
@@ -207,27 +222,19 @@ def _mix(parts: Sequence[Part]) -> dict[str, float]:
     return mixed
 
 
-def plan(
-    recipe: DatasetRecipe, survey: str, seed: int, mode: str | None = None, level: int | None = None
-) -> list[Order]:
+def plan(request: DatasetRequest) -> list[Order]:
     """Every object of a data set in file order, which does not depend on the class.
-
-    Parameters
-    ----------
-    mode
-        Replaces the label mode of every group.
-    level
-        Replaces the recipe's; below 4 the photometric labels are right.
 
     Raises
     ------
     DatasetRecipeError
         When the recipe has no stamps for this survey.
     """
+    recipe, survey = request.recipe, request.survey.name
     if survey not in recipe.channels:
         raise DatasetRecipeError(f"recipe {recipe.name} has no stamps for {survey!r}: {', '.join(recipe.channels)}")
-    rng = np.random.default_rng([seed, 0x5EED])  # not of the survey: the same objects under all of them
-    noisy = (recipe.level if level is None else level) >= NOISY_LEVEL
+    rng = np.random.default_rng([request.seed, 0x5EED])  # not of the survey: the same objects under all of them
+    noisy = (recipe.level if request.level is None else request.level) >= NOISY_LEVEL
     drawn = [
         (group, label, true_class)
         for group in recipe.groups
@@ -243,7 +250,7 @@ def plan(
             true_class=drawn[i][2],
             split=drawn[i][0].split,
             fold=folds[row],
-            mode=mode or drawn[i][0].mode or SURVEY_MODE[survey],
+            mode=request.mode or drawn[i][0].mode or SURVEY_MODE[survey],
             photometric=drawn[i][0].photometric and drawn[i][1] in SUPERNOVAE,
         )
         for row, i in enumerate(order)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from model.simulation.survey import psf
-from model.simulation.survey.surveys import flux_njy
+from model.simulation.surveys import flux_njy
 
 
 def background_sigma(depth_N: NDArray, fwhm_px_N: NDArray, shape: psf.PsfShape) -> NDArray[np.float32]:

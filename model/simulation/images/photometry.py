@@ -12,7 +12,7 @@ from model.simulation.images.render import VisitStamps
 from model.simulation.survey import psf
 from model.simulation.survey.cameras import CAMERAS
 from model.simulation.survey.published_errors import ztf_error
-from model.simulation.survey.surveys import survey_named
+from model.simulation.surveys import Survey
 
 LEAST_WEIGHT = 0.5  # of the PSF's squared weight that must lie on real pixels
 
@@ -60,7 +60,7 @@ def forced(
 
 
 def of_frames(
-    frames: VisitStamps, channels: Sequence[str], survey_name: str
+    frames: VisitStamps, channels: Sequence[str], survey: Survey
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Photometry at the position the survey believes in: of the difference if it is there, else of the first channel.
 
@@ -74,8 +74,8 @@ def of_frames(
     pixels_NHW = frames.pixels_NCHW[:, channel]
     if channels[channel] == "science":
         pixels_NHW = pixels_NHW - frames.background_N[:, None, None]
-    camera, pixel_arcsec = CAMERAS[survey_name], survey_named(survey_name).pixel_arcsec
-    as_ztf = survey_name == "ztf" and channels[channel] == "difference"
+    camera, pixel_arcsec = CAMERAS[survey.name], survey.pixel_arcsec
+    as_ztf = survey.name == "ztf" and channels[channel] == "difference"
     where = frames.catalogue_x_N, frames.catalogue_y_N, camera.psf
     flux_N, error_N = forced(
         pixels_NHW,

@@ -18,7 +18,7 @@ from model.simulation.images.noise_free import render_images
 from model.simulation.records import Scene, Schedule, SimulatedObject, Star
 from model.simulation.survey import psf, selection
 from model.simulation.survey.cameras import CAMERAS, electrons_per_njy
-from model.simulation.survey.surveys import ZTF_READ_VARIANCE_DN2, flux_njy, survey_named
+from model.simulation.surveys import ZTF_READ_VARIANCE_DN2, flux_njy
 
 DRAW_CHUNK = 128  # visits drawn at once: bounds memory whatever the length of the series
 LEVELS = range(5)
@@ -91,9 +91,9 @@ def render_frames(
     ValueError
         Unknown survey, channel or level.
     """
-    products = survey_named(obj.survey).products
+    products = obj.survey.products
     if unknown := set(channels) - set(products):
-        raise ValueError(f"{obj.survey} has no channel {sorted(unknown)}: only {', '.join(products)}")
+        raise ValueError(f"{obj.survey.name} has no channel {sorted(unknown)}: only {', '.join(products)}")
     if level not in LEVELS:
         raise ValueError(f"realism level {level} is not one of 0 to 4")
     visits = np.flatnonzero(frames) if np.asarray(frames).dtype == bool else np.asarray(frames, np.int64)
@@ -107,7 +107,7 @@ class _Sky:
 
     def __init__(self, obj: SimulatedObject, size_px: int, level: int, rng: np.random.Generator) -> None:
         self.obj, self.size_px, self.level = obj, size_px, level
-        self.survey, self.camera = survey_named(obj.survey), CAMERAS[obj.survey]
+        self.survey, self.camera = obj.survey, CAMERAS[obj.survey.name]
         camera, pixel_arcsec = self.camera, self.survey.pixel_arcsec
         self.seed = int(rng.integers(1 << 63))
         own = np.random.default_rng([self.seed, 0])

@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from model.clock import SECONDS_PER_DAY
-from model.simulation.survey.surveys import NJY_PER_NANOMAGGY
+from model.simulation.surveys import NJY_PER_NANOMAGGY
 
 UNITS = ("nanomaggy", "nanomaggies", "nmgy")
 ROW_CLOCK_US = 26_322.0  # microseconds per row, where the header does not say

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from model.commands import DONE, FAILED, INTERRUPTED, MISUSE
-from model.data.dataset import Dataset, DatasetError, DatasetWriter
+from model.data.dataset import Dataset, DatasetContents, DatasetError, DatasetWriter
 from model.series import BANDS, MAD_TO_SIGMA, Series, compact
 from model.simulation.cli import progress_bar
 from model.simulation.datasets.plan import CLASSES
@@ -34,7 +34,7 @@ from model.simulation.sdss.frames import (
 )
 from model.simulation.sdss.frames import Field as SdssField
 from model.simulation.survey.cameras import CAMERAS, electrons_per_njy
-from model.simulation.survey.surveys import SDSS
+from model.simulation.surveys import SDSS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ def fetch(
     request = {"name": "stripe82", "positions": [position.object_id for position in positions], "bands": bands}
     request["mjd_range"] = list(mjd_range)
     missing: list[Missing] = _read_missing(missing_path(folder))
-    with DatasetWriter(folder, "sdss", ("science",), size_px, CLASSES, request, 0, version("ictc")) as writer:
+    contents = DatasetContents("sdss", ("science",), size_px, CLASSES, request, 0, version("ictc"))
+    with DatasetWriter(folder, contents) as writer:
         written = set(writer.object_ids)
         for done, position in enumerate(positions):
             progress(done, len(positions))

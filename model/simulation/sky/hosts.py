@@ -21,7 +21,7 @@ from scipy.special import ndtr
 
 from model.simulation.records import Galaxy, Star
 from model.simulation.sources.spectra import distance_modulus, kpc_per_arcsec
-from model.simulation.survey.surveys import Survey, flux_njy
+from model.simulation.surveys import Survey, flux_njy
 
 CENTROID_ERROR_ARCSEC = 0.12  # per axis, of the position at which stamps are cut
 LARGEST_OFFSET_IN_RADII = 4.0

@@ -32,7 +32,7 @@ from model.simulation.sources.spurious import draw_asteroid, draw_bogus
 from model.simulation.sources.stars import Star, draw_star
 from model.simulation.sources.templates import Templates
 from model.simulation.sources.transients import TRANSIENTS, draw_transient
-from model.simulation.survey.surveys import Survey
+from model.simulation.surveys import Survey
 
 EXPLOSIONS = ("SNIa", "SNOther", *labels.SUBTYPES_OF_SNOTHER, *TRANSIENTS)
 STAR_MAG: Mapping[str, tuple[float, float]] = {"sdss": (14.5, 20.8), "ztf": (13.5, 19.8), "lsst": (16.5, 23.0)}
@@ -162,7 +162,7 @@ def _draw_persistent(
         source = draw_bogus(rng, Circumstances(window_days))
         return IntrinsicObject(true_class, kind, entry, RESIDUAL_REDSHIFT, source, entry.mag_B if near_galaxy else None)
     if true_class == "Variable" and mode != "sdss_label" and of.name != "sdss":
-        return _star(rng, true_class, entry, draw_galactic(rng, window_days, of.name), mode)
+        return _star(rng, true_class, entry, draw_galactic(rng, window_days, of), mode)
     bright, faint = (ASTEROID_MAG if kind == "Asteroid" else STAR_MAG)[of.name]
     r_mag = bright + (faint - bright) * rng.random() ** STAR_MAG_POWER
     subtype = None if true_class == "Variable" else true_class

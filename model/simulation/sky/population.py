@@ -8,8 +8,9 @@ its position.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -25,7 +26,7 @@ from model.simulation.sources.spurious import Bogus
 from model.simulation.sources.templates import load_templates
 from model.simulation.survey import selection
 from model.simulation.survey.schedule import draw_schedule
-from model.simulation.survey.surveys import Survey, ab_mag, flux_njy, survey_named
+from model.simulation.surveys import Survey, ab_mag, flux_njy, survey_named
 
 ENTRY, PHYSICS, OBSERVING, SCENE, SKY = 11, 13, 17, 19, 23  # streams; never 0, which a seed sequence would not see
 ATTEMPTS = 240  # at the physics of one object until it triggers
@@ -50,32 +51,39 @@ TEMPLATE_NIGHTS, TEMPLATE_SPAN_DAYS = 15, 60.0
 LEAST_LIT = 0.02  # of its brightest: when a transient counts as shining
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One object that is asked for, and the visits that its survey made there."""
+
+    sky: SkySettings
+    true_class: str | None  # None: as the label's sample would have it
+    published: str  # its label
+    object_id: int
+    mode: str
+    sampling: Sampling
+    origin_mjd: float
+    schedule: Schedule
+
+
 def draw_object(
-    seed: int,
-    survey: str,
-    label: str,
-    object_id: int,
-    mode: str = "physical",
-    level: int = 4,
-    sampling: Sampling = SPECTROSCOPIC,
-    templates: Path | None = None,
+    sky: SkySettings, label: str, object_id: int, mode: str = "physical", sampling: Sampling = SPECTROSCOPIC
 ) -> SimulatedObject | None:
     """Draw one object of the simulated sky.
 
     Parameters
     ----------
+    sky
+        Survey, seed and realism: 0 noise only, 1 + seeing and depth, 2 + hosts and neighbours, 3 + artefacts and gaps,
+        4 + wrong labels; with a folder of spectral templates (``templates.py`` says what it holds) supernovae are drawn
+        from them.
     label
         A class of the taxonomy, or one of its subtypes and extensions (``labels.EXTENSIONS``).
     mode
         "physical", "sdss_label" (what the labels of SDSS really hold) or "deconfounded" (host, brightness and offset
         do not depend on the class).
-    level
-        Realism: 0 noise only, 1 + seeing and depth, 2 + hosts and neighbours, 3 + artefacts and gaps, 4 + wrong labels.
     sampling
         How it comes into a sample. With ``labelled_as`` the ``label`` is its true class; two surveys with the same
         ``population`` are paired.
-    templates
-        Folder of spectral templates (``templates.py`` says what it holds) to draw supernovae from; None for none.
 
     Returns
     -------
@@ -87,46 +95,52 @@ def draw_object(
         When a name is unknown, the level is not 0 to 4, or (``TemplatesError``) the folder of templates lacks a part.
     """
     labels.check_request(label, mode, sampling.sample)
-    facts = survey_named(survey)
-    of = facts if sampling.population is None else survey_named(sampling.population)
-    if not 0 <= level <= 4:
-        raise ValueError(f"level is {level}: choose 0 to 4")
-    spectra = None if templates is None else load_templates(templates)
-    published = label if sampling.labelled_as is None else sampling.labelled_as
-    observing = np.random.default_rng([seed, facts.index, object_id, OBSERVING])
-    origin_mjd = _origin_mjd(observing, facts, published, mode)
-    schedule = draw_schedule(facts, observing, origin_mjd, level)
-    for turn in range(ATTEMPTS) if sampling.attempt is None else (sampling.attempt,):
-        entry_rng = np.random.default_rng([seed, object_id, turn // ATTEMPTS_PER_ENTRY, ENTRY])
-        physics_rng = np.random.default_rng([seed, object_id, turn, PHYSICS])
-        composition = labels.compose(entry_rng, published, mode, sampling.sample, level >= 4)
-        if sampling.labelled_as is not None:
-            composition = replace(composition, true_class=label)
-        drawn = draw_physics(entry_rng, physics_rng, composition, of, mode, facts.window_days, spectra)
-        scene_rng = np.random.default_rng([seed, object_id, turn, SCENE])
-        sky_rng = np.random.default_rng([seed, facts.index, object_id, turn, SKY])
-        position = draw_position(sky_rng, drawn, facts, mode)
-        obj = _observe(drawn, facts, schedule, origin_mjd, mode, scene_rng, position.latitude_deg)
-        truth = dict(obj.truth) | {"attempt": turn, "sample": sampling.sample, "population_survey": of.name}
-        obj = replace(obj, object_id=object_id, seed=seed, label=published, level=level, truth=truth)
-        if sampling.attempt is None and not _selected(obj):
-            continue
-        scene, centre = place(scene_rng, drawn, facts, position.latitude_deg)
-        truth |= {"ra_deg": position.ra_deg, "dec_deg": position.dec_deg}
-        truth["first_detection"] = selection.first_detection(obj)
-        return replace(obj, scene=scene if level >= 2 else Scene(), centre_arcsec=centre, truth=truth)
-    return None
+    if not 0 <= sky.level <= 4:
+        raise ValueError(f"level is {sky.level}: choose 0 to 4")
+    true_class, published = (None, label) if sampling.labelled_as is None else (label, sampling.labelled_as)
+    observing = np.random.default_rng([sky.seed, sky.survey.index, object_id, OBSERVING])
+    origin_mjd = _origin_mjd(observing, sky.survey, published, mode)
+    schedule = draw_schedule(sky.survey, observing, origin_mjd, sky.level)
+    wanted = _Wanted(sky, true_class, published, object_id, mode, sampling, origin_mjd, schedule)
+    turns = range(ATTEMPTS) if sampling.attempt is None else (sampling.attempt,)
+    return next((obj for turn in turns if (obj := _attempt(wanted, turn)) is not None), None)
+
+
+def _attempt(wanted: _Wanted, turn: int) -> SimulatedObject | None:
+    """Draw the physics once: None where the survey would not have noticed it, unless this very attempt is named."""
+    sky, sampling, object_id = wanted.sky, wanted.sampling, wanted.object_id
+    # 1. What it is.
+    entry_rng = np.random.default_rng([sky.seed, object_id, turn // ATTEMPTS_PER_ENTRY, ENTRY])
+    physics_rng = np.random.default_rng([sky.seed, object_id, turn, PHYSICS])
+    composition = labels.compose(entry_rng, wanted.published, wanted.mode, sampling.sample, sky.level >= 4)
+    if wanted.true_class is not None:
+        composition = replace(composition, true_class=wanted.true_class)
+    of = sky.survey if sampling.population is None else sampling.population
+    spectra = None if sky.templates is None else load_templates(sky.templates)
+    drawn = draw_physics(entry_rng, physics_rng, composition, of, wanted.mode, sky.survey.window_days, spectra)
+    # 2. Where it is, and what its survey sees of it.
+    scene_rng = np.random.default_rng([sky.seed, object_id, turn, SCENE])
+    sky_rng = np.random.default_rng([sky.seed, sky.survey.index, object_id, turn, SKY])
+    position = draw_position(sky_rng, drawn, sky.survey, wanted.mode)
+    obj = _observe(drawn, wanted, scene_rng, position.latitude_deg)
+    truth = dict(obj.truth) | {"attempt": turn, "sample": sampling.sample, "population_survey": of.name}
+    obj = replace(obj, truth=truth)
+    if sampling.attempt is None and not _selected(obj):
+        return None
+    # 3. What stands around it.
+    scene, centre = place(scene_rng, drawn, sky.survey, position.latitude_deg)
+    truth |= {"ra_deg": position.ra_deg, "dec_deg": position.dec_deg}
+    truth["first_detection"] = selection.first_detection(obj)
+    return replace(obj, scene=scene if sky.level >= 2 else Scene(), centre_arcsec=centre, truth=truth)
 
 
 def draw_sample(
-    seed: int,
-    survey: str,
+    sky: SkySettings,
     counts: Mapping[str, int],
     *,
     first_id: int = 0,
     mode: str = "physical",
-    level: int = 4,
-    sample: str = "spec",
+    sampling: Sampling = SPECTROSCOPIC,
 ) -> Iterator[SimulatedObject]:
     """Yield objects class by class until every count is met; ids that a survey never notices are passed over.
 
@@ -139,16 +153,18 @@ def draw_sample(
     for label, count in counts.items():
         seen = missed = 0
         while seen < count:
-            obj = draw_object(seed, survey, label, object_id, mode, level, Sampling(sample))
+            obj = draw_object(sky, label, object_id, mode, sampling)
             object_id += 1
             if obj is not None:
                 seen, missed = seen + 1, 0
                 yield obj
             elif (missed := missed + 1) >= MISSES_BEFORE_GIVING_UP:
-                raise ValueError(f"{survey} did not notice {missed} objects of {label} in a row: ask for another class")
+                raise ValueError(
+                    f"{sky.survey.name} did not notice {missed} objects of {label} in a row: ask for another class"
+                )
 
 
-def redraw(obj: SimulatedObject, survey: str, templates: Path | None = None) -> SimulatedObject:
+def redraw(obj: SimulatedObject, survey: Survey, templates: Path | None = None) -> SimulatedObject:
     """Put the same object under another survey: same physics, other schedule and noise.
 
     An object that was drawn from ``templates`` needs them again.
@@ -159,8 +175,8 @@ def redraw(obj: SimulatedObject, survey: str, templates: Path | None = None) -> 
 
 def draw_again(key: RedrawKey, label: str, sky: SkySettings) -> SimulatedObject:
     """Draw the object of a key, with the label that it got, under the survey of a sky."""
-    sampling = Sampling(key.sample, label, key.population_survey, key.attempt)
-    obj = draw_object(sky.seed, sky.survey, key.drawn_class, key.drawn_id, key.mode, sky.level, sampling, sky.templates)
+    sampling = Sampling(key.sample, label, survey_named(key.population_survey), key.attempt)
+    obj = draw_object(sky, key.drawn_class, key.drawn_id, key.mode, sampling)
     assert obj is not None  # an attempt that is named is always returned
     return obj
 
@@ -170,8 +186,7 @@ def noticed_objects(
 ) -> Iterator[SimulatedObject]:
     """The objects that may stand for object ``number``, each drawn anew: those that the survey noticed at all."""
     for attempt in range(SUBSTITUTES):
-        object_id = number + attempt * ID_STRIDE
-        obj = draw_object(sky.seed, sky.survey, label, object_id, mode, sky.level, sampling, sky.templates)
+        obj = draw_object(sky, label, number + attempt * ID_STRIDE, mode, sampling)
         if obj is not None:
             yield obj
 
@@ -189,18 +204,11 @@ def _origin_mjd(rng: Generator, survey: Survey, label: str, mode: str) -> float:
     return float(np.floor(rng.uniform(*SURVEY_START_MJD[survey.name])))
 
 
-def _observe(
-    drawn: IntrinsicObject,
-    survey: Survey,
-    schedule: Schedule,
-    origin_mjd: float,
-    mode: str,
-    rng: Generator,
-    latitude_deg: float,
-) -> SimulatedObject:
+def _observe(drawn: IntrinsicObject, wanted: _Wanted, rng: Generator, latitude_deg: float) -> SimulatedObject:
     """Give the source its fluxes at the survey's visits, behind the dust of the Milky Way."""
+    survey, schedule = wanted.sky.survey, wanted.schedule
     band_T = schedule.band_T.astype(np.int64)
-    flux_T = drawn.source.flux(schedule.time_T - origin_mjd, band_T, survey)
+    flux_T = drawn.source.flux(schedule.time_T - wanted.origin_mjd, band_T, survey)
     reference_B = np.zeros(6)
     if drawn.kind in ("AGN", "Star"):
         bands = survey.band_indices
@@ -213,18 +221,35 @@ def _observe(
         explodes = drawn.true_class in EXPLOSIONS
         if explodes and survey.name != "sdss" and rng.random() < TEMPLATE_HOLDS_TRANSIENT:
             reference_B = _in_template(rng, drawn, survey) * 10 ** (-0.4 * ebv * np.nan_to_num(survey.dust_B))
-    if mode == "deconfounded" and drawn.kind not in ("Bogus", "Asteroid"):
+    if wanted.mode == "deconfounded" and drawn.kind not in ("Bogus", "Asteroid"):
         flux_T, reference_B = _deconfound(rng, survey, flux_T - reference_B[band_T], band_T)
+    largest_njy = np.abs(flux_T - reference_B[band_T]).max(initial=0.0)
+    return SimulatedObject(
+        object_id=wanted.object_id,
+        seed=wanted.sky.seed,
+        survey=survey,
+        label=wanted.published,
+        schedule=schedule,
+        flux_T=flux_T.astype(np.float32),
+        reference_flux_B=reference_B.astype(np.float32),
+        scene=Scene(),
+        truth=_truth_of(drawn, wanted, ebv, float(ab_mag(largest_njy))),
+        level=wanted.sky.level,
+    )
+
+
+def _truth_of(drawn: IntrinsicObject, wanted: _Wanted, ebv_mag: float, largest_mag: float) -> dict[str, Any]:
+    """What is known of an object before its surroundings are drawn."""
     truth: dict[str, float | int | str] = {
         "drawn_class": drawn.true_class,
         "kind": drawn.kind,
         "subtype": drawn.source.subtype,
         "elasticc_code": labels.elasticc_code(drawn.source.subtype),
         "redshift": drawn.redshift,
-        "mode": mode,
-        "origin_mjd": origin_mjd,
-        "ebv_mag": ebv,
-        "largest_change_mag": float(ab_mag(np.abs(flux_T - reference_B[band_T]).max(initial=0.0))),
+        "mode": wanted.mode,
+        "origin_mjd": wanted.origin_mjd,
+        "ebv_mag": ebv_mag,
+        "largest_change_mag": largest_mag,
         "host_matched": int(drawn.entry.matched),
         "host_offset_arcsec": drawn.entry.offset_arcsec if drawn.entry.matched else float("nan"),
         **drawn.source.truth,
@@ -233,17 +258,7 @@ def _observe(
         truth[f"host_{band}_mag"] = float(mag) if drawn.entry.matched else float("nan")
     if isinstance(drawn.source, Bogus):
         truth |= {f"artefact_day_{i:02d}": day for i, day in enumerate(drawn.source.days)}
-    return SimulatedObject(
-        object_id=0,
-        seed=0,
-        survey=survey.name,
-        label=drawn.true_class,
-        schedule=schedule,
-        flux_T=flux_T.astype(np.float32),
-        reference_flux_B=reference_B.astype(np.float32),
-        scene=Scene(),
-        truth=truth,
-    )
+    return truth
 
 
 def _in_template(rng: Generator, drawn: IntrinsicObject, survey: Survey) -> NDArray[np.float64]:

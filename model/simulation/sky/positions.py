@@ -19,7 +19,7 @@ import numpy as np
 from numpy.random import Generator
 
 from model.simulation.sky.physics import IntrinsicObject
-from model.simulation.survey.surveys import Survey
+from model.simulation.surveys import Survey
 
 DECLINATION_DEG: Mapping[str, tuple[float, float]] = {
     "sdss": (-1.14, 1.14),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from model.simulation.sources.corecollapse import FRACTION, LUMINOSITY
 from model.simulation.sources.spectra import comoving_volume_mpc3, distance_modulus, star_formation
 from model.simulation.sources.transients import BRIGHTEST_ABS_MAG
-from model.simulation.survey.surveys import Survey, survey_named
+from model.simulation.surveys import Survey
 
 SUBTYPES_OF = {
     "SNIa": ("Ia",),
@@ -58,7 +58,7 @@ def draw_subtype(rng: Generator, class_name: str, survey: Survey | None) -> str:
     subtypes = SUBTYPES_OF.get(class_name, (class_name,))
     if len(subtypes) == 1:
         return subtypes[0]
-    weights = np.array([FRACTION[s] * (visible(s, survey.name).events if survey else 1.0) for s in subtypes])
+    weights = np.array([FRACTION[s] * (visible(s, survey).events if survey else 1.0) for s in subtypes])
     return str(rng.choice(subtypes, p=weights / weights.sum()))
 
 
@@ -71,7 +71,7 @@ def draw_luminosity_and_redshift(
     rng: Generator, subtype: str, survey: Survey, nearer_mag: int = 0
 ) -> tuple[float, float]:
     """Draw a peak magnitude (NaN for families that draw their own) and a redshift where it may be visible."""
-    seen = visible(subtype, survey.name, nearer_mag)
+    seen = visible(subtype, survey, nearer_mag)
     m = int(np.searchsorted(seen.cumulative_M, rng.random() * seen.cumulative_M[-1]))
     limit = np.interp(seen.largest_redshift_M[m], GRID, seen.cumulative_events_Z)
     redshift = float(np.interp(rng.random() * limit, seen.cumulative_events_Z, GRID))
@@ -79,7 +79,7 @@ def draw_luminosity_and_redshift(
 
 
 @lru_cache(maxsize=512)
-def visible(subtype: str, survey: str, nearer_mag: int = 0) -> Visible:
+def visible(subtype: str, survey: Survey, nearer_mag: int = 0) -> Visible:
     """Tabulate rate times volume for one subtype and one survey, or for one that sees so much less far."""
     rate_Z = (1 + GRID) ** 1.5 if subtype in DELAYED else star_formation(GRID)
     shell_Z = np.diff(comoving_volume_mpc3(GRID), prepend=0.0)
@@ -94,7 +94,7 @@ def visible(subtype: str, survey: str, nearer_mag: int = 0) -> Visible:
         magnitude_M, density_M = np.array([np.nan]), np.array([1.0])
         brightest_M = np.array([(BRIGHTEST_PECULIAR_ABS_MAG | BRIGHTEST_ABS_MAG)[subtype]])
     apparent_Z = distance_modulus(GRID) - 2.5 * np.log10(1 + GRID)
-    limit = float(survey_named(survey).depth_mag_B[2]) - TRIGGER_MARGIN_MAG - nearer_mag
+    limit = float(survey.depth_mag_B[2]) - TRIGGER_MARGIN_MAG - nearer_mag
     largest_M = np.clip(np.interp(limit - brightest_M, apparent_Z, GRID), SMALLEST_REDSHIFT + 0.001, LARGEST_REDSHIFT)
     weight_M = density_M * np.interp(largest_M, GRID, events_Z)
     return Visible(

@@ -8,7 +8,7 @@ from numpy.random import Generator
 from model.simulation.records import Galaxy, Scene
 from model.simulation.sky import hosts
 from model.simulation.sky.physics import IntrinsicObject
-from model.simulation.survey.surveys import Survey
+from model.simulation.surveys import Survey
 
 Offset = tuple[float, float]
 LARGEST_CENTROID_ERROR_ARCSEC = 0.5

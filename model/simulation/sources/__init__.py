@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation.survey.surveys import Survey
+from model.simulation.surveys import Survey
 
 TEMPLATE_DAYS = np.linspace(-800.0, -100.0, 15)  # epochs that the reference image averages
 

@@ -17,7 +17,7 @@ from scipy.signal import lfilter
 from model.series import BANDS
 from model.simulation.sources import TEMPLATE_DAYS, Circumstances
 from model.simulation.sources.spectra import distance_modulus
-from model.simulation.survey.surveys import Survey, flux_njy
+from model.simulation.surveys import Survey, flux_njy
 
 STEP_DAYS = 1.0
 INDEPENDENT_FRACTION = 0.05  # of each band's amplitude that the common driver does not explain

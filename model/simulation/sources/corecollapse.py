@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from model.simulation.sources import Circumstances
 from model.simulation.sources.spectra import distance_modulus, dust, planck_mag
-from model.simulation.survey.surveys import Survey, flux_njy
+from model.simulation.surveys import Survey, flux_njy
 
 FRACTION = {"IIP": 0.52, "IIL": 0.13, "IIn": 0.046, "IIb": 0.109, "Ib": 0.108, "Ic": 0.087}
 LUMINOSITY = {  # absolute R at peak: mean, standard deviation

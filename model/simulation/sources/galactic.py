@@ -32,6 +32,7 @@ from model.simulation.sources.irregular import Irregular, wander
 from model.simulation.sources.outbursts import Outbursts, draw_dwarf_nova, draw_nova
 from model.simulation.sources.star_tables import COLOUR
 from model.simulation.sources.stars import Eclipsing, Eruptive, Pulsator, Star, draw_eruptive, draw_star
+from model.simulation.surveys import Survey
 
 RR_LYRAE_OF_CHEN, RR_LYRAE_OF_GAIA = 32_518 + 13_875, 297_981
 MEAN_REDDENING_MAG = 0.3  # E(B-V) of stars near the plane, exponential
@@ -93,7 +94,7 @@ COLOURS = {  # mean (u-g, g-r, r-i, i-z) without dust, and the scatter of each
 }
 
 
-def draw_galactic(rng: Generator, window_days: float, survey: str) -> Star | Irregular | Outbursts:
+def draw_galactic(rng: Generator, window_days: float, survey: Survey) -> Star | Irregular | Outbursts:
     """Draw a variable star of a survey's sky, its kind and its magnitude included."""
     if rng.random() < ERUPTIVE_SHARE:
         subtype = str(rng.choice(list(ERUPTIVE), p=SHARE_OF_ERUPTIVE))
@@ -101,7 +102,7 @@ def draw_galactic(rng: Generator, window_days: float, survey: str) -> Star | Irr
         subtype = str(rng.choice(list(KINDS), p=SHARE))
     kind = ERUPTIVE[subtype] if subtype in ERUPTIVE else KINDS[subtype]
     r_mag = kind.bright_mag + (kind.faint_mag - kind.bright_mag) * rng.random() ** MORE_FAINT_ONES
-    r_mag += FAINTER_FOR_LSST_MAG if survey == "lsst" else 0.0
+    r_mag += FAINTER_FOR_LSST_MAG if survey.name == "lsst" else 0.0
     if subtype in ("RRab", "RRc"):
         return draw_star(rng, Circumstances(window_days, mag_B=np.full(6, r_mag)), subtype)
     reddening = min(rng.exponential(MEAN_REDDENING_MAG), MOST_REDDENING_MAG) if kind.near_plane else 0.0

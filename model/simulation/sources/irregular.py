@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from model.simulation.sources import TEMPLATE_DAYS
-from model.simulation.survey.surveys import Survey, flux_njy
+from model.simulation.surveys import Survey, flux_njy
 
 LARGEST_WALK = 3.0  # standard deviations: keeps a skewed star from leaving all bounds
 

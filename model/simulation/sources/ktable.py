@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.series import BANDS
+from model.simulation.surveys import Survey
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,14 +20,14 @@ class KTable:
     phase_P: NDArray[np.float64]
     mag_RZP: NDArray[np.float32]
 
-    def at(self, survey: str, redshift: float) -> NDArray[np.float64]:
+    def at(self, survey: Survey, redshift: float) -> NDArray[np.float64]:
         """Table [B, P] of one survey at one redshift (the last of the table beyond it), NaN for bands it lacks."""
         z = min(redshift, float(self.redshift_Z[-1]))
         i = int(np.clip(np.searchsorted(self.redshift_Z, z) - 1, 0, len(self.redshift_Z) - 2))
         weight = (z - self.redshift_Z[i]) / (self.redshift_Z[i + 1] - self.redshift_Z[i])
         table_BP = np.full((len(BANDS), len(self.phase_P)), np.nan)
         for b, band in enumerate(BANDS):
-            if (row := self.row.get(f"{survey}_{band}")) is not None:
+            if (row := self.row.get(f"{survey.name}_{band}")) is not None:
                 table_BP[b] = (1 - weight) * self.mag_RZP[row, i] + weight * self.mag_RZP[row, i + 1]
         return table_BP
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from model.series import BANDS
 from model.simulation.sources.spectra import planck_mag
-from model.simulation.survey.surveys import Survey, flux_njy
+from model.simulation.surveys import Survey, flux_njy
 
 R = BANDS.index("r")
 START_MAG = 5.0  # below its peak, where a rise begins

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from model.simulation.sources import Circumstances
 from model.simulation.sources.ktable import load_ktable
 from model.simulation.sources.spectra import B_ANGSTROM, distance_modulus, dust
-from model.simulation.survey.surveys import Survey, flux_njy
+from model.simulation.surveys import Survey, flux_njy
 
 ALPHA, BETA = 0.15, 3.1
 PEAK_B_AB_MAG = -19.32  # fits the mean peaks of real SNe Ia at z = 0.07 to 0.23 after selection
@@ -60,7 +60,7 @@ class SNIa:
         stretch = 0.98 + 0.091 * self.x1 + 0.003 * self.x1**2 - 0.00075 * self.x1**3
         phase_T = (day_T - self.peak_day) / ((1 + self.redshift) * stretch)
         ktable = load_ktable()
-        table_BP = ktable.at(survey.name, self.redshift)
+        table_BP = ktable.at(survey, self.redshift)
         clipped_T = np.clip(phase_T, RISE_END, LAST_PHASE)
         mag_T = np.empty(len(day_T))
         for b in np.unique(band_T):

@@ -14,7 +14,7 @@ from model.simulation.sources.ktable import load_ktable
 from model.simulation.sources.snia import draw_snia
 from model.simulation.sources.spectra import B_ANGSTROM, distance_modulus, dust
 from model.simulation.sources.templates import STANDS_FOR, Spectra, Templates
-from model.simulation.survey.surveys import Survey, flux_njy
+from model.simulation.surveys import SDSS, Survey, flux_njy
 
 SLOPE_DAYS = 10.0  # over which the fading of the last spectra is measured, to continue it
 SLOWEST_FADING, FASTEST_FADING = 0.0098, 0.05  # mag per day
@@ -101,7 +101,7 @@ def _draw_ia(rng: Generator, seen: Circumstances, templates: Templates) -> Spect
     at_peak = float(np.interp(0.0, drawn.phase_P, drawn.seen(0.0, green)[:, 1]))
     ktable = load_ktable()
     peak_row = int(np.flatnonzero(ktable.phase_P == 0)[0])
-    green_minus_b = float(ktable.at("sdss", 0.0)[1, peak_row])
+    green_minus_b = float(ktable.at(SDSS, 0.0)[1, peak_row])
     ratio_v = 2.1
     return Spectral(
         subtype="Ia",

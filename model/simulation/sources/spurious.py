@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.series import BANDS
 from model.simulation.sources import Circumstances
-from model.simulation.survey.surveys import Survey, flux_njy
+from model.simulation.surveys import Survey, flux_njy
 
 ARTEFACTS = {"cosmic_ray": 0.3, "bad_column": 0.15, "dipole": 0.35, "satellite": 0.1, "ghost": 0.1}
 SOLAR_COLOUR_MAG = np.array([1.9, 0.45, 0.0, -0.13, -0.16, -0.17])  # minus r

@@ -24,7 +24,7 @@ from model.simulation.sources.star_tables import (
     FOURIER_C,
     MIX,
 )
-from model.simulation.survey.surveys import Survey, flux_njy
+from model.simulation.surveys import Survey, flux_njy
 
 FLARES_PER_DAY = 2.0
 FLARE_DAYS = 0.3  # after which a flare is forgotten

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model.simulation.sources import Circumstances
 from model.simulation.sources.spectra import distance_modulus, planck_mag
-from model.simulation.survey.surveys import Survey, flux_njy
+from model.simulation.surveys import Survey, flux_njy
 
 EMPTY_MAG = 60.0
 GRID_DAYS = np.r_[-120:-30:5.0, -30:10:0.5, 10:60:2.0, 60:600:10.0]

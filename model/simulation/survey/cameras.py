@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.simulation.survey.psf import PsfShape
-from model.simulation.survey.surveys import flux_njy
+from model.simulation.surveys import flux_njy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from model.series import BANDS
 from model.simulation.records import Schedule
 from model.simulation.survey import psf
 from model.simulation.survey.cameras import CAMERAS
-from model.simulation.survey.surveys import ZTF_READ_VARIANCE_DN2, Survey, flux_njy
+from model.simulation.surveys import ZTF_READ_VARIANCE_DN2, Survey, flux_njy
 
 SDSS_GAP_PROBABILITY = np.array(
     [182, 269, 166, 75, 68, 67, 50, 34, 19, 32, 3, 3, 5, 6, 6, 6]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from model.simulation.records import SimulatedObject
 from model.simulation.survey.published_errors import ztf_error
-from model.simulation.survey.surveys import flux_njy, survey_named
+from model.simulation.surveys import flux_njy
 
 DETECTION_SIGMA = 5.0
 TEMPLATE_NOISE = 1.05  # of the difference image over the direct one
@@ -31,10 +31,10 @@ TRIGGER_BANDS = {"sdss": (1, 2, 3), "ztf": (1, 2, 3), "lsst": (0, 1, 2, 3, 4, 5)
 
 def measured_flux(obj: SimulatedObject) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Difference flux as forced photometry would measure it, and its error: [T] each, nJy."""
-    schedule, survey = obj.schedule, survey_named(obj.survey)
+    schedule, survey = obj.schedule, obj.survey
     rng = np.random.default_rng([obj.seed, survey.index, obj.object_id, NOISE_TAG])
     sky_T = flux_njy(schedule.depth_T) / 5
-    if obj.survey == "ztf":  # the limit of a packet is that of the difference
+    if survey.name == "ztf":  # the limit of a packet is that of the difference
         error_T = ztf_error(obj.difference_flux_T, obj.reference_flux_B[schedule.band_T], sky_T)
     else:
         sky_T = TEMPLATE_NOISE * sky_T
@@ -68,13 +68,13 @@ def followed_up(obj: SimulatedObject) -> bool:
 
     Of a survey that has no such sample everything was.
     """
-    if obj.survey not in FOLLOW_UP_MAG:
+    if obj.survey.name not in FOLLOW_UP_MAG:
         return True
     flux_T, error_T = measured_flux(obj)
-    seen_T = np.isin(obj.schedule.band_T, FOLLOW_UP_BANDS[obj.survey]) & (flux_T > DETECTION_SIGMA * error_T)
+    seen_T = np.isin(obj.schedule.band_T, FOLLOW_UP_BANDS[obj.survey.name]) & (flux_T > DETECTION_SIGMA * error_T)
     if not seen_T.any():
         return False
-    middle, width = FOLLOW_UP_MAG[obj.survey]
+    middle, width = FOLLOW_UP_MAG[obj.survey.name]
     limit = middle + width * np.random.default_rng(
         [obj.seed, obj.object_id, int(obj.truth["attempt"]), FOLLOW_UP_TAG]
     ).logistic(0, 0.6)
@@ -93,10 +93,10 @@ def triggered(obj: SimulatedObject) -> bool:
     Detected on two nights or more (SDSS), or twice, half an hour apart or more (alert streams). Artefacts and passing
     asteroids need one detection: they are wanted for what they are.
     """
-    detected_T = detections(obj) & np.isin(obj.schedule.band_T, TRIGGER_BANDS[obj.survey])
+    detected_T = detections(obj) & np.isin(obj.schedule.band_T, TRIGGER_BANDS[obj.survey.name])
     if obj.truth.get("artefact") is not None or obj.truth.get("subtype") == "Asteroid":
         return bool(detected_T.any())
-    if obj.survey in NIGHTS_TO_TRIGGER:
-        return len(np.unique(obj.schedule.night_T[detected_T])) >= NIGHTS_TO_TRIGGER[obj.survey]
+    if obj.survey.name in NIGHTS_TO_TRIGGER:
+        return len(np.unique(obj.schedule.night_T[detected_T])) >= NIGHTS_TO_TRIGGER[obj.survey.name]
     time_T = obj.schedule.time_T[detected_T]
-    return len(time_T) > 0 and float(np.ptp(time_T)) >= DAYS_TO_TRIGGER[obj.survey]
+    return len(time_T) > 0 and float(np.ptp(time_T)) >= DAYS_TO_TRIGGER[obj.survey.name]

@@ -14,7 +14,7 @@ from model.simulation.images import render as products
 from model.simulation.records import Galaxy, Scene, Schedule, SimulatedObject
 from model.simulation.survey import psf
 from model.simulation.survey.cameras import CAMERAS
-from model.simulation.survey.surveys import SURVEYS, Survey, flux_njy
+from model.simulation.surveys import SURVEYS, Survey, flux_njy
 from model.simulation.validation import Check, skipped, within
 from model.simulation.validation.stamps.real_or_simulated import real_or_simulated
 from model.simulation.validation.stamps.ztf_stamps import ztf_stamps
@@ -65,7 +65,7 @@ def _star(survey: Survey, visits: int, snr: float, seed: int) -> SimulatedObject
     flux_B = snr * flux_njy(survey.depth_mag_B + margin_B) / 5
     none_B = np.zeros(len(flux_B), np.float32)
     flux_T = flux_B[band_T].astype(np.float32)
-    return SimulatedObject(1, seed, survey.name, "Variable", schedule, flux_T, none_B, Scene(), {})
+    return SimulatedObject(1, seed, survey, "Variable", schedule, flux_T, none_B, Scene(), {})
 
 
 def _measure(survey: Survey, obj: SimulatedObject, seed: int) -> tuple[NDArray, NDArray]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
-from model.simulation.survey.surveys import ZTF, ZTF_READ_VARIANCE_DN2
+from model.simulation.surveys import ZTF, ZTF_READ_VARIANCE_DN2
 from model.simulation.validation.stamps import blank_sky, isolated_stars, real_ztf, stamp_features, ztf_stamps
 
 PERCENT = (5, 16, 50, 84, 95)

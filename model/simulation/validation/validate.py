@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from model.simulation.datasets import draw as datasets
-from model.simulation.datasets.plan import CLASSES, SURVEY_MODE, SURVEYS, Order, load_recipe
+from model.simulation.datasets.plan import CLASSES, SURVEY_MODE, DatasetRequest, Order, load_recipe
 from model.simulation.parallel import in_order
+from model.simulation.surveys import SURVEYS
 from model.simulation.validation import Check
 from model.simulation.validation.images import image_checks
 from model.simulation.validation.physics.physics_checks import physics_checks
@@ -61,10 +62,10 @@ def determinism_checks(seed: int, objects_per_class: int = 5) -> Iterator[Check]
     sys.addaudithook(watch)  # cannot be taken off, only told to look away
     items = [
         (
-            Order(number, label, label, "all", None, SURVEY_MODE[survey], False),
-            datasets.settings_of(recipe, survey, seed),
+            Order(number, label, label, "all", None, SURVEY_MODE[survey.name], False),
+            datasets.settings_of(DatasetRequest(recipe, survey, seed)),
         )
-        for survey in SURVEYS
+        for survey in SURVEYS.values()
         for number, label in enumerate(CLASSES * objects_per_class)
     ]
     alone, together = (list(in_order(datasets.digest, items, workers)) for workers in (1, 2))

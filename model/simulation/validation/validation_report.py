@@ -18,10 +18,11 @@ from model.pictures.theme import LIGHT
 from model.series import BANDS
 from model.simulation.datasets import draw as datasets
 from model.simulation.datasets.object_sheet import draw_object
-from model.simulation.datasets.plan import CLASSES, load_recipe, parse_recipe
+from model.simulation.datasets.plan import CLASSES, DatasetRequest, load_recipe, parse_recipe
+from model.simulation.records import SkySettings
 from model.simulation.sky import population
 from model.simulation.survey.schedule import SDSS_GAP_PROBABILITY, draw_schedule
-from model.simulation.survey.surveys import SDSS, ab_mag, survey_named
+from model.simulation.surveys import SDSS, SURVEYS, ab_mag
 from model.simulation.validation import Check
 
 DEPTH_PERCENT = (1, 5, 16, 50, 84, 95)
@@ -34,7 +35,6 @@ DEPTH_MAG = {  # of real nights, per band: the specification's table of scene-mo
 }
 PEAK_R_MAG = {0.07: 18.2, 0.12: 19.6, 0.17: 20.3, 0.23: 20.8}  # of real SNe Ia
 SCHEDULES, SUPERNOVAE = 300, 150  # drawn for the plots
-SHEET_SURVEYS = ("sdss", "ztf", "lsst")
 PAGE_DPI = 84  # keeps the page at a few megabytes
 VERDICTS = {True: "pass", False: "fail", None: "skip"}
 STYLE = """
@@ -118,9 +118,10 @@ def _supernovae(seed: int) -> tuple[str, str, Figure]:
     figure, (peak_axes, frames_axes) = _new_figure(2)
     redshifts, peaks = [], []
     visits: dict[str, list[int]] = {label: [] for label in CLASSES}
+    sky = SkySettings(survey=SDSS, seed=seed)
     for number in range(SUPERNOVAE):
         for k, label in enumerate(CLASSES):  # each its own number: the schedule follows from it
-            obj = population.draw_object(seed, "sdss", label, number * len(CLASSES) + k, "sdss_label", 4)
+            obj = population.draw_object(sky, label, number * len(CLASSES) + k, "sdss_label")
             if obj is None:
                 continue
             visits[label].append(len(obj.schedule.time_T))
@@ -150,11 +151,12 @@ def _sheets(seed: int) -> Iterator[tuple[str, str, Figure]]:
     source |= {"groups": [{"split": "all", "labels": "spectroscopic", "counts": counts}], "bands": {}}
     recipe = parse_recipe(source, "report")
     with tempfile.TemporaryDirectory() as folder:
-        for survey in SHEET_SURVEYS:
-            where = Path(folder) / survey
-            datasets.write_dataset(recipe, survey, seed, where, size_px=min(64, survey_named(survey).stamp_pixels))
+        for survey in SURVEYS.values():
+            where = Path(folder) / survey.name
+            size_px = min(64, survey.stamp_pixels)
+            datasets.write_dataset(DatasetRequest(recipe, survey, seed, size_px=size_px), where)
             dataset = Dataset.open(where)
             for index in np.argsort(dataset.labels):
                 label = dataset.classes[int(dataset.labels[index])]
                 words = "Lines are the truth, filled points 5σ detections; blue pixels were not measured."
-                yield f"{label} as {survey.upper()} would see it", words, draw_object(dataset, int(index))
+                yield f"{label} as {survey.name.upper()} would see it", words, draw_object(dataset, int(index))

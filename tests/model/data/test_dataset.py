@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import model.data.writer
-from model.data.dataset import Dataset, DatasetError, DatasetWriter
+from model.data.dataset import Dataset, DatasetContents, DatasetError, DatasetWriter
 from model.data.join import join
 from model.past_photometry import History
 from model.series import Series, compact
@@ -41,7 +41,7 @@ def writer_at(folder: Path, **changes: object) -> DatasetWriter:
         "seed": 1,
         "version": "0",
     }
-    return DatasetWriter(folder, **(settings | changes))
+    return DatasetWriter(folder, DatasetContents(**(settings | changes)))
 
 
 def fill(writer: DatasetWriter, count: int, start: int = 0) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.dataset import Dataset, DatasetWriter
+from model.data.dataset import Dataset, DatasetContents, DatasetWriter
 from model.series import Series, compact
 from model.taxonomy import load_taxonomy
 
@@ -50,7 +50,7 @@ def write_toy(
     """A data set with this many objects a split, classes in turn, lengths that differ, five folds without pretrain."""
     rng = np.random.default_rng(seed)
     names = ("science", "template", "difference")[:channels]
-    with DatasetWriter(folder, survey, names, SIZE, classes, "toy", seed, "test") as writer:
+    with DatasetWriter(folder, DatasetContents(survey, names, SIZE, classes, "toy", seed, "test")) as writer:
         number = 0
         for split, count in splits.items():
             for i in range(count):

@@ -19,7 +19,7 @@ from model.simulation.sources import Circumstances
 from model.simulation.sources.corecollapse import draw_corecollapse
 from model.simulation.sources.snia import SNIa
 from model.simulation.sources.templates import read_salt3
-from model.simulation.survey.surveys import SDSS, ZTF, Survey, ab_mag
+from model.simulation.surveys import SDSS, ZTF, Survey, ab_mag
 from model.simulation.validation import Check, skipped, within
 
 LIGHT_A_PER_S = 2.99792458e18

@@ -15,10 +15,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from model.simulation.records import SimulatedObject
+from model.simulation.records import SimulatedObject, SkySettings
 from model.simulation.sky.labels import CLASSES
 from model.simulation.sky.make_populations import TYPES, read_catalogue
 from model.simulation.sky.population import draw_sample
+from model.simulation.surveys import SDSS
 from model.simulation.validation import Check, skipped, within
 from model.taxonomy import NATURAL_MIX
 
@@ -38,18 +39,19 @@ MODES = ("physical", "sdss_label", "deconfounded")
 
 def leak_checks(seed: int, share: float, shared: Path | None) -> Iterator[Check]:
     """Draw the natural mix, or a share of it, and equal numbers of each class; compare hosts and play the adversary."""
+    sky = SkySettings(survey=SDSS, seed=seed)
     counts = {label: max(round(share * count), 40) for label, count in NATURAL_MIX["sdss"].items()}
     # The F1 of 89 SNOther scatters by 0.1 from sample to sample: several are averaged.
     repeats = REPEATS if share >= LEAST_SHARE_FOR_REAL_SCORES else 1
     samples = [
-        list(draw_sample(seed, "sdss", counts, first_id=1_000_000 * (repeat + 1), mode="sdss_label"))
+        list(draw_sample(sky, counts, first_id=1_000_000 * (repeat + 1), mode="sdss_label"))
         for repeat in range(repeats)
     ]
     natural = samples[0]
     yield from _hosts(natural, shared)
     equal = dict.fromkeys(CLASSES, max(round(share * 1000), 100))
-    deconfounded = list(draw_sample(seed, "sdss", equal, first_id=800_000, mode="deconfounded"))
-    physical = list(draw_sample(seed, "sdss", equal, first_id=900_000, mode="physical"))
+    deconfounded = list(draw_sample(sky, equal, first_id=800_000, mode="deconfounded"))
+    physical = list(draw_sample(sky, equal, first_id=900_000, mode="physical"))
     fewer = share**-0.5  # statistical errors grow on a share of the objects
     real = None if shared is None or share < LEAST_SHARE_FOR_REAL_SCORES else _real_scores(shared)
     yield from _context("sdss_label", samples, fewer, real)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model.simulation.sources import TEMPLATE_DAYS, Circumstances
 from model.simulation.sources.agn import draw_agn
 from model.simulation.sources.stars import Pulsator, draw_star
-from model.simulation.survey.surveys import SDSS, ab_mag
+from model.simulation.surveys import SDSS, ab_mag
 from model.simulation.validation import Check, skipped, within
 
 BASELINE_DAYS = 3300.0  # of the real light curves

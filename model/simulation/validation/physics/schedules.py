@@ -10,7 +10,7 @@ import numpy as np
 
 from model.simulation.records import Schedule
 from model.simulation.survey.schedule import draw_schedule
-from model.simulation.survey.surveys import LSST, SDSS, ZTF, Survey
+from model.simulation.surveys import LSST, SDSS, ZTF, Survey
 from model.simulation.validation import Check, within
 
 NIGHTS = {25: 19, 50: 21, 75: 23}  # percentile -> nights per object

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation.records import SimulatedObject
+from model.simulation.records import SimulatedObject, SkySettings
 from model.simulation.sky.population import draw_sample
 from model.simulation.survey import selection
-from model.simulation.survey.surveys import ab_mag
+from model.simulation.surveys import SDSS, ab_mag
 from model.simulation.validation import Check, within
 
 PEAK_R_MAG = {0.07: 18.2, 0.12: 19.6, 0.17: 20.3, 0.23: 20.8}  # redshift -> mean of 202 real supernovae, -3..+3 d
@@ -20,7 +20,7 @@ NIGHTS_OVER_5_SIGMA = (9, 13)
 
 def supernova_checks(seed: int, objects: int) -> Iterator[Check]:
     """Draw the spectroscopic sample of SDSS and compare it."""
-    drawn = list(draw_sample(seed, "sdss", {"SNIa": objects}, first_id=500_000))
+    drawn = list(draw_sample(SkySettings(survey=SDSS, seed=seed), {"SNIa": objects}, first_id=500_000))
     tolerance = PEAK_TOLERANCE_MAG * max(FULL_SAMPLE / objects, 1) ** 0.25
     for redshift, target in PEAK_R_MAG.items():
         peaks = [

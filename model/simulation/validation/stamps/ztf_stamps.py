@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from model.simulation.images import photometry
 from model.simulation.images import render as products
+from model.simulation.records import SkySettings
 from model.simulation.sky.population import draw_object
 from model.simulation.survey import selection
-from model.simulation.survey.surveys import ZTF, flux_njy
+from model.simulation.surveys import ZTF, flux_njy
 from model.simulation.validation import Check, within
 from model.simulation.validation.stamps import real_ztf, stamp_features
 
@@ -52,6 +53,7 @@ def simulated_stamps(seed: int, count: int) -> tuple[NDArray[np.float32], NDArra
     limit_N : published limiting magnitudes.
     """
     rng = np.random.default_rng([seed, 11])
+    sky = SkySettings(survey=ZTF, seed=seed)
     pixels: list[NDArray[np.float32]] = []
     whole: list[bool] = []
     limits: list[float] = []
@@ -62,7 +64,7 @@ def simulated_stamps(seed: int, count: int) -> tuple[NDArray[np.float32], NDArra
         candidates = []
         for _ in range(CANDIDATES):
             object_id += 1
-            obj = draw_object(seed, "ztf", kind, 2_000_000 + object_id)
+            obj = draw_object(sky, kind, 2_000_000 + object_id)
             # Real alerts of the sample are in g and r.
             if obj is not None:
                 seen_T = selection.detections(obj) & np.isin(obj.schedule.band_T, (1, 2))
@@ -75,7 +77,7 @@ def simulated_stamps(seed: int, count: int) -> tuple[NDArray[np.float32], NDArra
         frames = products.render_frames(
             obj, ZTF.stamp_pixels, ZTF.products, np.array([visit]), 4, np.random.default_rng([seed, obj.object_id])
         )
-        flux_N, error_N = photometry.of_frames(frames, ZTF.products, ZTF.name)
+        flux_N, error_N = photometry.of_frames(frames, ZTF.products, ZTF)
         if kind != "Bogus" and not np.abs(flux_N[0]) >= selection.DETECTION_SIGMA * error_N[0]:
             continue
         pixels.append(frames.pixels_NCHW[0] / np.float32(flux_njy(obj.schedule.zero_point_T[visit])))

@@ -20,9 +20,9 @@ from lsst.alert.packet import Schema, get_schema_path
 from model.simulation.alerts import lsst as packets_lsst
 from model.simulation.alerts import ztf as packets_ztf
 from model.simulation.alerts.neighbours import neighbours
-from model.simulation.alerts.night import MIX, Truth, alerts_of_object, write_night
-from model.simulation.alerts.night import StreamSettings as NightSky
+from model.simulation.alerts.night import MIX, StreamSettings, Truth, alerts_of_object, write_night
 from model.simulation.records import Galaxy, Scene
+from model.simulation.surveys import LSST, ZTF
 
 Night = list[tuple[bytes, Truth]]
 ZTF_REAL_OLDEST_WITH_ALL_FIELDS = "4.02"
@@ -80,9 +80,9 @@ def test_a_stream_is_a_function_of_its_seed() -> None:
 
 def test_every_class_appears() -> None:
     """Over some hundred objects the stream holds every label of the mix."""
-    sky = NightSky(survey="ztf", seed=9, level=4, nights=3, start_mjd=60_500.0, mode="physical", mix=MIX)
+    sky = StreamSettings(survey=ZTF, seed=9, objects=70, nights=3, start_mjd=60_500.0)
     missing, number = set(MIX), 0
-    while missing and number < 70:
+    while missing and number < sky.objects:
         missing -= {alert.truth["label"] for alert in alerts_of_object(sky, number)}
         number += 1
     assert not missing
@@ -237,14 +237,14 @@ def test_ztf_fills_what_real_packets_fill(shared_data: Path, ztf_night: Night) -
 def test_lsst_packets_are_valid(version: tuple[int, int]) -> None:
     """The survey's own schema package validates each packet and reads back what was written."""
     mix = {"SNIa": 1.0, "Asteroid": 1.0}
-    sky = NightSky(survey="lsst", seed=5, level=4, nights=60, start_mjd=61_100.0, mode="physical", mix=mix)
+    sky = StreamSettings(survey=LSST, seed=5, objects=1, nights=60, start_mjd=61_100.0, mix=mix)
     schema = Schema.from_file(f"{get_schema_path(*version)}/lsst.v{version[0]}_{version[1]}.alert.avsc")
     for record in lsst_records(sky, version):
         assert schema.validate(record)
         assert schema.deserialize(packets_lsst.frame(record, version)[5:])["diaSourceId"] == record["diaSourceId"]
 
 
-def lsst_records(sky: NightSky, version: tuple[int, int]) -> Iterator[dict[str, Any]]:
+def lsst_records(sky: StreamSettings, version: tuple[int, int]) -> Iterator[dict[str, Any]]:
     for number in range(4):
         for alert in alerts_of_object(sky, number)[:2]:
             record = read_lsst(alert.packet)

@@ -8,7 +8,8 @@ import pytest
 
 from model.data.dataset import Dataset
 from model.simulation.datasets import draw as datasets
-from model.simulation.datasets.plan import DatasetRecipe, load_recipe, parse_recipe
+from model.simulation.datasets.plan import DatasetRecipe, DatasetRequest, load_recipe, parse_recipe, plan
+from model.simulation.surveys import SDSS, survey_named
 
 
 def tiny_recipe(**changes: object) -> DatasetRecipe:
@@ -26,7 +27,7 @@ def tiny_recipe(**changes: object) -> DatasetRecipe:
 
 
 def write(folder: Path, survey: str, workers: int = 1, seed: int = 5) -> Dataset:
-    datasets.write_dataset(tiny_recipe(), survey, seed, folder, workers=workers)
+    datasets.write_dataset(DatasetRequest(tiny_recipe(), survey_named(survey), seed), folder, workers)
     return Dataset.open(folder)
 
 
@@ -59,9 +60,8 @@ def test_the_same_bytes_whatever_the_workers(tmp_path: Path, sdss: Dataset) -> N
 
 def test_an_object_can_be_made_alone(sdss: Dataset) -> None:
     """Drawing one object of the plan gives what the data set holds of it."""
-    recipe = tiny_recipe()
-    order = datasets.plan(recipe, "sdss", 5)[7]
-    alone = datasets.draw(order, datasets.settings_of(recipe, "sdss", 5)).series
+    request = DatasetRequest(tiny_recipe(), SDSS, 5)
+    alone = datasets.draw(plan(request)[7], datasets.settings_of(request)).series
     np.testing.assert_array_equal(alone.pixels_TCHW, sdss.series(7).pixels_TCHW)
     np.testing.assert_array_equal(alone.flux_T, sdss.series(7).flux_T)
 
@@ -94,6 +94,8 @@ def test_progress_is_told(tmp_path: Path) -> None:
     """The caller hears how many of how many objects are done, last that all are."""
     heard: list[tuple[int, int]] = []
     datasets.write_dataset(
-        tiny_recipe(), "sdss", 5, tmp_path / "set", progress=lambda done, total: heard.append((done, total))
+        DatasetRequest(tiny_recipe(), SDSS, 5),
+        tmp_path / "set",
+        progress=lambda done, total: heard.append((done, total)),
     )
     assert heard[0] == (0, 20) and heard[-1] == (20, 20)

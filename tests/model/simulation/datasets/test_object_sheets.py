@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from model.data.dataset import Dataset, DatasetWriter
+from model.data.dataset import Dataset, DatasetContents, DatasetWriter
 from model.pictures.stamps import MOST_COLUMNS
 from model.series import Series, compact
 from model.simulation.datasets.object_sheet import NoSuchObjectError, draw_object, save_object
@@ -26,7 +26,7 @@ def make(folder: Path, survey: str, frames: int) -> Dataset:
         rng.normal(1000, 200, frames).astype(np.float32),
         np.full(frames, 150, np.float32),
     )
-    with DatasetWriter(folder, survey, channels, 9, ("AGN", "SNIa"), "test", 1, "0") as writer:
+    with DatasetWriter(folder, DatasetContents(survey, channels, 9, ("AGN", "SNIa"), "test", 1, "0")) as writer:
         truth = {"true_class": "AGN", "true_flux_T": np.full(frames, 1000.0), "redshift": 0.2, "ebv_mag": np.nan}
         writer.append(0, "SNIa", "train", None, series, truth)
         writer.append(1, "AGN", "train", None, series, {"true_class": "AGN"})

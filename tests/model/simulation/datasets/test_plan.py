@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.simulation.datasets.plan import DatasetRecipeError, Order, load_recipe, parse_recipe, plan, shipped_recipes
+from model.simulation.datasets.plan import (
+    DatasetRecipeError,
+    DatasetRequest,
+    Order,
+    load_recipe,
+    parse_recipe,
+    plan,
+    shipped_recipes,
+)
+from model.simulation.surveys import LSST, SDSS, ZTF, survey_named
 
 CONVENTION = {
     "pretrain": {"AGN": 362, "SNIa": 1448, "Variable": 1290, "SNOther": 2041},
@@ -25,12 +34,12 @@ def count(orders: list[Order]) -> dict[str, dict[str, int]]:
 
 def test_convention_has_the_published_counts() -> None:
     """Each split of the published experiment has its number of objects of each class."""
-    assert count(plan(load_recipe("convention"), "sdss", seed=1)) == CONVENTION
+    assert count(plan(DatasetRequest(load_recipe("convention"), SDSS, 1))) == CONVENTION
 
 
 def test_folds_are_stratified() -> None:
     """The fine-tuning and test objects of a class are spread over five folds, none differing by more than one."""
-    orders = plan(load_recipe("convention"), "sdss", seed=1)
+    orders = plan(DatasetRequest(load_recipe("convention"), SDSS, 1))
     assert all((o.fold is None) == (o.split == "pretrain") for o in orders)
     for label in CONVENTION["test"]:
         per_fold = Counter(o.fold for o in orders if o.fold is not None and o.label == label)
@@ -39,19 +48,19 @@ def test_folds_are_stratified() -> None:
 
 def test_only_photometric_labels_are_noisy() -> None:
     """Pre-training supernovae are wrong as often as photometric labels are; all other labels are right."""
-    orders = plan(load_recipe("convention"), "sdss", seed=1)
+    orders = plan(DatasetRequest(load_recipe("convention"), SDSS, 1))
     assert all(o.label == o.true_class for o in orders if o.split != "pretrain")
     others = [o.true_class for o in orders if o.split == "pretrain" and o.label == "SNOther"]
     assert 0.52 < others.count("AGN") / len(others) < 0.60
     supernovae = [o.true_class for o in orders if o.split == "pretrain" and o.label == "SNIa"]
     assert 0.94 < supernovae.count("SNIa") / len(supernovae) < 0.98
-    clean = plan(load_recipe("convention"), "sdss", seed=1, level=3)
+    clean = plan(DatasetRequest(load_recipe("convention"), SDSS, 1, level=3))
     assert all(o.label == o.true_class for o in clean)
 
 
 def test_file_order_does_not_tell_the_class() -> None:
     """The mean position of each class is that of a shuffled list."""
-    orders = plan(load_recipe("convention"), "sdss", seed=1)
+    orders = plan(DatasetRequest(load_recipe("convention"), SDSS, 1))
     rows = {label: [o.object_id for o in orders if o.label == label] for label in CONVENTION["test"]}
     for places in rows.values():
         expected_error = len(orders) / np.sqrt(12 * len(places))
@@ -61,9 +70,9 @@ def test_file_order_does_not_tell_the_class() -> None:
 def test_a_plan_is_a_function_of_its_seed() -> None:
     """The same seed gives the same plan under every survey, another seed another one."""
     recipe = load_recipe("mini")
-    planned = [(o.object_id, o.true_class) for o in plan(recipe, "ztf", seed=1)]
-    assert planned == [(o.object_id, o.true_class) for o in plan(recipe, "lsst", seed=1)]
-    assert planned != [(o.object_id, o.true_class) for o in plan(recipe, "ztf", seed=2)]
+    planned = [(o.object_id, o.true_class) for o in plan(DatasetRequest(recipe, ZTF, 1))]
+    assert planned == [(o.object_id, o.true_class) for o in plan(DatasetRequest(recipe, LSST, 1))]
+    assert planned != [(o.object_id, o.true_class) for o in plan(DatasetRequest(recipe, ZTF, 2))]
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -71,7 +80,7 @@ def test_a_plan_is_a_function_of_its_seed() -> None:
 def test_every_shipped_recipe_serves_every_survey(name: str, survey: str) -> None:
     """Each recipe plans objects of all its classes for each survey."""
     recipe = load_recipe(name)
-    assert {o.label for o in plan(recipe, survey, seed=3)} == set(recipe.classes)
+    assert {o.label for o in plan(DatasetRequest(recipe, survey_named(survey), 3))} == set(recipe.classes)
 
 
 def test_unknowns_are_none_of_the_classes() -> None:
@@ -81,11 +90,11 @@ def test_unknowns_are_none_of_the_classes() -> None:
 
 def test_mini_keeps_both_halves() -> None:
     """The benchmark is half labelled as the survey would, half deconfounded, unless told otherwise."""
-    modes = Counter(o.mode for o in plan(load_recipe("mini"), "sdss", seed=1))
+    modes = Counter(o.mode for o in plan(DatasetRequest(load_recipe("mini"), SDSS, 1)))
     assert modes == {"sdss_label": 2100, "deconfounded": 2100}
-    assert {o.mode for o in plan(load_recipe("mini"), "ztf", seed=1)} == {"physical", "deconfounded"}
-    assert {o.mode for o in plan(load_recipe("mini"), "sdss", seed=1, mode="physical")} == {"physical"}
-    counts = count(plan(load_recipe("mini"), "sdss", seed=1))
+    assert {o.mode for o in plan(DatasetRequest(load_recipe("mini"), ZTF, 1))} == {"physical", "deconfounded"}
+    assert {o.mode for o in plan(DatasetRequest(load_recipe("mini"), SDSS, 1, mode="physical"))} == {"physical"}
+    counts = count(plan(DatasetRequest(load_recipe("mini"), SDSS, 1)))
     assert {split: sum(c.values()) for split, c in counts.items()} == {"train": 2400, "validation": 600, "test": 1200}
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from model.simulation.records import Galaxy, Scene, Schedule, SimulatedObject, Star
+from model.simulation.surveys import survey_named
 
 FLUX_B = np.full(6, 1e4, np.float32)
 SCENE = Scene(
@@ -29,7 +30,7 @@ def an_object(survey="sdss", visits=40, flux=0.0, reference=0.0, scene=SCENE, se
     return SimulatedObject(
         1,
         seed,
-        survey,
+        survey_named(survey),
         "AGN",
         schedule,
         np.full(visits, flux, np.float32),

@@ -8,7 +8,7 @@ from model.simulation.images import photometry
 from model.simulation.images import render as products
 from model.simulation.records import Scene, Star
 from model.simulation.survey.cameras import CAMERAS
-from model.simulation.survey.surveys import flux_njy, survey_named
+from model.simulation.surveys import ZTF, flux_njy, survey_named
 
 TRIPLET = ("science", "template", "difference")
 CHANNELS = {"sdss": ("science",), "ztf": TRIPLET, "lsst": TRIPLET}
@@ -57,7 +57,7 @@ def test_photometry_takes_the_difference_where_there_is_one():
     """The photometry of a triplet is the change, its background and its host left out."""
     obj = an_object("ztf", 200, 3e5, 1e5, sky=5e3)
     frames = products.render_frames(obj, 31, TRIPLET, np.arange(200), 2, np.random.default_rng(0))
-    flux_N, error_N = photometry.of_frames(frames, TRIPLET, "ztf")
+    flux_N, error_N = photometry.of_frames(frames, TRIPLET, ZTF)
     assert np.median(flux_N) == pytest.approx(2e5, rel=0.03)
     assert (error_N > 0).all()
 

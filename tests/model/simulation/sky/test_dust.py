@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from model.simulation.records import SkySettings
 from model.simulation.sky.dust import SFD
 from model.simulation.sky.measure_dust import ring_centres
 from model.simulation.sky.population import draw_object
+from model.simulation.surveys import SDSS, ZTF
 
 
 def test_dust_falls_with_latitude_and_scatters_about_the_map():
@@ -18,10 +20,10 @@ def test_dust_falls_with_latitude_and_scatters_about_the_map():
 
 def test_simulated_ztf_supernovae_are_behind_the_map_and_sdss_ones_behind_stripe_82():
     """E(B-V) of drawn supernovae varies by more than a factor of ten in ZTF."""
-    ebv = [draw_object(3, "ztf", "SNIa", i).truth["ebv_mag"] for i in range(40)]
+    ebv = [draw_object(SkySettings(survey=ZTF, seed=3), "SNIa", i).truth["ebv_mag"] for i in range(40)]
     assert 0.03 < np.median(ebv) < 0.08
     assert max(ebv) / min(ebv) > 10
-    assert draw_object(3, "sdss", "SNIa", 0).truth["ebv_mag"] < 0.2
+    assert draw_object(SkySettings(survey=SDSS, seed=3), "SNIa", 0).truth["ebv_mag"] < 0.2
 
 
 def test_the_centres_of_a_healpix_sphere_cover_it_evenly():

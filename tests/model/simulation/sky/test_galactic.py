@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from model.simulation.records import SkySettings
 from model.simulation.sky.labels import elasticc_code
 from model.simulation.sky.population import draw_object, redraw
 from model.simulation.sources import TEMPLATE_DAYS
@@ -17,7 +18,7 @@ from model.simulation.sources.galactic import (
 )
 from model.simulation.sources.irregular import Irregular, wander
 from model.simulation.sources.outbursts import draw_dwarf_nova, draw_nova
-from model.simulation.survey.surveys import LSST, ZTF, ab_mag
+from model.simulation.surveys import LSST, ZTF, ab_mag
 from model.taxonomy import load_taxonomy
 
 R = 2
@@ -41,10 +42,10 @@ def test_contact_binaries_lead_and_what_is_held_out_is_not_drawn():
     assert sum(SHARE) == pytest.approx(1)
     assert sum(SHARE_OF_ERUPTIVE) == pytest.approx(1)
     assert max(KINDS, key=lambda name: KINDS[name].count) == "EW"
-    drawn = {draw_object(5, "ztf", "Variable", i).truth["subtype"] for i in range(25)}
+    drawn = {draw_object(SkySettings(survey=ZTF, seed=5), "Variable", i).truth["subtype"] for i in range(25)}
     assert {"EB", "LPV"} <= drawn
     rng = np.random.default_rng(0)
-    subtypes = [draw_galactic(rng, 365.0, "ztf").subtype for _ in range(600)]
+    subtypes = [draw_galactic(rng, 365.0, ZTF).subtype for _ in range(600)]
     assert np.isin(subtypes, list(ERUPTIVE)).mean() == pytest.approx(ERUPTIVE_SHARE, abs=0.04)
     assert "uLens" not in subtypes
 
@@ -71,7 +72,7 @@ def test_kinds_without_a_name_in_the_taxonomy_are_recurring_variables():
 
 def test_lsst_sees_fainter_ones():
     """The same random numbers give the same kinds, three magnitudes fainter."""
-    near, far = (draw_galactic(np.random.default_rng(1), 365.0, survey) for survey in ("ztf", "lsst"))
+    near, far = (draw_galactic(np.random.default_rng(1), 365.0, survey) for survey in (ZTF, LSST))
     assert near.subtype == far.subtype
     np.testing.assert_allclose(far.mag_B - near.mag_B, 3.0)
 
@@ -97,11 +98,9 @@ def test_a_dipping_star_fades_farther_than_it_brightens():
 
 def test_a_star_of_ztf_is_the_same_under_lsst():
     """Redrawn under a survey with a longer window, an irregular star keeps its light curve."""
-    obj = next(
-        o
-        for i in range(60)
-        if (o := draw_object(6, "ztf", "Variable", i)).truth["subtype"] in ("Rotator", "YSO", "LPV")
-    )
-    twin = redraw(obj, "lsst")
+    sky = SkySettings(survey=ZTF, seed=6)
+    walking = ("Rotator", "YSO", "LPV")
+    obj = next(o for i in range(60) if (o := draw_object(sky, "Variable", i)).truth["subtype"] in walking)
+    twin = redraw(obj, LSST)
     for name in ("subtype", "period_days", "amplitude_g_mag"):
         assert twin.truth[name] == obj.truth[name]

@@ -9,7 +9,7 @@ from model.simulation.sky.scenes import place
 from model.simulation.sources import Circumstances
 from model.simulation.sources.snia import draw_snia
 from model.simulation.sources.spectra import kpc_per_arcsec
-from model.simulation.survey.surveys import SDSS, ZTF, ab_mag
+from model.simulation.surveys import SDSS, ZTF, ab_mag
 
 
 @pytest.fixture

@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
-from model.simulation.records import Sampling
+from model.simulation.records import Sampling, SkySettings
 from model.simulation.sky import labels, population
 from model.simulation.sky.population import draw_object, draw_sample, redraw
 from model.simulation.sky.redshifts import draw_luminosity_and_redshift, draw_nearness, draw_subtype
 from model.simulation.survey import selection
-from model.simulation.survey.surveys import SURVEYS, ZTF
+from model.simulation.surveys import LSST, SDSS, SURVEYS, ZTF, Survey, survey_named
+
+
+def sky(seed: int, survey: Survey, level: int = 4) -> SkySettings:
+    """A sky without templates."""
+    return SkySettings(survey=survey, seed=seed, level=level)
 
 
 def same(a, b):
@@ -24,7 +29,7 @@ def same(a, b):
 def test_every_class_can_be_drawn_in_every_mode(survey, mode, label):
     """Fluxes are finite and not negative, visits and fluxes agree in number, and the label is the one asked for."""
     for object_id in range(3):
-        obj = draw_object(5, survey, label, object_id, mode)
+        obj = draw_object(sky(5, SURVEYS[survey]), label, object_id, mode)
         assert obj is not None
         assert obj.label == label
         assert obj.truth["mode"] == mode
@@ -39,7 +44,10 @@ def test_every_class_can_be_drawn_in_every_mode(survey, mode, label):
 def test_every_extension_can_be_drawn_for_alerts(label):
     """Subtypes, rare transients, artefacts and asteroids exist for ZTF and LSST."""
     for survey in ("ztf", "lsst"):
-        obj = next((o for i in range(5) if (o := draw_object(5, survey, label, i)) is not None), None)
+        obj = next(
+            (o for i in range(5) if (o := draw_object(sky(5, SURVEYS[survey]), label, i)) is not None),
+            None,
+        )
         assert obj is not None
         assert obj.label == label
 
@@ -47,17 +55,17 @@ def test_every_extension_can_be_drawn_for_alerts(label):
 def test_an_object_is_remade_alone():
     """Whatever was drawn before, the same numbers give the same object; another seed or id another one."""
     for label in labels.CLASSES:
-        first = draw_object(7, "sdss", label, 42, "sdss_label")
-        draw_object(8, "ztf", "AGN", 1)
-        same(first, draw_object(7, "sdss", label, 42, "sdss_label"))
-        other = draw_object(8, "sdss", label, 42, "sdss_label")
+        first = draw_object(sky(7, SDSS), label, 42, "sdss_label")
+        draw_object(sky(8, ZTF), "AGN", 1)
+        same(first, draw_object(sky(7, SDSS), label, 42, "sdss_label"))
+        other = draw_object(sky(8, SDSS), label, 42, "sdss_label")
         assert not np.array_equal(first.flux_T, other.flux_T) or label == "Variable"
 
 
 def test_the_schedule_does_not_know_the_class():
     """One object number has one schedule, whatever is drawn in it and however often."""
     drawn = [
-        draw_object(7, "sdss", label, 3, mode) for label in labels.CLASSES for mode in ("physical", "deconfounded")
+        draw_object(sky(7, SDSS), label, 3, mode) for label in labels.CLASSES for mode in ("physical", "deconfounded")
     ]
     for obj in drawn[1:]:
         np.testing.assert_array_equal(np.diff(obj.schedule.time_T), np.diff(drawn[0].schedule.time_T))
@@ -67,17 +75,17 @@ def test_the_schedule_does_not_know_the_class():
 @pytest.mark.parametrize("label", labels.CLASSES)
 def test_the_same_physics_can_be_put_under_another_survey(label):
     """Redrawn, an object keeps its redshift, subtype and parameters; only the survey's view of it changes."""
-    sdss = draw_object(7, "sdss", label, 11)
-    lsst = redraw(sdss, "lsst")
-    assert lsst.survey == "lsst"
+    sdss = draw_object(sky(7, SDSS), label, 11)
+    lsst = redraw(sdss, LSST)
+    assert lsst.survey is LSST
     for name in ("redshift", "subtype", "x1", "c", "period_days", "peak_r_abs_mag", "tau_obs_days"):
         assert lsst.truth.get(name) == sdss.truth.get(name)
-    same(redraw(lsst, "sdss"), sdss)
+    same(redraw(lsst, SDSS), sdss)
 
 
 def test_levels_add_realism_step_by_step():
     """Below level 2 the scene is empty; below level 1 seeing is constant."""
-    objects = {level: draw_object(7, "sdss", "SNIa", 5, "physical", level) for level in range(5)}
+    objects = {level: draw_object(sky(7, SDSS, level), "SNIa", 5, "physical") for level in range(5)}
     assert objects[1].scene.galaxies == ()
     assert len(objects[2].scene.galaxies) >= 1
     r_band = objects[0].schedule.band_T == 2
@@ -89,7 +97,7 @@ def test_deconfounded_sources_change_by_as_much_whatever_they_are():
     """The largest change in r has the same distribution in all classes, over static light above it."""
     medians = []
     for label in labels.CLASSES:
-        drawn = list(draw_sample(9, "sdss", {label: 60}, mode="deconfounded"))
+        drawn = list(draw_sample(sky(9, SDSS), {label: 60}, mode="deconfounded"))
         peaks = [np.abs(o.difference_flux_T[o.schedule.band_T == 2]).max() for o in drawn]
         medians.append(np.median(-2.5 * np.log10(peaks)))
         assert all(o.reference_flux_B[2] > 1.2 * peak for o, peak in zip(drawn, peaks, strict=True))
@@ -118,7 +126,7 @@ def test_type_iin_are_as_rare_as_in_magnitude_limited_surveys():
 def test_some_templates_hold_the_transient():
     """Of ZTF's supernovae a few have reference light, and with it detections below zero; of SDSS none have."""
     share = {
-        survey: np.mean([o.reference_flux_B.any() for o in draw_sample(3, survey, {"SNOther": 300})])
+        survey: np.mean([o.reference_flux_B.any() for o in draw_sample(sky(3, SURVEYS[survey]), {"SNOther": 300})])
         for survey in ("ztf", "sdss")
     }
     assert 0 < share["ztf"] < 0.1
@@ -127,7 +135,7 @@ def test_some_templates_hold_the_transient():
 
 def test_a_sample_holds_the_counts_asked_for():
     """Classes come in order with the right numbers and different ids."""
-    drawn = list(draw_sample(3, "ztf", {"SNIa": 4, "AGN": 3}))
+    drawn = list(draw_sample(sky(3, ZTF), {"SNIa": 4, "AGN": 3}))
     assert [o.label for o in drawn] == ["SNIa"] * 4 + ["AGN"] * 3
     assert len({o.object_id for o in drawn}) == 7
 
@@ -135,14 +143,16 @@ def test_a_sample_holds_the_counts_asked_for():
 def test_photometric_labels_lie_only_at_the_highest_level():
     """Of photometric SNOther at level 4 some are nuclei; at level 3 none; a named true class stays."""
     noisy = {
-        draw_object(2, "sdss", "SNOther", i, "sdss_label", 4, Sampling("photo")).truth["drawn_class"] for i in range(12)
+        draw_object(sky(2, SDSS, 4), "SNOther", i, "sdss_label", Sampling("photo")).truth["drawn_class"]
+        for i in range(12)
     }
     clean = {
-        draw_object(2, "sdss", "SNOther", i, "sdss_label", 3, Sampling("photo")).truth["drawn_class"] for i in range(12)
+        draw_object(sky(2, SDSS, 3), "SNOther", i, "sdss_label", Sampling("photo")).truth["drawn_class"]
+        for i in range(12)
     }
     assert "AGN" in noisy
     assert clean == {"SNOther"}
-    named = draw_object(2, "sdss", "AGN", 1, "sdss_label", sampling=Sampling("photo", "SNOther"))
+    named = draw_object(sky(2, SDSS), "AGN", 1, "sdss_label", Sampling("photo", "SNOther"))
     assert (named.label, named.truth["drawn_class"]) == ("SNOther", "AGN")
 
 
@@ -151,14 +161,14 @@ def test_a_class_that_a_survey_never_notices_is_reported(monkeypatch):
     monkeypatch.setattr(selection, "triggered", lambda obj: False)
     monkeypatch.setattr(population, "ATTEMPTS", 1)
     with pytest.raises(ValueError, match="did not notice 50 objects of AGN"):
-        list(draw_sample(1, "ztf", {"AGN": 1}))
+        list(draw_sample(sky(1, ZTF), {"AGN": 1}))
 
 
 def test_nonsense_is_refused():
     """Unknown surveys, classes and levels raise errors that name the choices."""
     with pytest.raises(ValueError, match="survey is 'des'"):
-        draw_object(1, "des", "AGN", 1)
+        survey_named("des")
     with pytest.raises(ValueError, match="class is 'Planet'"):
-        draw_object(1, "sdss", "Planet", 1)
+        draw_object(sky(1, SDSS), "Planet", 1)
     with pytest.raises(ValueError, match="level is 7"):
-        draw_object(1, "sdss", "AGN", 1, level=7)
+        draw_object(sky(1, SDSS, 7), "AGN", 1)

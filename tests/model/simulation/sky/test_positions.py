@@ -4,12 +4,13 @@ import erfa
 import numpy as np
 import pytest
 
+from model.simulation.records import SkySettings
 from model.simulation.sky.hosts import HostEntry
 from model.simulation.sky.physics import IntrinsicObject
 from model.simulation.sky.population import draw_sample
 from model.simulation.sky.positions import DECLINATION_DEG, PLANE_OF_DUST_DEG, Position, draw_position
 from model.simulation.sources.stars import Pulsator
-from model.simulation.survey.surveys import LSST, SDSS, ZTF, Survey
+from model.simulation.surveys import LSST, SDSS, ZTF, Survey
 
 
 def star(subtype: str, mag: float) -> IntrinsicObject:
@@ -50,7 +51,7 @@ def test_young_and_far_stars_hug_the_plane() -> None:
 
 def test_galaxies_are_not_seen_through_the_plane() -> None:
     """Supernovae and nuclei keep away from the plane; so does everything where classes differ in changes only."""
-    objects = draw_sample(3, "ztf", {"SNIa": 15, "AGN": 15})
+    objects = draw_sample(SkySettings(survey=ZTF, seed=3), {"SNIa": 15, "AGN": 15})
     for obj in objects:
         _, latitude = erfa.icrs2g(*np.radians((obj.truth["ra_deg"], obj.truth["dec_deg"])))
         assert abs(np.degrees(latitude)) >= PLANE_OF_DUST_DEG

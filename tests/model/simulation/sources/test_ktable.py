@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from model.simulation.sources.ktable import load_ktable
+from model.simulation.surveys import LSST, SDSS
 
 
 def test_at_redshift_zero_the_table_is_bright_in_g_at_peak():
     """Near B maximum g is close to the B peak by construction, and u fades fastest."""
     table = load_ktable()
-    at_zero = table.at("sdss", 0.0)
+    at_zero = table.at(SDSS, 0.0)
     peak = int(np.flatnonzero(table.phase_P == 0)[0])
     assert abs(at_zero[1, peak]) < 0.2
     later = int(np.flatnonzero(table.phase_P == 20)[0])
@@ -22,8 +23,8 @@ def test_interpolation_meets_the_table_at_its_own_redshifts():
     """At a redshift of the table the interpolated values are its own; beyond its end they stay."""
     table = load_ktable()
     row = table.row["lsst_y"]
-    np.testing.assert_allclose(table.at("lsst", 0.5)[5], table.mag_RZP[row, 20], atol=1e-5)
-    np.testing.assert_allclose(table.at("lsst", 3.0)[5], table.at("lsst", 1.2)[5], rtol=1e-12)
+    np.testing.assert_allclose(table.at(LSST, 0.5)[5], table.mag_RZP[row, 20], atol=1e-5)
+    np.testing.assert_allclose(table.at(LSST, 3.0)[5], table.at(LSST, 1.2)[5], rtol=1e-12)
 
 
 def test_the_table_agrees_with_the_independent_one(shared_data):

@@ -12,7 +12,7 @@ from model.simulation.sources.spurious import draw_asteroid, draw_bogus
 from model.simulation.sources.star_tables import COLOUR
 from model.simulation.sources.stars import Eruptive, MicroLens, draw_star
 from model.simulation.sources.transients import TRANSIENTS, draw_transient
-from model.simulation.survey.surveys import LSST, SDSS, SURVEYS, ZTF, ab_mag
+from model.simulation.surveys import LSST, SDSS, SURVEYS, ZTF, ab_mag
 
 G, R, I = 1, 2, 3  # noqa: E741 - names of bands
 

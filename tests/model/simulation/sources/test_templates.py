@@ -12,11 +12,12 @@ import pytest
 from model.data.dataset import Dataset
 from model.simulation.cli import main
 from model.simulation.datasets.plan import load_recipe
+from model.simulation.records import SkySettings
 from model.simulation.sky.population import draw_object, redraw
 from model.simulation.sources import Circumstances
 from model.simulation.sources.spectral import draw_spectral
 from model.simulation.sources.templates import PASSBANDS, TemplatesError, hash_of_templates, load_templates
-from model.simulation.survey.surveys import LSST, SDSS, ZTF, ab_mag
+from model.simulation.surveys import LSST, SDSS, ZTF, ab_mag
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +61,11 @@ def test_a_flat_spectrum_has_no_colour(folder):
 def test_an_object_from_templates_is_remade_and_redrawn(folder, label):
     """Objects say that spectra were used, repeat by seed and can be put under another survey."""
     for object_id in range(6):
-        obj = draw_object(3, "sdss", label, object_id, templates=folder)
-        again = draw_object(3, "sdss", label, object_id, templates=folder)
+        obj = draw_object(SkySettings(survey=SDSS, seed=3, templates=folder), label, object_id)
+        again = draw_object(SkySettings(survey=SDSS, seed=3, templates=folder), label, object_id)
         np.testing.assert_array_equal(obj.flux_T, again.flux_T)
         assert (obj.truth.get("spectral_template") == 1) == (obj.truth["subtype"] != "IIn")
-        assert redraw(obj, "lsst", folder).truth["redshift"] == obj.truth["redshift"]
+        assert redraw(obj, LSST, folder).truth["redshift"] == obj.truth["redshift"]
 
 
 def test_the_real_templates_give_type_ia_like_the_shipped_table(shared_data):
@@ -85,7 +86,7 @@ def test_the_real_templates_give_type_ia_like_the_shipped_table(shared_data):
 def test_an_empty_folder_is_refused(tmp_path):
     """The error says which part is missing."""
     with pytest.raises(TemplatesError, match=r"holds no sako"):
-        draw_object(1, "sdss", "SNIa", 1, templates=tmp_path)
+        draw_object(SkySettings(survey=SDSS, seed=1, templates=tmp_path), "SNIa", 1)
     with pytest.raises(TemplatesError, match=r"no templates folder"):
         load_templates(tmp_path / "none")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.simulation.survey.published_errors import ztf_error
-from model.simulation.survey.surveys import flux_njy
+from model.simulation.surveys import flux_njy
 
 
 def test_errors_are_those_of_real_alerts():

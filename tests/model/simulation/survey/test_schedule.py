@@ -1,11 +1,13 @@
 """What a schedule may and may not depend on."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 from model.series import BANDS
 from model.simulation.survey.schedule import draw_schedule, noise_njy_per_pixel
-from model.simulation.survey.surveys import SURVEYS, flux_njy, survey_named
+from model.simulation.surveys import SURVEYS, flux_njy, survey_named
 
 
 @pytest.fixture(params=sorted(SURVEYS))
@@ -77,3 +79,8 @@ def test_an_unknown_survey_is_refused():
     """The error names the surveys there are."""
     with pytest.raises(ValueError, match="sdss, ztf, lsst"):
         survey_named("des")
+
+
+def test_a_survey_travels_to_another_process_as_itself(survey):
+    """What comes out of a pickle is the one record that there is of the survey, not a copy."""
+    assert pickle.loads(pickle.dumps(survey)) is survey

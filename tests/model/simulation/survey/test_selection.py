@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.simulation.records import Sampling, SkySettings
 from model.simulation.sky.population import draw_object, draw_sample
 from model.simulation.survey import selection
-from model.simulation.survey.surveys import ab_mag, flux_njy
+from model.simulation.surveys import LSST, SDSS, ZTF, ab_mag, flux_njy, survey_named
 
 
 def dark(obj):
@@ -18,7 +19,7 @@ def dark(obj):
 def test_measured_fluxes_scatter_about_the_truth_by_their_errors():
     """Pulls of many visits have mean 0 and standard deviation 1, and asking again gives the same numbers."""
     pulls = []
-    for obj in draw_sample(4, "lsst", {"SNIa": 15}):
+    for obj in draw_sample(SkySettings(survey=LSST, seed=4), {"SNIa": 15}):
         flux_T, error_T = selection.measured_flux(obj)
         np.testing.assert_array_equal(flux_T, selection.measured_flux(obj)[0])
         pulls.append((flux_T - obj.difference_flux_T) / error_T)
@@ -29,14 +30,14 @@ def test_measured_fluxes_scatter_about_the_truth_by_their_errors():
 
 def test_the_depth_is_the_flux_at_five_sigma():
     """Of faint sources the error is a fifth of the flux at the limit, but for the template's share."""
-    obj = dark(draw_object(4, "sdss", "SNIa", 1))
+    obj = dark(draw_object(SkySettings(survey=SDSS, seed=4), "SNIa", 1))
     _, error_T = selection.measured_flux(obj)
     np.testing.assert_allclose(5 * error_T, selection.TEMPLATE_NOISE * flux_njy(obj.schedule.depth_T), rtol=1e-5)
 
 
 def test_nothing_is_not_detected_and_triggers_nothing():
     """Empty visits give no detection at 5 sigma."""
-    empty = dark(draw_object(4, "ztf", "SNIa", 2))
+    empty = dark(draw_object(SkySettings(survey=ZTF, seed=4), "SNIa", 2))
     assert selection.detections(empty).sum() <= 1
     assert not selection.triggered(empty)
 
@@ -45,7 +46,7 @@ def test_nothing_is_not_detected_and_triggers_nothing():
 def test_what_is_drawn_has_triggered(label):
     """Selected objects are detected on two nights, or twice half an hour apart, the first where the truth says."""
     for survey in ("sdss", "ztf", "lsst"):
-        obj = draw_object(4, survey, label, 8)
+        obj = draw_object(SkySettings(survey=survey_named(survey), seed=4), label, 8)
         detected_T = selection.detections(obj)
         if survey == "sdss":
             assert len(np.unique(obj.schedule.night_T[detected_T])) >= 2
@@ -56,7 +57,7 @@ def test_what_is_drawn_has_triggered(label):
 def test_detections_may_be_negative():
     """A nucleus below its template alerts, too."""
     faded = 0
-    for obj in draw_sample(4, "lsst", {"AGN": 15}):
+    for obj in draw_sample(SkySettings(survey=LSST, seed=4), {"AGN": 15}):
         flux_T, _ = selection.measured_flux(obj)
         faded += (flux_T[selection.detections(obj)] < 0).sum()
     assert faded > 0
@@ -64,30 +65,28 @@ def test_detections_may_be_negative():
 
 def test_an_artefact_is_detected_without_light():
     """Bogus detections exist at the visits that the artefact spoils, though no source is there."""
-    for obj in draw_sample(4, "ztf", {"Bogus": 8}):
+    for obj in draw_sample(SkySettings(survey=ZTF, seed=4), {"Bogus": 8}):
         assert not obj.flux_T.any()
         spoiled_T, detected_T = selection.artefact_visits(obj), selection.detections(obj)
         assert spoiled_T.any()
         assert (spoiled_T & detected_T).any()
-    assert not selection.artefact_visits(draw_object(4, "ztf", "SNIa", 1)).any()
+    assert not selection.artefact_visits(draw_object(SkySettings(survey=ZTF, seed=4), "SNIa", 1)).any()
 
 
 def test_spectra_are_taken_of_bright_supernovae():
     """The spectroscopic samples of SDSS and ZTF peak brighter than the photometric ones."""
-    for survey in ("sdss", "ztf"):
-        brightest = {
-            sample: np.median(
-                [o.truth["largest_change_mag"] for o in draw_sample(6, survey, {"SNIa": 40}, level=3, sample=sample)]
-            )
-            for sample in ("spec", "photo")
-        }
+    for survey in (SDSS, ZTF):
+        sky, brightest = SkySettings(survey=survey, seed=6, level=3), {}
+        for sample in ("spec", "photo"):
+            drawn = draw_sample(sky, {"SNIa": 40}, sampling=Sampling(sample))
+            brightest[sample] = np.median([obj.truth["largest_change_mag"] for obj in drawn])
         assert brightest["spec"] < brightest["photo"] - 0.3
 
 
 def test_spectra_are_as_complete_as_those_of_the_bright_transient_survey():
     """Of ZTF supernovae brighter than 18.5 nearly all have a spectrum, to 19 most, fainter than 19.5 few."""
     typed = {name: [] for name in ("bright", "middle", "faint")}
-    for obj in draw_sample(8, "ztf", {"SNIa": 250}, level=3, sample="photo"):
+    for obj in draw_sample(SkySettings(survey=ZTF, seed=8, level=3), {"SNIa": 250}, sampling=Sampling("photo")):
         flux_T, error_T = selection.measured_flux(obj)
         best = ab_mag(flux_T[np.isin(obj.schedule.band_T, (1, 2)) & (flux_T > 5 * error_T)].max(initial=1.0))
         name = "bright" if best < 18.5 else "middle" if best < 19 else "faint" if best > 19.5 else None

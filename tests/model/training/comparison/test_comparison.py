@@ -8,7 +8,8 @@ import pytest
 
 from model.data.dataset import Dataset
 from model.simulation.datasets.draw import write_dataset
-from model.simulation.datasets.plan import load_recipe, parse_recipe
+from model.simulation.datasets.plan import DatasetRequest, load_recipe, parse_recipe
+from model.simulation.surveys import SDSS
 from model.training.comparison import run
 from model.training.comparison.pairs import pairs_of, published, recipe_of_run
 from model.training.comparison.pooling import (
@@ -296,7 +297,7 @@ def test_runs_keep_the_label_mode_of_each_answer(tmp_path):
         for mode in ("survey", "deconfounded")
     ]
     source = {**load_recipe("smoke").source, "groups": groups, "folds": None}
-    write_dataset(parse_recipe(source, "here"), "sdss", 5, tmp_path / "d")
+    write_dataset(DatasetRequest(parse_recipe(source, "here"), SDSS, 5), tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
     saved = run.kept_answers(dataset, dataset.splits["test"], np.full((8, 4), 0.25), None)
     mode = np.array(dataset.truth()["label_mode"].to_pylist())[dataset.splits["test"]]

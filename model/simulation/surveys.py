@@ -3,6 +3,7 @@
 Arrays have one entry per band of ``model.series.BANDS`` (``B``), NaN where the survey has no such band.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -36,6 +37,20 @@ class Survey:
     dust_B: NDArray[np.float64]  # extinction per E(B-V), Schlafly & Finkbeiner 2011
     sky_mag_arcsec2_B: NDArray[np.float64]
     astrometric_jitter_arcsec: float  # per axis and visit
+
+    def __reduce__(self) -> tuple[Callable[[str], "Survey"], tuple[str]]:
+        """Travels to another process as its name: there is one of each."""
+        return survey_named, (self.name,)
+
+    @property
+    def place(self) -> int:
+        """Its place among the surveys: part of the seed of every pixel."""
+        return self.index - 1
+
+    @property
+    def sends_alerts(self) -> bool:
+        """Whether what it publishes is what changed: a stream of alerts, with templates taken off."""
+        return "difference" in self.products
 
     @property
     def band_indices(self) -> NDArray[np.int64]:
