@@ -67,6 +67,7 @@ from model.taxonomy import load_taxonomy
 STOP_POLL_S = 0.1
 log = logger("service")
 T = TypeVar("T")
+Witness = Callable[[FinishedBatch], None]
 
 
 def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lambda _: None) -> None:
@@ -118,14 +119,10 @@ def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lamb
         transactions = sink if isinstance(sink, TransactionalSink) else None
         if transactions is not None and _patiently(lambda: _begun(transactions), settings, stop, health) is None:
             return
-        witnesses: list[Callable[[FinishedBatch], None]] = [lambda done: recent.enter(done.report)]
-        if router.routes:
-            witnesses.append(lambda done: _count_routes(done, router, metrics))
-        if traces is not None:
-            witnesses.append(traces)
-        if (index := assembly.open_index(settings, stack)) is not None:
+        index = assembly.open_index(settings, stack)
+        if index is not None:
             _let_people_look(index, store, pipeline, classifiers, lobby)
-            witnesses.append(lambda done: index.enter(classifications_of(done.report)))
+        witnesses = _witnesses(recent, router, metrics, traces, index)
         life, queue_limit = settings.life, settings.batch.queue_limit
         worker = BatchWorker(pipeline, sink, ledger, metrics, health, life, queue_limit, stats=store.stats,
                              witnesses=witnesses, transactions=transactions)  # fmt: skip
@@ -134,6 +131,20 @@ def serve(settings: Settings, stop: Stop, announce: Callable[[str], None] = lamb
         health.unready("group", "the consumer group has not let us in yet")
         health.ready("starting")
         loop.run(stop)
+
+
+def _witnesses(
+    recent: Recent, router: Router, metrics: Metrics, traces: Witness | None, index: ObjectIndex | None
+) -> list[Witness]:
+    """Who hears of each batch that is done."""
+    witnesses: list[Witness] = [lambda done: recent.enter(done.report)]
+    if router.routes:
+        witnesses.append(lambda done: _count_routes(done, router, metrics))
+    if traces is not None:
+        witnesses.append(traces)
+    if index is not None:
+        witnesses.append(lambda done: index.enter(classifications_of(done.report)))
+    return witnesses
 
 
 def _pages(http: HttpSettings, port: int, routes: tuple[Routes, Routes], lobby: Lobby, ledger: Ledger) -> HttpServer:

@@ -114,6 +114,22 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
     path = find(weights)
     card = load_card(path)
     tensor_path = path.with_name(path.name + ".safetensors")
+    tensors = _tensors_of(tensor_path, path, card)
+    network = _network_of(path, card)
+    tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    if any(name.startswith("familiar.") for name in tensors):
+        network.familiar = ClassDistance(len(card.classes), network.feature_width)
+    elif card.unknown is not None and card.unknown.kind != "energy":
+        raise WeightsError(f"{tensor_path} lacks what its card's unknown score is measured from: copy both again")
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise WeightsError(f"{tensor_path} does not fit the network of its card: {registry.shown(error)}") from error
+    return network.eval(), card
+
+
+def _tensors_of(tensor_path: Path, path: Path, card: ModelCard) -> dict[str, Tensor]:
+    """The tensors beside a card, if both are as they were written."""
     try:
         tensors = load_file(tensor_path)
     except (SafetensorError, OSError) as error:
@@ -128,6 +144,11 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
             f"the card of {path} was changed after it was written: its version is {card.version}, what it says makes "
             f"{version}; copy both files again, or save the weights anew"
         )
+    return tensors
+
+
+def _network_of(path: Path, card: ModelCard) -> GroupedNetwork:
+    """The network that a card names, without its tensors."""
     try:
         network = registry.build(card.network)
     except registry.NetworkError as error:
@@ -138,13 +159,4 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
             f"the card of {path} says {card.name} of {card.frame_limit} frames in groups of {card.group_size}, "
             f"its network is {made[0]} of {made[1]} in groups of {made[2]}"
         )
-    tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-    if any(name.startswith("familiar.") for name in tensors):
-        network.familiar = ClassDistance(len(card.classes), network.feature_width)
-    elif card.unknown is not None and card.unknown.kind != "energy":
-        raise WeightsError(f"{tensor_path} lacks what its card's unknown score is measured from: copy both again")
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise WeightsError(f"{tensor_path} does not fit the network of its card: {registry.shown(error)}") from error
-    return network.eval(), card
+    return network

@@ -27,6 +27,7 @@ from model.simulation.sources.templates import TemplatesError, hash_of_templates
 from model.simulation.surveys import SURVEYS, survey_named
 from model.taxonomy import Taxonomy, TaxonomyError, load_taxonomy
 
+Commands = argparse._SubParsersAction  # argparse gives it no public name
 MISUSE = 2
 MOST_NIGHTS, MOST_WORKERS = 3_650, 256
 
@@ -60,6 +61,13 @@ def parser_of_simulate() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    for add in (_add_dataset, _add_join, _add_alerts, _add_look, _add_validate):
+        add(commands)
+    add_common_options(parser)
+    return parser
+
+
+def _add_dataset(commands: Commands) -> None:
     dataset = commands.add_parser("dataset", help="write a labelled data set")
     dataset.add_argument("--survey", required=True, choices=SURVEYS)
     dataset.add_argument("--recipe", required=True, help=f"a JSON file, or one of {', '.join(shipped_recipes())}")
@@ -77,6 +85,8 @@ def parser_of_simulate() -> argparse.ArgumentParser:
     _add_sky(dataset)
     dataset.set_defaults(run=_dataset, interrupted="interrupted; the same command goes on from here")
 
+
+def _add_join(commands: Commands) -> None:
     join = commands.add_parser("join", help="make one labelled data set of several")
     join.add_argument("datasets", type=Path, nargs="+", metavar="DATASET", help="of one survey, form and simulator")
     join.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -85,6 +95,8 @@ def parser_of_simulate() -> argparse.ArgumentParser:
     )
     join.set_defaults(run=_join, interrupted="interrupted; the same command goes on from here")
 
+
+def _add_alerts(commands: Commands) -> None:
     alerts = commands.add_parser("alerts", help="write or publish alert packets")
     alerts.add_argument("--survey", required=True, choices=("ztf", "lsst"))
     alerts.add_argument("--nights", type=whole_number(1, MOST_NIGHTS), default=1)
@@ -110,20 +122,22 @@ def parser_of_simulate() -> argparse.ArgumentParser:
         run=_alerts, interrupted="interrupted; the same command makes these alerts again from the start"
     )
 
+
+def _add_look(commands: Commands) -> None:
     look = commands.add_parser("look", help="draw one object: stamps, light curve, truth")
     look.add_argument("dataset", type=Path, metavar="DATASET")
     look.add_argument("--object", type=_seed, default=0, metavar="N", help="its row in the data set")
     look.add_argument("--png", type=picture_path, required=True, metavar="FILE")
     look.set_defaults(run=_look, interrupted="interrupted")
 
+
+def _add_validate(commands: Commands) -> None:
     validate = commands.add_parser("validate", help="check the simulated sky against the real one")
     validate.add_argument("--html", type=_html_path, metavar="FILE", help="write a report with plots")
     validate.add_argument("--quick", action="store_true", help="fewer objects: a minute, not many")
     validate.add_argument("--seed", type=_seed, default=1)
     validate.add_argument("--real", type=Path, metavar="DIR", help="real alerts and catalogues (or ICTC_SHARED_DATA)")
     validate.set_defaults(run=_validate, interrupted="interrupted")
-    add_common_options(parser)
-    return parser
 
 
 def _add_sky(command: argparse.ArgumentParser) -> None:

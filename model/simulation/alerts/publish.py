@@ -5,10 +5,13 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.clock import unix_ms
 from model.simulation.alerts.alert_files import Packets
+
+if TYPE_CHECKING:
+    from confluent_kafka import Producer
 
 EXPOSURE_SPACING_S = (37.0, 39.0)  # between the bursts of LSST
 QUEUE_FULL_WAIT_S = 0.1  # while the producer's queue empties
@@ -53,7 +56,7 @@ def publish(
     PublishError
         When no broker answers, or a message was not delivered.
     """
-    from confluent_kafka import KafkaError, KafkaException, Message, Producer  # noqa: PLC0415 - files need no Kafka
+    from confluent_kafka import KafkaError, KafkaException, Message  # noqa: PLC0415 - files need no Kafka
 
     failures: list[str] = []
     delivered = 0
@@ -65,20 +68,7 @@ def publish(
             failures.append(error.str())
 
     where = f"topic {topic} at {brokers}"
-    settings = {
-        "bootstrap.servers": brokers,
-        "compression.type": "lz4",
-        "linger.ms": 20,
-        "message.max.bytes": 10_000_000,
-        "message.timeout.ms": round(1000 * DELIVERY_TIMEOUT_S),
-    }
-    try:
-        producer = Producer(settings, logger=_silent())  # what matters comes back as an error of ours
-        producer.list_topics(timeout=FIRST_ANSWER_S)
-    except KafkaException as exc:
-        raise PublishError(
-            f"{where}: no broker answers ({exc.args[0].str()}): start Kafka, or name its brokers with --brokers"
-        ) from exc
+    producer = _producer(brokers, where)
     for packet, truth in paced(packets, pace, clock, sleep):
         while not failures:
             try:
@@ -96,6 +86,27 @@ def publish(
         what = failures[0] if failures else f"no answer in {DELIVERY_TIMEOUT_S:.0f} s"
         raise PublishError(f"{where}: {left + len(failures)} alerts were not delivered: {what}")
     return delivered
+
+
+def _producer(brokers: str, where: str) -> "Producer":
+    """A producer whose brokers answer."""
+    from confluent_kafka import KafkaException, Producer  # noqa: PLC0415 - as above
+
+    settings = {
+        "bootstrap.servers": brokers,
+        "compression.type": "lz4",
+        "linger.ms": 20,
+        "message.max.bytes": 10_000_000,
+        "message.timeout.ms": round(1000 * DELIVERY_TIMEOUT_S),
+    }
+    try:
+        producer = Producer(settings, logger=_silent())  # what matters comes back as an error of ours
+        producer.list_topics(timeout=FIRST_ANSWER_S)
+    except KafkaException as exc:
+        raise PublishError(
+            f"{where}: no broker answers ({exc.args[0].str()}): start Kafka, or name its brokers with --brokers"
+        ) from exc
+    return producer
 
 
 def paced(

@@ -83,36 +83,30 @@ def galaxies(
         Vectors ``d`` in pixels along which the PSF is longer: ``d d^T`` is added to its covariance, and as much taken
         off in every direction that its size stays; None for a round PSF.
     """
+    if not scene_galaxies:
+        none = np.zeros((len(band_N), 0), np.float32)
+        return Gaussians(none, none, none, none, none, none, np.zeros((0, 4), np.int64))
     psf_NP = psf.variances(np.asarray(fwhm_N, np.float64) / arcsec_per_px, shape)
+    if elongation_N2 is not None:
+        psf_NP = psf_NP - (elongation_N2**2).sum(1, keepdims=True) / 2
     core = float(psf.variances(np.array(seeing_arcsec[0] / arcsec_per_px), shape)[0])
     softest_P = psf.variances(np.array(seeing_arcsec[1] / arcsec_per_px), shape)
-    across_N1, down_N1 = (0.0, 0.0) if elongation_N2 is None else (elongation_N2[:, :1], elongation_N2[:, 1:])
-    psf_NP = psf_NP if elongation_N2 is None else psf_NP - (elongation_N2**2).sum(1, keepdims=True) / 2
-    flux, dx, dy, xx, xy, yy = [], [], [], [], [], []
+    flux, dx, dy = [], [], []
+    covariance: list[tuple[NDArray, NDArray, NDArray]] = []  # of each Gaussian of the PSF
     box: list[NDArray[np.int64]] = []
     for galaxy in scene_galaxies:
         flux_K, variance_K = _split(galaxy, core, arcsec_per_px)
-        cos, sin = np.cos(galaxy.position_angle_rad), np.sin(galaxy.position_angle_rad)
-        minor_K = variance_K * galaxy.axis_ratio**2
+        x, y = galaxy.x_arcsec / arcsec_per_px, galaxy.y_arcsec / arcsec_per_px
         for p, weight in enumerate(shape.weights):
             round_N1 = psf_NP[:, p, None] + psf.PIXEL_VARIANCE
+            covariance.append(_covariance(galaxy, variance_K, round_N1, elongation_N2))
             flux.append(weight * flux_K * np.asarray(galaxy.flux_B, np.float64)[band_N][:, None])
-            xx.append(variance_K * cos**2 + minor_K * sin**2 + round_N1)
-            yy.append(variance_K * sin**2 + minor_K * cos**2 + round_N1)
-            xy.append(np.broadcast_to((variance_K - minor_K) * sin * cos, xx[-1].shape))
-            if elongation_N2 is not None:
-                xx[-1], yy[-1] = xx[-1] + across_N1**2, yy[-1] + down_N1**2
-                xy[-1] = xy[-1] + across_N1 * down_N1
+            dx.append(np.full(flux[-1].shape, x))
+            dy.append(np.full(flux[-1].shape, y))
             reach_K = REACH_SIGMA * np.sqrt(variance_K + softest_P[p] + psf.PIXEL_VARIANCE) + LARGEST_SHIFT_PX
-            x, y = galaxy.x_arcsec / arcsec_per_px, galaxy.y_arcsec / arcsec_per_px
             edges = (y - reach_K, y + reach_K + 1, x - reach_K, x + reach_K + 1)
             box.append(np.stack([np.floor(edge) for edge in edges], axis=1).astype(np.int64))
-            dx.append(np.full(xx[-1].shape, x))
-            dy.append(np.full(xx[-1].shape, y))
-    if not flux:
-        none = np.zeros((len(band_N), 0), np.float32)
-        return Gaussians(none, none, none, none, none, none, np.zeros((0, 4), np.int64))
-    xx_NK, xy_NK, yy_NK = (np.concatenate(part, axis=1) for part in (xx, xy, yy))
+    xx_NK, xy_NK, yy_NK = (np.concatenate(part, axis=1) for part in zip(*covariance, strict=True))
     determinant_NK = xx_NK * yy_NK - xy_NK**2
     return Gaussians(
         np.concatenate(flux, axis=1).astype(np.float32),
@@ -123,6 +117,21 @@ def galaxies(
         (xx_NK / determinant_NK).astype(np.float32),
         np.concatenate(box),
     )
+
+
+def _covariance(
+    galaxy: Galaxy, variance_K: NDArray, round_N1: NDArray, elongation_N2: NDArray | None
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Covariance xx, xy, yy [N, K] of a galaxy's Gaussians behind one Gaussian of the PSF."""
+    cos, sin = np.cos(galaxy.position_angle_rad), np.sin(galaxy.position_angle_rad)
+    minor_K = variance_K * galaxy.axis_ratio**2
+    xx_NK = variance_K * cos**2 + minor_K * sin**2 + round_N1
+    yy_NK = variance_K * sin**2 + minor_K * cos**2 + round_N1
+    xy_NK = np.broadcast_to((variance_K - minor_K) * sin * cos, xx_NK.shape)
+    if elongation_N2 is None:
+        return xx_NK, xy_NK, yy_NK
+    across_N1, down_N1 = elongation_N2[:, :1], elongation_N2[:, 1:]
+    return xx_NK + across_N1**2, xy_NK + across_N1 * down_N1, yy_NK + down_N1**2
 
 
 def points(
