@@ -41,7 +41,7 @@ from benchmarks.real_ztf.scores import (
 )
 from benchmarks.setting import REPO_ROOT, describe, shared_data
 from model.data.dataset import Dataset
-from model.serving.card import load_card
+from model.serving.card import PredictionSets, load_card
 from model.training.evaluation.calibrate import unknown_scores
 from model.training.evaluation.evaluation_report import draw_history
 
@@ -241,7 +241,6 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
         for i in (-1, 0)
     )
     given = answers(as_given, card.classes)
-    mix_K = np.bincount(last.label_N, minlength=len(card.classes)) / len(last.label_N)
     table: dict[str, Any] = {
         "weights": {"name": card.name, "version": card.version},
         "setting": describe("torch", "numpy"),
@@ -265,14 +264,7 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
     }
     if card.sets is not None:
         age_N = np.array([answers_of[-1]["daysSinceFirst"] for answers_of in known.values()])
-        kept_NK, right_N = card.sets.of(last.p_NK, age_N), np.arange(len(last.label_N))
-        covered_N = kept_NK[right_N, last.label_N]
-        table["prediction_sets"] = {
-            "promised": card.sets.coverage,
-            "covered": float(covered_N.mean()),
-            "of_supernovae": float(covered_N[last.supernovae].mean()),
-            "mean_size": float(kept_NK.sum(1).mean()),
-        }
+        table["prediction_sets"] = of_sets(card.sets, last, age_N)
     if others is not None:
         by_others = answers(others, card.classes)
         other = seen_of({name: by_others[name][-1] for name in known}, truth, facts, card.classes)
@@ -287,19 +279,39 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
         if strange:
             table["unknown"]["tidal_disruptions"] = asdict(unknown_scores(familiar, np.array(strange)))
     if options.simulated is not None:
-        of_sky = simulated.singles(options.weights, options.simulated)
-        table |= simulated.tables(of_sky, mix_K) | {"simulated_gate": simulated.gate(of_sky)}
-        bar = simulated.threshold(of_sky, mix_K)
-        in_flight = last.of(strata(last)["in flight"])
-        for name, some in (("all", last), ("in flight", in_flight)):
-            value_N = supernova_of(some.p_NK, card.classes)
-            table.setdefault("threshold_of_simulation", {})[name] = at_threshold(value_N, some.supernovae, bar)
+        table |= of_simulation(options, last)
         mags = [record["magnitude"] for record in by_object[DRAWN] if (record["flux"] or 0) > 0]
         table["brightest_mag"] = brightest(min(mags, default=float("nan")), options.simulated)
     options.out.mkdir(parents=True, exist_ok=True)
     if DRAWN in by_object:
         draw(by_object[DRAWN], card.classes, options.out / "sn2021rhu.png")
     return table
+
+
+def of_sets(sets: PredictionSets, last: Seen, age_N: NDArray) -> dict[str, float]:
+    """Share of last alerts whose prediction set holds the true class, beside what was promised."""
+    kept_NK, right_N = sets.of(last.p_NK, age_N), np.arange(len(last.label_N))
+    covered_N = kept_NK[right_N, last.label_N]
+    return {
+        "promised": sets.coverage,
+        "covered": float(covered_N.mean()),
+        "of_supernovae": float(covered_N[last.supernovae].mean()),
+        "mean_size": float(kept_NK.sum(1).mean()),
+    }
+
+
+def of_simulation(options: argparse.Namespace, last: Seen) -> dict[str, Any]:
+    """Simulated single alerts in the mix of the real ones, and what their threshold does to real ones."""
+    classes = load_card(options.weights).classes
+    mix_K = np.bincount(last.label_N, minlength=len(classes)) / len(last.label_N)
+    of_sky = simulated.singles(options.weights, options.simulated)
+    tables = simulated.tables(of_sky, mix_K) | {"simulated_gate": simulated.gate(of_sky)}
+    bar = simulated.threshold(of_sky, mix_K)
+    groups = {"all": last, "in flight": last.of(strata(last)["in flight"])}
+    recall = {
+        name: at_threshold(supernova_of(some.p_NK, classes), some.supernovae, bar) for name, some in groups.items()
+    }
+    return tables | {"threshold_of_simulation": recall}
 
 
 def tell(table: Mapping[str, Any]) -> None:

@@ -181,6 +181,29 @@ def train_one(
     return measured, (probability_NK, answers_by_night(network, dataset, test, recipe.form, temperature))
 
 
+def _circumstances(recipe: Recipe | None, engine: ExecutionSettings) -> dict[str, Any]:
+    """On what and by what a run was made."""
+    made = {
+        "device": str(engine.device),
+        "precision": engine.precision,
+        "compiled": engine.compiled,
+        "commit": commit(),
+    }
+    return made if recipe is None else made | {"recipe": recipe.as_json()}
+
+
+def _scores(dataset: Dataset, rows: NDArray[np.int64], probability_NK: NDArray) -> dict[str, Any]:
+    """Scores of all rows, and of those of each label mode."""
+    label_N = dataset.labels[rows]
+    return {
+        "scores": dataclasses.asdict(score(label_N, probability_NK, dataset.classes)),
+        "by_label_mode": {
+            mode: dataclasses.asdict(score(label_N[at], probability_NK[at], dataset.classes))
+            for mode, at in label_modes(dataset, rows).items()
+        },
+    }
+
+
 def carry_out(
     run: SystemRun,
     recipe: Recipe | None,
@@ -211,22 +234,14 @@ def carry_out(
         else:
             measured, answers = train_one(run, recipe, dataset, splits, engine, work, keep)
         probability_NK, early_VNK = answers
-        label_N = dataset.labels[splits.test]
+        learned = len(splits.train) if recipe is None else learned_objects(recipe, splits)
         entry = {
             **dataclasses.asdict(run),
             "data": identity_of(dataset),
-            "train_objects": len(splits.train) if recipe is None else learned_objects(recipe, splits),
-            "device": str(engine.device),
-            "precision": engine.precision,
-            "compiled": engine.compiled,
-            "commit": commit(),
-            **({} if recipe is None else {"recipe": recipe.as_json()}),
+            "train_objects": learned,
+            **_circumstances(recipe, engine),
             **measured,
-            "scores": dataclasses.asdict(score(label_N, probability_NK, dataset.classes)),
-            "by_label_mode": {
-                mode: dataclasses.asdict(score(label_N[at], probability_NK[at], dataset.classes))
-                for mode, at in label_modes(dataset, splits.test).items()
-            },
+            **_scores(dataset, splits.test, probability_NK),
         }
         result.parent.mkdir(parents=True, exist_ok=True)
         with replacing(result.with_suffix(".npz")) as partial, partial.open("wb") as file:
