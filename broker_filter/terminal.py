@@ -5,12 +5,16 @@ nothing is taken for markup.
 """
 
 import sys
+from functools import partial
 
 from rich.console import Console
 from rich.text import Text
 
-from broker_filter.secret import conceal
+from broker_filter import secret
+from model import commands
 from model.printable import printable
+
+command = partial(commands.command, hide=secret.conceal)  # decorates the ``main`` of a command
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:
@@ -22,11 +26,17 @@ def styled(*parts: str | tuple[str, str]) -> Text:
     return text
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Say that the reader left, as any other writing does; rich would end the process."""
+        raise  # noqa: PLE0704 - rich calls this where it was caught
+
+
 def console(error: bool = False) -> Console:
     """A console that takes nothing for markup."""
-    return Console(soft_wrap=True, markup=False, emoji=False, highlight=False, stderr=error)
+    return _Console(soft_wrap=True, markup=False, emoji=False, highlight=False, stderr=error)
 
 
 def complain(command: str, what: object) -> None:
     """Print one line about a command on standard error."""
-    print(f"{command}: {conceal(printable(' '.join(str(what).split())))}", file=sys.stderr)
+    print(f"{command}: {secret.conceal(printable(' '.join(str(what).split())))}", file=sys.stderr)

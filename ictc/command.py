@@ -4,6 +4,7 @@ Options are parsed before what computes is imported: help, completion and misuse
 """
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from model.commands import INTERRUPTED, add_common_options, is_quiet
+from model.commands import FAILED, INTERRUPTED, add_common_options, drop_output, is_quiet
+from model.commands import command as guarded
 
-__all__ = ["COMMANDS", "add_common_options", "main", "run_program"]
+__all__ = ["COMMANDS", "add_common_options", "guarded", "main", "run_program"]
 
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 SHELLS = ("bash", "zsh")  # shtab completes a command's own options in these
 
 
@@ -40,13 +43,12 @@ class Command:
 
     def run(self, arguments: Sequence[str]) -> int:
         """Parse, then import what computes and run it; the exit status."""
-        try:
-            self.open_parser().parse_args(arguments)
-            with _spinner(self.program, shown=not self.shows_progress):
-                return int(_function(self.main)(arguments))
-        except KeyboardInterrupt:
-            print(f"{self.program}: interrupted", file=sys.stderr)
-            return INTERRUPTED
+        return _told(self.program, lambda: self._run(arguments))
+
+    def _run(self, arguments: Sequence[str]) -> int:
+        self.open_parser().parse_args(arguments)
+        with _spinner(self.program, shown=not self.shows_progress):
+            return int(_function(self.main)(arguments))
 
 
 COMMANDS = {
@@ -136,6 +138,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in COMMANDS:
         return COMMANDS[words[0]].run(words[1:])
+    return _told("ictc", lambda: _complete(words))
+
+
+def _complete(words: Sequence[str]) -> int:
+    """What ``ictc`` does itself: its help, and completion."""
     options = _short_parser().parse_args(words)
     import shtab  # noqa: PLC0415 - only completion needs it
 
@@ -174,6 +181,27 @@ def _whole_parser() -> argparse.ArgumentParser:
         "shell", choices=SHELLS
     )
     return parser
+
+
+def _told(program: str, work: Callable[[], int]) -> int:
+    """The status of what a program does: ctrl-C, a full disk and a reader that left are at most one line."""
+    try:
+        try:
+            return work()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # also of a help
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        drop_output()
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        print(f"{program}: {error.strerror}", file=sys.stderr)
+        drop_output()
+    return FAILED
 
 
 @contextmanager

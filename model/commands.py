@@ -1,4 +1,4 @@
-"""What the commands have in common: wrong input, a disk that fails and ctrl-C become one line and an exit status.
+"""What the commands have in common: wrong input, a full disk, a reader that left, ctrl-C become a line and a status.
 
 It knows commands by their names only and imports nothing heavy, so that a ctrl-C while the modules of a command are
 still being imported is told like any other. Programming errors keep their tracebacks.
@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -30,7 +30,14 @@ WRONG_PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirect
 Main = Callable[..., int]  # of the command's arguments, which are those of the process where there are none
 
 
-def command(name: str, *wrong: type[Exception], interrupted: str = "interrupted") -> Callable[[Main], Main]:
+def command(
+    name: str,
+    *wrong: type[Exception],
+    failed: tuple[type[Exception], ...] = (),
+    interrupted: str = "interrupted",
+    unread: int = FAILED,
+    hide: Callable[[str], str] = str,
+) -> Callable[[Main], Main]:
     """Decorate the ``main`` of a command.
 
     Parameters
@@ -39,28 +46,52 @@ def command(name: str, *wrong: type[Exception], interrupted: str = "interrupted"
         Begins every line on stderr.
     wrong
         The exceptions whose message tells a user what to change; ``OSError`` is always among them.
+    failed
+        The exceptions whose message tells what went wrong although nothing was asked wrongly.
     interrupted
         What is said after ctrl-C, for instance how to go on.
+    unread
+        Status where the reader of our output left before its end, of which nothing is said.
+    hide
+        Takes out of a line what nobody may see.
     """
 
     def guard(main: Main) -> Main:
         @functools.wraps(main)
         def guarded(argv: Sequence[str] | None = None) -> int:
             try:
-                return main(argv)
+                status = main(argv)
+                if sys.stdout is not None:
+                    sys.stdout.flush()  # a full disk may show only now
+                return status
             except KeyboardInterrupt:
                 _say(name, interrupted)
                 return INTERRUPTED
             except wrong as error:
-                _say(name, str(error))
+                _say(name, hide(str(error)))
+                return MISUSE
+            except failed as error:
+                _say(name, hide(str(error)))
+            except BrokenPipeError:
+                drop_output()
+                return unread
             except OSError as error:
-                _say(name, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+                _say(name, hide(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
+                drop_output()
                 return MISUSE if isinstance(error, WRONG_PATHS) else FAILED
-            return MISUSE
+            return FAILED
 
         return guarded
 
     return guard
+
+
+def drop_output() -> None:
+    """Let what still waits for standard output go nowhere, so that the end of the process does not fail on it."""
+    with suppress(AttributeError, OSError, ValueError):  # it is closed, or none of the system's
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 @contextmanager

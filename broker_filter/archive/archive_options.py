@@ -59,7 +59,7 @@ def inspect_parser() -> argparse.ArgumentParser:
     p.add_argument("--json", action="store_true", help="one JSON line per record")
     p.add_argument("--png", type=png_path, metavar="FILE", help="picture of the first alert; FILE-ALERTID of others")
     p.add_argument("--schema", type=Path, metavar="FILE", help="schema of bare datums")
-    p.add_argument("--limit", type=int, metavar="N", help="stop after N records")
+    p.add_argument("--limit", type=_natural, metavar="N", help="stop after N records")
     add_common_options(p)
     return p
 
@@ -94,7 +94,7 @@ def look_parser() -> argparse.ArgumentParser:
     p.add_argument("--dark", action="store_true", help="on dark ground")
     p.add_argument(
         "--limit",
-        type=int,
+        type=_positive,
         default=LOOK_LIMIT,
         metavar="N",
         help="most objects, those with most alerts (default: %(default)s)",
@@ -212,6 +212,13 @@ def _setting(text: str) -> tuple[str, str]:
     if not separator:
         raise argparse.ArgumentTypeError(f"{text} is not KEY=VALUE")
     return key, value
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is below 0")
+    return number
 
 
 def _positive(text: str) -> int:

@@ -30,9 +30,10 @@ from broker_filter.archive.picture import draw
 from broker_filter.archive.read import nothing_below, read_messages
 from broker_filter.avro.envelope import Bare, split
 from broker_filter.errors import ConfigurationError, NotClassifiedError, RejectedAlertError, Rejection
+from broker_filter.output.result_files import standard_output
 from broker_filter.records import STAMP_KINDS, Alert, Message
-from broker_filter.terminal import complain, console, styled
-from model.commands import DONE, FAILED, INTERRUPTED, MISUSE
+from broker_filter.terminal import command, complain, console, styled
+from model.commands import DONE, FAILED
 from model.printable import printable_json
 
 PROGRAM = "ictc-inspect"
@@ -212,12 +213,10 @@ def _draw(path: Path, seen: Inspected) -> None:
     if isinstance(points, RejectedAlertError):
         complain(PROGRAM, f"{seen.file}: a picture without a light curve: {points.detail}")
         points = []
-    try:
-        draw(path, seen.alert, stamps, scale, points)
-    except OSError as error:
-        raise ConfigurationError(f"the picture {path} cannot be written: {error}") from error
+    draw(path, seen.alert, stamps, scale, points)
 
 
+@command(PROGRAM, ConfigurationError, unread=DONE)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -229,31 +228,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = inspect_parser().parse_args(argv)
     shown, left_out = console(), LeftOutCounts()
     read = rejected = drawn = 0
-    try:
-        for count, seen in enumerate(inspect(arguments.paths, arguments.schema, left_out)):
-            if count == arguments.limit:
-                break
-            read += 1
-            rejected += seen.alert is None
-            described = describe(seen)
-            if arguments.json:
-                line = orjson.dumps(described, option=orjson.OPT_APPEND_NEWLINE).decode()
-                sys.stdout.buffer.write(printable_json(line).encode())
-            else:
-                _show(shown, described)
-            if arguments.png is not None and seen.alert is not None:
-                name = arguments.png.stem if drawn == 0 else f"{arguments.png.stem}-{seen.alert.alert_id}"
-                _draw(arguments.png.with_name(name + arguments.png.suffix), seen)
-                drawn += 1
-    except ConfigurationError as error:
-        complain(PROGRAM, error)
-        return MISUSE
-    except BrokenPipeError:  # the reader of our lines has seen enough
-        sys.stderr.close()
-        return DONE
-    except KeyboardInterrupt:
-        complain(PROGRAM, "interrupted")
-        return INTERRUPTED
+    for count, seen in enumerate(inspect(arguments.paths, arguments.schema, left_out)):
+        if count == arguments.limit:
+            break
+        read += 1
+        rejected += seen.alert is None
+        described = describe(seen)
+        if arguments.json:
+            line = orjson.dumps(described, option=orjson.OPT_APPEND_NEWLINE).decode()
+            standard_output().write(printable_json(line).encode())
+        else:
+            _show(shown, described)
+        if arguments.png is not None and seen.alert is not None:
+            name = arguments.png.stem if drawn == 0 else f"{arguments.png.stem}-{seen.alert.alert_id}"
+            _draw(arguments.png.with_name(name + arguments.png.suffix), seen)
+            drawn += 1
     if left_out:
         complain(PROGRAM, f"left out: {left_out}")
     if not read and arguments.limit != 0:

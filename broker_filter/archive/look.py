@@ -19,9 +19,9 @@ from broker_filter.series.lmdb_look import look_at
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
-from broker_filter.terminal import complain
+from broker_filter.terminal import command, complain
 from broker_filter.web.index import INDEX_FILE, read_index
-from model.commands import FAILED, command
+from model.commands import FAILED, interrupts_noted
 from model.pictures.theme import DARK, LIGHT, Theme
 
 PROGRAM = "ictc-look"
@@ -29,7 +29,7 @@ LONGEST_NAME = 60  # characters of an id in a file's name; an alert may bring on
 Stories = dict[str, ObjectStory]  # by the name under which an object was asked for
 
 
-@command(PROGRAM, ConfigurationError, FatalError, RetryableError)
+@command(PROGRAM, ConfigurationError, failed=(FatalError, RetryableError))
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when pictures were written, 1 when there is nothing to draw."""
     parser = look_parser()
@@ -44,9 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = sorted(stories.values(), key=lambda story: -len(story.answers))[: options.limit]
     if len(chosen) < len(stories):
         complain(PROGRAM, f"{len(chosen)} of {len(stories)} objects are drawn: --limit, --object")
-    for path, figure in _pictures(chosen, options.out, options.each, theme):
-        figure.savefig(path)
-        print(path)
+    with interrupts_noted() as interrupted:  # one that falls into a callback of matplotlib's would be lost
+        for path, figure in _pictures(chosen, options.out, options.each, theme):
+            figure.savefig(path)
+            print(path)
+            if interrupted():
+                raise KeyboardInterrupt
     return FAILED if missing else 0
 
 
@@ -61,14 +64,18 @@ def _stories(options: argparse.Namespace) -> tuple[Stories, str]:
 
 def _archived(options: argparse.Namespace) -> tuple[Stories, str]:
     from broker_filter.alerts.packet_schema import Schemas  # noqa: PLC0415 # a service is asked without all that
+    from broker_filter.archive.left_out import LeftOutCounts  # noqa: PLC0415
     from broker_filter.archive.read import read_messages  # noqa: PLC0415
     from broker_filter.classify.classifier import load_classifiers  # noqa: PLC0415
     from broker_filter.look.gather import stories_of  # noqa: PLC0415
 
     classifiers = load_classifiers(options.weights, options.device, allow_untrained=options.allow_untrained)
     schemas = Schemas(folder=options.schemas, bare_schema=options.schema)
-    messages = read_messages(options.paths)
+    left_out = LeftOutCounts()
+    messages = read_messages(options.paths, left_out)
     stories, rejected = stories_of(messages, classifiers, schemas, frozenset(options.objects), threads=2)
+    if left_out:
+        complain(PROGRAM, f"left out: {left_out}")
     return stories, f"{', '.join(map(str, options.paths))}; {len(rejected)} rejected"
 
 

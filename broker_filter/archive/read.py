@@ -96,25 +96,26 @@ def _read_path(path: Path, left_out: LeftOutCounts) -> Iterator[Message | Reject
 
 def files_at(path: Path, left_out: LeftOutCounts) -> Iterator[Path | Rejected]:
     """The file itself, or the files of alerts in a folder in the order of names; a folder that cannot be read."""
-    return _files_below(path, left_out, set()) if path.is_dir() else iter((path,))
+    return _files_below(path, left_out) if path.is_dir() else iter((path,))
 
 
-def _files_below(folder: Path, left_out: LeftOutCounts, seen: set[tuple[int, int]]) -> Iterator[Path | Rejected]:
-    """Files of a folder and of those below it, links to folders too, each folder once."""
-    try:
-        state = folder.stat()
-        if (state.st_dev, state.st_ino) in seen:
-            left_out.add(LeftOut.FOLDER_TWICE, as_text(str(folder)))
-            return
-        seen.add((state.st_dev, state.st_ino))
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        yield broken_off(as_text(str(folder)), f"folder cannot be read: {error.strerror}")
-        return
-    for path in paths:
+def _files_below(top: Path, left_out: LeftOutCounts) -> Iterator[Path | Rejected]:
+    """Files of a folder and of those below it, links to folders too, each folder once and however deep."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
         kind = _kind_of(path)
         if kind == stat.S_IFDIR:
-            yield from _files_below(path, left_out, seen)
+            try:
+                state = path.stat()
+                if (state.st_dev, state.st_ino) in seen:
+                    left_out.add(LeftOut.FOLDER_TWICE, as_text(str(path)))
+                    continue
+                seen.add((state.st_dev, state.st_ino))
+                waiting += sorted(path.iterdir(), reverse=True)
+            except OSError as error:
+                yield broken_off(as_text(str(path)), f"folder cannot be read: {error.strerror}")
         elif not looks_like_alerts(path.name):
             left_out.add(LeftOut.OTHER_NAME, as_text(str(path)))
         elif kind is None:

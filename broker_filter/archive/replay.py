@@ -36,12 +36,18 @@ from broker_filter.records import PACKET_CLASSES, Accounts, Classification, Mess
 from broker_filter.series.lmdb_store import LmdbSeriesStore
 from broker_filter.series.redis_store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
-from broker_filter.terminal import complain
-from model.commands import DONE, FAILED, INTERRUPTED, MISUSE, is_quiet
+from broker_filter.terminal import command, complain
+from model.commands import DONE, FAILED, is_quiet
 
 PROGRAM = "ictc-replay"
 
 
+@command(
+    PROGRAM,
+    ConfigurationError,
+    failed=(FatalError, RetryableError),
+    interrupted="interrupted, the output is incomplete",
+)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -53,22 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = checked(parser(), parser().parse_args(arguments))
     run = publish if options.publish else _replay_on_ray if options.engine == "ray" else replay
-    try:
-        left_out = LeftOutCounts()
-        accounts = run(options, left_out)
-        _warn(accounts, left_out, options)
-    except ConfigurationError as error:
-        complain(PROGRAM, error)
-        return MISUSE
-    except (FatalError, RetryableError) as error:
-        complain(PROGRAM, error)
-        return FAILED
-    except KeyboardInterrupt:
-        complain(PROGRAM, "interrupted, the output is incomplete")
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has seen enough
-        return FAILED
+    left_out = LeftOutCounts()
+    accounts = run(options, left_out)
+    _warn(accounts, left_out, options)
     good = accounts.read - sum(accounts.rejected.values()) if options.publish else accounts.classified
     return DONE if good else FAILED
 

@@ -101,10 +101,17 @@ def open_results(
     return results
 
 
+def standard_output() -> BinaryIO:
+    """Standard output as bytes; raises ConfigurationError where whoever started the process has closed it."""
+    if sys.stdout is None:
+        raise ConfigurationError("standard output is closed: send it to a file, or to /dev/null")
+    return sys.stdout.buffer
+
+
 def open_output(path: str, stack: ExitStack) -> BinaryIO:
     """A file for writing, or standard output for ``-``; raises ConfigurationError when it cannot be written."""
     if path == "-":
-        return sys.stdout.buffer
+        return standard_output()
     try:
         return stack.enter_context(Path(path).open("wb"))
     except OSError as error:

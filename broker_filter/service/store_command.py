@@ -10,11 +10,11 @@ from broker_filter.series.redis_version import migrate
 from broker_filter.series.store import Change, SeriesStore
 from broker_filter.service.store_of_settings import open_store
 from broker_filter.service.store_options import NEEDS_TARGET, parser
-from broker_filter.terminal import console
-from model.commands import DONE, FAILED, command
+from broker_filter.terminal import command, console
+from model.commands import DONE, FAILED
 
 
-@command("ictc-store", ConfigurationError, FatalError, RetryableError)
+@command("ictc-store", ConfigurationError, failed=(FatalError, RetryableError))
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``ictc-store``; the exit status."""
     options = parser().parse_args(arguments)

@@ -13,7 +13,7 @@ import orjson
 
 from ictc import Classification, ConfigurationError, FatalError, TopicReader, as_json, read_message
 from ictc.adapters import required
-from ictc.command import add_common_options
+from ictc.command import add_common_options, guarded
 
 
 class Publisher:
@@ -111,23 +111,15 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+@guarded("ictc-hop", ConfigurationError, failed=(FatalError,))
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the publisher; 0 at the end, 1 when Hopskotch or Kafka refuses, 2 for a wrong setting."""
     options = parser().parse_args(arguments)
-    try:
-        publisher = Publisher(options.url, not options.no_auth, options.least_probability)
-        with TopicReader(options.brokers, options.topic, options.group) as reader:
-            for batch in reader.batches(wait_s=1.0, idle_limit_s=options.idle_exit_s):
-                publisher.publish(batch, options.test)
-        publisher.close()
-    except ConfigurationError as error:
-        print(f"ictc-hop: {error}", file=sys.stderr)
-        return 2
-    except FatalError as error:
-        print(f"ictc-hop: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    publisher = Publisher(options.url, not options.no_auth, options.least_probability)
+    with TopicReader(options.brokers, options.topic, options.group) as reader:
+        for batch in reader.batches(wait_s=1.0, idle_limit_s=options.idle_exit_s):
+            publisher.publish(batch, options.test)
+    publisher.close()
     print(f"ictc-hop: {publisher.sent_count} published, {reader.unreadable_count} unreadable", file=sys.stderr)
     return 0
 

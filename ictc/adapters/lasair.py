@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ictc import Classification, ConfigurationError, FatalError, TopicReader, newest_of_each_object
 from ictc.adapters import required
-from ictc.command import add_common_options
+from ictc.command import add_common_options, guarded
 
 TOKEN_VARIABLE = "LASAIR_TOKEN"  # noqa: S105 - the name of a variable
 ENDPOINT = "https://api.lasair.lsst.ac.uk/api"
@@ -187,34 +187,26 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+@guarded("ictc-lasair", ConfigurationError, failed=(FatalError,))
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the annotator; 0 at the end, 1 when Lasair or Kafka refuses, 2 for a wrong setting."""
     options = parser().parse_args(arguments)
-    try:
-        annotator = Annotator(
-            None if options.dry_run else open_client(options.endpoint),
-            options.annotator,
-            options.url,
-            options.batch,
-            options.requests_per_hour,
-            least_probability=options.least_probability,
-        )
-        # A dry run has a group of its own and so leaves the real one's place alone.
-        group = f"{options.group}-dry-run" if options.dry_run else options.group
-        with TopicReader(options.brokers, options.topic, group) as reader:
-            for batch in reader.batches(10 * options.batch, options.wait_s, options.idle_exit_s):
-                annotations = annotator.annotate(batch)
-                if options.dry_run:
-                    for annotation in annotations:
-                        print(json.dumps(annotation))
-    except ConfigurationError as error:
-        print(f"ictc-lasair: {error}", file=sys.stderr)
-        return 2
-    except FatalError as error:
-        print(f"ictc-lasair: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    annotator = Annotator(
+        None if options.dry_run else open_client(options.endpoint),
+        options.annotator,
+        options.url,
+        options.batch,
+        options.requests_per_hour,
+        least_probability=options.least_probability,
+    )
+    # A dry run has a group of its own and so leaves the real one's place alone.
+    group = f"{options.group}-dry-run" if options.dry_run else options.group
+    with TopicReader(options.brokers, options.topic, group) as reader:
+        for batch in reader.batches(10 * options.batch, options.wait_s, options.idle_exit_s):
+            annotations = annotator.annotate(batch)
+            if options.dry_run:
+                for annotation in annotations:
+                    print(json.dumps(annotation))
     print(f"ictc-lasair: {annotator.sent_count} annotations, {reader.unreadable_count} unreadable", file=sys.stderr)
     return 0
 

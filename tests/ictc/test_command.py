@@ -104,3 +104,19 @@ def test_types_in_help_are_words() -> None:
     assert "--kafka.topics A,B,..." in text
     assert "--registry.timeout-s SECONDS" in text
     assert not any(word in text for word in ("SecretStr", "tuple[", "dict["))
+
+
+@pytest.mark.parametrize("words", [("completion", "bash"), ("--help",), ("replay", "--help")], ids=" ".join)
+def test_output_that_goes_nowhere_is_a_status_and_a_line(words: tuple[str, ...]) -> None:
+    """A full disk is told in a line, a reader that left is not; both are status 1, without a traceback."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    command = [sys.executable, "-m", "ictc.command", *words]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with Path("/dev/full").open("wb") as full, os.fdopen(write_end, "wb") as broken:
+        ended = [
+            subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+            for out in (full, broken)
+        ]
+    program = "ictc-replay" if words[0] == "replay" else "ictc"
+    assert [(one.returncode, one.stderr) for one in ended] == [(1, f"{program}: No space left on device\n"), (1, "")]

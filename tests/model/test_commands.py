@@ -16,7 +16,11 @@ from model.commands import command, interrupts_noted
 from model.files import replacing
 
 
-class WrongError(Exception):
+class FailedError(Exception):
+    pass
+
+
+class WrongError(FailedError):
     pass
 
 
@@ -26,6 +30,8 @@ class WrongError(Exception):
         (WrongError("no\n  such thing"), 2, "ictc-x: no such thing\n"),
         (FileExistsError(17, "File exists", "/a/b"), 2, "ictc-x: /a/b: File exists\n"),
         (OSError(28, "No space left on device"), 1, "ictc-x: [Errno 28] No space left on device\n"),
+        (FailedError("the other end is away"), 1, "ictc-x: the other end is away\n"),
+        (BrokenPipeError(32, "Broken pipe"), 1, ""),
         (KeyboardInterrupt(), 130, "ictc-x: interrupted: go on\n"),
         (None, 0, ""),
     ],
@@ -33,7 +39,7 @@ class WrongError(Exception):
 def test_an_error_is_one_line_and_a_status(error, status, line, capsys):
     """What a user can change is told in one line that begins with the command's name."""
 
-    @command("ictc-x", WrongError, interrupted="interrupted: go on")
+    @command("ictc-x", WrongError, failed=(FailedError,), interrupted="interrupted: go on")
     def main(argv=None):
         if error is not None:
             raise error

@@ -133,6 +133,19 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert read(path) == (["0.avro"], [], {"other_name": 1, "nested_archive": 1, "special_file": 1})
 
 
+def test_folders_are_read_however_deep(tmp_path: Path) -> None:
+    """An alert below more folders than Python calls functions is read, those beside them too, in the order of names."""
+    (tmp_path / "a.avro").write_bytes(ALERT)
+    (tmp_path / "z.avro").write_bytes(ALERT)
+    folder = tmp_path
+    for _ in range(1_500):
+        folder /= "d"
+        folder.mkdir()
+    (folder / "deep.avro").write_bytes(ALERT)
+    names = [Path(message.origin.source).name for message in read_messages([tmp_path]) if isinstance(message, Message)]
+    assert names == ["a.avro", "deep.avro", "z.avro"]
+
+
 def test_folders_that_are_links_are_read_once(tmp_path: Path) -> None:
     """A linked night is read, a circle of links ends, a link to nothing is counted."""
     written(tmp_path / "disk" / "night" / "0.avro", ALERT)

@@ -3,6 +3,10 @@
 import csv
 import hashlib
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +112,33 @@ def test_limit(tmp_path, capsysbinary):
     for n in range(4):
         (tmp_path / f"{n}.avro").write_bytes(ztf_packet(candid=n))
     assert [line["alertId"] for line in lines(capsysbinary, tmp_path, "--limit", 2)] == [0, 1]
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)], ids=["text", "json"])
+def test_output_that_cannot_be_written(tmp_path, words):
+    """A full disk is one line and status 1; of a reader that has seen enough nothing is said."""
+    path = tmp_path / "one.avro"
+    path.write_bytes(ztf_packet())
+    command = [sys.executable, "-m", "ictc.command", "inspect", str(path), *words]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with Path("/dev/full").open("wb") as full, os.fdopen(write_end, "wb") as broken:
+        ended = [
+            subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+            for out in (full, broken)
+        ]
+    assert [one.returncode for one in ended] == [1, 0]
+    assert ended[0].stderr == "ictc-inspect: [Errno 28] No space left on device\n"
+    assert ended[1].stderr == ""
+
+
+def test_closed_output(tmp_path, capsys, monkeypatch):
+    """A process that was started without standard output says so."""
+    path = tmp_path / "one.avro"
+    path.write_bytes(ztf_packet())
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main([str(path), "--json"]) == 2
+    assert capsys.readouterr().err.startswith("ictc-inspect: standard output is closed")
 
 
 def test_missing_path(tmp_path, capsys):

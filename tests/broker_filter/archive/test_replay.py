@@ -213,6 +213,19 @@ def test_wrong_paths_and_untrained_networks_are_refused(tmp_path: Path, capsys: 
     assert "cannot be written" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["jsonl", "avro", "parquet", "csv", "votable"])
+def test_output_without_room_is_told(
+    night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    """A disk that is full is a line and status 1, whatever is written."""
+    assert main([str(night), "--allow-untrained", "--format", form, "--output", "/dev/full"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "ictc-replay: [Errno 28] No space left on device"
+    rest = ("--output", str(tmp_path / "out"), "--format", form)
+    assert main([str(night), "--allow-untrained", *rest, "--summary", "/dev/full"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+
+
 def test_an_archive_without_alerts_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing read is status 1 and a line; everything rejected is accounted for, a line and status 1 too."""
     assert main([str(tmp_path), "--allow-untrained"]) == 1
