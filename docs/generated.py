@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 
 import ictc
 from broker_filter.config import Section, Settings
-from broker_filter.config_variables import PREFIX
+from broker_filter.config.variables import PREFIX
 from broker_filter.output import formats
 from ictc.command import COMMANDS
 

@@ -1,15 +1,9 @@
-"""Settings of a file, the environment and the command line as one frozen object. Knows nothing of what reads it.
+"""Sections of the settings: each room's own small part, with what is allowed and what it means. ``null`` means off."""
 
-The command line beats the environment, which beats the file, which beats the defaults. ``null`` means off.
-"""
-
-import argparse
 import datetime as dt
 import json
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,25 +17,14 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    CliSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic_settings import NoDecode
 
-from broker_filter.config_file import read_yaml
-from broker_filter.config_variables import PREFIX, refuse_unknown_variables
 from broker_filter.errors import ConfigurationError
-from broker_filter.secret import is_secret_name, mask, masked_address, remember, secrets_in_address
+from broker_filter.secret import mask
 from broker_filter.topic_pattern import compile_pattern
-from model.commands import add_common_options
 
 _SEPARATOR = re.compile(r"[,\s]+(?![^{]*\})")  # but the comma in ^x{1,2}$
 _REDIS_ADDRESS = re.compile(
@@ -434,223 +417,3 @@ class SpanSettings(Section):
             return f"night-{self.night}"
         times = [f"{word}-{time:%Y%m%dT%H%M%SZ}" for word, time in (("from", self.begin), ("until", self.end)) if time]
         return "-".join(times) or None
-
-
-class Settings(BaseSettings):
-    """Everything that an operator decides."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        env_parse_none_str="null",
-        nested_model_default_partial_update=True,
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-    )
-
-    kafka: KafkaSettings = KafkaSettings()
-    registry: RegistrySettings = RegistrySettings()
-    model: ModelSettings = ModelSettings()
-    store: StoreSettings = StoreSettings()
-    batch: BatchSettings = BatchSettings()
-    message: MessageSettings = MessageSettings()
-    output: OutputSettings = OutputSettings()
-    dead_letter: DeadLetterSettings = DeadLetterSettings()
-    http: HttpSettings = HttpSettings()
-    log: LogSettings = LogSettings()
-    trace: TraceSettings = TraceSettings()
-    life: LifeSettings = LifeSettings()
-    span: SpanSettings = SpanSettings()
-
-    @model_validator(mode="after")
-    def _workers_share_a_store(self) -> "Settings":
-        if self.life.workers > 1 and self.store.kind == "lmdb":
-            raise ValueError(
-                f"life.workers {self.life.workers}: an embedded store belongs to one process; "
-                "share one with store.kind redis and store.url, or leave life.workers at 1"
-            )
-        if self.life.workers > 1 and self.span.name is not None:
-            raise ValueError(
-                f"life.workers {self.life.workers}: a span of time goes to an embedded store of its own, which "
-                "belongs to one process: set life.workers to 1"
-            )
-        return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment beats what the file says, which arrives as keyword arguments."""
-        return env_settings, init_settings
-
-
-@dataclass(frozen=True, slots=True)
-class Arguments:
-    """What the command line asks for."""
-
-    settings: Settings
-    check: bool = False
-
-
-def parser_of(program: str) -> tuple[argparse.ArgumentParser, CliSettingsSource[Settings]]:
-    """The command line: ``--config``, ``--check``, and one flag for every setting."""
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description="Read alerts from Kafka, classify each object's series of stamps, publish the classifications.",
-        epilog=f"Every setting is also a variable: {PREFIX}KAFKA__BROKERS=host:port. "
-        "Mappings are JSON, or key=value where the value has no comma; null switches off.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
-    parser.add_argument("--check", action="store_true", help="check settings and surroundings, print them, and exit")
-    add_common_options(parser, quiet=False)
-    source = CliSettingsSource[Settings](
-        Settings,
-        root_parser=parser,
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_hide_none_type=True,
-        cli_avoid_json=True,
-        cli_use_class_docs_for_groups=True,
-        add_argument_method=_add_readable_argument,
-        cli_shortcuts={
-            "model.allow-untrained": "allow-untrained",
-            "span.from-time": "from",
-            "span.until-time": "until",
-            "span.night": "night",
-            "span.exit-on-end": "exit-on-end",
-            "life.workers": "workers",
-        },
-    )
-    return parser, source
-
-
-def broker_parser() -> argparse.ArgumentParser:
-    """Options of ``ictc-broker``."""
-    return parser_of("ictc-broker")[0]
-
-
-_READABLE_TYPES = {
-    "str": "TEXT",
-    "int": "N",
-    "float": "NUMBER",
-    "Path": "PATH",
-    "SecretStr": "SECRET",
-    "datetime": "TIME",
-    "tuple[str,...]": "A,B,...",
-    "tuple[JSON,...]": "JSON",
-    "dict[str,{str,int,float,bool}]": "KEY=VALUE,...",
-}
-
-
-def _add_readable_argument(container: Any, *names: str, **options: Any) -> argparse.Action:
-    """Add a setting's flag, with a word that people read where Python would show a type."""
-    shown = options.get("metavar")
-    if isinstance(shown, str):
-        readable = _READABLE_TYPES.get(shown, shown)
-        options["metavar"] = "SECONDS" if readable == "NUMBER" and names[-1].endswith("-s") else readable
-    action: argparse.Action = container.add_argument(*names, **options)
-    return action
-
-
-def load(arguments: Sequence[str] | None = None, program: str = "ictc-broker") -> Arguments:
-    """Settings from the command line, the environment and the file that ``--config`` names.
-
-    Raises
-    ------
-    ConfigurationError
-        Naming each wrong setting, its value (unless secret) and what is allowed.
-    """
-    parser, source = parser_of(program)
-    parsed, unknown = parser.parse_known_args(arguments)
-    if unknown:  # only names: a value may be a secret
-        named = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
-        parser.error(f"unrecognized arguments: {' '.join(named) or f'{len(unknown)} words that belong to no option'}")
-    sections = {name: type(section).model_fields for name, section in Settings.model_construct()}
-    refuse_unknown_variables(os.environ, sections)
-    from_file = {} if parsed.config is None else read_yaml(parsed.config)
-    try:
-        settings = Settings(**{"_cli_settings_source": source(parsed_args=parsed), **from_file})
-    except ValidationError as error:
-        raise ConfigurationError(_explain(error)) from None
-    except SettingsError as error:
-        raise ConfigurationError(f"cannot read a setting: {error} ({error.__cause__})") from error
-    remember_secrets(settings)
-    return Arguments(apart(settings), parsed.check)
-
-
-def apart(settings: Settings) -> Settings:
-    """The settings of a span that is read apart: group, store and topics of its own; others as they are."""
-    name = settings.span.name
-    if name is None:
-        return settings
-    kafka, output, dead_letter = settings.kafka, settings.output, settings.dead_letter
-    routes = tuple(route.model_copy(update={"topic": f"{route.topic}.{name}"}) for route in output.routes)
-    index = settings.http.index
-    path = settings.store.path.with_name(f"{settings.store.path.name}.{name}")
-    changed = {
-        "kafka": kafka.model_copy(update={"group": f"{kafka.group}.{name}"}),
-        "output": output.model_copy(update={"topic": f"{output.topic}.{name}", "routes": routes}),
-        "store": settings.store.model_copy(update={"kind": "lmdb", "path": path, "url": None}),
-        "http": settings.http.model_copy(update={"index": index and index.with_name(f"{index.name}.{name}")}),
-    }
-    if dead_letter.topic is not None:
-        changed["dead_letter"] = dead_letter.model_copy(update={"topic": f"{dead_letter.topic}.{name}"})
-    return settings.model_copy(update=changed)
-
-
-def remember_secrets(settings: Settings) -> None:
-    """Have this process conceal the secrets of the settings wherever a library quotes them."""
-    remember(_secrets_of(settings))
-
-
-def masked(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Settings that may be printed: secrets, and librdkafka values whose key speaks of one, are masked."""
-    return {section: mask(section, values) for section, values in settings.model_dump(mode="json").items()}
-
-
-def _secret_settings() -> set[str]:
-    """Names of settings whose values are secrets."""
-    return {
-        f"{section}.{name}"
-        for section, values in Settings.model_construct()
-        for name, field in type(values).model_fields.items()
-        if "SecretStr" in str(field.annotation)
-    }
-
-
-def _secrets_of(settings: Settings) -> list[str]:
-    """Every secret in the settings: to be concealed wherever a library quotes it."""
-    secrets: list[str] = []
-    for _, section in settings:
-        for name, value in section:
-            texts = value.items() if isinstance(value, Mapping) else [(name, value)]
-            for inner, one in texts:
-                if isinstance(one, SecretStr):
-                    secrets += secrets_in_address(one.get_secret_value())
-                elif isinstance(one, str) and is_secret_name(inner):
-                    secrets.append(one)
-                elif isinstance(one, str):
-                    secrets += secrets_in_address(one, whole=False)
-    return secrets
-
-
-def _explain(error: ValidationError) -> str:
-    lines, secrets = [], _secret_settings()
-    for problem in error.errors(include_url=False):
-        name = ".".join(str(part) for part in problem["loc"]) or "settings"
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{name} is no setting: see --help for their names")
-            continue
-        given = problem["input"]
-        shown = isinstance(given, str | int | float) and name not in secrets and not is_secret_name(name)
-        shown = shown and masked_address(str(given)) == str(given) and "@" not in str(given)
-        lines.append(f"{name}{f' = {given!r}' if shown else ''}: {problem['msg'].removeprefix('Value error, ')}")
-    return "; ".join(lines)
