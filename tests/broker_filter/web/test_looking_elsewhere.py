@@ -104,13 +104,13 @@ def test_a_service_is_asked_for_alerts_by_id(service: Service, address: str) -> 
 def test_a_service_without_the_interface_or_the_object_is_one_line(
     address: str, silent: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is missing is said with its remedy, and the exit status tells misuse from nothing found."""
+    """What is missing is said with its remedy, and the exit status tells misuse from failure."""
     out = ["--out", str(tmp_path / "sheet.png")]
     assert main(["--service", address, "--object", "ZTF00none", *out]) == 1
     assert "no alert of ZTF00none" in capsys.readouterr().err
     assert main(["--service", silent, "--object", "ZTF00none", *out]) == 2
     assert "http.api: true" in capsys.readouterr().err
-    assert main(["--service", "http://127.0.0.1:1", "--object", "ZTF00none", *out]) == 2
+    assert main(["--service", "http://127.0.0.1:1", "--object", "ZTF00none", *out]) == 1
     assert "no service answers" in capsys.readouterr().err
     with pytest.raises(ConfigurationError, match="without a user"):
         ServedObjects("http://user:secret@host")
@@ -201,6 +201,6 @@ def test_command_draws_objects_of_a_shared_store(
 def test_a_shared_store_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A server that does not answer is named with its address and without its password."""
     url = "redis://:secret@127.0.0.1:1/0"
-    assert main(["--store", url, "--object", "ZTF1", "--out", str(tmp_path / "sheet.png")]) == 2
+    assert main(["--store", url, "--object", "ZTF1", "--out", str(tmp_path / "sheet.png")]) == 1
     output = capsys.readouterr().err
     assert "127.0.0.1:1" in output and "secret" not in output and len(output.strip().splitlines()) == 1
