@@ -20,7 +20,7 @@ from broker_filter.alerts.units import flux_of_magnitude, known_flux, tai_of_jd
 from broker_filter.alerts.withdrawals import is_withdrawn, withdrawn_of
 from broker_filter.avro.container import DEFAULT_LIMITS, MessageLimits, read_blocks, read_header
 from broker_filter.avro.envelope import Bare, ConfluentFrame, split
-from broker_filter.avro.projection import bounded_work
+from broker_filter.avro.primitives import bounded_work
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.records import STAMP_KINDS, Alert, Message, Withdrawal
 from model.past_photometry import NO_HISTORY

@@ -12,7 +12,7 @@ from struct import error as StructError  # noqa: N812 - the module calls it erro
 from broker_filter.avro.codecs import decompress
 from broker_filter.avro.envelope import CONTAINER_MAGIC
 from broker_filter.avro.parse import MAX_SCHEMA_BYTES
-from broker_filter.avro.projection import CorruptDatumError, read_bytes, read_long
+from broker_filter.avro.primitives import CorruptDatumError, read_bytes, read_long
 from broker_filter.errors import RejectedAlertError, Rejection
 
 SYNC_BYTES = 16

@@ -12,158 +12,35 @@ References
 Apache Avro 1.12 specification, "Data Serialization and Deserialization".
 """
 
-import math
-import re
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from struct import Struct
 from struct import error as StructError  # noqa: N812 - the module calls it error, which says too little here
 from typing import Any
 
 from broker_filter.avro.columns import MOST_ITEMS, ColumnReader, Columns
 from broker_filter.avro.pattern import FIXED_SIZES, VARINTS, pattern_of
+from broker_filter.avro.primitives import (
+    READERS,
+    CorruptDatumError,
+    Read,
+    block_count,
+    read_long,
+    skip_bytes,
+    skip_varint,
+    spend,
+)
+from broker_filter.avro.steps import Skip, Step, as_function, matched_items, one_by_one, optional, sequence
 from broker_filter.errors import RejectedAlertError, Rejection
 
 # field -> what is wanted inside it; None: all of it; Columns: of an array of records, as columns
 Wanted = Mapping[str, "Wanted | Columns | None"]
-Skip = Callable[[bytes, int], int]
-Read = Callable[[bytes, int], tuple[Any, int]]
 Node = str | list["Node"] | dict[str, Any]
 
-_VARINT_BITS, _NINE_BYTES_BITS = 64, 56
 _FAR = 1 << 60  # added to a position by a union index that no branch has: the next look beyond the end refuses it
 _TABLE = 256
 _MAX_TABLED_BRANCHES = 64  # union indices that fit in one byte
-_ITEMS_AT_ONCE = 16  # of an array, in one match
 _PATTERN_BYTES = 1 << 18  # of all expressions of a schema, which its sender makes us compile; surveys' have 20 kB
-_DOUBLE, _FLOAT = Struct("<d"), Struct("<f")
-
-
-class CorruptDatumError(ValueError):
-    """The datum breaks off, or a length in it lies."""
-
-
-MOST_STEPS = 1 << 21  # items and blocks of lists, fields of records, taken one by one in one message: a second's work
-
-
-class _Work(threading.local):
-    """What a thread may still do for the message that it reads."""
-
-    steps: float = math.inf
-
-
-_WORK = _Work()
-
-
-@contextmanager
-def bounded_work() -> Iterator[None]:
-    """While a message is read, items of its lists are counted together, for an item may be one byte, or none.
-
-    Beyond ``MOST_STEPS`` reading raises ``RejectedAlertError`` (``TOO_LARGE``).
-    """
-    _WORK.steps = MOST_STEPS
-    try:
-        yield
-    finally:
-        _WORK.steps = math.inf
-
-
-def _spend(steps: int) -> None:
-    _WORK.steps -= steps
-    if _WORK.steps < 0:
-        raise RejectedAlertError(
-            Rejection.TOO_LARGE, f"more than {MOST_STEPS} values of lists and records in one message"
-        )
-
-
-def read_long(datum: bytes, at: int) -> tuple[int, int]:
-    """Read a zigzag varint; return it and the position behind it."""
-    byte = datum[at]
-    at += 1
-    if byte < 128:
-        return (byte >> 1) ^ -(byte & 1), at
-    value, shift = byte & 127, 7
-    while byte > 127:
-        byte = datum[at]
-        at += 1
-        bits = byte & 127
-        if shift > _NINE_BYTES_BITS and bits >> max(_VARINT_BITS - shift, 0):  # zeros may follow
-            raise CorruptDatumError("an integer of more than 64 bits")
-        value |= bits << shift
-        shift += 7
-    return (value >> 1) ^ -(value & 1), at
-
-
-def read_bytes(datum: bytes, at: int) -> tuple[bytes, int]:
-    """Read a length and as many bytes, never more than there are."""
-    size, at = read_long(datum, at)
-    end = at + size
-    if size < 0 or end > len(datum):
-        raise CorruptDatumError(f"a length of {size} bytes where {len(datum) - at} are left")
-    return datum[at:end], end
-
-
-def _skip_varint(datum: bytes, at: int) -> int:
-    while datum[at] > 127:
-        at += 1
-    return at + 1
-
-
-def _skip_bytes(datum: bytes, at: int) -> int:
-    size, at = read_long(datum, at)
-    if size < 0 or size > len(datum) - at:
-        raise CorruptDatumError(f"a length of {size} bytes where {len(datum) - at} are left")
-    return at + size
-
-
-def _read_string(datum: bytes, at: int) -> tuple[str, int]:
-    raw, at = read_bytes(datum, at)
-    return raw.decode(), at
-
-
-def _read_double(datum: bytes, at: int) -> tuple[float, int]:
-    return _DOUBLE.unpack_from(datum, at)[0], at + 8
-
-
-def _read_float(datum: bytes, at: int) -> tuple[float, int]:
-    return _FLOAT.unpack_from(datum, at)[0], at + 4
-
-
-def _read_boolean(datum: bytes, at: int) -> tuple[bool, int]:
-    return datum[at] != 0, at + 1
-
-
-def _read_null(_: bytes, at: int) -> tuple[None, int]:
-    return None, at
-
-
-_READERS: dict[str, Read] = {
-    "null": _read_null,
-    "boolean": _read_boolean,
-    "int": read_long,
-    "long": read_long,
-    "float": _read_float,
-    "double": _read_double,
-    "string": _read_string,
-    "bytes": read_bytes,
-}
-
-
-def _block_count(datum: bytes, at: int) -> tuple[int, int, int]:
-    """Read the head of an array block: items, position behind it, and its end where the writer says it (else -1)."""
-    count, at = read_long(datum, at)
-    end = -1
-    if count < 0:
-        size, at = read_long(datum, at)
-        if size < 0 or size > len(datum) - at:
-            raise CorruptDatumError(f"a block of {size} bytes where {len(datum) - at} are left")
-        count, end = -count, at + size
-    if count > len(datum) - at:
-        raise CorruptDatumError(f"a block of {count} items where {len(datum) - at} bytes are left")
-    return count, at, end
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,11 +114,11 @@ def _whole(read: Read, datum: bytes) -> Any:
 
 def compile_skipper(schema: Schema) -> Callable[[bytes, int], int]:
     """Compile a function from a datum's position to the position behind it; raises as ``compile_reader`` says."""
-    skip = _as_function(_Compiler(schema).skipper(schema.root))
+    skip = as_function(_Compiler(schema).skipper(schema.root))
 
     @cache
     def patient() -> Skip:
-        return _as_function(_Compiler(schema, patient=True).skipper(schema.root))
+        return as_function(_Compiler(schema, patient=True).skipper(schema.root))
 
     def skip_datum(block: bytes, at: int) -> int:
         try:
@@ -266,9 +143,6 @@ def _guarded(read: Read, datum: bytes, at: int) -> tuple[Any, int]:
     return value, end
 
 
-_Step = int | tuple[int, ...] | Skip  # a fixed size, a table from union index to size, or a function
-
-
 class _Compiler:
     """Compiles nodes of one schema; named types are compiled once.
 
@@ -278,12 +152,12 @@ class _Compiler:
 
     def __init__(self, schema: Schema, patient: bool = False) -> None:
         self._schema, self._patient = schema, patient
-        self._named: dict[str, _Step] = {}
+        self._named: dict[str, Step] = {}
         self._patterns: dict[int, bytes | None] = {}
         self._whole_records: dict[int, Read] = {}
         self._pattern_bytes_left = _PATTERN_BYTES
 
-    def skipper(self, node: Node) -> _Step:  # noqa: PLR0911 - one for each kind of type
+    def skipper(self, node: Node) -> Step:  # noqa: PLR0911 - one for each kind of type
         """Return how to step over a node."""
         if isinstance(node, str):
             if node in self._schema.types:
@@ -292,19 +166,19 @@ class _Compiler:
                 return self._named[node]
             if node in FIXED_SIZES:
                 return FIXED_SIZES[node]
-            return _skip_varint if node in VARINTS else _skip_bytes
+            return skip_varint if node in VARINTS else skip_bytes
         if isinstance(node, list):
             return self._union_skipper(node)
         kind = node["type"]
         if kind == "record":
-            return _sequence([self.skipper(field_type) for field_type in node["by_name"].values()])
+            return sequence([self.skipper(field_type) for field_type in node["by_name"].values()])
         if kind == "array":
             return self._array_skipper(node["items"])
         if kind == "map":
             return self._array_skipper(node["entry"])
-        return node["size"] if kind == "fixed" else _skip_varint  # the other named type is the enum
+        return node["size"] if kind == "fixed" else skip_varint  # the other named type is the enum
 
-    def _union_skipper(self, branches: list[Node]) -> _Step:
+    def _union_skipper(self, branches: list[Node]) -> Step:
         steps = [self.skipper(branch) for branch in branches]
         tabled = all(isinstance(step, int) for step in steps) and len(steps) <= _MAX_TABLED_BRANCHES
         if tabled and not self._patient:
@@ -313,8 +187,8 @@ class _Compiler:
                 table[2 * index] = 1 + step  # type: ignore[operator] # all of them are integers here
             return tuple(table)
         if len(branches) == 2 and 0 in steps and not self._patient:
-            return _optional(steps.index(0), steps[1 - steps.index(0)])
-        skips = [_as_function(step) for step in steps]
+            return optional(steps.index(0), steps[1 - steps.index(0)])
+        skips = [as_function(step) for step in steps]
 
         def skip(datum: bytes, at: int) -> int:
             branch, at = read_long(datum, at)
@@ -337,16 +211,16 @@ class _Compiler:
             skip_items: Callable[[bytes, int, int], int] = lambda _, at, count: at + count * size  # noqa: E731
         elif pattern is not None:
             self._pattern_bytes_left -= len(pattern)
-            skip_items = _matched(pattern, _as_function(step))
+            skip_items = matched_items(pattern, as_function(step))
         else:
-            skip_items = _one_by_one(_as_function(step))
+            skip_items = one_by_one(as_function(step))
 
         def skip(datum: bytes, at: int) -> int:
             while True:
-                count, at, end = _block_count(datum, at)
+                count, at, end = block_count(datum, at)
                 if count == 0:
                     return at
-                _spend(count if counted and end < 0 else 1)
+                spend(count if counted and end < 0 else 1)
                 at = end if end >= 0 else skip_items(datum, at, count)
 
         return skip
@@ -357,7 +231,7 @@ class _Compiler:
         if isinstance(wanted, Columns):
             return self._columns_reader(node, wanted)
         if isinstance(node, str):
-            return _READERS[node]
+            return READERS[node]
         if isinstance(node, list):
             return self._union_reader(node, wanted)
         kind = node["type"]
@@ -378,20 +252,20 @@ class _Compiler:
             return self._union_reader(node, wanted)
         items = self._schema.resolve(node["items"]) if isinstance(node, dict) and node["type"] == "array" else None
         if not isinstance(items, dict) or items["type"] != "record" or self.skipper(items) == 0:
-            skip = _as_function(self.skipper(node))
+            skip = as_function(self.skipper(node))
             return lambda datum, at: (None, skip(datum, at))
         names: Wanted = dict.fromkeys((*wanted.numbers, *wanted.codes))
         read_item = self._record_reader(items, names)
         columns = ColumnReader(items, wanted, self._schema.resolve, read_item, matched=not self._patient)
-        skip_items = _one_by_one(_as_function(self.skipper(items)))
+        skip_items = one_by_one(as_function(self.skipper(items)))
 
         def read(datum: bytes, at: int) -> tuple[Any, int]:
             contents, total = columns.new(), 0
             while True:
-                count, at, _ = _block_count(datum, at)
+                count, at, _ = block_count(datum, at)
                 if count == 0:
                     return columns.arrays(contents, total) if total else None, at
-                _spend(count)
+                spend(count)
                 few = min(count, MOST_ITEMS - total)
                 at = skip_items(datum, columns.read(datum, at, few, contents), count - few)
                 total += few
@@ -415,7 +289,7 @@ class _Compiler:
             read, fields = self._record_reader(node, None), len(node["by_name"])
 
             def read_counted(datum: bytes, at: int) -> tuple[dict[str, Any], int]:
-                _spend(fields)  # which may have no bytes
+                spend(fields)  # which may have no bytes
                 return read(datum, at)
 
             self._whole_records[id(node)] = read_counted
@@ -424,15 +298,15 @@ class _Compiler:
     def _record_reader(self, node: dict[str, Any], wanted: "Wanted | None") -> Read:
         """Alternate stepping over what is not wanted with reading what is."""
         plan: list[tuple[Skip | None, str, Read]] = []
-        pending: list[_Step] = []
+        pending: list[Step] = []
         for name, field_type in node["by_name"].items():
             if wanted is None or name in wanted:
-                skip = _as_function(_sequence(pending)) if pending else None
+                skip = as_function(sequence(pending)) if pending else None
                 plan.append((skip, name, self.reader(field_type, None if wanted is None else wanted[name])))
                 pending = []
             else:
                 pending.append(self.skipper(field_type))
-        rest = _as_function(_sequence(pending)) if pending else None
+        rest = as_function(sequence(pending)) if pending else None
 
         def read(datum: bytes, at: int) -> tuple[dict[str, Any], int]:
             record = {}
@@ -445,129 +319,14 @@ class _Compiler:
         return read
 
 
-def _sequence(steps: list[_Step]) -> _Step:
-    """Merge steps that follow one another: sizes add up, tables form runs."""
-    merged: list[_Step] = []
-    for step in steps:
-        if isinstance(step, int) and merged and isinstance(merged[-1], int):
-            merged[-1] += step
-        elif isinstance(step, int) and merged and isinstance(merged[-1], tuple):
-            merged[-1] = tuple(size + step for size in merged[-1])
-        elif step != 0:
-            merged.append(step)
-    if not merged:
-        return 0
-    if len(merged) == 1:
-        return merged[0]
-    functions: list[Skip] = []
-    run: list[tuple[int, ...]] = []
-    for step in merged:
-        if isinstance(step, tuple):
-            run.append(step)
-            continue
-        if run:
-            functions.append(_run_of_tables(run))
-            run = []
-        functions.append(_as_function(step))
-    if run:
-        functions.append(_run_of_tables(run))
-    if len(functions) == 1:
-        return functions[0]
-
-    def skip(datum: bytes, at: int) -> int:
-        for function in functions:
-            at = function(datum, at)
-        return at
-
-    return skip
-
-
-def _run_of_tables(tables: list[tuple[int, ...]]) -> Skip:
-    fixed_tables = tuple(tables)
-
-    def skip(datum: bytes, at: int) -> int:
-        for table in fixed_tables:
-            at += table[datum[at]]
-        return at
-
-    return skip
-
-
-def _as_function(step: _Step) -> Skip:
-    if isinstance(step, int):
-        size = step
-        return lambda _, at: at + size
-    if isinstance(step, tuple):
-        table = step
-        return lambda datum, at: at + table[datum[at]]
-    return step
-
-
-def _one_by_one(skip_item: Skip) -> Callable[[bytes, int, int], int]:
-    def skip(datum: bytes, at: int, count: int) -> int:
-        for _ in range(count):
-            at = skip_item(datum, at)
-        return at
-
-    return skip
-
-
-def _matched(pattern: bytes, skip_item: Skip) -> Callable[[bytes, int, int], int]:
-    """Step over items by matching them, many at once while that works; the function takes what does not match."""
-    match_some = re.compile(b"(?>%s){%d}+" % (pattern, _ITEMS_AT_ONCE), re.DOTALL).match
-    match_one = re.compile(pattern, re.DOTALL).match
-
-    def skip(datum: bytes, at: int, count: int) -> int:
-        while count >= _ITEMS_AT_ONCE and (some := match_some(datum, at)) is not None:
-            at = some.end()
-            count -= _ITEMS_AT_ONCE
-        for _ in range(count):
-            one = match_one(datum, at)
-            at = skip_item(datum, at) if one is None else one.end()
-        return at
-
-    return skip
-
-
-def _optional(null_branch: int, step: _Step) -> Skip:
-    """Step over a union of null and one thing without a fixed size, the most common kind in alerts."""
-    null_code = 2 * null_branch
-    other_code = 2 - null_code
-    if step is _skip_varint:
-
-        def skip_varint(datum: bytes, at: int) -> int:
-            code = datum[at]
-            at += 1
-            if code == null_code:
-                return at
-            if code != other_code:
-                raise CorruptDatumError(f"union code {code}")
-            while datum[at] > 127:
-                at += 1
-            return at + 1
-
-        return skip_varint
-    skip_other = _as_function(step)
-
-    def skip(datum: bytes, at: int) -> int:
-        code = datum[at]
-        if code == null_code:
-            return at + 1
-        if code != other_code:
-            raise CorruptDatumError(f"union code {code}")
-        return skip_other(datum, at + 1)
-
-    return skip
-
-
 def _array_reader(read_item: Read, collect: Callable[[list[Any]], Any]) -> Read:
     def read(datum: bytes, at: int) -> tuple[Any, int]:
         items: list[Any] = []
         while True:
-            count, at, _ = _block_count(datum, at)
+            count, at, _ = block_count(datum, at)
             if count == 0:
                 return collect(items), at
-            _spend(count)
+            spend(count)
             if len(items) + count > len(datum):
                 raise CorruptDatumError(f"an array of {len(items) + count} items in {len(datum)} bytes")
             for _ in range(count):

@@ -12,7 +12,7 @@ from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.inspect import main as inspect
 from broker_filter.avro.container import write_block, write_header
 from broker_filter.avro.parse import parse_schema
-from broker_filter.avro.projection import MOST_STEPS
+from broker_filter.avro.primitives import MOST_STEPS
 from broker_filter.errors import RejectedAlertError, Rejection
 from broker_filter.records import Message, Origin
 
