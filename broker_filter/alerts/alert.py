@@ -16,7 +16,7 @@ from broker_filter.alerts.door import attempt
 from broker_filter.alerts.packet_schema import PacketSchema, Schemas
 from broker_filter.alerts.past_photometry import history_of
 from broker_filter.alerts.survey import LSST_FLUX_FLAGS, ZTF_BANDS, ZTF_NEGATIVE, Survey
-from broker_filter.alerts.units import flux_of_magnitude, known_flux, tai_of_jd
+from broker_filter.alerts.units import flux_of_magnitude, known_error, known_flux, tai_of_jd
 from broker_filter.alerts.withdrawals import is_withdrawn, withdrawn_of
 from broker_filter.avro.container import DEFAULT_LIMITS, MessageLimits, read_blocks, read_header
 from broker_filter.avro.envelope import Bare, ConfluentFrame, split
@@ -182,7 +182,7 @@ def _lsst_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, ba
         ra_deg=_angle(source, "ra", 0.0, 360.0),
         dec_deg=_angle(source, "dec", -90.0, 90.0),
         flux_njy=flux_njy,
-        flux_error_njy=math.nan if flagged else known_flux(_number(source, "psfFluxErr")),
+        flux_error_njy=math.nan if flagged else known_error(_number(source, "psfFluxErr")),
         real_bogus=_score(source, "reliability"),
         zero_point_mag=None,
         match=moving_object.of_lsst(record.get("ssSource")) if moves else None,

@@ -29,7 +29,7 @@ def flux_of_magnitude(mag: float, mag_error: float) -> tuple[float, float]:
     if not 0.0 < mag < FAINTEST_MAG:
         return math.nan, math.nan
     flux_njy = 10.0 ** ((AB_MAG_OF_1_NJY - mag) / 2.5)
-    return flux_njy, known_flux(flux_njy * MAG_TO_FRACTION * mag_error)
+    return flux_njy, known_error(flux_njy * MAG_TO_FRACTION * mag_error)
 
 
 def magnitude_of_flux(flux_njy: float | None, flux_error_njy: float | None) -> tuple[float | None, float | None]:
@@ -42,8 +42,13 @@ def magnitude_of_flux(flux_njy: float | None, flux_error_njy: float | None) -> t
 
 
 def known_flux(flux_njy: float) -> float:
-    """Return a flux, or an error of one; NaN where it is unknown or absurd."""
+    """Return a flux; NaN where it is unknown or absurd."""
     return flux_njy if abs(flux_njy) <= LARGEST_FLUX_NJY else math.nan
+
+
+def known_error(flux_error_njy: float) -> float:
+    """Return the error of a flux; NaN where it is unknown or absurd, as 0 and -999 are."""
+    return flux_error_njy if 0.0 < flux_error_njy <= LARGEST_FLUX_NJY else math.nan
 
 
 def flux_of_magnitudes(mag_P: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from astropy.table.meta import get_yaml_from_table
 
 from broker_filter.output.formats import LEAN_SCHEMA, as_json, parsed_schema
 from broker_filter.records import Classification
+from model.printable import printable
 from model.taxonomy import Taxonomy, load_taxonomy
 
 ROWS_PER_GROUP = 10_000
@@ -147,7 +148,11 @@ class Parquet:
 
 
 class AstropyFile:
-    """A file that astropy writes at the end; until then memory holds Arrow's columns, 0.4 kB a row."""
+    """A file that astropy writes at the end; until then memory holds Arrow's columns, 0.4 kB a row.
+
+    Lines and XML have no place for control characters, which would end a row or the file: text is written as
+    ``printable`` shows it.
+    """
 
     def __init__(self, out: BinaryIO, schema: pa.Schema, form: str) -> None:
         self._out, self._form, self._schema = out, form, schema
@@ -155,7 +160,8 @@ class AstropyFile:
         self._tables: list[pa.Table] = []
 
     def write(self, classification: Classification) -> None:
-        self._rows.append(row_of(classification))
+        row = row_of(classification)
+        self._rows.append({name: printable(cell) if type(cell) is str else cell for name, cell in row.items()})
         if len(self._rows) >= ROWS_PER_GROUP:
             self._gather()
 

@@ -200,3 +200,13 @@ def test_real_alerts(survey_alerts):
                     assert np.sign(alert.flux_njy) == (1 if row["isdiffpos"] == "t" else -1)
                 checked += 1
     assert checked == survey_alerts.count
+
+
+@pytest.mark.parametrize("error", [-999.0, -1.0, -0.0, 0.0, math.nan, math.inf, 3e38])
+@pytest.mark.parametrize("survey", ["ztf", "lsst"])
+def test_an_error_that_is_none_is_unknown(survey, error):
+    """A flux keeps its value where its error is zero, negative or beyond all fluxes; the error is unknown."""
+    packet = ztf_packet(sigmapsf=error) if survey == "ztf" else lsst_packet(psfFluxErr=error)
+    alert = read_one(packet)
+    assert math.isfinite(alert.flux_njy) and alert.flux_njy != 0
+    assert math.isnan(alert.flux_error_njy)

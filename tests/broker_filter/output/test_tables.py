@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 from test_formats import ASTEROID, CLASSIFIED, NOT_CLASSIFIED
@@ -49,6 +50,18 @@ def test_astropy_reads_what_it_wrote_with_units(tmp_path: Path, form: str) -> No
         assert str(table["ra"].unit) == "deg" and str(table["flux"].unit) == "nJy"
         assert "difference" in " ".join(table["flux"].description.split())
         assert np.ma.getmaskarray(table["ra"]).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("form", [*ASTROPY_FORMATS, "parquet"])
+def test_text_from_outside_neither_ends_a_row_nor_a_file(tmp_path: Path, form: str) -> None:
+    """Whatever an object is called, its row is one row: as visible text where the format is text, exact in Parquet."""
+    ids = ["ZTF\n\r1", "ZTF\x1b[2J", "ZTF\x00", "ZTF\u2028\x85", 'ZTF",;\t<b>', "ZTF\u202eé", "ZTF\\n"]
+    shown = ["ZTF\\n\\r1", "ZTF\\x1b[2J", "ZTF\\x00", "ZTF\\u2028\\x85", 'ZTF",;\\t<b>', "ZTF\\u202eé", "ZTF\\n"]
+    path = written(tmp_path, form, tuple(replace(CLASSIFIED, object_id=name) for name in ids))
+    if form == "parquet":
+        assert pq.read_table(path)["objectId"].to_pylist() == ids
+    else:
+        assert Table.read(path, format=ASTROPY_FORMATS[form])["objectId"].tolist() == shown
 
 
 def test_astropy_reads_parquet(tmp_path: Path) -> None:
