@@ -2,24 +2,29 @@
 
 A packet carries hundreds of previous sources of which four numbers each are wanted. One match of a regular expression
 finds the numbers of many items; their bytes are put one behind the other and become an array at once, so that no value
-is ever an object of Python. What the expression does not match (``pattern`` says when) is read item by item. Of an
+is ever an object of Python. Layouts of items are learnt as they come (``layout``); an item of another layout is matched
+by an expression for all, and what that does not match (``pattern`` says when) is read by closures. Of an
 array without end only the first ``MOST_ITEMS`` are read, so that a few megabytes are the most that it costs.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from struct import Struct
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_filter.avro.pattern import MOST_BRANCHES, VARINTS, code_of, joined, pattern_of
+from broker_filter.avro.layout import layout_of
+from broker_filter.avro.pattern import MOST_BRANCHES, VARINTS, bytes_of, code_of, joined, pattern_of
 
 MOST_ITEMS = 1 << 16  # that are read of an array; no survey visits a place so often in a year
 UNKNOWN = 255  # code of a value that the table does not have
 ITEMS_AT_ONCE = 8  # of an array, in one match: more are hardly faster, but long to compile
+MOST_LAYOUTS = 8  # of the items of an array that have an expression of their own; LSST's sources have 7
+LEARN_EVERY = 64  # items without a layout that is known: the next layout is learnt
 _NUMBERS = {"float": Struct("<f"), "double": Struct("<d")}
 
 
@@ -37,20 +42,28 @@ class _Number:
     def __init__(self, name: str, node: Any) -> None:
         kinds = [kind for _, kind in _branches(node) if kind != "null"]
         kind = kinds[0] if len(kinds) == 1 and isinstance(kinds[0], str) and kinds[0] in _NUMBERS else None
-        self.name = name
+        self.name, self._node = name, node
         self._pack = _NUMBERS[kind or "double"].pack
         self._null = self._pack(np.nan)
         self._dtype = np.dtype(_NUMBERS[kind or "double"].format)
         if kind is None:
             self.pattern = None
         elif isinstance(node, list):
-            value = b"(.{%d})" % len(self._null)
+            value = b"(" + bytes_of(len(self._null)) + b")"
             each = [re.escape(prefix) + (b"" if branch == "null" else value) for prefix, branch in _branches(node)]
             self.pattern = b"(?>" + b"|".join(each) + b")"
         else:
-            self.pattern = b"(.{%d})" % len(self._null)
+            self.pattern = b"(" + bytes_of(len(self._null)) + b")"
 
-    def of_matches(self, matches: Iterable[bytes | None]) -> bytes:
+    def layout(self, datum: bytes, at: int) -> tuple[bytes, int]:
+        """An expression for values in the same branch as the one at ``at``, and the position behind it."""
+        prefix, branch = _branch_at(self._node, datum, at)
+        size = 0 if branch == "null" else len(self._null)
+        return re.escape(prefix) + b"(" + bytes_of(size) + b")", at + len(prefix) + size
+
+    def of_matches(self, matches: Sequence[bytes | None]) -> bytes:
+        if None not in matches and len(whole := b"".join(matches)) == len(matches) * len(self._null):  # type: ignore[arg-type]
+            return whole
         return b"".join([value or self._null for value in matches])
 
     def of_value(self, value: Any) -> bytes:
@@ -64,7 +77,7 @@ class _Code:
     """A column of texts, integers or booleans, each turned into its code."""
 
     def __init__(self, name: str, node: Any, resolve: Callable[[Any], Any], codes: Mapping[Any, int]) -> None:
-        self.name = name
+        self.name, self._node, self._resolve = name, node, resolve
         self._codes = codes
         whole = pattern_of(node, resolve)
         branches = _branches(node)
@@ -80,15 +93,41 @@ class _Code:
             if (written := _written(value, kind)) is not None
         }
 
-    def of_matches(self, matches: Iterable[bytes | None]) -> bytes:
-        codes = self._code_of_bytes.get
-        return bytes([codes(written, UNKNOWN) for written in matches])
+    def layout(self, datum: bytes, at: int) -> tuple[bytes, int]:
+        """An expression for values in the same branch as the one at ``at``, and the position behind it."""
+        prefix, branch = _branch_at(self._node, datum, at)
+        like, end = layout_of(branch, self._resolve, datum, at + len(prefix))
+        value = like if branch == "string" else _exact(branch, self._resolve)
+        return b"(" + re.escape(prefix) + value + b")", end
+
+    def of_matches(self, matches: Sequence[bytes | None]) -> bytes:
+        return bytes(map(self._code_of_bytes.get, matches, repeat(UNKNOWN)))
 
     def of_value(self, value: Any) -> bytes:
         return bytes([self._codes.get(value, UNKNOWN) if type(value) in (int, str, bool) else UNKNOWN])
 
     def column(self, content: bytearray) -> NDArray[np.uint8]:
         return np.frombuffer(content, np.uint8)
+
+
+class _Skipped:
+    """A field of which nothing is wanted."""
+
+    def __init__(self, node: Any, resolve: Callable[[Any], Any]) -> None:
+        self._node, self._resolve = node, resolve
+        self.pattern = pattern_of(node, resolve)
+
+    def layout(self, datum: bytes, at: int) -> tuple[bytes, int]:
+        """An expression for values laid out as the one at ``at``, and the position behind it."""
+        return layout_of(self._node, self._resolve, datum, at)
+
+
+class _Layout:
+    """Items that are laid out alike: how to match one, or many in a row."""
+
+    def __init__(self, item: bytes) -> None:
+        self.one = re.compile(item, re.DOTALL).match
+        self.many = re.compile(item * ITEMS_AT_ONCE, re.DOTALL).match
 
 
 class ColumnReader:
@@ -115,19 +154,20 @@ class ColumnReader:
         matched: bool = True,
     ) -> None:
         self._wanted, self._read_item = wanted, read_item
-        self._columns: list[_Number | _Code] = []
-        patterns: list[bytes | None] = []
+        self._fields: list[_Number | _Code | _Skipped] = []
         for name, written in record["by_name"].items():
             node = _resolved(written, resolve)
             if name in wanted.numbers:
-                self._columns.append(_Number(name, node))
-                patterns.append(self._columns[-1].pattern)
+                self._fields.append(_Number(name, node))
             elif name in wanted.codes:
-                self._columns.append(_Code(name, node, resolve, wanted.codes[name]))
-                patterns.append(self._columns[-1].pattern)
+                self._fields.append(_Code(name, node, resolve, wanted.codes[name]))
             else:
-                patterns.append(pattern_of(node, resolve))
-        self._match_many, self._match_one = _matchers(patterns) if matched else (_no_match, _no_match)
+                self._fields.append(_Skipped(node, resolve))
+        self._columns = [one for one in self._fields if not isinstance(one, _Skipped)]
+        item = joined(one.pattern for one in self._fields) if matched else None
+        self._match_any = _no_match if item is None else re.compile(item, re.DOTALL).match
+        self._layouts: tuple[_Layout, ...] = ()  # that were seen, at most ``MOST_LAYOUTS``
+        self._odd_items = 0  # that none of them matched
 
     def new(self) -> list[bytearray]:
         """Nothing read yet; ``read`` adds to it."""
@@ -137,18 +177,31 @@ class ColumnReader:
         """Read ``count`` items; return the position behind them."""
         raw: list[bytes | None] = []  # values of items in a row that were matched, item by item
         while count > 0:
-            if count >= ITEMS_AT_ONCE and (match := self._match_many(datum, at)) is not None:
+            few = min(count, ITEMS_AT_ONCE)
+            match = self._match_many(datum, at) if few == ITEMS_AT_ONCE else None
+            if match is not None:
                 raw.extend(match.groups())
                 at = match.end()
             else:
-                for _ in range(min(count, ITEMS_AT_ONCE)):
+                for _ in range(few):
                     at = self._read_one(datum, at, raw, into)
-            count -= ITEMS_AT_ONCE
+            count -= few
         self._take(raw, into)
         return at
 
+    def _match_many(self, datum: bytes, at: int) -> "re.Match[bytes] | None":
+        for layout in self._layouts:
+            if (match := layout.many(datum, at)) is not None:
+                return match
+        return None
+
     def _read_one(self, datum: bytes, at: int, raw: list[bytes | None], into: list[bytearray]) -> int:
-        if (match := self._match_one(datum, at)) is not None:
+        for layout in self._layouts:
+            if (match := layout.one(datum, at)) is not None:
+                raw.extend(match.groups())
+                return match.end()
+        if (match := self._match_any(datum, at)) is not None:
+            self._learn(datum, at)
             raw.extend(match.groups())
             return match.end()
         self._take(raw, into)
@@ -156,6 +209,17 @@ class ColumnReader:
         for column, content in zip(self._columns, into, strict=True):
             content.extend(column.of_value(item[column.name]))
         return at
+
+    def _learn(self, datum: bytes, at: int) -> None:
+        """Keep the layout of this item: of the first odd one, then of each ``LEARN_EVERY``-th, so that few are rare."""
+        self._odd_items += 1
+        if self._odd_items % LEARN_EVERY != 1 or len(self._layouts) >= MOST_LAYOUTS:
+            return
+        whole = b""
+        for one in self._fields:
+            layout, at = one.layout(datum, at)
+            whole += layout
+        self._layouts = (*self._layouts, _Layout(whole))
 
     def _take(self, raw: list[bytes | None], into: list[bytearray]) -> None:
         for n, (column, content) in enumerate(zip(self._columns, into, strict=True)):
@@ -177,17 +241,6 @@ class ColumnReader:
         return read
 
 
-_Match = Callable[[bytes, int], "re.Match[bytes] | None"]
-
-
-def _matchers(patterns: list[bytes | None]) -> tuple[_Match, _Match]:
-    """Match many items, or one; nothing when a field has no expression."""
-    item = joined(patterns)
-    if item is None:
-        return _no_match, _no_match
-    return re.compile(item * ITEMS_AT_ONCE, re.DOTALL).match, re.compile(item, re.DOTALL).match
-
-
 def _no_match(_: bytes, __: int) -> None:
     return None
 
@@ -203,6 +256,11 @@ def _branches(node: Any) -> list[tuple[bytes, Any]]:
     if not isinstance(node, list):
         return [(b"", node)]
     return [(code_of(index), branch) for index, branch in enumerate(node)] if len(node) <= MOST_BRANCHES else []
+
+
+def _branch_at(node: Any, datum: bytes, at: int) -> tuple[bytes, Any]:
+    """The type that a value has, and what is written before it."""
+    return (datum[at : at + 1], node[datum[at] >> 1]) if isinstance(node, list) else (b"", node)
 
 
 def _exact(kind: str, resolve: Callable[[Any], Any]) -> bytes:

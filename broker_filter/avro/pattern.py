@@ -17,7 +17,7 @@ LONGEST_STRING_BYTES = 127  # bands, names, file names; each length is an altern
 LONGEST_PATTERN_BYTES = 16_384  # LSST's sources, the longest that are known, have 3,700
 MOST_BRANCHES = 64  # of a union, so that its index is one byte
 DEEPEST = 8  # types within types
-_VARINT = rb"[\x80-\xff]*+[\x00-\x7f]"
+VARINT = rb"[\x80-\xff]*+[\x00-\x7f]"
 
 
 def pattern_of(
@@ -40,7 +40,7 @@ def pattern_of(
         if id(node) not in known:
             known[id(node)] = joined(pattern_of(inner, resolve, known, depth + 1) for inner in node["by_name"].values())
         return known[id(node)]
-    return {"fixed": _bytes(node.get("size", 0)), "enum": _VARINT}.get(node["type"])
+    return {"fixed": bytes_of(node.get("size", 0)), "enum": VARINT}.get(node["type"])
 
 
 def joined(parts: Iterable[bytes | None]) -> bytes | None:
@@ -55,19 +55,20 @@ def joined(parts: Iterable[bytes | None]) -> bytes | None:
 
 def _primitive(name: str) -> bytes:
     if name in FIXED_SIZES:
-        return _bytes(FIXED_SIZES[name])
+        return bytes_of(FIXED_SIZES[name])
     if name in VARINTS:
-        return _VARINT
-    return _one_of([re.escape(code_of(size)) + _bytes(size) for size in range(LONGEST_STRING_BYTES + 1)])
+        return VARINT
+    return one_of([re.escape(code_of(size)) + bytes_of(size) for size in range(LONGEST_STRING_BYTES + 1)])
 
 
 def _any_of(branches: list[bytes | None]) -> bytes | None:
     if len(branches) > MOST_BRANCHES or joined(branches) is None:
         return None
-    return _one_of([re.escape(code_of(index)) + branch for index, branch in enumerate(branches) if branch is not None])
+    return one_of([re.escape(code_of(index)) + branch for index, branch in enumerate(branches) if branch is not None])
 
 
-def _one_of(alternatives: list[bytes]) -> bytes:
+def one_of(alternatives: list[bytes]) -> bytes:
+    """The first of some expressions that matches."""
     return b"(?>" + b"|".join(alternatives) + b")"
 
 
@@ -76,5 +77,6 @@ def code_of(value: int) -> bytes:
     return bytes([2 * value]) if value < 64 else bytes([2 * value & 127 | 128, 2 * value >> 7])
 
 
-def _bytes(size: int) -> bytes:
-    return b".{%d}" % size if size else b""
+def bytes_of(size: int) -> bytes:
+    """An expression for so many bytes: possessive, for what may be reconsidered costs several times as much."""
+    return b".{%d}+" % size if size > 1 else b"." * size
