@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.series import Series
+from model.series import Photometry, Series
 
 HISTORY_DAYS: Mapping[str, float] = {"ztf": 30.0, "lsst": 365.0}  # how far back a packet of the survey reaches
 HISTORY_LIMIT = 96  # epochs that a network reads, and that are kept of one packet: the newest
@@ -50,7 +50,7 @@ class History:
 NO_HISTORY = History.joined(())  # of a packet that tells nothing, or of a survey whose packets do not
 
 
-def lacking(histories: Sequence[History], series: Series, limit: int = HISTORY_LIMIT) -> History:
+def lacking(histories: Sequence[History], series: Photometry | Series, limit: int = HISTORY_LIMIT) -> History:
     """What the packets of a series know of its past beside its own frames.
 
     Parameters

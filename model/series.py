@@ -15,6 +15,23 @@ MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its me
 
 
 @dataclass(frozen=True, slots=True)
+class Photometry:
+    """The light curve of one object: its frames in time order, without their images. Fields as those of ``Series``."""
+
+    band_T: NDArray[np.int8]
+    time_T: NDArray[np.float64]
+    flux_T: NDArray[np.float32]
+    flux_error_T: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.time_T)
+
+    def with_images(self, pixels_TCHW: NDArray[np.float16], scale_TC: NDArray[np.float32]) -> "Series":
+        """The frames whole again."""
+        return Series(pixels_TCHW, scale_TC, self.band_T, self.time_T, self.flux_T, self.flux_error_T)
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """The frames of one object in time order.
 

@@ -16,7 +16,7 @@ from broker_filter.alerts import survey
 from broker_filter.classify.light_curve_age import age_of
 from broker_filter.errors import ConfigurationError, RetryableError
 from model.past_photometry import NO_HISTORY, History
-from model.series import Series
+from model.series import Photometry, Series
 from model.serving import predictor
 from model.serving.card import ModelCard, WeightsError
 from model.serving.engine import EngineName, EngineUnavailableError
@@ -43,7 +43,7 @@ class Predictor(Protocol):
     def classify(
         self,
         embeddings: Sequence[NDArray[np.float32]],
-        curves: Sequence[Series],
+        curves: Sequence[Photometry | Series],
         histories: Sequence[History] | None = None,
     ) -> Prediction: ...
     def warm_up(self) -> None: ...
@@ -78,7 +78,7 @@ class Classifier:
     def classify(
         self,
         embeddings: Sequence[NDArray[np.float32]],
-        curves: Sequence[Series],
+        curves: Sequence[Photometry | Series],
         histories: Sequence[History] | None = None,
     ) -> list[Verdict]:
         """Probabilities of series.
@@ -88,14 +88,14 @@ class Classifier:
         embeddings
             [G, D...] of each series.
         curves
-            The same series; their pixels are not read and may be empty ([T, 0, 0, 0]).
+            Their light curves.
         histories
             What else is known of each; None: the network reads none.
         """
         pasts = [NO_HISTORY] * len(curves) if histories is None else histories
         return _split_on_memory(self._classify, list(zip(embeddings, curves, pasts, strict=True)))
 
-    def _classify(self, rows: Sequence[tuple[NDArray[np.float32], Series, History]]) -> list[Verdict]:
+    def _classify(self, rows: Sequence[tuple[NDArray[np.float32], Photometry | Series, History]]) -> list[Verdict]:
         embeddings, curves, histories = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
         read = histories if self.card.history_limit > 0 else None
         prediction = self._predictor.classify(embeddings, curves, read)
@@ -112,7 +112,7 @@ class Classifier:
         return None if self.card.sets is None else self.card.sets.coverage
 
     def _sets(
-        self, p_BK: NDArray[np.float64], curves: Sequence[Series], histories: Sequence[History]
+        self, p_BK: NDArray[np.float64], curves: Sequence[Photometry | Series], histories: Sequence[History]
     ) -> list[tuple[str, ...] | None]:
         """The classes that stay possible for each series; None where the card has no such sets."""
         if self.card.sets is None:

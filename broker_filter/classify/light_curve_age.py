@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model.past_photometry import History
-from model.series import Series
+from model.series import Photometry, Series
 
 DETECTED_SIGMA = 3.0  # of an epoch without stamp that counts as a detection; one with a stamp always does
 
@@ -17,13 +17,13 @@ class Age(NamedTuple):
     days_since_brightest: float | None  # epoch in the last frame's band; None where its own flux is unknown
 
 
-def age_of(frames: Series, epochs: History) -> Age:
+def age_of(frames: Photometry | Series, epochs: History) -> Age:
     """The age of a light curve.
 
     Parameters
     ----------
     frames
-        Up to the alert, which is the last; their pixels are not read.
+        Up to the alert, which is the last.
     epochs
         Without stamp, of times before the alert; one visit may be there several times.
     """
@@ -33,7 +33,7 @@ def age_of(frames: Series, epochs: History) -> Age:
     return Age(now - first, _days_since_brightest(frames, epochs, now))
 
 
-def _days_since_brightest(frames: Series, epochs: History, now: float) -> float | None:
+def _days_since_brightest(frames: Photometry | Series, epochs: History, now: float) -> float | None:
     band, flux = frames.band_T[-1], float(frames.flux_T[-1])
     if not np.isfinite(flux):
         return None

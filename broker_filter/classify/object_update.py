@@ -12,7 +12,7 @@ from broker_filter.records import Withdrawal
 from broker_filter.series.store import FrameKey, HeldSeries
 from broker_filter.series.window import Target, Window, WindowRule, targets_of, window_of, without
 from model.past_photometry import History
-from model.series import Series
+from model.series import Photometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,9 @@ class ObjectUpdate:
         """Under which the store keeps the pixels of a group."""
         return self.series.frame_keys(self._held(group))
 
-    def curve(self, ranks: FrameGroup | Window) -> Series:
-        """Frames without their pixels."""
-        return self.series.curve(self._held(ranks))
+    def photometry(self, ranks: FrameGroup | Window) -> Photometry:
+        """The light curve of some of its frames."""
+        return self.series.photometry(self._held(ranks))
 
     def past(self, window: Window) -> History:
         """Epochs that the packets of a window's observations tell, in the order of the observations."""

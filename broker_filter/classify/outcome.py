@@ -122,7 +122,7 @@ class Reporter:
     def _classified(self, blank: Classification, key: str, target: Target) -> Classification:
         verdict = self._verdicts[key, target.index]
         update = self._updates[key]
-        age = age_of(update.curve(target.window), update.past(target.window))
+        age = age_of(update.photometry(target.window), update.past(target.window))
         answer = replace(
             blank,
             observation_count=target.window.size,

@@ -168,13 +168,9 @@ class Pipeline:
                 raise RetryableError(f"frames of {group.key} left the store while a batch read them: try again")
             update, frames = updates[group.key], [pixels[name] for name in names[group]]
             self._check_shape(update, frames)
-            series.append(
-                replace(
-                    update.curve(group),
-                    pixels_TCHW=np.stack([f.pixels for f in frames]),
-                    scale_TC=np.stack([f.scale_njy for f in frames]),
-                )
-            )
+            pixels_TCHW = np.stack([frame.pixels for frame in frames])
+            scale_TC = np.stack([frame.scale_njy for frame in frames])
+            series.append(update.photometry(group).with_images(pixels_TCHW, scale_TC))
         return series
 
     def _check_shape(self, update: ObjectUpdate, frames: Sequence[Pixels]) -> None:
@@ -198,7 +194,7 @@ class Pipeline:
             if not pairs:
                 continue
             embeddings = [_rows([embedded[group] for group in update.groups(target)]) for update, target in pairs]
-            curves = [update.curve(target.window) for update, target in pairs]
+            curves = [update.photometry(target.window) for update, target in pairs]
             histories = None
             if (limit := classifier.card.history_limit) > 0:
                 histories = [

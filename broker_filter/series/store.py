@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from broker_filter.errors import FatalError
 from broker_filter.records import Observation, PacketMetadata
 from model.past_photometry import History
-from model.series import Series
+from model.series import Photometry
 
 DAMAGE_LINES = 100  # of an Inspection
 
@@ -106,17 +106,10 @@ class HeldSeries:
         times = zip(heads["time_mjd"].tolist(), heads["alert_id"].tolist(), strict=True)
         return [FrameKey(self.key, time_mjd, alert_id) for time_mjd, alert_id in times]
 
-    def curve(self, held: slice = slice(None)) -> Series:
-        """The light curve of some observations: frames without their pixels."""
+    def photometry(self, held: slice = slice(None)) -> Photometry:
+        """The light curve of some observations."""
         heads = self.heads[held]
-        return Series(
-            pixels_TCHW=np.empty((len(heads), 0, 0, 0), np.float16),
-            scale_TC=np.empty((len(heads), 0), np.float32),
-            band_T=heads["band"],
-            time_T=heads["time_mjd"],
-            flux_T=heads["flux_njy"],
-            flux_error_T=heads["flux_error_njy"],
-        )
+        return Photometry(heads["band"], heads["time_mjd"], heads["flux_njy"], heads["flux_error_njy"])
 
     def history_of(self, start: int, stop: int) -> History:
         """The epochs of which the packets of ``heads[start:stop]`` tell."""

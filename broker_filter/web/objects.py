@@ -180,7 +180,7 @@ def _rows(njy_HW: np.ndarray) -> list[list[float | None]]:
 
 def _light_curve(held: HeldSeries) -> list[dict[str, Any]]:
     """Every epoch in order of time: detections with a stamp, measurements without one, and limits."""
-    curve = held.curve()
+    curve = held.photometry()
     epochs = zip(curve.time_T, curve.band_T, curve.flux_T, curve.flux_error_T, held.alert_ids.tolist(), strict=True)
     points = [_point(mjd, band, flux, error, "stamp", alert_id) for mjd, band, flux, error, alert_id in epochs]
     past: History = lacking([held.epochs], curve, MOST_EPOCHS)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.past_photometry import History
-from model.series import Series
+from model.series import Photometry, Series
 
 # No survey measures better than this. What claims to is kept from dividing by nearly nothing.
 LEAST_ERROR_NJY, LEAST_RELATIVE_ERROR = 1e-3, 1e-6
@@ -186,7 +186,7 @@ def collate(series: Sequence[Series], length: int | None = None, histories: Sequ
 
 
 def collate_curve(
-    series: Sequence[Series], length: int | None = None, histories: Sequence[History] | None = None
+    series: Sequence[Photometry | Series], length: int | None = None, histories: Sequence[History] | None = None
 ) -> LightCurve:
     """The part of :func:`collate` that reads no pixels: what ``classify`` needs beside the embeddings."""
     longest = max(len(s) for s in series)

@@ -17,7 +17,7 @@ from model.networks import registry
 from model.networks.contract import collate, collate_curve
 from model.networks.grouped import GroupedNetwork
 from model.past_photometry import History
-from model.series import BANDS, Series
+from model.series import BANDS, Photometry, Series
 from model.serving import weights
 from model.serving.card import ModelCard, WeightsError
 from model.serving.engine import EngineName, open_engine
@@ -158,7 +158,7 @@ class Predictor:
     def classify(
         self,
         embeddings: Sequence[NDArray[np.float32]],
-        curves: Sequence[Series],
+        curves: Sequence[Photometry | Series],
         histories: Sequence[History] | None = None,
     ) -> Prediction:
         """Probabilities of series.
@@ -168,7 +168,7 @@ class Predictor:
         embeddings
             Of each series, [G, D] vectors of its groups in order, as :meth:`embed` gives them.
         curves
-            The same series; their pixels are not read.
+            Their light curves; of whole series images are not read.
         histories
             What else is known of each (:func:`model.past_photometry.lacking`), ``NO_HISTORY`` where nothing is.
             A network whose card says ``history_limit`` 0 reads none, and needs none.
@@ -220,7 +220,9 @@ class Predictor:
     def _most_rows(self, on_a_processor: int) -> int:
         return on_a_processor if self.device.type == "cpu" else CARD_ROWS
 
-    def _pad_embeddings(self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Series]) -> torch.Tensor:
+    def _pad_embeddings(
+        self, embeddings: Sequence[NDArray[np.float32]], curves: Sequence[Photometry | Series]
+    ) -> torch.Tensor:
         size = self._network.group_size
         group_counts = [-(-len(series) // size) for series in curves]
         width = int(np.prod(self._network.embedding_shape))
