@@ -21,8 +21,8 @@ from rich.table import Table
 
 from benchmarks.setting import describe, shared_data
 from broker_filter.alerts.alert import read_alert, read_alerts, read_datums
+from broker_filter.alerts.packet_epochs import light_curve
 from broker_filter.alerts.packet_schema import Schemas, bundled_schema_file
-from broker_filter.alerts.past_photometry import light_curve
 from broker_filter.alerts.stamp import decode, observe
 from broker_filter.alerts.survey import SURVEYS
 from broker_filter.archive.read import read_messages

@@ -15,7 +15,7 @@ import numpy as np
 
 from model.simulation.images import noise_free, profiles
 from model.simulation.images import render as products
-from model.simulation.records import Galaxy, Scene, Schedule, SimulatedObject, Star
+from model.simulation.sky_records import Galaxy, Scene, Schedule, SimulatedObject, Star
 from model.simulation.survey import psf
 from model.simulation.survey.cameras import CAMERAS
 from model.simulation.surveys import SDSS

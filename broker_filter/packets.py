@@ -10,7 +10,7 @@ import numpy as np
 
 from broker_filter.alerts.decode import connect
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.classify.classifier import Predictor
+from broker_filter.classify.classifier import Predicts
 from broker_filter.errors import NotClassifiedError, RejectedAlertError
 from broker_filter.records import Message, Observation, Origin, Rejected
 from broker_filter.series.window import WindowRule, window_of
@@ -20,7 +20,7 @@ from model.series import Series
 LOG = logging.getLogger(__name__)
 
 
-def series_of(packets: Iterable[bytes], predictor: Predictor, schemas: Schemas | None = None) -> tuple[Series, History]:
+def series_of(packets: Iterable[bytes], predictor: Predicts, schemas: Schemas | None = None) -> tuple[Series, History]:
     """What a network reads of one object's alerts.
 
     Example::

@@ -20,8 +20,7 @@ from matplotlib.figure import Figure
 
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.read import read_messages
-from broker_filter.classify.classifier import Classifier as StreamClassifier
-from broker_filter.classify.classifier import load_classifiers
+from broker_filter.classify.classifier import StreamClassifier, load_classifiers
 from broker_filter.look.contact_sheet import MOST_TILES, draw_contact_sheet
 from broker_filter.look.gather import stories_of
 from broker_filter.look.sheet import draw_sheet, verdict_of

@@ -19,8 +19,8 @@ from model.simulation.datasets.draw import NO_SOURCE, PIXEL_STREAM, DatasetSetti
 from model.simulation.datasets.plan import Order
 from model.simulation.images import photometry
 from model.simulation.images import render as products
-from model.simulation.records import RedrawKey, SimulatedObject
 from model.simulation.sky import population
+from model.simulation.sky_records import RedrawKey, SimulatedObject
 from model.simulation.survey import selection
 from model.simulation.surveys import survey_named
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from model.simulation.records import Scene, SimulatedObject
+from model.simulation.sky_records import Scene, SimulatedObject
 from model.simulation.surveys import flux_njy
 
 

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from broker_filter.alerts import moving_object
 from broker_filter.alerts.door import attempt
+from broker_filter.alerts.packet_epochs import history_of
 from broker_filter.alerts.packet_schema import PacketSchema, Schemas
-from broker_filter.alerts.past_photometry import history_of
-from broker_filter.alerts.survey import LSST_FLUX_FLAGS, ZTF_BANDS, ZTF_NEGATIVE, Survey
+from broker_filter.alerts.survey import LSST_FLUX_FLAGS, ZTF_BANDS, ZTF_NEGATIVE, AlertSurvey
 from broker_filter.alerts.units import flux_of_magnitude, known_error, known_flux, tai_of_jd
 from broker_filter.alerts.withdrawals import is_withdrawn, withdrawn_of
 from broker_filter.avro.container import DEFAULT_LIMITS, MessageLimits, read_blocks, read_header
@@ -125,7 +125,7 @@ def read_alert(packet: PacketSchema, datum: bytes, histories: Mapping[str, str] 
     return alert
 
 
-def _ztf_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, bands: str) -> Alert:
+def _ztf_alert(record: dict[str, Any], survey: AlertSurvey, packet: PacketSchema, bands: str) -> Alert:
     object_id = _needed(record, "objectId", str)
     if not object_id.startswith("ZTF"):
         raise RejectedAlertError(Rejection.FOREIGN_SURVEY, f"object {object_id[:40]!r} is not ZTF's")
@@ -163,7 +163,7 @@ def _ztf_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, ban
     )
 
 
-def _lsst_alert(record: dict[str, Any], survey: Survey, packet: PacketSchema, bands: str) -> Alert:
+def _lsst_alert(record: dict[str, Any], survey: AlertSurvey, packet: PacketSchema, bands: str) -> Alert:
     source = _needed(record, "diaSource", dict)
     band = _needed(source, "band", str)
     if band not in tuple(BANDS):
@@ -252,7 +252,7 @@ def _zero_point(candidate: dict[str, Any], band: str) -> float:
     return zero_point_mag
 
 
-def _stamps(record: dict[str, Any], survey: Survey) -> dict[str, bytes | None]:
+def _stamps(record: dict[str, Any], survey: AlertSurvey) -> dict[str, bytes | None]:
     stamps: dict[str, bytes | None] = {}
     for kind in STAMP_KINDS:
         field = survey.stamp_fields[kind]

@@ -11,8 +11,8 @@ from itertools import chain
 
 from broker_filter.alerts import alert, stamp
 from broker_filter.alerts.door import attempt
+from broker_filter.alerts.packet_epochs import REFUSED_PAST
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.alerts.past_photometry import REFUSED_PAST
 from broker_filter.avro.container import DEFAULT_LIMITS, MessageLimits
 from broker_filter.errors import (
     AwaitedError,

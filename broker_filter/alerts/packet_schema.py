@@ -18,7 +18,7 @@ from fastavro.repository.base import SchemaRepositoryError
 from fastavro.schema import SchemaParseException, UnknownType, load_schema
 
 from broker_filter.alerts.schema_source import SchemaSource
-from broker_filter.alerts.survey import Survey, recognise
+from broker_filter.alerts.survey import AlertSurvey, recognise
 from broker_filter.avro.parse import parse_schema, parse_tree
 from broker_filter.avro.projection import Node, Schema, compile_reader, compile_skipper
 from broker_filter.errors import ConfigurationError, FatalError, RejectedAlertError, Rejection, RetryableError
@@ -35,7 +35,7 @@ class PacketSchema:
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
-        self.survey: Survey | None = recognise(schema)
+        self.survey: AlertSurvey | None = recognise(schema)
         record = schema.record(schema.root) or {}
         self.name: str = record.get("name", "")
         self.version: str = record.get("version", "") or _version_in_name(self.name)

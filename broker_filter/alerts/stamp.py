@@ -12,7 +12,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from broker_filter.alerts.fits import BLOCK_BYTES, MAX_HEADER_BYTES, BadFitsError, primary_image
-from broker_filter.alerts.survey import SURVEYS, Survey
+from broker_filter.alerts.survey import SURVEYS, AlertSurvey
 from broker_filter.alerts.units import AB_MAG_OF_1_NJY, LARGEST_FLUX_NJY
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
 from broker_filter.records import Alert, Observation
@@ -25,7 +25,7 @@ _FITS_MAGIC = b"SIMPLE"
 _PICTURE_MAGICS = (b"\xff\xd8\xff", b"\x89PNG")
 
 
-def decode(content: bytes, survey: Survey) -> NDArray[np.float32]:
+def decode(content: bytes, survey: AlertSurvey) -> NDArray[np.float32]:
     """Decode a stamp as it was published.
 
     Returns
@@ -98,7 +98,7 @@ def observe(alert: Alert, channels: tuple[str, ...], size: int, bands: Collectio
 
 
 def _whole(
-    pixels_HW: NDArray[np.float32], survey: Survey, position_px: tuple[float, float] | None
+    pixels_HW: NDArray[np.float32], survey: AlertSurvey, position_px: tuple[float, float] | None
 ) -> NDArray[np.float32]:
     """Pad a stamp that the edge of the detector cut, so that the source is in its centre again.
 
@@ -116,7 +116,7 @@ def _whole(
     return whole_HW
 
 
-def _published(content: bytes, survey: Survey) -> NDArray[np.float32]:
+def _published(content: bytes, survey: AlertSurvey) -> NDArray[np.float32]:
     """View the pixels of a stamp; raises as ``decode``."""
     if content.startswith(_GZIP_MAGIC):
         content = _inflate(content, survey)
@@ -136,7 +136,7 @@ def _published(content: bytes, survey: Survey) -> NDArray[np.float32]:
         return pixels_HW.astype(np.float32)
 
 
-def _inflate(content: bytes, survey: Survey) -> bytes:
+def _inflate(content: bytes, survey: AlertSurvey) -> bytes:
     limit = (
         MAX_HEADER_BYTES + 4 * survey.largest_side**2 + BLOCK_BYTES
     )  # of one image of 32-bit floats, as surveys send

@@ -19,8 +19,8 @@ _FITS_RECORD: Wanted = {"stampData": None}
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """What differs from survey to survey."""
+class AlertSurvey:
+    """A survey that sends alerts: what its packets are called and mean, where they differ from another one's."""
 
     name: str
     arcsec_per_pixel: float
@@ -44,7 +44,7 @@ _STAMP_FIELDS = {"science": "cutoutScience", "template": "cutoutTemplate", "diff
 ZTF_BANDS = {1: BANDS.index("g"), 2: BANDS.index("r"), 3: BANDS.index("i")}  # by fid
 ZTF_NEGATIVE = {"t": 0, "T": 0, "1": 0, "f": 1, "F": 1, "0": 1}  # by isdiffpos
 
-ZTF = Survey(
+ZTF = AlertSurvey(
     name="ztf",
     arcsec_per_pixel=1.01,
     stamp_fields=_STAMP_FIELDS,
@@ -90,7 +90,7 @@ ZTF = Survey(
 LSST_FLUX_FLAGS = ("psfFlux_flag", "psfFlux_flag_edge", "psfFlux_flag_noGoodPixels")
 LSST_FLAGGED = {False: 0, True: 1}
 
-LSST = Survey(
+LSST = AlertSurvey(
     name="lsst",
     arcsec_per_pixel=0.2,
     stamp_fields=_STAMP_FIELDS,
@@ -137,7 +137,7 @@ LSST = Survey(
     },
 )
 
-SURVEYS: Mapping[str, Survey] = {survey.name: survey for survey in (ZTF, LSST)}
+SURVEYS: Mapping[str, AlertSurvey] = {survey.name: survey for survey in (ZTF, LSST)}
 
 
 def night_of(survey: str, time_mjd: float) -> int | None:
@@ -150,7 +150,7 @@ def night_of(survey: str, time_mjd: float) -> int | None:
     return night if night <= LAST_NIGHT else None
 
 
-def recognise(schema: Schema) -> Survey | None:
+def recognise(schema: Schema) -> AlertSurvey | None:
     """Return the survey whose marks the schema has, or None."""
     for survey in SURVEYS.values():
         if all(schema.field(*path) is not None for path in survey.marks):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from broker_filter.alerts.packet_schema import PacketSchema
-from broker_filter.alerts.survey import Survey
+from broker_filter.alerts.survey import AlertSurvey
 from broker_filter.records import Withdrawal
 from model.series import BANDS
 
@@ -17,7 +17,7 @@ MOST_WITHDRAWN = 10_000  # of one packet; an object has some hundred sources a y
 
 
 def withdrawn_of(
-    survey: Survey, packet: PacketSchema, datum: bytes, record: Mapping[str, Any]
+    survey: AlertSurvey, packet: PacketSchema, datum: bytes, record: Mapping[str, Any]
 ) -> tuple[Withdrawal, ...]:
     """The withdrawn sources of a packet's object, those without id or time left out.
 

@@ -19,8 +19,8 @@ from rich.table import Table
 
 from broker_filter.alerts.alert import read_alert, read_datums
 from broker_filter.alerts.door import attempt
+from broker_filter.alerts.packet_epochs import light_curve
 from broker_filter.alerts.packet_schema import PacketSchema, Schemas
-from broker_filter.alerts.past_photometry import light_curve
 from broker_filter.alerts.stamp import decode
 from broker_filter.alerts.survey import SURVEYS
 from broker_filter.archive.archive_options import inspect_parser

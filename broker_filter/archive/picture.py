@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from broker_filter.alerts.past_photometry import DETECTION, FORCED, LIMIT, Point
+from broker_filter.alerts.packet_epochs import DETECTION, FORCED, LIMIT, Point
 from broker_filter.records import STAMP_KINDS, Alert
 from model.past_photometry import LIMIT_SIGMA
 from model.printable import short

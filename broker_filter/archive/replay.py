@@ -25,7 +25,7 @@ from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.archive.read import ALERTS_AT_ONCE, in_chunks, nothing_below, read_messages
 from broker_filter.archive.republish import AlertPublisher, Pace, as_given, in_order_of_time
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
-from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
+from broker_filter.classify.classifier import StreamClassifier, cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import server_url
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
@@ -236,7 +236,7 @@ def _incoming(options: ReplayOptions, left_out: LeftOutCounts) -> Iterator[Messa
 
 
 def _results(
-    options: ReplayOptions, classifiers: Mapping[str, Classifier], stack: ExitStack
+    options: ReplayOptions, classifiers: Mapping[str, StreamClassifier], stack: ExitStack
 ) -> Callable[[], ResultFile]:
     """Opens where classifications are written."""
     taxonomies = {survey: one.card.taxonomy for survey, one in classifiers.items()}
@@ -244,7 +244,7 @@ def _results(
     return partial(open_results, where, form, _classes(classifiers), name, stack, taxonomies)
 
 
-def _classes(classifiers: Mapping[str, Classifier]) -> list[str]:
+def _classes(classifiers: Mapping[str, StreamClassifier]) -> list[str]:
     return [*(name for classifier in classifiers.values() for name in classifier.card.classes), *PACKET_CLASSES]
 
 

@@ -25,7 +25,7 @@ Row = TypeVar("Row")
 Result = TypeVar("Result")
 
 
-class Prediction(Protocol):
+class Predicted(Protocol):
     """What a predictor returns for B series."""
 
     @property
@@ -34,7 +34,7 @@ class Prediction(Protocol):
     def unknown(self) -> NDArray[np.float64] | None: ...  # [B]
 
 
-class Predictor(Protocol):
+class Predicts(Protocol):
     """What this room asks of model.serving.predictor.Predictor."""
 
     @property
@@ -45,7 +45,7 @@ class Predictor(Protocol):
         embeddings: Sequence[NDArray[np.float32]],
         curves: Sequence[Photometry | Series],
         histories: Sequence[History] | None = None,
-    ) -> Prediction: ...
+    ) -> Predicted: ...
     def warm_up(self) -> None: ...
 
 
@@ -60,10 +60,10 @@ class Verdict(NamedTuple):
     coverage: float | None = None
 
 
-class Classifier:
+class StreamClassifier:
     """A predictor behind bounded batches."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predicts) -> None:
         self._predictor = predictor
         self.card = predictor.card
 
@@ -127,7 +127,7 @@ class Classifier:
         ]
 
 
-def cards_of(classifiers: Mapping[str, Classifier]) -> dict[str, ModelCard]:
+def cards_of(classifiers: Mapping[str, StreamClassifier]) -> dict[str, ModelCard]:
     """The card of each survey's network."""
     return {survey: classifier.card for survey, classifier in classifiers.items()}
 
@@ -138,7 +138,7 @@ def load_classifiers(
     deterministic: bool = False,
     allow_untrained: bool = False,
     engine: EngineName = "auto",
-) -> dict[str, Classifier]:
+) -> dict[str, StreamClassifier]:
     """Classifiers by survey.
 
     Parameters
@@ -155,7 +155,7 @@ def load_classifiers(
     """
     if deterministic:
         use_threads(1)  # the last bits of a sum depend on how many threads share it
-    classifiers: dict[str, Classifier] = {}
+    classifiers: dict[str, StreamClassifier] = {}
     missing = []
     for name in weights or survey.SURVEYS:
         try:
@@ -171,10 +171,10 @@ def load_classifiers(
             raise ConfigurationError(f"weights {name} are untrained: train them, or say --allow-untrained")
         if loaded.card.survey in classifiers:
             raise ConfigurationError(f"weights {name}: {loaded.card.survey} has others already, give one each")
-        classifiers[loaded.card.survey] = Classifier(loaded)
+        classifiers[loaded.card.survey] = StreamClassifier(loaded)
     for name in missing if allow_untrained else ():
         made = predictor.Predictor.untrained(name, device=device, deterministic=deterministic)
-        classifiers[name] = Classifier(made)
+        classifiers[name] = StreamClassifier(made)
     if not classifiers:
         raise ConfigurationError(
             f"no trained weights for {', '.join(missing)}: give some with --weights, or accept random ones "

@@ -12,7 +12,7 @@ import numpy as np
 from broker_filter.alerts.decode import Arrival
 from broker_filter.alerts.survey import night_of
 from broker_filter.classify.class_memory import ClassMemory
-from broker_filter.classify.classifier import Classifier, Verdict
+from broker_filter.classify.classifier import StreamClassifier, Verdict
 from broker_filter.classify.light_curve_age import age_of
 from broker_filter.classify.object_update import ObjectUpdate
 from broker_filter.errors import NotClassified
@@ -60,7 +60,7 @@ class Reporter:
 
     def __init__(
         self,
-        classifiers: Mapping[str, Classifier],
+        classifiers: Mapping[str, StreamClassifier],
         updates: Mapping[str, ObjectUpdate],
         verdicts: Mapping[tuple[str, int], Verdict],
         times_ms: tuple[int, int],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from broker_filter.alerts.decode import Arrival, Decoder
 from broker_filter.alerts.units import magnitude_of_flux
 from broker_filter.classify.class_memory import ClassMemory
-from broker_filter.classify.classifier import Classifier, Verdict
+from broker_filter.classify.classifier import StreamClassifier, Verdict
 from broker_filter.classify.object_update import FrameGroup, ObjectUpdate
 from broker_filter.classify.outcome import BatchResult, Reporter
 from broker_filter.errors import FatalError, RetryableError
@@ -49,7 +49,7 @@ class Pipeline:
     def __init__(
         self,
         decoder: Decoder,
-        classifiers: Mapping[str, Classifier],
+        classifiers: Mapping[str, StreamClassifier],
         store: SeriesStore,
         frame_limit: int | None = None,
         clock: Callable[[], float] = time.time,

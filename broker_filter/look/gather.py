@@ -12,7 +12,7 @@ from broker_filter.alerts.alert import read_alerts
 from broker_filter.alerts.decode import Arrival, Decoder, connect
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.alerts.survey import SURVEYS
-from broker_filter.classify.classifier import Classifier
+from broker_filter.classify.classifier import StreamClassifier
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.look.story import ObjectStory, story_of
 from broker_filter.records import Alert, Classification, Message, Observation, Rejected
@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 def stories_of(
     messages: Iterable[Message | Rejected],
-    classifiers: Mapping[str, Classifier],
+    classifiers: Mapping[str, StreamClassifier],
     schemas: Schemas,
     objects: Collection[str] = (),
     threads: int = 1,
@@ -56,7 +56,7 @@ def stories_of(
     return tell(arrivals, answers_to(arrivals, classifiers), classifiers), rejected
 
 
-def answers_to(arrivals: Iterable[Arrival], classifiers: Mapping[str, Classifier]) -> list[Classification]:
+def answers_to(arrivals: Iterable[Arrival], classifiers: Mapping[str, StreamClassifier]) -> list[Classification]:
     """The answers to decoded alerts in order of time, each from what was known when it came."""
     ordered = sorted(arrivals, key=lambda arrival: (arrival.time_mjd, arrival.alert_id))
     with ExitStack() as stack:
@@ -93,7 +93,7 @@ def _answers(pipeline: Pipeline, arrivals: Sequence[Arrival]) -> Iterator[Classi
 
 
 def tell(
-    arrivals: Iterable[Arrival], answers: Iterable[Classification], classifiers: Mapping[str, Classifier]
+    arrivals: Iterable[Arrival], answers: Iterable[Classification], classifiers: Mapping[str, StreamClassifier]
 ) -> dict[str, ObjectStory]:
     """Stories by object id, of alerts and the answers to them."""
     observations: dict[str, list[Observation]] = {}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from broker_filter.alerts.decode import Arrival
 from broker_filter.alerts.survey import SURVEYS
-from broker_filter.classify.classifier import Classifier
+from broker_filter.classify.classifier import StreamClassifier
 from broker_filter.errors import ConfigurationError
 from broker_filter.look.gather import answers_to
 from broker_filter.records import Classification, Detection, Message, Observation, Origin, object_key
@@ -57,7 +57,7 @@ def observations_in(store: SeriesStore, object_id: str) -> tuple[str, list[Obser
 
 
 def answers_again(
-    key: str, observations: Sequence[Observation], classifiers: Mapping[str, Classifier]
+    key: str, observations: Sequence[Observation], classifiers: Mapping[str, StreamClassifier]
 ) -> list[Classification]:
     """The answer to each observation of an object, from what was known up to it.
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from broker_filter.alerts.decode import connect
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.avro.container import MessageLimits
-from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers, use_threads
+from broker_filter.classify.classifier import StreamClassifier, cards_of, load_classifiers, use_threads
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import ModelSettings, OutputSettings, RegistrySettings, Settings
 from broker_filter.errors import ConfigurationError
@@ -37,7 +37,7 @@ def open_schemas(settings: RegistrySettings, on_failure: Callable[[str], None] =
     )
 
 
-def open_classifiers(settings: ModelSettings) -> dict[str, Classifier]:
+def open_classifiers(settings: ModelSettings) -> dict[str, StreamClassifier]:
     """One classifier for each survey that will be read.
 
     Raises
@@ -52,7 +52,7 @@ def open_classifiers(settings: ModelSettings) -> dict[str, Classifier]:
     )
 
 
-def open_router(settings: OutputSettings, classifiers: Mapping[str, Classifier]) -> Router:
+def open_router(settings: OutputSettings, classifiers: Mapping[str, StreamClassifier]) -> Router:
     """The routes of the settings.
 
     Raises
@@ -74,7 +74,11 @@ def open_router(settings: OutputSettings, classifiers: Mapping[str, Classifier])
 
 
 def build_pipeline(
-    settings: Settings, classifiers: Mapping[str, Classifier], schemas: Schemas, store: SeriesStore, stack: ExitStack
+    settings: Settings,
+    classifiers: Mapping[str, StreamClassifier],
+    schemas: Schemas,
+    store: SeriesStore,
+    stack: ExitStack,
 ) -> Pipeline:
     """The stream core; what it opens, ``stack`` closes."""
     limits = MessageLimits(settings.message.record_limit, settings.message.inflated_byte_limit)

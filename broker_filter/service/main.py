@@ -19,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.routing import BaseRoute
 
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.classify.classifier import Classifier, cards_of
+from broker_filter.classify.classifier import StreamClassifier, cards_of
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.config import HttpSettings, Settings, load, masked, remember_secrets
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
@@ -161,7 +161,7 @@ def _counted_schemas(settings: Settings, metrics: Metrics) -> Schemas:
     )
 
 
-def _warm_classifiers(settings: Settings, metrics: Metrics, ledger: Ledger) -> Mapping[str, Classifier]:
+def _warm_classifiers(settings: Settings, metrics: Metrics, ledger: Ledger) -> Mapping[str, StreamClassifier]:
     """The networks, ready to answer at once, and what the page and metrics say of them."""
     classifiers = assembly.open_classifiers(settings.model)
     for classifier in classifiers.values():
@@ -208,7 +208,11 @@ def _begun(sink: TransactionalSink) -> bool:
 
 
 def _let_people_look(
-    index: ObjectIndex, store: SeriesStore, pipeline: Pipeline, classifiers: Mapping[str, Classifier], lobby: Lobby
+    index: ObjectIndex,
+    store: SeriesStore,
+    pipeline: Pipeline,
+    classifiers: Mapping[str, StreamClassifier],
+    lobby: Lobby,
 ) -> None:
     """Open the pages of objects, and remember what was said of them before this start."""
     for key, time_mjd, best in index.newest_classes():

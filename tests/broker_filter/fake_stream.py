@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from broker_filter.alerts.decode import Decoder
-from broker_filter.classify.classifier import Classifier
+from broker_filter.classify.classifier import StreamClassifier
 from broker_filter.errors import NotClassified, NotClassifiedError, RejectedAlertError, Rejection
 from broker_filter.records import (
     NO_STAMPS,
@@ -171,9 +171,9 @@ def decoder(threads: int = 1) -> Decoder:
     return Decoder(read_alerts, {"ztf": observe}, threads)
 
 
-def classifiers(predictor: FakePredictor | None = None) -> dict[str, Classifier]:
+def classifiers(predictor: FakePredictor | None = None) -> dict[str, StreamClassifier]:
     """The fake second half."""
-    return {"ztf": Classifier(predictor or FakePredictor())}
+    return {"ztf": StreamClassifier(predictor or FakePredictor())}
 
 
 def timeless(classification: Classification) -> Classification:

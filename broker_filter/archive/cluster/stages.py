@@ -42,7 +42,7 @@ from broker_filter.archive.cluster.work_plan import PLAN, InputFile, Plan, Repla
 from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.archive.read import ALERTS_AT_ONCE, in_chunks
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, packed_key, unpack_arrival
-from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
+from broker_filter.classify.classifier import StreamClassifier, cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.errors import FatalError, RetryableError
 from broker_filter.records import (
@@ -79,7 +79,7 @@ class Report:
 class Tools:
     """What every task of a worker process shares."""
 
-    classifiers: dict[str, Classifier]
+    classifiers: dict[str, StreamClassifier]
     decoder: Decoder
 
     @property
@@ -114,7 +114,7 @@ def tools_of(settings: ReplaySettings) -> Tools:
     return Tools(classifiers, connect(schemas, cards_of(classifiers), threads=1))
 
 
-def networks_of(classifiers: Mapping[str, Classifier]) -> tuple[str, ...]:
+def networks_of(classifiers: Mapping[str, StreamClassifier]) -> tuple[str, ...]:
     """Name and version of each survey's network."""
     return tuple(f"{survey}: {c.card.name} {c.card.version}" for survey, c in sorted(classifiers.items()))
 
@@ -168,7 +168,7 @@ def decode_files(work_url: str, task: int) -> Report:
     plan = plan_of(work_url)
     files, settings = plan.tasks[task], plan.settings
     tools = tools_of(settings)
-    watch = _Stopwatch()
+    watch = _TaskClock()
     accounts, left_out = Accounts(), LeftOutCounts()
     with ExitStack() as stack:
         out = ShuffleFile(stack.enter_context(work.writing(decoded_name(task))), stack)
@@ -222,7 +222,7 @@ def _classify_partition(
     if (done := finished(work, classified_name(partition, settings))) is not None:
         return done
     tools = tools_of(settings)
-    watch = _Stopwatch()
+    watch = _TaskClock()
     accounts = Accounts()
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ictc-partition-")))
@@ -284,7 +284,7 @@ def _answers(
 
 def gather_pixel(work_url: str, names: Sequence[str], catalogue_url: str, pixel: Pixel) -> Report:
     """The last step of a catalogue: bring together the rows of one pixel."""
-    watch = _Stopwatch()
+    watch = _TaskClock()
     catalogue, name = SharedFolder(catalogue_url), leaf_name(pixel)
     rows = write_pixel(SharedFolder(work_url), names, catalogue, pixel)
     return watch.timed(Report(rows=rows, output_bytes=catalogue.size_bytes(name)))
@@ -356,7 +356,7 @@ def _offered(order: TimeOrder, store: EmbeddedSeriesStore) -> Iterator[list[Arri
         yield arrivals
 
 
-class _Stopwatch:
+class _TaskClock:
     """Time that a task takes, its networks loaded before."""
 
     def __init__(self) -> None:
@@ -368,7 +368,7 @@ class _Stopwatch:
         return dataclasses.replace(report, duration_s=wall_s, cpu_s=cpu_s)
 
 
-def _reported(work: SharedFolder, name: str, watch: _Stopwatch, report: Report) -> Report:
+def _reported(work: SharedFolder, name: str, watch: _TaskClock, report: Report) -> Report:
     """Write the report of a file that is whole: the sign that its task is done."""
     report = watch.timed(dataclasses.replace(report, output_bytes=work.size_bytes(name)))
     plain = dataclasses.replace(report, batches=[*report.batches])

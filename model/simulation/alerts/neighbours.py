@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation.records import SimulatedObject
+from model.simulation.sky_records import SimulatedObject
 
 LEAST_FLUX_NJY = 575.0  # AB 24.5 in r: fainter ones are in no wide catalogue
 BLENDED_ARCSEC = 0.8  # sources closer than this are one source of a catalogue from the ground

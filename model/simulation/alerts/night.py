@@ -22,8 +22,8 @@ from model.simulation.alerts.observe import Observed, observe
 from model.simulation.alerts.ztf import ZtfObject
 from model.simulation.datasets.plan import KNOWN
 from model.simulation.parallel import in_order
-from model.simulation.records import Sampling, SimulatedObject, SkySettings
 from model.simulation.sky import labels, population
+from model.simulation.sky_records import Sampling, SimulatedObject, SkySettings
 from model.simulation.sources.templates import load_templates
 from model.simulation.survey import selection
 from model.simulation.surveys import SURVEYS, survey_named

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model.simulation.images import photometry
 from model.simulation.images import render as products
-from model.simulation.records import SimulatedObject
+from model.simulation.sky_records import SimulatedObject
 from model.simulation.survey import selection
 
 CHANNELS = ("science", "template", "difference")

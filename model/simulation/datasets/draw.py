@@ -23,8 +23,8 @@ from model.simulation.identity import simulator_hash
 from model.simulation.images import photometry
 from model.simulation.images import render as products
 from model.simulation.parallel import in_order
-from model.simulation.records import Sampling, SimulatedObject, SkySettings
 from model.simulation.sky import labels, population
+from model.simulation.sky_records import Sampling, SimulatedObject, SkySettings
 from model.simulation.sources.templates import hash_of_templates
 from model.simulation.survey import selection
 from model.simulation.surveys import flux_njy

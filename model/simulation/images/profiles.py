@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.simulation.images import sersic
-from model.simulation.records import Galaxy, Scene, Star
+from model.simulation.sky_records import Galaxy, Scene, Star
 from model.simulation.survey import psf
 
 # Gaussians of a galaxy narrower than this fraction of the PSF's core are drawn as one (error below 1e-3 of peak).

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.series import BANDS
 from model.simulation.images import artefacts, noise, profiles, subtraction
 from model.simulation.images.noise_free import render_images
-from model.simulation.records import Scene, Schedule, SimulatedObject, Star
+from model.simulation.sky_records import Scene, Schedule, SimulatedObject, Star
 from model.simulation.survey import psf, selection
 from model.simulation.survey.cameras import CAMERAS, electrons_per_njy
 from model.simulation.surveys import ZTF_READ_VARIANCE_DN2, flux_njy

@@ -19,7 +19,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from model.simulation.records import Galaxy, Star
+from model.simulation.sky_records import Galaxy, Star
 from model.simulation.sources.spectra import distance_modulus, kpc_per_arcsec
 from model.simulation.surveys import Survey, flux_njy
 

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from model.simulation.records import RedrawKey, Sampling, Scene, Schedule, SimulatedObject, SkySettings
 from model.simulation.sky import dust, labels
-from model.simulation.sky.physics import EXPLOSIONS, IntrinsicObject, draw_physics
+from model.simulation.sky.intrinsic import EXPLOSIONS, IntrinsicObject, draw_physics
 from model.simulation.sky.positions import draw_position
 from model.simulation.sky.scenes import place
+from model.simulation.sky_records import RedrawKey, Sampling, Scene, Schedule, SimulatedObject, SkySettings
 from model.simulation.sources import TEMPLATE_DAYS
 from model.simulation.sources.spurious import Bogus
 from model.simulation.sources.templates import load_templates

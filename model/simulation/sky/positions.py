@@ -18,7 +18,7 @@ import erfa
 import numpy as np
 from numpy.random import Generator
 
-from model.simulation.sky.physics import IntrinsicObject
+from model.simulation.sky.intrinsic import IntrinsicObject
 from model.simulation.surveys import Survey
 
 DECLINATION_DEG: Mapping[str, tuple[float, float]] = {

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.random import Generator
 
-from model.simulation.records import Galaxy, Scene
 from model.simulation.sky import hosts
-from model.simulation.sky.physics import IntrinsicObject
+from model.simulation.sky.intrinsic import IntrinsicObject
+from model.simulation.sky_records import Galaxy, Scene
 from model.simulation.surveys import Survey
 
 Offset = tuple[float, float]

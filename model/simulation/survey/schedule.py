@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from model.clock import SECONDS_PER_DAY
 from model.series import BANDS
-from model.simulation.records import Schedule
+from model.simulation.sky_records import Schedule
 from model.simulation.survey import psf
 from model.simulation.survey.cameras import CAMERAS
 from model.simulation.surveys import ZTF_READ_VARIANCE_DN2, Survey, flux_njy

@@ -12,7 +12,7 @@ hour apart or more, which is also how filters of ZTF keep asteroids out (Perley 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation.records import SimulatedObject
+from model.simulation.sky_records import SimulatedObject
 from model.simulation.survey.published_errors import ztf_error
 from model.simulation.surveys import flux_njy
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model.simulation.images import noise_free, photometry, profiles
 from model.simulation.images import render as products
-from model.simulation.records import Galaxy, Scene, Schedule, SimulatedObject
+from model.simulation.sky_records import Galaxy, Scene, Schedule, SimulatedObject
 from model.simulation.survey import psf
 from model.simulation.survey.cameras import CAMERAS
 from model.simulation.surveys import SURVEYS, Survey, flux_njy

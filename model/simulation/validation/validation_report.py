@@ -19,8 +19,8 @@ from model.series import BANDS
 from model.simulation.datasets import draw as datasets
 from model.simulation.datasets.object_sheet import draw_object
 from model.simulation.datasets.plan import CLASSES, DatasetRequest, load_recipe, parse_recipe
-from model.simulation.records import SkySettings
 from model.simulation.sky import population
+from model.simulation.sky_records import SkySettings
 from model.simulation.survey.schedule import SDSS_GAP_PROBABILITY, draw_schedule
 from model.simulation.surveys import SDSS, SURVEYS, ab_mag
 from model.simulation.validation import Check

@@ -14,7 +14,7 @@ from packets import LSST_SIDE, ZTF_SIDE, fits_bytes, lsst_packet, sky, varint, z
 
 from broker_filter.alerts.decode import connect
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.classify.classifier import Classifier, cards_of, load_classifiers
+from broker_filter.classify.classifier import StreamClassifier, cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.output.formats import container_encoder
 from broker_filter.records import Classification, Message, Origin, Rejected
@@ -26,7 +26,7 @@ NAMES = count(1)  # of objects: what one example left in the store must not be a
 
 
 @cache
-def classifiers() -> dict[str, Classifier]:
+def classifiers() -> dict[str, StreamClassifier]:
     """The shipped ones, read once."""
     return load_classifiers()
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from packets import lsst_packet, ztf_packet
 
 from broker_filter.alerts.alert import read_alerts
+from broker_filter.alerts.packet_epochs import REFUSED_PAST
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.alerts.past_photometry import REFUSED_PAST
 from broker_filter.records import Alert, Message, Origin
 from model.past_photometry import HISTORY_DAYS, HISTORY_LIMIT, LIMIT_SIGMA, History
 from model.series import BANDS

@@ -14,8 +14,8 @@ from matplotlib.image import imread
 from packets import LSST_SIDE, lsst_packet, lsst_schema, sky, ztf_packet, ztf_stamp
 
 from broker_filter.alerts.alert import read_alert, read_datums
+from broker_filter.alerts.packet_epochs import DETECTION, FORCED, LIMIT, Point, light_curve
 from broker_filter.alerts.packet_schema import Schemas
-from broker_filter.alerts.past_photometry import DETECTION, FORCED, LIMIT, Point, light_curve
 from broker_filter.archive.inspect import main
 from broker_filter.records import Message, Origin
 

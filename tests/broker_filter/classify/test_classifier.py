@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from broker_filter.classify.classifier import Classifier, load_classifiers
+from broker_filter.classify.classifier import StreamClassifier, load_classifiers
 from broker_filter.errors import ConfigurationError, RetryableError
 from model.past_photometry import NO_HISTORY, History
 from model.series import Series
@@ -61,9 +61,9 @@ class SmallDevice(fake.FakePredictor):
 def test_device_without_memory_gets_smaller_batches() -> None:
     """A batch that does not fit the device is halved until it does, with the same results in the same order."""
     series = groups(11)
-    expected = Classifier(fake.FakePredictor()).embed(series)
-    np.testing.assert_array_equal(Classifier(SmallDevice(3)).embed(series), expected)
-    verdicts = Classifier(SmallDevice(2)).classify([e[None] for e in expected], series)
+    expected = StreamClassifier(fake.FakePredictor()).embed(series)
+    np.testing.assert_array_equal(StreamClassifier(SmallDevice(3)).embed(series), expected)
+    verdicts = StreamClassifier(SmallDevice(2)).classify([e[None] for e in expected], series)
     assert len(verdicts) == 11
     assert verdicts[0].probabilities.sum() == pytest.approx(1)
 
@@ -72,11 +72,11 @@ def test_a_card_with_prediction_sets_gives_each_answer_its_classes() -> None:
     """Classes that reach their least probability are named, the most probable one always; without sets nothing is."""
     predictor = fake.FakePredictor()
     series = groups(3)
-    vectors = [e[None] for e in Classifier(predictor).embed(series)]
-    assert Classifier(predictor).classify(vectors, series)[0].prediction_set is None
+    vectors = [e[None] for e in StreamClassifier(predictor).embed(series)]
+    assert StreamClassifier(predictor).classify(vectors, series)[0].prediction_set is None
     few = (1.0,) * len(predictor.card.classes)
     predictor = fake.FakePredictor(replace(predictor.card, sets=PredictionSets(0.9, (0.0, *few[1:]))))
-    for verdict in Classifier(predictor).classify(vectors, series):
+    for verdict in StreamClassifier(predictor).classify(vectors, series):
         best = predictor.card.classes[int(verdict.probabilities.argmax())]
         assert set(verdict.prediction_set or ()) == {predictor.card.classes[0], best}
         assert verdict.coverage == 0.9
@@ -90,8 +90,8 @@ def test_prediction_sets_follow_the_age_of_the_light_curve() -> None:
     series = groups(2)
     one = np.ones(1, np.float32)
     before = History(series[1].time_T - 10.0, series[1].band_T, 9 * one, one)  # a detection of which its packet tells
-    vectors = [e[None] for e in Classifier(predictor).embed(series)]
-    first, second = Classifier(predictor).classify(vectors, series, [NO_HISTORY, before])
+    vectors = [e[None] for e in StreamClassifier(predictor).embed(series)]
+    first, second = StreamClassifier(predictor).classify(vectors, series, [NO_HISTORY, before])
     assert first.prediction_set == card.classes
     assert len(second.prediction_set or ()) == 1
 
@@ -99,14 +99,14 @@ def test_prediction_sets_follow_the_age_of_the_light_curve() -> None:
 def test_device_without_room_for_one_series_is_retryable() -> None:
     """When not even one row fits, the batch is to be tried again, and the message says what helps."""
     with pytest.raises(RetryableError, match="device"):
-        Classifier(SmallDevice(0)).embed(groups(2))
+        StreamClassifier(SmallDevice(0)).embed(groups(2))
 
 
 def test_nothing_asked_is_nothing_computed() -> None:
     """A batch without groups never reaches the device."""
     device = SmallDevice(0)
-    assert Classifier(device).embed([]) == []
-    assert Classifier(device).classify([], []) == []
+    assert StreamClassifier(device).embed([]) == []
+    assert StreamClassifier(device).classify([], []) == []
 
 
 def test_untrained_weights_need_consent(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from broker_filter.alerts.decode import Decoder
-from broker_filter.classify.classifier import Classifier
+from broker_filter.classify.classifier import StreamClassifier
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.errors import FatalError, NotClassified, Rejection, RetryableError
 from broker_filter.output.formats import json_line
@@ -266,7 +266,7 @@ def test_containers_of_many_alerts_are_accounted_one_by_one(store: SeriesStore) 
 def test_equal_object_names_of_two_surveys_are_two_series(store: SeriesStore) -> None:
     """Surveys number their objects independently."""
     lsst = fake.FakePredictor(fake.FakeCard(survey="lsst"))
-    two = {**fake.classifiers(), "lsst": Classifier(lsst)}
+    two = {**fake.classifiers(), "lsst": StreamClassifier(lsst)}
     both = Decoder(fake.read_alerts, {"ztf": fake.observe, "lsst": fake.observe}, 1)
     messages = [fake.message("7", 1, 60_000.0), fake.message("7", 2, 60_001.0, survey="lsst")]
     done = Pipeline(both, two, store).process(messages)
@@ -325,7 +325,7 @@ def stamped(alert: Alert) -> Observation:
 
 def run_network(folder: Path, predictor: Predictor, messages: list[Message], batch: int) -> list[Classification]:
     store = LmdbSeriesStore(folder, max_bytes=64 << 20, sync=False)
-    pipeline = Pipeline(Decoder(fake.read_alerts, {"ztf": stamped}), {"ztf": Classifier(predictor)}, store)
+    pipeline = Pipeline(Decoder(fake.read_alerts, {"ztf": stamped}), {"ztf": StreamClassifier(predictor)}, store)
     try:
         return [r for r in run(pipeline, messages, batch) if isinstance(r, Classification)]
     finally:

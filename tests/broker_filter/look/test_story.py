@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive import replay
 from broker_filter.archive.look import main
-from broker_filter.classify.classifier import Classifier, load_classifiers
+from broker_filter.classify.classifier import StreamClassifier, load_classifiers
 from broker_filter.errors import NotClassified
 from broker_filter.look.contact_sheet import MOST_TILES, draw_contact_sheet
 from broker_filter.look.gather import stories_of
@@ -35,13 +35,13 @@ def night() -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def classifiers() -> dict[str, Classifier]:
+def classifiers() -> dict[str, StreamClassifier]:
     """The shipped network."""
     return load_classifiers(["ztf"])
 
 
 def stories_and_rejects(
-    contents: Sequence[bytes], classifiers: dict[str, Classifier], objects: Sequence[str] = ()
+    contents: Sequence[bytes], classifiers: dict[str, StreamClassifier], objects: Sequence[str] = ()
 ) -> tuple[dict[str, ObjectStory], list[Rejected]]:
     """The stories of packets."""
     messages = [Message(content, Origin("test", 0, number)) for number, content in enumerate(contents)]
@@ -49,7 +49,7 @@ def stories_and_rejects(
 
 
 @pytest.fixture(scope="module")
-def stories(night: list[bytes], classifiers: dict[str, Classifier]) -> dict[str, ObjectStory]:
+def stories(night: list[bytes], classifiers: dict[str, StreamClassifier]) -> dict[str, ObjectStory]:
     """The stories of all of them, from packets in an order that is not that of time."""
     return stories_and_rejects(night[::-1], classifiers)[0]
 
@@ -85,7 +85,7 @@ def test_frames_and_answers_are_in_order_of_time(longest: ObjectStory) -> None:
 
 
 def test_only_wanted_objects_are_told(
-    night: list[bytes], longest: ObjectStory, classifiers: dict[str, Classifier]
+    night: list[bytes], longest: ObjectStory, classifiers: dict[str, StreamClassifier]
 ) -> None:
     """Naming an object leaves out the others, and what is no alert."""
     by_id, rejected = stories_and_rejects([b"rubbish", *night], classifiers, [longest.object_id, "ZTF00none"])
@@ -160,7 +160,7 @@ def test_svg_links_are_followable(longest: ObjectStory, tmp_path: Path) -> None:
     assert f"https://alerce.online/object/{longest.object_id}" in (tmp_path / "sheet.svg").read_text()
 
 
-def test_an_object_without_stamps_has_a_sheet(classifiers: dict[str, Classifier], tmp_path: Path) -> None:
+def test_an_object_without_stamps_has_a_sheet(classifiers: dict[str, StreamClassifier], tmp_path: Path) -> None:
     """An alert that was not classified is drawn as what it is: light curve, no stamps, no class."""
     without = packets.ztf_packet(stamps=dict.fromkeys(packets.ztf_stamps()))
     (story,) = stories_and_rejects([without], classifiers)[0].values()

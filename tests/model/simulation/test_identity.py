@@ -65,7 +65,7 @@ def test_what_draws_is_found_by_its_imports() -> None:
         "series.py",
         "simulation/alerts/ztf.py",
         "simulation/images/render.py",
-        "simulation/sky/physics.py",
+        "simulation/sky/intrinsic.py",
         "simulation/sources/templates.py",
         "simulation/survey/schedule.py",
         "taxonomy.py",

@@ -15,10 +15,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from model.simulation.records import SimulatedObject, SkySettings
 from model.simulation.sky.labels import CLASSES
 from model.simulation.sky.make_populations import TYPES, read_catalogue
 from model.simulation.sky.population import draw_sample
+from model.simulation.sky_records import SimulatedObject, SkySettings
 from model.simulation.surveys import SDSS
 from model.simulation.validation import Check, skipped, within
 from model.taxonomy import NATURAL_MIX

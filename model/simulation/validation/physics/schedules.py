@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from model.simulation.records import Schedule
+from model.simulation.sky_records import Schedule
 from model.simulation.survey.schedule import draw_schedule
 from model.simulation.surveys import LSST, SDSS, ZTF, Survey
 from model.simulation.validation import Check, within

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from model.simulation.records import SimulatedObject, SkySettings
 from model.simulation.sky.population import draw_sample
+from model.simulation.sky_records import SimulatedObject, SkySettings
 from model.simulation.survey import selection
 from model.simulation.surveys import SDSS, ab_mag
 from model.simulation.validation import Check, within

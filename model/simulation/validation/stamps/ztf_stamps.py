@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from model.simulation.images import photometry
 from model.simulation.images import render as products
-from model.simulation.records import SkySettings
 from model.simulation.sky.population import draw_object
+from model.simulation.sky_records import SkySettings
 from model.simulation.survey import selection
 from model.simulation.surveys import ZTF, flux_njy
 from model.simulation.validation import Check, within

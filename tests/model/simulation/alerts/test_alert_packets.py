@@ -21,7 +21,7 @@ from model.simulation.alerts import lsst as packets_lsst
 from model.simulation.alerts import ztf as packets_ztf
 from model.simulation.alerts.neighbours import neighbours
 from model.simulation.alerts.night import MIX, StreamSettings, Truth, alerts_of_object, write_night
-from model.simulation.records import Galaxy, Scene
+from model.simulation.sky_records import Galaxy, Scene
 from model.simulation.surveys import LSST, ZTF
 
 Night = list[tuple[bytes, Truth]]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from model.simulation.records import Galaxy, Scene, Schedule, SimulatedObject, Star
+from model.simulation.sky_records import Galaxy, Scene, Schedule, SimulatedObject, Star
 from model.simulation.surveys import survey_named
 
 FLUX_B = np.full(6, 1e4, np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.simulation.images import noise_free, profiles
-from model.simulation.records import Galaxy, Scene
+from model.simulation.sky_records import Galaxy, Scene
 from model.simulation.survey import psf
 
 galsim = pytest.importorskip("galsim")

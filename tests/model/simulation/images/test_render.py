@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.simulation.images import noise_free, profiles
-from model.simulation.records import Galaxy, Scene, Star
+from model.simulation.sky_records import Galaxy, Scene, Star
 from model.simulation.survey.psf import PsfShape
 
 SHAPE = PsfShape(2.25, 0.1)

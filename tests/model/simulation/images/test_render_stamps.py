@@ -6,7 +6,7 @@ from drawn import an_object
 
 from model.simulation.images import photometry
 from model.simulation.images import render as products
-from model.simulation.records import Scene, Star
+from model.simulation.sky_records import Scene, Star
 from model.simulation.survey.cameras import CAMERAS
 from model.simulation.surveys import ZTF, flux_njy, survey_named
 

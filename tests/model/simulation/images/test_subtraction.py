@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.simulation.images import noise_free, profiles, subtraction
-from model.simulation.records import Galaxy, Scene, Star
+from model.simulation.sky_records import Galaxy, Scene, Star
 from model.simulation.survey.cameras import CAMERAS
 
 ZTF = CAMERAS["ztf"]

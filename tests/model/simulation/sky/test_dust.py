@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from model.simulation.records import SkySettings
 from model.simulation.sky.dust import SFD
 from model.simulation.sky.measure_dust import ring_centres
 from model.simulation.sky.population import draw_object
+from model.simulation.sky_records import SkySettings
 from model.simulation.surveys import SDSS, ZTF
 
 

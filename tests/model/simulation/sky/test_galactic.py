@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model.simulation.records import SkySettings
 from model.simulation.sky.labels import elasticc_code
 from model.simulation.sky.population import draw_object, redraw
+from model.simulation.sky_records import SkySettings
 from model.simulation.sources import TEMPLATE_DAYS
 from model.simulation.sources.galactic import (
     DRAW,

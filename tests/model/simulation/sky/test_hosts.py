@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.simulation.sky import hosts
-from model.simulation.sky.physics import IntrinsicObject
+from model.simulation.sky.intrinsic import IntrinsicObject
 from model.simulation.sky.scenes import place
 from model.simulation.sources import Circumstances
 from model.simulation.sources.snia import draw_snia

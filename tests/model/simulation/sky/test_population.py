@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from model.simulation.records import Sampling, SkySettings
 from model.simulation.sky import labels, population
 from model.simulation.sky.population import draw_object, draw_sample, redraw
 from model.simulation.sky.redshifts import draw_luminosity_and_redshift, draw_nearness, draw_subtype
+from model.simulation.sky_records import Sampling, SkySettings
 from model.simulation.survey import selection
 from model.simulation.surveys import LSST, SDSS, SURVEYS, ZTF, Survey, survey_named
 

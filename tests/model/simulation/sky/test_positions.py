@@ -4,11 +4,11 @@ import erfa
 import numpy as np
 import pytest
 
-from model.simulation.records import SkySettings
 from model.simulation.sky.hosts import HostEntry
-from model.simulation.sky.physics import IntrinsicObject
+from model.simulation.sky.intrinsic import IntrinsicObject
 from model.simulation.sky.population import draw_sample
 from model.simulation.sky.positions import DECLINATION_DEG, PLANE_OF_DUST_DEG, Position, draw_position
+from model.simulation.sky_records import SkySettings
 from model.simulation.sources.stars import Pulsator
 from model.simulation.surveys import LSST, SDSS, ZTF, Survey
 

@@ -12,8 +12,8 @@ import pytest
 from model.data.dataset import Dataset
 from model.simulation.cli import main
 from model.simulation.datasets.plan import load_recipe
-from model.simulation.records import SkySettings
 from model.simulation.sky.population import draw_object, redraw
+from model.simulation.sky_records import SkySettings
 from model.simulation.sources import Circumstances
 from model.simulation.sources.spectral import draw_spectral
 from model.simulation.sources.templates import PASSBANDS, TemplatesError, hash_of_templates, load_templates

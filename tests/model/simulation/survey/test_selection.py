@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.simulation.records import Sampling, SkySettings
 from model.simulation.sky.population import draw_object, draw_sample
+from model.simulation.sky_records import Sampling, SkySettings
 from model.simulation.survey import selection
 from model.simulation.surveys import LSST, SDSS, ZTF, ab_mag, flux_njy, survey_named
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_filter.alerts.packet_schema import PacketSchema
-from broker_filter.alerts.survey import LSST_FLAGGED, LSST_FLUX_FLAGS, Survey
+from broker_filter.alerts.survey import LSST_FLAGGED, LSST_FLUX_FLAGS, AlertSurvey
 from broker_filter.alerts.units import AB_MAG_OF_1_NJY, LARGEST_FLUX_NJY, MAG_TO_FRACTION, flux_of_magnitudes, tai_of_jd
 from broker_filter.records import Alert
 from model.past_photometry import HISTORY_DAYS, HISTORY_LIMIT, LIMIT_SIGMA, NO_HISTORY, History, of_visits, repeated
@@ -48,7 +48,7 @@ class Point:
     kind: str  # DETECTION, FORCED or LIMIT
 
 
-def history_of(survey: Survey, record: Mapping[str, Any], time_mjd: float, bands: str) -> History:
+def history_of(survey: AlertSurvey, record: Mapping[str, Any], time_mjd: float, bands: str) -> History:
     """What a packet tells from before its own alert.
 
     Parameters
