@@ -1,1 +1,1 @@
-"""What makes a speed or a science number: one command each, ``python -m benchmarks.NAME``."""
+"""Measurements of speed and of science, a command each: ``python -m benchmarks.NAME``."""

@@ -1,4 +1,4 @@
-"""Runs every benchmark in a process of its own, in the order of their names: ``python -m benchmarks [NAME...]``."""
+"""All benchmarks in the order of their names, each in a process of its own: ``python -m benchmarks [NAME...]``."""
 
 import pkgutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Says on what a number was measured: machine, versions, commit. No benchmark by itself."""
+"""Machine, versions and commit that a number was measured on. No benchmark by itself."""
 
 import os
 import platform

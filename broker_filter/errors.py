@@ -1,4 +1,4 @@
-"""What can go wrong, sorted by what to do about it: reject this alert, do not classify it, retry, or stop.
+"""Errors by what to do about them: reject this alert, do not classify it, retry, or stop.
 
 Every message states the value, the limit and the remedy. The reasons are closed lists: they label metrics and outputs.
 """

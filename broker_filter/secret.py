@@ -1,4 +1,4 @@
-"""What may not be printed: values by their names, users and passwords in addresses, and every secret that was set.
+"""Secrets, masked wherever they are printed: by names, in addresses, and every one that was set.
 
 Errors of libraries quote what they were given. Whatever reaches a log, a terminal or a page goes through ``conceal``,
 which knows the secrets of the settings by their values.

@@ -1,4 +1,4 @@
-"""How the documentation is built: ``make docs``. Sphinx, because its reference reads our numpydoc docstrings.
+"""Settings of the documentation (``make docs``). Sphinx, because its reference reads our numpydoc docstrings.
 
 Pages that repeat the program (settings, output format, commands, modules) are made from it by ``generated.py``.
 """

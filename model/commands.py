@@ -1,4 +1,4 @@
-"""What the commands have in common: wrong input, a full disk, a reader that left, ctrl-C become a line and a status.
+"""Common ends and options of commands: wrong input, full disks, ctrl-C and the like become a line and a status.
 
 It knows commands by their names only and imports nothing heavy, so that a ctrl-C while the modules of a command are
 still being imported is told like any other. Programming errors keep their tracebacks.

@@ -1,4 +1,4 @@
-"""What the name of a file or of a member of an archive says about it; letters of any case."""
+"""Kinds of files and of members of archives by their names; letters of any case."""
 
 ALERT_SUFFIXES = (".avro", ".ocf")  # of files within folders and archives; a file that is named itself may have any
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")  # behind those of an alert or a tar

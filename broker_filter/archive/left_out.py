@@ -1,4 +1,4 @@
-"""What of an archive or folder was not read at all, counted by reason with a few examples."""
+"""Files and members of an archive that were not read at all, counted by reason with a few examples."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

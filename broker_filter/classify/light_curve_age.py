@@ -1,4 +1,4 @@
-"""How old an object's light curve is at an alert, and how long ago it was brightest, from the epochs that were read."""
+"""Age of an object's light curve at an alert, and days since it was brightest, from the epochs that were read."""
 
 from typing import NamedTuple
 

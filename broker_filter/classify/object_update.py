@@ -1,4 +1,4 @@
-"""What a batch of alerts asks of one object: its series as it stands now, and which classifications are wanted."""
+"""One object in a batch of alerts: its series as it stands now, and which classifications are wanted."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

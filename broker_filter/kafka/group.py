@@ -1,4 +1,4 @@
-"""Who reads as our group, asked now and then without waiting for the answer."""
+"""Members of our consumer group, asked for now and then without waiting for the answer."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What our user may do, asked of the broker: the rights that the service will need and does not have."""
+"""Rights on topics and group that the service will need and does not have, as the broker tells them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

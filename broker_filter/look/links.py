@@ -1,4 +1,4 @@
-"""Where else on the web an object can be looked up."""
+"""Addresses of other sites on which an object can be looked up."""
 
 from typing import NamedTuple
 from urllib.parse import quote

@@ -1,4 +1,4 @@
-"""What a request may ask of the index: filters, a cone, an order and a page, checked before anything is searched."""
+"""Queries of the index: filters, a cone, an order and a page, checked before anything is searched."""
 
 import math
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""How many requests a client may make: a bucket of tokens for each address, refilled as time goes."""
+"""Limit on a client's requests: a bucket of tokens for each address, refilled as time goes."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What the light-curve networks share: they read fluxes, not pixels, in a table with one row per night.
+"""Fluxes of a series as a table with one row per night, which the light-curve networks read instead of pixels.
 
 Point-source fluxes of direct images hold the host's light, a hundred times what a supernova adds; the light curves that
 these networks were made for do not. So the mean flux of each object and band is taken off first, and what remains is

@@ -1,4 +1,4 @@
-"""What surrounds the pictures of series, on light and dark ground."""
+"""Colours of pictures of series: ground, lines, words and differences, light and dark."""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,4 @@
-"""A sky to learn from: schedules, sources, scenes, images, selection, labels."""
+"""A simulated sky to learn from. Recipes and seeds enter; data sets, alert packets and their truth leave.
+
+Knows nothing of training and nothing of the broker.
+"""

@@ -1,4 +1,4 @@
-"""What tests with a Kafka-protocol broker share: the broker, weights, topics, and a way to start the service."""
+"""The broker, weights and topics of tests with a Kafka-protocol broker, and a way to start the service."""
 
 import os
 import uuid

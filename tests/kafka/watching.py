@@ -1,4 +1,4 @@
-"""What tests ask of a service that runs: its pages, its log, what it has published and committed."""
+"""A running service as tests see it: its pages, its log, what it has published and committed."""
 
 import time
 import urllib.error

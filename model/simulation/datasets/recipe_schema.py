@@ -1,4 +1,4 @@
-"""What a recipe's file may hold, as types that check themselves; knows no survey's facts and draws nothing."""
+"""Schema of a recipe's file, as types that check themselves; knows no survey's facts and draws nothing."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""What a label stands for: which kind of source hides behind a class name in each label mode. Knows no fluxes.
+"""Labels and the kinds of sources behind them, by label mode. Knows no fluxes.
 
 References
 ----------

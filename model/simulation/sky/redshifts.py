@@ -1,4 +1,4 @@
-"""How far away: redshifts and luminosities by volume and rate, out to where a survey could still see the brightest.
+"""Redshifts and luminosities by volume and rate, out to where a survey could still see the brightest.
 
 Knows rates and luminosities, no light curve. Luminosity is drawn before redshift: the volume in which a luminosity is
 visible weighs it, which is the same as drawing in the whole volume and rejecting what is too faint, only faster.

@@ -1,4 +1,4 @@
-"""What varies: each family draws intrinsic parameters, then tells its flux at given times, bands and survey.
+"""Variable sources: each family draws intrinsic parameters, then tells its flux at given times, bands and survey.
 
 Times are days since the start of the observing window, so that the same source can be put under any survey.
 """

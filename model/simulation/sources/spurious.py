@@ -1,4 +1,4 @@
-"""What alerts hold beside the variable sky: artefacts, subtraction residuals and passing asteroids."""
+"""Artefacts, subtraction residuals and passing asteroids, which alerts hold beside the variable sky."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is known of variable stars, as numbers: how many of each type, their shapes, amplitudes and colours.
+"""Tables of variable stars: how many of each type, their shapes, amplitudes and colours.
 
 References
 ----------

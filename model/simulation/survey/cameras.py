@@ -1,4 +1,4 @@
-"""How each survey's images come to be: PSF shape, registration, template, subtraction; knows no schedule and no source.
+"""Cameras of the surveys: PSF shape, registration, template, subtraction; knows no schedule and no source.
 
 What a survey publishes of itself (pixels, bands, gain) is in ``surveys``; here is what only the renderer asks. ZTF's
 numbers are set so that ``python -m model.simulation.validation.measure_ztf`` finds in simulated stamps what it finds in

@@ -1,4 +1,4 @@
-"""What a survey would notice: measured difference fluxes, detections, and whether an object triggers at all.
+"""Selection by a survey: measured difference fluxes, detections, and whether an object triggers at all.
 
 Everything here is a function of the simulated object alone, noise included, so that it can be asked again at any time.
 

@@ -1,4 +1,4 @@
-"""Does the simulated sky look like the real one? Numbered checks, each with its target and its value."""
+"""Numbered checks of the simulated sky against the real one, each with its target and its value."""
 
 from dataclasses import dataclass
 

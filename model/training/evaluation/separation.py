@@ -1,4 +1,4 @@
-"""How well the classes lie apart in a network's features: scatter within and between them, and the silhouette.
+"""Separation of the classes in a network's features: scatter within and between them, and the silhouette.
 
 Legend: ``N`` objects, ``F`` features, ``K`` classes.
 

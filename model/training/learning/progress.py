@@ -1,4 +1,4 @@
-"""What a training tells about itself: a line an epoch, TensorBoard scalars, a bar on a terminal. It decides nothing."""
+"""Progress of a training: a line an epoch, TensorBoard scalars, a bar on a terminal. It decides nothing."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What is attacked, and how: each target makes one hostile input from a random source and tries it.
+"""Targets of attacks: each makes one hostile input from a random source and tries it.
 
 A finding is an exception that is no answer of ours, a rejection as ``internal``, a value that differs from the
 reference library's, or an input that takes longer than ``LONGEST_S``. The same targets serve the tests, in which

@@ -1,4 +1,4 @@
-"""What a service that has run for a night holds, and answers to put into an index."""
+"""A service's store after a night, and answers to put into an index."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
