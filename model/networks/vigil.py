@@ -33,8 +33,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from model.networks.contract import Frames, LightCurve, in_order_of_time
 from model.networks.grouped import GroupedNetwork, last_frame
 from model.networks.layers.crop import central_crop
+from model.networks.layers.flux_features import BASELINE_FEATURES, FLUX_FEATURES, baseline_features, flux_features
 from model.networks.layers.light_curve_shape import SHAPE_WIDTH, light_curve_shape
-from model.networks.layers.light_curve_statistics import FLUX_UNIT_NJY, SUMMARY_WIDTH, summary
+from model.networks.layers.light_curve_statistics import SUMMARY_WIDTH, summary
 from model.networks.layers.stamp_shape import STAMP_SHAPE_WIDTH, StampShape
 from model.series import BANDS
 
@@ -42,7 +43,6 @@ NOISE_UNIT_NJY = 300.0  # a typical pixel noise: the zero point of the logarithm
 SHORTEST_PERIOD_D, LONGEST_PERIOD_D = 2.0, 2_000.0  # of the sines that modulate tokens
 LAG_STEP = 0.8  # in ln(1 + days): 10 lags reach 1,300 days
 FRAME_SCALARS = len(BANDS)  # and one noise level per channel
-FLUX_FEATURES, BASELINE_FEATURES = 7, 3
 STANDARD_LIMIT = 4.0  # deviations beyond which a statistic of the light curve says no more
 
 
@@ -411,52 +411,6 @@ def visible(mask_BT: Tensor, causal: bool, mask_padding: bool) -> Tensor:
     earlier_TT = index_T[:, None] >= index_T[None, :] if causal else torch.ones_like(itself_TT)
     seen_B1T = mask_BT[:, None, :] if mask_padding else torch.ones_like(mask_BT)[:, None, :]
     return (earlier_TT & seen_B1T) | itself_TT
-
-
-def baseline_features(curve: LightCurve) -> Tensor:
-    """Flux above the faintest of the band so far, in three measures; nothing later is read: [B, T, 3]."""
-    known_BT = curve.mask_BT & (curve.flux_error_BT > 0)
-    index_T = torch.arange(known_BT.shape[1], device=known_BT.device)
-    until_BTT = (index_T[:, None] >= index_T[None, :]) & (curve.band_BT[:, :, None] == curve.band_BT[:, None, :])
-    until_BTT = until_BTT & known_BT[:, None, :]
-    faintest_BT = curve.flux_BT[:, None, :].masked_fill(~until_BTT, math.inf).amin(-1)
-    above_BT = torch.where(known_BT, curve.flux_BT - faintest_BT, 0.0)
-    error_BT = torch.where(known_BT, curve.flux_error_BT, 1.0)
-    highest_BT = above_BT[:, None, :].masked_fill(~until_BTT, 0.0).amax(-1)
-    features = [
-        torch.asinh(above_BT / FLUX_UNIT_NJY) / 3,
-        torch.asinh(above_BT / error_BT) / 3,
-        above_BT / highest_BT.clamp(min=1e-6),
-    ]
-    return torch.stack(features, -1)
-
-
-def flux_features(curve: LightCurve) -> Tensor:
-    """What photometry says of each frame, and of its change against earlier frames only: [B, T, FLUX_FEATURES]."""
-    known_BT = curve.mask_BT & (curve.flux_error_BT > 0)
-    flux_BT = torch.where(known_BT, curve.flux_BT, 0.0)
-    error_BT = torch.where(known_BT, curve.flux_error_BT, 1.0)
-    weight_BT = torch.where(known_BT, (FLUX_UNIT_NJY / error_BT).clamp(1e-3, 1e3).square(), 0.0)
-    index_T = torch.arange(flux_BT.shape[1], device=flux_BT.device)
-    before_BTT = (index_T[:, None] > index_T[None, :]) & (curve.band_BT[:, :, None] == curve.band_BT[:, None, :])
-    weight_BTT = before_BTT * weight_BT[:, None, :]
-    total_BT = weight_BTT.sum(-1)
-    mean_BT = (weight_BTT * flux_BT[:, None, :]).sum(-1) / total_BT.clamp(min=1e-12)
-    seen_BT = known_BT & (total_BT > 0)
-    spread_BT = torch.sqrt(error_BT.square() + FLUX_UNIT_NJY**2 / total_BT.clamp(min=1e-6))
-    change_BT = torch.where(seen_BT, (flux_BT - mean_BT) / spread_BT, 0.0)
-    until_TT = index_T[:, None] >= index_T[None, :]
-    largest_BT = (until_TT * flux_BT.abs()[:, None, :]).amax(-1)
-    features = [
-        torch.asinh(flux_BT / FLUX_UNIT_NJY) / 3,
-        torch.where(known_BT, torch.asinh(error_BT / FLUX_UNIT_NJY), 0.0) / 3,
-        torch.asinh(flux_BT / error_BT) / 3,
-        torch.asinh(change_BT) / 3,
-        torch.where(seen_BT, torch.asinh((flux_BT - mean_BT) / FLUX_UNIT_NJY), 0.0) / 3,
-        flux_BT / largest_BT.clamp(min=1e-6),
-        known_BT.to(flux_BT.dtype),
-    ]
-    return torch.stack(features, -1)
 
 
 def pad_to(embeddings_BTD: Tensor, curve: LightCurve, length: int) -> tuple[Tensor, LightCurve]:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from model.networks import registry
 from model.networks.contract import LightCurve, collate
-from model.networks.vigil import Vigil, asinh, flux_features
+from model.networks.layers.flux_features import flux_features
+from model.networks.vigil import Vigil, asinh
 from model.past_photometry import History
 from model.series import Series
 

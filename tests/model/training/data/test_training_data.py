@@ -10,7 +10,7 @@ from toy_sky import NOISE_NJY, SIZE, toy_series
 
 from model.data.dataset import Dataset
 from model.networks.contract import Frames, collate
-from model.networks.vigil import baseline_features
+from model.networks.layers.flux_features import baseline_features
 from model.past_photometry import History
 from model.series import Series
 from model.taxonomy import load_taxonomy
