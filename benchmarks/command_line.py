@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.end_to_end.alerts import many
 from benchmarks.setting import describe
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 from ictc.command import COMMANDS
 
 HELP_GOAL_S = 0.5

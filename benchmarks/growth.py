@@ -28,7 +28,7 @@ from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.classify.classifier import cards_of, load_classifiers, use_threads
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.records import Message, Observation, Origin
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 from broker_filter.series.store import Change
 from model.past_photometry import HISTORY_LIMIT, NO_HISTORY, History
 from model.series import compact

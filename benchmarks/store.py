@@ -23,8 +23,8 @@ from rich.table import Table
 from benchmarks.neighbours.servers import AbsentError, redis_server
 from benchmarks.setting import describe
 from broker_filter.records import Observation
-from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.store import Change, Embedding, FrameKey, SeriesStore
 from model.past_photometry import HISTORY_LIMIT, History
 from model.series import compact

@@ -36,7 +36,7 @@ from broker_filter.monitoring.metrics import Metrics
 from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import StatusPage
 from broker_filter.records import Classification, Message, Observation, Origin, Outcome, Rejected, account
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 from broker_filter.series.store import Change
 from broker_filter.service import assembly
 from broker_filter.service.main import routes_of

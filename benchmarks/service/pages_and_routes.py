@@ -28,7 +28,7 @@ from broker_filter.monitoring.http import application
 from broker_filter.output.routes import Router
 from broker_filter.records import Accounts, Classification, Message, Origin
 from broker_filter.rules import Route
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 from broker_filter.web.api import Api
 from broker_filter.web.index import ObjectIndex
 from broker_filter.web.objects import Lobby, Objects

@@ -35,7 +35,7 @@ from broker_filter.kafka.admin import Admin
 from broker_filter.kafka.clients import LIBRARY_LOG
 from broker_filter.kafka.local_broker import QUICK_GROUP, free_port, local_broker
 from broker_filter.records import Observation
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.store import Change, FrameKey
 from model.series import compact
 from model.serving.predictor import untrained

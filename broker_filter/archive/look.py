@@ -15,9 +15,9 @@ from broker_filter.look.contact_sheet import MOST_TILES, draw_contact_sheet
 from broker_filter.look.sheet import draw_sheet
 from broker_filter.look.story import ObjectStory, story_of
 from broker_filter.records import Classification
-from broker_filter.series.lmdb_look import look_at
-from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.lmdb.look import look_at
+from broker_filter.series.lmdb.store import LmdbSeriesStore
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
 from broker_filter.terminal import command, complain
 from broker_filter.web.index import INDEX_FILE, read_index

@@ -33,8 +33,8 @@ from broker_filter.kafka.read_topic import read_topic
 from broker_filter.output.reject_file import RejectFile
 from broker_filter.output.result_files import ResultFile, open_output, open_results
 from broker_filter.records import PACKET_CLASSES, Accounts, Classification, Message, Rejected
-from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
 from broker_filter.terminal import command, complain
 from model.commands import DONE, FAILED, is_quiet

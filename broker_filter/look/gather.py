@@ -16,7 +16,7 @@ from broker_filter.classify.classifier import StreamClassifier
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.look.story import ObjectStory, story_of
 from broker_filter.records import Alert, Classification, Message, Observation, Rejected
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 
 ALERTS_AT_ONCE = 256
 Item = TypeVar("Item")

@@ -10,7 +10,8 @@ import lmdb
 import redis
 
 from broker_filter.errors import ConfigurationError, FatalError
-from broker_filter.series.redis_store import NAMESPACE, TIMEOUT_S, asking, connect
+from broker_filter.series.redis.server import TIMEOUT_S, asking, connect
+from broker_filter.series.redis.store import NAMESPACE
 
 MAGIC = b"ICTC-REDIS-BACKUP-1\n"
 KEYS_AT_ONCE = 200

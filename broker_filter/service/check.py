@@ -15,8 +15,8 @@ from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.kafka import admin as topics
 from broker_filter.kafka.schema_registry import Registry
 from broker_filter.secret import conceal, masked_address
-from broker_filter.series.lmdb_look import look_at
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.lmdb.look import look_at
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.service import assembly
 from broker_filter.service.store_of_settings import open_store
 from model.printable import printable

@@ -6,7 +6,7 @@ from pathlib import Path
 from broker_filter.config import StoreSettings
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.series.backup import copy_folder, dump_server, restore_server
-from broker_filter.series.redis_version import migrate
+from broker_filter.series.redis.version import migrate
 from broker_filter.series.store import Change, SeriesStore
 from broker_filter.service.store_of_settings import open_store
 from broker_filter.service.store_options import NEEDS_TARGET, parser

@@ -1,8 +1,8 @@
 """The series store that settings name. Apart from the rest, so that store tools do not wait for torch."""
 
 from broker_filter.config import StoreSettings
-from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from broker_filter.errors import FatalError
 from broker_filter.records import Observation
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 from broker_filter.series.rows import group_tag
 from broker_filter.series.store import (
     Change,

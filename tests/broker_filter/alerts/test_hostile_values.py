@@ -18,7 +18,7 @@ from broker_filter.classify.classifier import StreamClassifier, cards_of, load_c
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.output.formats import container_encoder
 from broker_filter.records import Classification, Message, Origin, Rejected
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 
 EXTREMES = st.sampled_from([float("nan"), *(s * x for s in (1, -1) for x in (np.inf, 3e38, 1e30, 1e20, 0.0, 1e-44))])
 ENCODE = container_encoder()

@@ -12,7 +12,7 @@ from broker_filter.archive.read import read_messages
 from broker_filter.classify.classifier import cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.records import Classification, Message
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 from model.serving.engine import EngineName
 
 BATCH = 64

@@ -18,8 +18,8 @@ from broker_filter.classify.pipeline import Pipeline
 from broker_filter.errors import FatalError, NotClassified, Rejection, RetryableError
 from broker_filter.output.formats import json_line
 from broker_filter.records import Alert, Classification, Message, Observation, Origin, Rejected
-from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.rows import sortable_id
 from broker_filter.series.store import SeriesStore
 from model.series import compact

@@ -21,8 +21,8 @@ from broker_filter.archive.time_order import pack_arrival, unpack_arrival
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.errors import NotClassified
 from broker_filter.records import Alert, Classification, Message, Origin, Withdrawal
-from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.store import SeriesStore
 from model.past_photometry import History
 from model.series import BANDS

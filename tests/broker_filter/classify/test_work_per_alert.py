@@ -17,7 +17,7 @@ from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.classify.classifier import cards_of, load_classifiers
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.records import Message, Origin
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 
 OURS = tuple(str(Path(__file__).parents[3] / package) for package in ("broker_filter", "model"))
 BATCH = 16

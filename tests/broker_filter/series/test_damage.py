@@ -16,9 +16,9 @@ import redis
 
 from broker_filter.errors import FatalError
 from broker_filter.records import Observation
-from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.series.lmdb_tables import INCARNATION, VERSION
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
+from broker_filter.series.lmdb.tables import INCARNATION, VERSION
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.rows import place_name, sortable_id
 from broker_filter.series.store import Change, CorruptStoreError, Embedding, FrameKey, SeriesStore
 from model.past_photometry import History
@@ -213,7 +213,7 @@ def test_inspecting_names_what_is_damaged(folder: Path) -> None:
 def test_a_store_that_was_not_closed_is_read_through(folder: Path) -> None:
     """A killed process leaves a sound store: the next one opens it without complaint."""
     program = (
-        "import os, sys; from pathlib import Path; from broker_filter.series.lmdb_store import LmdbSeriesStore\n"
+        "import os, sys; from pathlib import Path; from broker_filter.series.lmdb.store import LmdbSeriesStore\n"
         "store = LmdbSeriesStore(Path(sys.argv[1]), max_bytes=32 << 20)\n"
         "os.utime(Path(sys.argv[1]) / 'data.mdb'); os._exit(0)"
     )

@@ -11,8 +11,8 @@ import pytest
 
 from broker_filter.errors import ContendedError
 from broker_filter.records import Observation, Origin
-from broker_filter.series import redis_store
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.redis import store as redis_store
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.store import Change
 
 Two = tuple[RedisSeriesStore, RedisSeriesStore]

@@ -9,8 +9,8 @@ import pytest
 import version_2
 
 from broker_filter.errors import FatalError
-from broker_filter.series.lmdb_look import look_at
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.look import look_at
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 from broker_filter.series.store import Change
 
 
@@ -20,7 +20,7 @@ def test_a_store_can_be_looked_at_while_it_is_owned(tmp_path: Path) -> None:
     store = LmdbSeriesStore(tmp_path, max_bytes=1 << 20)
     store.add([("ztf/a", fake.observation(1))])
     store.settle([Change("ztf/a", (1,), 9, 1)])
-    program = "import sys; from pathlib import Path; from broker_filter.series.lmdb_look import look_at\n"
+    program = "import sys; from pathlib import Path; from broker_filter.series.lmdb.look import look_at\n"
     command = [sys.executable, "-c", f"{program}print(look_at(Path(sys.argv[1])))", str(tmp_path)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert output == "Look(objects=1, observations=1, version=3, is_owned=True)\n"

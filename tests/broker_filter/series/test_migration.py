@@ -15,9 +15,9 @@ import version_2
 
 from broker_filter.errors import ConfigurationError
 from broker_filter.records import Observation
-from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.series.redis_store import EARLIER_NAMESPACE, RedisSeriesStore
-from broker_filter.series.redis_version import migrate
+from broker_filter.series.lmdb.store import LmdbSeriesStore
+from broker_filter.series.redis.store import EARLIER_NAMESPACE, RedisSeriesStore
+from broker_filter.series.redis.version import migrate
 from broker_filter.series.store import FrameKey, SeriesStore
 
 
@@ -73,8 +73,8 @@ def test_an_embedded_store_is_migrated_when_it_is_opened(tmp_path: Path) -> None
 MIGRATOR = """
 import sys
 from pathlib import Path
-from broker_filter.series import lmdb_version
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb import version as lmdb_version
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 lmdb_version.OBJECTS_AT_ONCE = 2
 convert = lmdb_version._Step.__call__
 def slowly(self, txn):

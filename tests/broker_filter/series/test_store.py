@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.records import Observation, Origin, PacketMetadata
 from broker_filter.series import rows
-from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.store import Change, CorruptStoreError, Embedding, FrameKey, SeriesStore, surplus
 from model.past_photometry import History
 
@@ -251,7 +251,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from broker_filter.series.store import Change
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 from broker_filter.records import Observation, Origin, PacketMetadata
 store = LmdbSeriesStore(Path(sys.argv[1]), max_bytes=64 << 20)
 pixels, scale = np.ones((1, 32, 32), np.float16), np.ones(1, np.float32)

@@ -9,8 +9,8 @@ from servers_or_skip import or_skipped
 
 from benchmarks.neighbours.servers import redis_server
 from broker_filter.records import Observation
-from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.store import Change, SeriesStore
 from broker_filter.service.store_command import main
 from model.commands import DONE, MISUSE

@@ -10,7 +10,7 @@ from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.classify.classifier import load_classifiers
 from broker_filter.classify.pipeline import Pipeline
 from broker_filter.records import Classification, Detection, Message, Origin
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 from broker_filter.web.index import ObjectIndex
 from broker_filter.web.objects import Lobby, Objects
 from model.simulation.alerts.night import write_night

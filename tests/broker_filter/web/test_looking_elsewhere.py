@@ -21,8 +21,8 @@ from broker_filter.look.served import ServedObjects, UnknownObjectError
 from broker_filter.look.story import story_of
 from broker_filter.monitoring.http import HttpServer, application
 from broker_filter.records import Accounts, Classification
-from broker_filter.series.lmdb_store import LmdbSeriesStore
-from broker_filter.series.redis_store import RedisSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
+from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.web.api import Api
 from broker_filter.web.index import ObjectIndex
 from broker_filter.web.rate_limit import RateLimit

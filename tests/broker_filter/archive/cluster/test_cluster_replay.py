@@ -31,7 +31,7 @@ from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.output.reject_file import RejectFile
 from broker_filter.output.result_files import open_results
 from broker_filter.records import Accounts
-from broker_filter.series.lmdb_store import LmdbSeriesStore
+from broker_filter.series.lmdb.store import LmdbSeriesStore
 from broker_filter.series.store import WholeSeries
 from model.serving.predictor import untrained
 from model.serving.weights import save

@@ -7,8 +7,8 @@ from pathlib import Path
 import lmdb
 
 from broker_filter.errors import ConfigurationError
-from broker_filter.series.lmdb_folder import DATA, OWNER_LOCK, damaged, wrong_with
-from broker_filter.series.lmdb_tables import MOST_TABLES, TOTALS, VERSION
+from broker_filter.series.lmdb.folder import DATA, OWNER_LOCK, damaged, wrong_with
+from broker_filter.series.lmdb.tables import MOST_TABLES, TOTALS, VERSION
 from broker_filter.series.rows import CorruptStoreError, decode_totals
 from broker_filter.series.version2 import totals_of
 

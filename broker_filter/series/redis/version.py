@@ -11,8 +11,10 @@ import redis
 
 from broker_filter.logs import facts, logger
 from broker_filter.series import version2
-from broker_filter.series.redis_scripts import ROW_OVERHEAD_BYTES
-from broker_filter.series.redis_store import EARLIER_NAMESPACE, NAMESPACE, TIMEOUT_S, asking, connect, key_of_member
+from broker_filter.series.redis.entries import key_of_member
+from broker_filter.series.redis.scripts import ROW_OVERHEAD_BYTES
+from broker_filter.series.redis.server import TIMEOUT_S, asking, connect
+from broker_filter.series.redis.store import EARLIER_NAMESPACE, NAMESPACE
 from broker_filter.series.rows import ORDER_BYTES, CorruptStoreError, front_bytes, place_of
 
 log = logger("store")

@@ -11,7 +11,7 @@ import lmdb
 
 from broker_filter.errors import ConfigurationError, FatalError
 from broker_filter.logs import facts, logger
-from broker_filter.series.lmdb_walk import walk
+from broker_filter.series.lmdb.walk import walk
 
 DATA, OWNER_LOCK, CLOSED = "data.mdb", "owner.lock", "closed.json"
 FILE_MODE, FOLDER_MODE = 0o600, 0o700

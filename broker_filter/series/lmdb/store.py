@@ -22,8 +22,8 @@ from broker_filter.errors import FatalError, RetryableError
 from broker_filter.logs import facts, logger
 from broker_filter.records import Observation
 from broker_filter.series.inspection import Inspector
-from broker_filter.series.lmdb_folder import FILE_MODE, Folder, damaged
-from broker_filter.series.lmdb_tables import (
+from broker_filter.series.lmdb.folder import FILE_MODE, Folder, damaged
+from broker_filter.series.lmdb.tables import (
     INCARNATION,
     MOST_TABLES,
     PAGE_BYTES,
@@ -35,7 +35,7 @@ from broker_filter.series.lmdb_tables import (
     under,
     whole_series,
 )
-from broker_filter.series.lmdb_version import make_current
+from broker_filter.series.lmdb.version import make_current
 from broker_filter.series.rows import (
     ORDER_BYTES,
     ObjectRow,

@@ -15,16 +15,17 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-import redis
 from redis import exceptions
 
-from broker_filter.errors import ConfigurationError, ContendedError, FatalError, RetryableError
+from broker_filter.errors import ConfigurationError, ContendedError, FatalError
 from broker_filter.logs import facts, logger
-from broker_filter.records import LONGEST_KEY_BYTES, Observation
-from broker_filter.series import redis_scripts as scripts
+from broker_filter.records import Observation
 from broker_filter.series.inspection import Inspector
+from broker_filter.series.redis import scripts
+from broker_filter.series.redis.entries import incarnation_of, integer_of, key_of_member, unsettled_of
+from broker_filter.series.redis.server import TIMEOUT_S, Answer, asking, connect
 from broker_filter.series.rows import (
     ORDER_BYTES,
     decode_body,
@@ -35,11 +36,9 @@ from broker_filter.series.rows import (
     front_bytes,
     front_is_sound,
     join_fronts,
-    key_of,
     object_prefix,
     offset_of,
     order_of,
-    parse_id,
     parse_order,
     place_name,
     rank_key,
@@ -61,17 +60,11 @@ from broker_filter.series.store import (
 )
 
 NAMESPACE, EARLIER_NAMESPACE = "ictc3", "ictc1"  # the digit is the version of the store; 2 kept its rows in the latter
-TIMEOUT_S = 5.0  # of one answer; the service tries the batch again
 CLAIM_WAIT_S, CLAIM_POLL_S = 2.0, 0.02  # for another batch that has an object in work
 EVICT_AT_ONCE = 64  # objects
 SETTLE_AT_ONCE = 1000  # rows left by a crash
 INSPECT_AT_ONCE = 256  # objects
-ID_BYTES, RANK_BYTES = 8, 4
-# What a script or a command meets where somebody else has written into the store's keys.
-DAMAGE = ("WRONGTYPE", "hash value is not an integer", "not a valid float", "attempt to perform arithmetic on a nil")
-# Answers of a server that somebody is about to mend: its disk is full, its replicas are away, it waits for its primary.
-PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN")
-
+RANK_BYTES = 4
 SCRIPTS = (
     scripts.ADD,
     scripts.READ,
@@ -82,52 +75,6 @@ SCRIPTS = (
     scripts.PUT_WHOLE,
 )
 log = logger("store")
-Answer = TypeVar("Answer")
-
-
-def asking(ask: Callable[[], Answer]) -> Answer:
-    """Ask a server; its client's errors become ours, without addresses and passwords.
-
-    Raises
-    ------
-    FatalError
-        The server is full, or fails.
-    ConfigurationError
-        It refuses us.
-    RetryableError
-        It does not answer, or takes no writes for now.
-    """
-    try:
-        return ask()
-    except exceptions.OutOfMemoryError as error:
-        raise FatalError(
-            f"the series store is full ({_answer_of(error)}): raise maxmemory or lower store.byte_limit"
-        ) from error
-    except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
-        raise ConfigurationError(
-            f"the series store refuses us ({_answer_of(error)}): check store.url and its rights"
-        ) from error
-    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError) as error:
-        raise RetryableError(f"the series store does not answer: {error}") from error
-    except exceptions.ReadOnlyError as error:
-        raise RetryableError(
-            f"the series store is a replica now, waiting for a primary: {_answer_of(error)}"
-        ) from error
-    except exceptions.RedisError as error:
-        answer = _answer_of(error)
-        if answer.startswith(PASSING):
-            raise RetryableError(f"the series store takes no writes for now: {answer}") from error
-        if any(sign in answer for sign in DAMAGE):
-            raise _damaged(answer) from error
-        raise FatalError(f"the series store failed: {answer}; it must speak Redis 6.2 or later") from error
-
-
-def connect(url: str, timeout_s: float) -> redis.Redis:
-    """A client of a server, which is not asked yet; raises ConfigurationError where the address is none."""
-    try:
-        return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-    except ValueError as error:
-        raise ConfigurationError(f"store.url: {error}") from error
 
 
 class RedisSeriesStore:
@@ -168,7 +115,7 @@ class RedisSeriesStore:
         self._sha = dict(zip(SCRIPTS, self._asking(self._load_scripts), strict=True))
         if namespace == NAMESPACE:
             self._asking(self._refuse_version_2)
-        self._incarnation = self._asking(lambda: _text(self._server.get(f"{self._store}:incarnation") or b""))
+        self._incarnation = self._asking(lambda: incarnation_of(self._server.get(f"{self._store}:incarnation") or b""))
 
     def _load_scripts(self) -> list[str]:
         pipe = self._server.pipeline(transaction=False)
@@ -187,7 +134,7 @@ class RedisSeriesStore:
     def _name(self) -> str:
         """Name a store that has none: a new one, or one whose server came back empty."""
         self._server.set(f"{self._store}:incarnation", uuid.uuid4().hex, nx=True)
-        return _text(self._server.get(f"{self._store}:incarnation"))
+        return incarnation_of(self._server.get(f"{self._store}:incarnation"))
 
     @property
     def incarnation(self) -> str:
@@ -224,7 +171,7 @@ class RedisSeriesStore:
         if not by_key:
             return {}
         answers, name = self._enter(by_key)
-        self._incarnation = _text(name) if name is not None else self._asking(self._name)
+        self._incarnation = incarnation_of(name) if name is not None else self._asking(self._name)
         self._just_added = {}
         for (key, observations), answer in zip(by_key.items(), answers, strict=True):
             for observation, fresh in zip(observations.values(), answer[4], strict=True):
@@ -269,7 +216,7 @@ class RedisSeriesStore:
         if damaged_ids or damaged_ranks:
             self._drop(key, damaged_ids, damaged_ranks)
         oldest = parse_order(horizon) if len(horizon) == ORDER_BYTES else None
-        return HeldSeries(key, _integer(dropped, f"the rows dropped of {key}"), oldest, *join_fronts(fronts), sound)
+        return HeldSeries(key, integer_of(dropped, f"the rows dropped of {key}"), oldest, *join_fronts(fronts), sound)
 
     def _drop(self, key: str, ids: Sequence[bytes], ranks: Sequence[bytes] = ()) -> None:
         """Delete rows that fail their check, or whose pixels the server has lost."""
@@ -398,7 +345,7 @@ class RedisSeriesStore:
         """Count what all processes hold; evictions are our own."""
         names = ["objects", "observations", "bytes"]
         counts = self._asking(lambda: self._server.hmget(f"{self._store}:totals", names))
-        objects, observations, size = (_integer(count or 0, "its totals") for count in counts)
+        objects, observations, size = (integer_of(count or 0, "its totals") for count in counts)
         return StoreStats(objects, observations, size, self._evicted, self._damaged_rows)
 
     def refuse_evicting_server(self) -> None:
@@ -422,7 +369,7 @@ class RedisSeriesStore:
         """Unsettled observations that a partition brought. See store.SeriesStore."""
         waiting = self._waiting(topic, partition)
         members: list[Any] = self._asking(lambda: self._server.zrange(waiting, 0, -1, withscores=True))
-        rows = [_unsettled(member, offset) for member, offset in members]
+        rows = [unsettled_of(member, offset) for member, offset in members]
         if None in rows:  # names no row: nothing waits for it
             nobodys = [member for (member, _), row in zip(members, rows, strict=True) if row is None]
             self._damaged_rows += int(self._asking(lambda: self._server.zrem(waiting, *nobodys)))
@@ -483,45 +430,3 @@ class RedisSeriesStore:
     def close(self) -> None:
         """Close the connections; closing twice does nothing."""
         self._server.close()
-
-
-def _answer_of(error: exceptions.RedisError) -> str:
-    """What the server said, without the bytes that a pipeline sent."""
-    return str(error).rpartition("caused error: ")[2]
-
-
-def key_of_member(member: bytes) -> str:
-    """The object's key that stands in the list of all; raises CorruptStoreError where it is none."""
-    if not 0 < len(member) <= LONGEST_KEY_BYTES:
-        raise CorruptStoreError(f"object key {member[:20]!r} of {len(member)} bytes")
-    return key_of(bytes([len(member)]) + member)
-
-
-def _damaged(what: str) -> CorruptStoreError:
-    return CorruptStoreError(
-        f"the series store on the server is damaged ({what}): ictc-store verify lists what it can; no alert is lost: "
-        'restore a backup, or empty it and fill it from the archive (deploy/README.md, "Rebuild a lost store")'
-    )
-
-
-def _text(value: Any) -> str:
-    try:
-        return value.decode() if isinstance(value, bytes) else str(value)
-    except UnicodeDecodeError as error:
-        raise _damaged(f"its incarnation is {value[:40]!r}") from error
-
-
-def _integer(value: Any, what: str) -> int:
-    try:
-        return int(value)
-    except ValueError as error:
-        raise _damaged(f"{what} are {value[:40]!r}") from error
-
-
-def _unsettled(member: bytes, offset: float) -> Unsettled | None:
-    """An entry of those that wait; None where it is none."""
-    try:
-        key, end, name = member[: -ID_BYTES - 1].decode(), member[-ID_BYTES - 1 : -ID_BYTES], member[-ID_BYTES:]
-        return Unsettled(int(offset), key, parse_id(name)) if key and end == b"\0" else None
-    except (UnicodeDecodeError, OverflowError, ValueError):
-        return None

@@ -13,8 +13,8 @@ import lmdb
 from broker_filter.errors import ConfigurationError
 from broker_filter.logs import facts, logger
 from broker_filter.series import version2
-from broker_filter.series.lmdb_folder import damaged
-from broker_filter.series.lmdb_tables import (
+from broker_filter.series.lmdb.folder import damaged
+from broker_filter.series.lmdb.tables import (
     MIGRATED,
     STORE_VERSION,
     TOTALS,
