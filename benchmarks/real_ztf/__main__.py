@@ -273,11 +273,8 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
     if several_N.any():
         table["objects_with_several_alerts"] = scored(last.label_N[several_N], last.p_NK[several_N], card.classes)
     if card.unknown is not None:
-        strange = [answers_of[-1]["unknownScore"] for name, answers_of in by_object.items() if truth.get(name) == "TDE"]
-        familiar = np.array([answers_of[-1]["unknownScore"] for answers_of in known.values()])
-        table["unknown"] = {"median_of_known": float(np.median(familiar))}
-        if strange:
-            table["unknown"]["tidal_disruptions"] = asdict(unknown_scores(familiar, np.array(strange)))
+        strange = {name: some for name, some in by_object.items() if truth.get(name) == "TDE"}
+        table["unknown"] = of_unknown(known, strange)
     if options.simulated is not None:
         table |= of_simulation(options, last)
         mags = [record["magnitude"] for record in by_object[DRAWN] if (record["flux"] or 0) > 0]
@@ -285,6 +282,17 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
     options.out.mkdir(parents=True, exist_ok=True)
     if DRAWN in by_object:
         draw(by_object[DRAWN], card.classes, options.out / "sn2021rhu.png")
+    return table
+
+
+def of_unknown(known: Mapping[str, Sequence[Answer]], strange: Mapping[str, Sequence[Answer]]) -> dict[str, Any]:
+    """Unknown scores of the last alerts of known classes, and how well they part strangers (tidal disruptions)."""
+    familiar, of_strangers = (
+        np.array([answers_of[-1]["unknownScore"] for answers_of in some.values()]) for some in (known, strange)
+    )
+    table: dict[str, Any] = {"median_of_known": float(np.median(familiar))}
+    if len(of_strangers):
+        table["tidal_disruptions"] = asdict(unknown_scores(familiar, of_strangers))
     return table
 
 
