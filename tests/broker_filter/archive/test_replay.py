@@ -29,6 +29,7 @@ from broker_filter.kafka.local_broker import find_binary, local_broker
 from broker_filter.kafka.read_topic import read_topic
 from broker_filter.records import Message, Observation, Origin
 from model.past_photometry import HISTORY_LIMIT
+from model.serving.card import load_card
 from model.serving.predictor import untrained
 from model.serving.weights import save
 
@@ -357,21 +358,17 @@ def test_every_real_ztf_alert_is_accounted_for(survey_alerts: SurveyAlerts, tmp_
     assert accounts["read"] == accounts["classified"] + sum(accounts["not_classified"].values())
 
 
-def test_convention_by_its_name_answers_real_alerts(
-    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Weights beside a survey's first choice go by name, with embeddings kept: two halves say what one run says."""
-    monkeypatch.setattr("model.serving.card.SHIPPED_FOLDER", tmp_path)
-    network, card = untrained("ztf", "convention", 1, width=0.1, frame_limit=33)
-    save(tmp_path / "ict-convention-ztf", network, card)
-    listed = sorted((shared_data / "alerts" / "ztf").rglob("*.avro"))[:60]
+def test_convention_by_its_name_answers_real_alerts(survey_alerts: SurveyAlerts, tmp_path: Path) -> None:
+    """ICT-ConvEntion ships by its name, and keeps embeddings of groups of frames: two halves say what one run says."""
+    listed = sorted((survey_alerts.alerts / "ztf").rglob("*.avro"))[:60]
     named = ["--weights", "ict-convention-ztf", "--deterministic", "--order", "given"]
     summary_of(*listed, *named, "--output", tmp_path / "whole", folder=tmp_path)
     for half, part in (("first", listed[:31]), ("second", listed[31:])):
         summary_of(*part, *named, "--store", tmp_path / "s", "--output", tmp_path / half, folder=tmp_path)
     whole = last_words(tmp_path / "whole")
     assert len(whole) > 40
-    assert all(line["classifier"] == "convention" for line in lines_of(tmp_path / "whole"))
+    lines = [line for line in lines_of(tmp_path / "whole") if line["evidence"] == "stamps"]
+    assert {line["classifierVersion"] for line in lines} == {load_card("ict-convention-ztf").version}
     halves = last_words(tmp_path / "first") | last_words(tmp_path / "second")
     assert halves.keys() == whole.keys()
     for alert, (known, probabilities) in whole.items():
