@@ -10,7 +10,7 @@ import math
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from broker_filter.errors import ConfigurationError
@@ -132,7 +132,9 @@ class ObjectIndex:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=10.0)
-        connection.create_function("separation", 4, separation_deg, deterministic=True)
+        if not _has_mathematics(connection):
+            for function in (math.sin, math.cos):
+                connection.create_function(function.__name__, 1, _or_null(function), deterministic=True)
         return connection
 
     def _prepare(self) -> None:
@@ -210,9 +212,11 @@ def read_index(path: Path, object_ids: Sequence[str], most: int) -> dict[str, li
         raise ConfigurationError(f"the index {path} cannot be read: {error}") from error
 
 
-def separation_deg(ra_deg: float, dec_deg: float, other_ra_deg: float, other_dec_deg: float) -> float:
-    """Angle between two directions, degrees (haversine)."""
-    ra, dec, other_ra, other_dec = map(math.radians, (ra_deg, dec_deg, other_ra_deg, other_dec_deg))
-    half = math.sin((dec - other_dec) / 2) ** 2
-    half += math.cos(dec) * math.cos(other_dec) * math.sin((ra - other_ra) / 2) ** 2
-    return math.degrees(2 * math.asin(min(1.0, math.sqrt(half))))
+def _has_mathematics(connection: sqlite3.Connection) -> bool:
+    """Whether this SQLite computes sines itself; it was built so or not."""
+    return connection.execute("SELECT sqlite_compileoption_used('ENABLE_MATH_FUNCTIONS')").fetchone() == (1,)
+
+
+def _or_null(function: Callable[[float], float]) -> Callable[[float | None], float | None]:
+    """What it is of a number; null of null, as SQLite's own."""
+    return lambda number: None if number is None else function(number)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import anyio
 import anyio.to_thread
@@ -75,8 +75,8 @@ class Pages:
         where, values = query.condition()
         total = self._objects.index.count(where, values)
         summaries = self._objects.index.select(where, values, query.order_in_sql, query.limit, query.offset)
-        if query.id and total == 1 and summaries[0].object_id == query.id:
-            return RedirectResponse(f"/object/{summaries[0].object_id}", HTTPStatus.SEE_OTHER)
+        if query.id and total == 1 and [one.object_id for one in summaries] == [query.id]:
+            return RedirectResponse(f"/object/{quote(query.id, safe='')}", HTTPStatus.SEE_OTHER)
         page = template("objects.html").render(
             query=query,
             parameters=parameters,

@@ -12,6 +12,12 @@ LONGEST_ID = 200
 LARGEST_COUNT = 2**63 - 1  # that the index can compare
 LARGEST_RADIUS_ARCSEC = 10 * 3600.0
 STRANGE_SCORE = 5.0  # robust standard deviations of the unknown score over objects of known classes
+HALF_DEGREE = math.radians(0.5)
+ROUNDING = 1e-9  # what is on the edge of a cone is within
+SEPARATED = (
+    f"sin((dec_deg - ?) * {HALF_DEGREE}) * sin((dec_deg - ?) * {HALF_DEGREE}) + "
+    f"cos(dec_deg * {2 * HALF_DEGREE}) * ? * sin((ra_deg - ?) * {HALF_DEGREE}) * sin((ra_deg - ?) * {HALF_DEGREE}) <= ?"
+)
 NEW_DAYS = 3.0  # an object is new while its light curve is younger
 ORDERS = {
     "seen": "seen_ms DESC, id DESC",
@@ -88,14 +94,18 @@ class ObjectQuery(BaseModel):
         return where, [value for _, values in terms for value in values]
 
     def _cone(self) -> list[tuple[str, tuple[object, ...]]]:
-        """A band of declination, which has an index, then the angle itself."""
+        """A band of declination, which has an index, then the angle itself: haversines, which SQLite computes.
+
+        They do so without the interpreter's lock, for which the stream would wait.
+        """
         if self.ra is None or self.dec is None:
             return []
         radius_deg = self.radius / 3600.0
         band = (self.dec - radius_deg, self.dec + radius_deg)
+        haversine = math.sin(HALF_DEGREE * radius_deg) ** 2 * (1.0 + ROUNDING)
         return [
             ("dec_deg BETWEEN ? AND ?", band),
-            ("separation(ra_deg, dec_deg, ?, ?) <= ?", (self.ra, self.dec, math.nextafter(radius_deg, 360.0))),
+            (SEPARATED, (self.dec, self.dec, math.cos(2 * HALF_DEGREE * self.dec), self.ra, self.ra, haversine)),
         ]
 
     @property

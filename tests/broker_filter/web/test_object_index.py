@@ -3,15 +3,18 @@
 import sqlite3
 from pathlib import Path
 
+import astropy.units as u
+import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from night_of_objects import answer
 
 from broker_filter.classify.class_memory import ClassMemory
 from broker_filter.errors import ConfigurationError, NotClassified
-from broker_filter.records import Classification
-from broker_filter.web.index import ObjectIndex, separation_deg
+from broker_filter.records import Classification, Detection
+from broker_filter.web.index import ObjectIndex
 from broker_filter.web.index_rows import ANSWERS_OF_OBJECT, SPARE_ANSWERS, pack, summary_of, unpack
 from broker_filter.web.query import ObjectQuery
 
@@ -142,18 +145,34 @@ def test_packed_answers_are_smaller() -> None:
     assert unpack(pack(answer())) == answer() and len(pack(answer())) < 620
 
 
-@pytest.mark.parametrize(
-    ("directions", "degrees"),
-    [((0, 0, 0, 90), 90.0), ((359.5, 0, 0.5, 0), 1.0), ((10, 60, 11, 60), 0.49999), ((5, -5, 5, -5), 0.0)],
-)
-def test_separation_is_that_of_the_sphere(directions: tuple[float, ...], degrees: float) -> None:
-    """Angles across the pole and the meridian are right."""
-    assert separation_deg(*directions) == pytest.approx(degrees, abs=1e-5)
+@pytest.mark.parametrize("own_sines", [True, False], ids=["sqlite", "python"])
+def test_cones_are_those_of_the_sphere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_sines: bool) -> None:
+    """Angles from an arcsecond to ten degrees, across poles and the meridian, are those that astropy computes."""
+    monkeypatch.setattr("broker_filter.web.index._has_mathematics", lambda _: own_sines)
+    rng = np.random.default_rng(3)
+    centres = [(0.0, 0.0), (359.9999, 5.0), (10.0, 90.0), (200.0, -89.999), (77.7, 61.0)]
+    for number, (ra, dec) in enumerate(centres):
+        index = ObjectIndex(tmp_path / f"{number}.sqlite")
+        centre = SkyCoord(ra, dec, unit="deg")
+        angles_arcsec = 10.0 ** rng.uniform(-1.0, 4.5, 60)
+        places = centre.directional_offset_by(rng.uniform(0.0, 360.0, 60) * u.deg, angles_arcsec * u.arcsec)
+        index.enter(
+            [
+                answer(f"ZTF{n}", n, detection=Detection(float(place.ra.deg), float(place.dec.deg), 1000.0, 50.0, None))
+                for n, place in enumerate(places)
+            ]
+        )
+        index.enter([answer("ZTFnowhere", 99, detection=Detection(None, None, 1000.0, 50.0, None))])
+        index.flush()
+        for radius in (1.0, 30.0, 3_600.0, 36_000.0):
+            query = ObjectQuery(ra=ra, dec=dec, radius=radius, limit=500)
+            found = index.select(*query.condition(), query.order_in_sql, query.limit, query.offset)
+            assert {one.object_id for one in found} == {f"ZTF{n}" for n in np.flatnonzero(angles_arcsec <= radius)}
+        index.close()
 
 
 def test_cone_and_filters_find_what_they_should(tmp_path: Path) -> None:
     """Every filter keeps what meets it and leaves out what does not; a cone reaches over the meridian."""
-    from broker_filter.records import Detection
 
     def at(ra: float, dec: float) -> Detection:
         return Detection(ra, dec, 1000.0, 50.0, None)

@@ -79,6 +79,8 @@ def test_list_shows_and_filters_objects(client: TestClient, service: Service) ->
     assert set(re.findall(r"<option>(\w+)</option>", page)) >= {*load_card("ztf").classes, "Asteroid", "Bogus"}
     to_object = client.get("/objects", params={"id": service.longest}, follow_redirects=False)
     assert to_object.status_code == 303 and to_object.headers["location"] == f"/object/{service.longest}"
+    beyond = client.get("/objects", params={"id": service.longest, "offset": 1}, follow_redirects=False)
+    assert beyond.status_code == 200  # the one object is on the page before
     wrong = client.get("/objects?min_probability=2")
     assert wrong.status_code == 422 and "min_probability: Input should be less than or equal to 1" in wrong.text
 
