@@ -18,6 +18,7 @@ from broker_filter.logs import logger
 from broker_filter.records import Classification
 from broker_filter.web.index_rows import (
     COLUMNS,
+    DAMAGE,
     TABLES,
     VERSION,
     ObjectSummary,
@@ -143,7 +144,7 @@ class ObjectIndex:
             if self._open_tables():
                 return
             log.warning("the index is of another version and begins anew: %s", self._path)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of a damaged message of SQLite's
             log.warning("the index cannot be read and begins anew: %s: %s", self._path, error)
         for end in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + end).unlink(missing_ok=True)
@@ -156,6 +157,8 @@ class ObjectIndex:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, VERSION):
                 return False
+            if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError("its pages are damaged")
             connection.executescript(TABLES)
             connection.execute(f"PRAGMA user_version={VERSION}")
         self._path.chmod(0o600)
@@ -181,7 +184,10 @@ class ObjectIndex:
             with connection:
                 enter(connection, answers)
                 forget_surplus(connection, self._object_limit, self._byte_limit)
-        except sqlite3.Error as error:  # a full disk: looking back ends, the stream goes on
+        except (
+            sqlite3.Error,
+            *DAMAGE,
+        ) as error:  # a full or damaged disk: the stream goes on
             self.dropped_count += len(answers)
             log.warning("the index takes no answers: %s", error)
 
@@ -208,7 +214,7 @@ def read_index(path: Path, object_ids: Sequence[str], most: int) -> dict[str, li
                 raise ConfigurationError(f"the index {path} is of version {version}, this program's is {VERSION}")
             objects = connection.execute(order, [*object_ids, len(object_ids) or most]).fetchall()
             return {key: answers_of(connection, number) for number, key in objects}
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the index {path} cannot be read: {error}") from error
 
 

@@ -3,7 +3,8 @@
 import itertools
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from broker_filter.output.read_back import from_json
 from broker_filter.records import Classification
 
 VERSION = 1
+DAMAGE = (ValueError, TypeError, KeyError, AttributeError, OverflowError)  # what a row that the disk changed raises
 ANSWERS_OF_OBJECT, SPARE_ANSWERS = 200, 20  # the oldest leave, some at a time
 EVICT_SHARE = 0.02  # of the objects that leave beyond what must, when the file is full
 
@@ -81,6 +83,7 @@ class ObjectSummary:
 COLUMNS = tuple(field.name for field in fields(ObjectSummary))
 _UPDATE = f"UPDATE objects SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE id = ?"  # noqa: S608 - our own names
 _INSERT = f"INSERT INTO objects ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+_FIND_NUMBER = "SELECT id FROM objects WHERE object_id = ? AND survey = ?"
 _FIND = f"SELECT id, {', '.join(COLUMNS)} FROM objects WHERE object_id = ? AND survey = ?"  # noqa: S608
 
 
@@ -107,8 +110,7 @@ def unpack(packed: bytes) -> Classification:
 
 def answers_of(connection: sqlite3.Connection, number: int) -> list[Classification]:
     """The answers to the alerts of the object with this row number, in order of time."""
-    rows = connection.execute("SELECT fields FROM answers WHERE object = ? ORDER BY mjd, alert_id", (number,))
-    return [unpack(packed) for (packed,) in rows]
+    return _sound(connection.execute("SELECT fields FROM answers WHERE object = ? ORDER BY mjd, alert_id", (number,)))
 
 
 def answers_to(connection: sqlite3.Connection, alert_ids: Sequence[int]) -> list[Classification]:
@@ -118,14 +120,30 @@ def answers_to(connection: sqlite3.Connection, alert_ids: Sequence[int]) -> list
         f"SELECT fields FROM answers WHERE alert_id IN ({marks}) ORDER BY mjd, alert_id",  # noqa: S608 - question marks
         list(alert_ids),
     )
-    return [unpack(packed) for (packed,) in rows]
+    return _sound(rows)
+
+
+def _sound(rows: Iterable[tuple[bytes]]) -> list[Classification]:
+    """The answers that can be read; the disk changed others."""
+    answers = []
+    for (packed,) in rows:
+        with suppress(*DAMAGE):
+            answers.append(unpack(packed))
+    return answers
 
 
 def enter(connection: sqlite3.Connection, answers: Sequence[Classification]) -> None:
-    """Write answers of any objects."""
+    """Write answers of any objects; one whose rows are damaged begins anew."""
     ordered = sorted(answers, key=lambda one: (one.survey, one.object_id, one.time_mjd, one.alert_id))
     for (survey, object_id), some in itertools.groupby(ordered, key=lambda one: (one.survey, one.object_id)):
-        _enter_object(connection, survey, object_id, list(some))
+        answers_of_object = list(some)
+        try:
+            _enter_object(connection, survey, object_id, answers_of_object)
+        except DAMAGE:
+            numbers = connection.execute(_FIND_NUMBER, (object_id, survey)).fetchall()
+            connection.executemany("DELETE FROM answers WHERE object = ?", numbers)
+            connection.executemany("DELETE FROM objects WHERE id = ?", numbers)
+            _enter_object(connection, survey, object_id, answers_of_object)
 
 
 def _enter_object(
@@ -149,7 +167,7 @@ def _enter_object(
             summary = summary.after(answer)
     if late or summary.alert_count > ANSWERS_OF_OBJECT + SPARE_ANSWERS:
         _drop_oldest(connection, number)
-        summary = summary_of(answers_of(connection, number))
+        summary = summary_of(answers_of(connection, number) or answers)
     connection.execute(_UPDATE, (*astuple(summary), number))
 
 

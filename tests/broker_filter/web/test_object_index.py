@@ -14,7 +14,7 @@ from night_of_objects import answer
 from broker_filter.classify.class_memory import ClassMemory
 from broker_filter.errors import ConfigurationError, NotClassified
 from broker_filter.records import Classification, Detection
-from broker_filter.web.index import ObjectIndex
+from broker_filter.web.index import ObjectIndex, read_index
 from broker_filter.web.index_rows import ANSWERS_OF_OBJECT, SPARE_ANSWERS, pack, summary_of, unpack
 from broker_filter.web.query import ObjectQuery
 
@@ -113,6 +113,35 @@ def test_a_file_that_is_no_index_begins_anew(tmp_path: Path, content: bytes) -> 
     (tmp_path / "objects.sqlite").write_bytes(content)
     index = filled(tmp_path, answer())
     assert index.count() == 1 and (tmp_path / "objects.sqlite").stat().st_mode & 0o077 == 0
+    index.close()
+
+
+def test_damaged_rows_are_left_out_and_written_anew(tmp_path: Path) -> None:
+    """An answer that the disk changed is passed over; an object whose own row is none begins anew."""
+    index = filled(tmp_path, *(answer(name, n, 60_000.0 + n) for name in ("ZTF1", "ZTF2") for n in (1, 2, 3)))
+    index.close()
+    with sqlite3.connect(tmp_path / "objects.sqlite") as connection:
+        connection.execute("UPDATE answers SET fields = x'7b22ff' WHERE alert_id = 2")
+        connection.execute("UPDATE objects SET alert_count = 'none' WHERE object_id = 'ZTF2'")
+    index = filled(tmp_path, *(answer(name, 4, 60_000.5) for name in ("ZTF1", "ZTF2")))
+    one, two = index.find("ZTF1"), index.find("ZTF2")
+    assert one is not None and [each.alert_id for each in index.answers(one)] == [4, 1, 3]
+    assert two is not None and two.alert_count == 1 and [each.alert_id for each in index.answers(two)] == [4]
+    index.close()
+    assert [len(some) for some in read_index(tmp_path / "objects.sqlite", [], 5).values()] == [3, 1]
+
+
+def test_damaged_pages_begin_anew(tmp_path: Path) -> None:
+    """A file of which a page is none is told from a sound one at the start."""
+    index = filled(tmp_path, *(answer(f"ZTF{n}", n) for n in range(200)))
+    index.close()
+    path = tmp_path / "objects.sqlite"
+    content = bytearray(path.read_bytes())
+    for start in range(4096 * 4, len(content), 4096 * 3):
+        content[start : start + 4096] = bytes(range(256)) * 16
+    path.write_bytes(content)
+    index = filled(tmp_path, answer())
+    assert index.count() == 1
     index.close()
 
 
