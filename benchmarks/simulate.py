@@ -49,7 +49,9 @@ def parts_of(obj: SimulatedObject) -> tuple[profiles.Gaussians, profiles.Points]
     band_N, fwhm_N, flux_N = obj.schedule.band_T.astype(int), obj.schedule.fwhm_T, obj.flux_T
     x_N, y_N = np.random.default_rng(2).uniform(-0.5, 0.5, (len(band_N), 2)).T
     shape, seeing = CAMERAS["sdss"].psf, (float(fwhm_N.min()), float(fwhm_N.max()))
-    return profiles.of_scene(obj.scene, flux_N, band_N, fwhm_N, x_N, y_N, shape, SDSS.pixel_arcsec, seeing)
+    return profiles.of_scene(
+        obj.scene, flux_N, profiles.Exposures(band_N, fwhm_N, x_N, y_N, shape, SDSS.pixel_arcsec, seeing)
+    )
 
 
 def best_time(work: Callable[[], object], repeats: int) -> float:

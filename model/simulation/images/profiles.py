@@ -44,6 +44,29 @@ class Points:
     weight_P: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Exposures:
+    """N images of one scene: their bands, seeing and places."""
+
+    band_N: NDArray[np.integer]
+    fwhm_N: NDArray  # arcsec
+    x_N: NDArray  # where the varying source, the origin of the scene, falls; pixels from the central pixel
+    y_N: NDArray
+    shape: psf.PsfShape
+    arcsec_per_px: float
+    # The smallest and the largest FWHM (arcsec) that the object is ever seen with. They decide what is unresolved and
+    # how far a Gaussian reaches, so that an image does not depend on which others are drawn with it.
+    seeing_arcsec: tuple[float, float]
+    # Vectors d in pixels along which the PSF is longer: d d^T is added to its covariance, and as much taken off in
+    # every direction that its size stays; None for a round PSF.
+    elongation_N2: NDArray | None = None
+
+    @property
+    def psf_variances_NP(self) -> NDArray[np.float64]:  # noqa: N802 - shapes are suffixes
+        """Of the Gaussians of each image's round PSF, pixel^2."""
+        return psf.variances(np.asarray(self.fwhm_N, np.float64) / self.arcsec_per_px, self.shape)
+
+
 def _split(galaxy: Galaxy, core_variance_px: float, arcsec_per_px: float) -> tuple[NDArray, NDArray]:
     """Fractions of flux and variances of the major axis (pixel^2), the unresolved ones lumped."""
     flux_K, variance_K = sersic.gaussians(galaxy.sersic_index)
@@ -57,40 +80,17 @@ def _split(galaxy: Galaxy, core_variance_px: float, arcsec_per_px: float) -> tup
     return flux_K, variance_K
 
 
-def galaxies(
-    scene_galaxies: tuple[Galaxy, ...],
-    band_N: NDArray[np.integer],
-    fwhm_N: NDArray,
-    x_N: NDArray,
-    y_N: NDArray,
-    shape: psf.PsfShape,
-    arcsec_per_px: float,
-    seeing_arcsec: tuple[float, float],
-    elongation_N2: NDArray | None = None,
-) -> Gaussians:
-    """Convolve the galaxies with each visit's PSF.
-
-    Parameters
-    ----------
-    fwhm_N
-        arcsec.
-    x_N, y_N
-        Where the varying source (the origin of the scene) falls, pixels from the central pixel.
-    seeing_arcsec
-        The smallest and the largest FWHM the object is ever seen with. They decide what is unresolved and how far a
-        Gaussian reaches, so that an image does not depend on which others are drawn with it.
-    elongation_N2
-        Vectors ``d`` in pixels along which the PSF is longer: ``d d^T`` is added to its covariance, and as much taken
-        off in every direction that its size stays; None for a round PSF.
-    """
+def galaxies(scene_galaxies: tuple[Galaxy, ...], taken: Exposures) -> Gaussians:
+    """Convolve the galaxies with each visit's PSF."""
     if not scene_galaxies:
-        none = np.zeros((len(band_N), 0), np.float32)
+        none = np.zeros((len(taken.band_N), 0), np.float32)
         return Gaussians(none, none, none, none, none, none, np.zeros((0, 4), np.int64))
-    psf_NP = psf.variances(np.asarray(fwhm_N, np.float64) / arcsec_per_px, shape)
+    shape, arcsec_per_px, elongation_N2 = taken.shape, taken.arcsec_per_px, taken.elongation_N2
+    psf_NP = taken.psf_variances_NP
     if elongation_N2 is not None:
         psf_NP = psf_NP - (elongation_N2**2).sum(1, keepdims=True) / 2
-    core = float(psf.variances(np.array(seeing_arcsec[0] / arcsec_per_px), shape)[0])
-    softest_P = psf.variances(np.array(seeing_arcsec[1] / arcsec_per_px), shape)
+    core = float(psf.variances(np.array(taken.seeing_arcsec[0] / arcsec_per_px), shape)[0])
+    softest_P = psf.variances(np.array(taken.seeing_arcsec[1] / arcsec_per_px), shape)
     flux, dx, dy = [], [], []
     covariance: list[tuple[NDArray, NDArray, NDArray]] = []  # of each Gaussian of the PSF
     box: list[NDArray[np.int64]] = []
@@ -100,7 +100,7 @@ def galaxies(
         for p, weight in enumerate(shape.weights):
             round_N1 = psf_NP[:, p, None] + psf.PIXEL_VARIANCE
             covariance.append(_covariance(galaxy, variance_K, round_N1, elongation_N2))
-            flux.append(weight * flux_K * np.asarray(galaxy.flux_B, np.float64)[band_N][:, None])
+            flux.append(weight * flux_K * np.asarray(galaxy.flux_B, np.float64)[taken.band_N][:, None])
             dx.append(np.full(flux[-1].shape, x))
             dy.append(np.full(flux[-1].shape, y))
             reach_K = REACH_SIGMA * np.sqrt(variance_K + softest_P[p] + psf.PIXEL_VARIANCE) + LARGEST_SHIFT_PX
@@ -110,8 +110,8 @@ def galaxies(
     determinant_NK = xx_NK * yy_NK - xy_NK**2
     return Gaussians(
         np.concatenate(flux, axis=1).astype(np.float32),
-        (np.concatenate(dx, axis=1) + np.asarray(x_N)[:, None]).astype(np.float32),
-        (np.concatenate(dy, axis=1) + np.asarray(y_N)[:, None]).astype(np.float32),
+        (np.concatenate(dx, axis=1) + np.asarray(taken.x_N)[:, None]).astype(np.float32),
+        (np.concatenate(dy, axis=1) + np.asarray(taken.y_N)[:, None]).astype(np.float32),
         (yy_NK / determinant_NK).astype(np.float32),
         (-xy_NK / determinant_NK).astype(np.float32),
         (xx_NK / determinant_NK).astype(np.float32),
@@ -134,35 +134,23 @@ def _covariance(
     return xx_NK + across_N1**2, xy_NK + across_N1 * down_N1, yy_NK + down_N1**2
 
 
-def points(
-    stars: tuple[Star, ...],
-    flux_N: NDArray | None,
-    band_N: NDArray[np.integer],
-    fwhm_N: NDArray,
-    x_N: NDArray,
-    y_N: NDArray,
-    shape: psf.PsfShape,
-    arcsec_per_px: float,
-    elongation_N2: NDArray | None = None,
-) -> Points:
+def points(stars: tuple[Star, ...], flux_N: NDArray | None, taken: Exposures) -> Points:
     """Place the stars, and after them the varying source if it has a flux.
 
     Parameters
     ----------
     flux_N
         Of the varying source, nJy; None for an image without it.
-    elongation_N2
-        As for galaxies; a point becomes two narrower ones, ``d`` to either side.
     """
-    flux = [np.asarray(star.flux_B, np.float64)[band_N] for star in stars]
+    flux = [np.asarray(star.flux_B, np.float64)[taken.band_N] for star in stars]
     dx, dy = [star.x_arcsec for star in stars], [star.y_arcsec for star in stars]
     if flux_N is not None:
         flux, dx, dy = [*flux, np.asarray(flux_N, np.float64)], [*dx, 0.0], [*dy, 0.0]
-    flux_NS = np.stack(flux, axis=1) if flux else np.zeros((len(band_N), 0))
-    x_NS = np.asarray(x_N)[:, None] + np.array(dx) / arcsec_per_px
-    y_NS = np.asarray(y_N)[:, None] + np.array(dy) / arcsec_per_px
-    variance_NP = psf.variances(np.asarray(fwhm_N, np.float64) / arcsec_per_px, shape)
-    if elongation_N2 is not None:
+    flux_NS = np.stack(flux, axis=1) if flux else np.zeros((len(taken.band_N), 0))
+    x_NS = np.asarray(taken.x_N)[:, None] + np.array(dx) / taken.arcsec_per_px
+    y_NS = np.asarray(taken.y_N)[:, None] + np.array(dy) / taken.arcsec_per_px
+    variance_NP = taken.psf_variances_NP
+    if (elongation_N2 := taken.elongation_N2) is not None:  # a point becomes two narrower ones, d to either side
         across_N1, down_N1 = elongation_N2[:, :1], elongation_N2[:, 1:]
         flux_NS = np.concatenate([flux_NS / 2, flux_NS / 2], axis=1)
         x_NS = np.concatenate([x_NS - across_N1, x_NS + across_N1], axis=1)
@@ -173,24 +161,10 @@ def points(
         x_NS.astype(np.float32),
         y_NS.astype(np.float32),
         np.sqrt(variance_NP).astype(np.float32),
-        np.array(shape.weights, np.float32),
+        np.array(taken.shape.weights, np.float32),
     )
 
 
-def of_scene(
-    scene: Scene,
-    flux_N: NDArray | None,
-    band_N: NDArray[np.integer],
-    fwhm_N: NDArray,
-    x_N: NDArray,
-    y_N: NDArray,
-    shape: psf.PsfShape,
-    arcsec_per_px: float,
-    seeing_arcsec: tuple[float, float],
-    elongation_N2: NDArray | None = None,
-) -> tuple[Gaussians, Points]:
+def of_scene(scene: Scene, flux_N: NDArray | None, taken: Exposures) -> tuple[Gaussians, Points]:
     """Galaxies and points of one scene under many conditions."""
-    return (
-        galaxies(scene.galaxies, band_N, fwhm_N, x_N, y_N, shape, arcsec_per_px, seeing_arcsec, elongation_N2),
-        points(scene.stars, flux_N, band_N, fwhm_N, x_N, y_N, shape, arcsec_per_px, elongation_N2),
-    )
+    return galaxies(scene.galaxies, taken), points(scene.stars, flux_N, taken)

@@ -284,7 +284,8 @@ class _Light:
             shape, pixel_arcsec = sky.camera.psf, sky.survey.pixel_arcsec
             place = visits.band_N, fwhm, visits.x_N, visits.y_N
             return render_images(
-                *profiles.of_scene(scene, flux_N, *place, shape, pixel_arcsec, sky.seeing, longer), sky.size_px
+                *profiles.of_scene(scene, flux_N, profiles.Exposures(*place, shape, pixel_arcsec, sky.seeing, longer)),
+                sky.size_px,
             )
 
         flux_N, reference_N = sky.obj.flux_T[visits.visits_N], sky.obj.reference_flux_B[visits.band_N]

@@ -41,7 +41,7 @@ def subtract(
     noise_ratio
         Noise of a template pixel over that of a science pixel.
     psfs
-        Of the science image and of the template: FWHM and elongation (``profiles.galaxies``), pixels.
+        Of the science image and of the template: FWHM and elongation (``profiles.Exposures``), pixels.
     rng
         For the imperfections of the measured PSFs and noises; None for perfect ones.
     """

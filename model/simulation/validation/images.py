@@ -141,7 +141,7 @@ def _flux() -> Iterator[Check]:
         one = np.ones(1)
         shape = CAMERAS["sdss"].psf
         parts = profiles.of_scene(
-            scene, flux_N, np.array([2]), 1.4 * one, 0.3 * one, 0.2 * one, shape, 0.396, (1.4, 1.4)
+            scene, flux_N, profiles.Exposures(np.array([2]), 1.4 * one, 0.3 * one, 0.2 * one, shape, 0.396, (1.4, 1.4))
         )
         lost = abs(float(noise_free.render_images(*parts, 201).sum()) / 1e4 - 1)
         yield Check(4, f"flux lost, {name}", f"< {FLUX_ERROR:.1%}", f"{lost:.3%}", lost < FLUX_ERROR)

@@ -26,7 +26,11 @@ def by_galsim(profile, x, y):
 
 def ours(scene, flux, fwhm_px, x, y):
     parts = profiles.of_scene(
-        scene, flux, np.array([2]), np.array([fwhm_px]), np.array([x]), np.array([y]), SHAPE, 1.0, (fwhm_px, fwhm_px)
+        scene,
+        flux,
+        profiles.Exposures(
+            np.array([2]), np.array([fwhm_px]), np.array([x]), np.array([y]), SHAPE, 1.0, (fwhm_px, fwhm_px)
+        ),
     )
     return noise_free.render_images(*parts, SIZE)[0]
 

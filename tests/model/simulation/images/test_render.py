@@ -17,7 +17,9 @@ SCENE = Scene(
 
 def draw(scene, flux, fwhm, x, y, size=64, pixel=0.396):
     band = np.arange(len(fwhm)) % 5
-    parts = profiles.of_scene(scene, flux, band, fwhm, x, y, SHAPE, pixel, (float(np.min(fwhm)), float(np.max(fwhm))))
+    parts = profiles.of_scene(
+        scene, flux, profiles.Exposures(band, fwhm, x, y, SHAPE, pixel, (float(np.min(fwhm)), float(np.max(fwhm))))
+    )
     return noise_free.render_images(*parts, size)
 
 
@@ -58,9 +60,11 @@ def test_an_image_does_not_depend_on_the_others():
     fwhm, x, y = conditions()
     band = np.arange(len(fwhm)) % 5
     seeing = float(fwhm.min()), float(fwhm.max())
-    many = profiles.of_scene(SCENE, None, band, fwhm, x, y, SHAPE, 0.396, seeing)
+    many = profiles.of_scene(SCENE, None, profiles.Exposures(band, fwhm, x, y, SHAPE, 0.396, seeing))
     pick = slice(17, 18)
-    one = profiles.of_scene(SCENE, None, band[pick], fwhm[pick], x[pick], y[pick], SHAPE, 0.396, seeing)
+    one = profiles.of_scene(
+        SCENE, None, profiles.Exposures(band[pick], fwhm[pick], x[pick], y[pick], SHAPE, 0.396, seeing)
+    )
     np.testing.assert_array_equal(noise_free.render_images(*many, 64)[17], noise_free.render_images(*one, 64)[0])
 
 

@@ -53,7 +53,7 @@ def drawn(scene, flux_N, elongation_N2=None):
     one = np.ones(1)
     band = np.array([2])
     light, points = profiles.of_scene(
-        scene, flux_N, band, 2 * one, 0 * one, 0 * one, ZTF.psf, 1.0, (2.0, 2.0), elongation_N2
+        scene, flux_N, profiles.Exposures(band, 2 * one, 0 * one, 0 * one, ZTF.psf, 1.0, (2.0, 2.0), elongation_N2)
     )
     return noise_free.render_images(light, points, 63)
 
