@@ -65,6 +65,7 @@ def test_the_same_sky_is_no_distance_from_itself():
     assert table["nucleus"] == {"real": 0, "simulated": 0, "lines": {}}
 
 
+@pytest.mark.slow
 def test_every_ablation_changes_the_answers_of_a_network(tmp_path):
     """Each takes something away that the network reads; against itself the whole network gains nothing."""
     groups = [{"split": "test", "labels": "spectroscopic", "counts": dict.fromkeys(CLASSES, 3)}]

@@ -239,6 +239,7 @@ def secrets(monkeypatch, tmp_path) -> Iterator[tuple[str, ...]]:
     root.handlers[:], root.level, root.propagate = before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -256,6 +257,7 @@ def test_nothing_secret_is_shown_or_complained_of(secrets, capfd, flags, message
     assert "s3cret" not in out + err
 
 
+@pytest.mark.slow
 def test_nothing_secret_is_logged(secrets):
     """A service that finds neither registry nor broker nor store says so at every level without a secret."""
     command = [sys.executable, "-m", "broker_filter.service.main", *secrets, "--store.kind", "redis"]

@@ -80,6 +80,7 @@ def test_every_alert_has_a_section_in_the_runbook(deploy: Path) -> None:
         assert rule["labels"]["severity"] in ("page", "ticket")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
 def test_rules_fire_when_they_should(deploy: Path) -> None:
     """Prometheus' own tool runs the unit tests of every recording and alert rule."""

@@ -75,6 +75,7 @@ def test_a_candidate_of_ztf(pipeline: Pipeline, data: st.DataObject) -> None:
     assert classified(result_of(pipeline, ztf_packet(object_id=object_id, candid=5, jd=2_459_440.0)))
 
 
+@pytest.mark.slow
 @numbers
 @given(flux=EXTREMES, error=EXTREMES, forced_flux=EXTREMES, forced_error=EXTREMES)
 def test_a_source_of_lsst(

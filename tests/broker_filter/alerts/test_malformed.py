@@ -126,6 +126,7 @@ def test_lying_lengths(value):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.slow
 def test_bombs():
     """A block that inflates without end is refused at the limit."""
     bomb = container(ztf_schema(), [ztf_record(object_id="Z" * 100_000_000)], codec="deflate")

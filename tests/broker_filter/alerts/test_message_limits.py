@@ -113,6 +113,7 @@ def test_a_file_of_many_alerts_is_no_bomb(tmp_path) -> None:
     assert reasons(message.value) == [Rejection.TOO_LARGE]
 
 
+@pytest.mark.slow
 def test_a_schema_of_a_megabyte_is_compiled_once() -> None:
     """The schema of a sender is bounded in bytes whatever it describes."""
     fields = [{"name": f"f{n}", "type": ["null", "string"]} for n in range(40_000)]

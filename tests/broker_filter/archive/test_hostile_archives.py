@@ -271,6 +271,7 @@ def test_a_dictionary_as_large_as_the_memory(tmp_path: Path) -> None:
 ZEROS = bz2.compress(bytes(64 << 20))  # in 100 bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["README", "1.avro"])
 def test_a_member_that_inflates_without_end(tmp_path: Path, name: str) -> None:
     """Zeros by the gigabyte are not inflated to their end; what stands before is read, the reason names the remedy."""

@@ -99,6 +99,7 @@ def test_png(tmp_path, packet, capsys):
     assert picture[..., :3].std() > 0.05
 
 
+@pytest.mark.slow
 def test_a_picture_for_each_alert(tmp_path, capsys):
     """With many alerts the first takes the name that was given, the others add their id to it."""
     for n in (1, 2):
@@ -114,6 +115,7 @@ def test_limit(tmp_path, capsysbinary):
     assert [line["alertId"] for line in lines(capsysbinary, tmp_path, "--limit", 2)] == [0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("--json",)], ids=["text", "json"])
 def test_output_that_cannot_be_written(tmp_path, words):
     """A full disk is one line and status 1; of a reader that has seen enough nothing is said."""
@@ -212,6 +214,7 @@ def test_real_light_curves(survey_alerts):
             assert len(detections) == 1 + int(float(row["n_prv_det"] or 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["ZTF$x_{\\frac{1}{0}}$", "ZTF$\\input{/etc/passwd}$", "ZTF\a\x1b[2J\n", "ZTF" + "w" * 3_000]
 )

@@ -100,6 +100,7 @@ def test_accounts_and_lines(night: Path, tmp_path: Path) -> None:
     assert all(line["classifierVersion"].startswith(("ztf-", "untrained-ztf-")) for line in lines)
 
 
+@pytest.mark.slow
 def test_rejects_can_be_replayed(night: Path, tmp_path: Path) -> None:
     """The archive of rejects holds the original bytes and the reason, and the command reads it again."""
     rejects = tmp_path / "rejects.tar"
@@ -194,6 +195,7 @@ def test_times_of_no_night_are_published(tmp_path: Path, jd: float, kind: str) -
         assert (published["night"] is None) == (jd - 2_400_000.5 > 2**31)
 
 
+@pytest.mark.slow
 def test_kept_store_continues_the_series(night: Path, tmp_path: Path) -> None:
     """With --store, a later replay continues the series of an earlier one."""
     files = sorted(night.glob("[0-9]*.avro"))

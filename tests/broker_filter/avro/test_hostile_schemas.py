@@ -47,6 +47,7 @@ def test_records_that_double_at_each_level(field: str, leaf: Any) -> None:
     assert reasons_of(schema, bytes(300)) <= {"corrupt", "too_large"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("items", "content"),
     [
@@ -62,6 +63,7 @@ def test_lists_of_millions_of_items(items: Any, content: bytes) -> None:
     assert reasons_of(schema, content + bytes(100)) == {Rejection.TOO_LARGE}
 
 
+@pytest.mark.slow
 def test_items_of_one_message_are_counted_together() -> None:
     """Records with half as many items as are allowed do not add up to an endless message."""
     half = b"\2" * (MOST_STEPS // 2 + 1) + b"\0"

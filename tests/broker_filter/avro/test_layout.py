@@ -27,6 +27,7 @@ def reader_of(schema):
     return lambda datum: reader(datum)["past"]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.tuples(ITEMS, st.integers(1, 20)), max_size=6), min_size=1, max_size=4))
 def test_one_reader_reads_what_fastavro_reads(lists):

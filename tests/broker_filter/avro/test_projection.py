@@ -70,6 +70,7 @@ def write(schema, value):
     return out.getvalue()
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_reads_and_skips_what_fastavro_writes(data):

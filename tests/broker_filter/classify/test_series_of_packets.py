@@ -60,6 +60,7 @@ def run_example() -> dict[str, float]:
     return dict(zip(vigil.card.classes, prediction.probabilities[0].tolist(), strict=True))  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_the_example_runs_and_says_what_the_program_says(
     simulated: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

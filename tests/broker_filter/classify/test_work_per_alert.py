@@ -52,6 +52,7 @@ class Calls:
             sys.setprofile(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("survey", PACKETS)
 def test_an_alert_is_no_more_work_than_it_was(survey: str, tmp_path: Path) -> None:
     """Decoding and classifying an alert make the committed numbers of calls, within 5 %."""

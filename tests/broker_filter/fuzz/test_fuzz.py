@@ -13,6 +13,7 @@ from broker_filter.alerts import stamp
 NAMES = list(targets(Path()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rng=st.randoms(use_true_random=False))
@@ -21,6 +22,7 @@ def test_hostile_inputs_are_answered(tmp_path: Path, name: str, rng: Random) -> 
     assert targets(tmp_path)[name](rng) in ("read", "rejected", "not made")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_targets_reach_both_answers(tmp_path: Path, name: str) -> None:
     """Each target makes inputs that are read and inputs that are refused: an attack that is always refused is none."""

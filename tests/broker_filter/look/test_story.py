@@ -125,6 +125,7 @@ def test_position_is_right_at_the_meridian(longest: ObjectStory) -> None:
     assert place is not None and min(place[0], 360 - place[0]) < 1e-9 and place[1] == 5.0
 
 
+@pytest.mark.slow
 def test_sheet_shows_stamps_light_curve_and_what_is_known(longest: ObjectStory, tmp_path: Path) -> None:
     """A sheet has its panels, the name, the class and links, on light and dark ground."""
     figure = draw_sheet(longest)
@@ -227,6 +228,7 @@ HOSTILE_IDS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_names_that_are_formulas_or_files(tmp_path: Path, capfd: pytest.CaptureFixture[str], ending: str) -> None:
     """Ids of objects are drawn as text, whatever they are, and each object has a file of its own."""
@@ -241,6 +243,7 @@ def test_names_that_are_formulas_or_files(tmp_path: Path, capfd: pytest.CaptureF
     assert "\x1b" not in written
 
 
+@pytest.mark.slow
 def test_command_draws_a_sheet_a_contact_sheet_and_each(
     folder: Path, stories: dict[str, ObjectStory], longest: ObjectStory, capsys: pytest.CaptureFixture[str]
 ) -> None:

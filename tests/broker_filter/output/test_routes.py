@@ -110,6 +110,7 @@ def test_two_routes_of_one_name_are_refused() -> None:
         OutputSettings(routes=[route, route])  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_new_supernovae_before_their_peak_on_a_night() -> None:
     """On simulated nights the route takes what the same words in Python take: Ia at their brightest, above 19.5."""
     night = write_night("ztf", 12, 8, seed=4, mix={"SNIa": 0.7, "Variable": 0.3})

@@ -264,6 +264,7 @@ for batch in range(start, 100_000):
 """
 
 
+@pytest.mark.slow
 def test_killed_embedded_store_holds_whole_settled_batches(tmp_path: Path) -> None:
     """After kill -9 every acknowledged batch is there, and no part of another."""
     for attempt in range(4):

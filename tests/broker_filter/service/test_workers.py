@@ -113,6 +113,7 @@ def test_what_is_measured_keeps_its_sum():
     }
 
 
+@pytest.mark.slow
 def test_a_killed_worker_comes_back_and_all_end_in_order():
     """Two processes answer behind one port; one that is killed is started anew; the end leaves none behind."""
     port, wish, ended = free_port(), Wish(), []

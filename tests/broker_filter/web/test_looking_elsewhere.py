@@ -168,6 +168,7 @@ def test_command_draws_objects_of_a_store(service: Service, tmp_path: Path, caps
     assert "holds no embedded store" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_command_draws_objects_of_a_shared_store(
     service: Service, redis_port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

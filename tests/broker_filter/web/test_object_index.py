@@ -40,6 +40,7 @@ def test_answers_come_back_whole_after_a_restart(tmp_path: Path) -> None:
     index.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 12), st.sampled_from(["A", "B", "C"])), min_size=1, max_size=30))
 def test_summary_does_not_depend_on_the_order_of_arrival(alerts: list[tuple[int, str]]) -> None:
@@ -83,6 +84,7 @@ def test_objects_beyond_the_limit_leave_longest_silent_first(tmp_path: Path) -> 
         assert connection.execute("SELECT COUNT(*) FROM answers").fetchone()[0] == 10
 
 
+@pytest.mark.slow
 def test_bytes_are_bounded(tmp_path: Path) -> None:
     """However many objects come, the pages in use stay within the limit and a batch."""
     index = ObjectIndex(tmp_path / "objects.sqlite", byte_limit=1 << 20)

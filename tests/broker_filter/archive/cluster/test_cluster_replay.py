@@ -121,6 +121,7 @@ def on_cluster(
     return lines_of(out), accounts
 
 
+@pytest.mark.slow
 def test_records_and_accounts_equal_those_of_one_process(archive: Path, weights: str, tmp_path: Path) -> None:
     """Line by line, in the same order, for networks that are embedded where alerts are decoded and for others."""
     wanted, summary = in_one_process(archive, weights, tmp_path)
@@ -145,12 +146,14 @@ def test_alerts_of_one_moment_and_number_go_by_object(weights: str, tmp_path: Pa
     assert on_cluster(folder, weights, tmp_path)[0] == lines
 
 
+@pytest.mark.slow
 def test_tasks_done_twice_change_nothing(archive: Path, weights: str, tmp_path: Path) -> None:
     """A task that is given out again, though it was done, doubles neither records nor accounts."""
     once, accounts = on_cluster(archive, weights, tmp_path)
     assert (once, accounts) == on_cluster(archive, weights, tmp_path, again=True)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_finished_tasks(archive: Path, weights: str, tmp_path: Path) -> None:
     """What a run that died had finished is not read again; the result is the same."""
     wanted, _ = on_cluster(archive, weights, tmp_path)
@@ -184,6 +187,7 @@ def _decode_and_die(work: str, number: int, after_s: float) -> None:
     stages.decode_files(work, number)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_half_way_leaves_nothing_half_done(archive: Path, weights: str, tmp_path: Path) -> None:
     """Killed at any moment, a task is either done or not begun for who comes next."""
     wanted, _ = on_cluster(archive, weights, tmp_path)
@@ -313,6 +317,7 @@ def kept_in(folder: Path) -> list[WholeSeries]:
         store.close()
 
 
+@pytest.mark.slow
 def test_a_store_is_filled_as_by_one_process(archive: Path, weights: str, tmp_path: Path) -> None:
     """The service goes on from the same rows, byte for byte; filling it again changes nothing."""
     arguments = [str(archive), "--weights", weights, "--allow-untrained", "--deterministic", "--output"]
@@ -330,6 +335,7 @@ def test_a_store_is_filled_as_by_one_process(archive: Path, weights: str, tmp_pa
         replayed_into(str(tmp_path / "cluster"), archive, weights, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_shared_store_is_filled_as_by_one_process(
     archive: Path, weights: str, tmp_path: Path, redis_port: int
 ) -> None:
@@ -372,6 +378,7 @@ def test_the_index_of_batches_finds_every_batch_once() -> None:
     assert BatchIndex([]).partitions == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_of_one_machine_is_tried_on_another(archive: Path, weights: str, tmp_path: Path) -> None:
     """A task of stage 2 without room for its scratch is to be tried again, and leaves nothing in the work folder."""
     wanted, _ = on_cluster(archive, weights, tmp_path, tmp_path / "work")
