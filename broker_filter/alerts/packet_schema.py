@@ -6,9 +6,11 @@ what these gave is compared with the registry's as soon as it answers. Schemas n
 """
 
 import hashlib
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -24,8 +26,9 @@ from broker_filter.avro.projection import Node, Schema, compile_reader, compile_
 from broker_filter.errors import ConfigurationError, FatalError, RejectedAlertError, Rejection, RetryableError
 
 UNKNOWN_ID_RETRY_S = 60.0  # an id that nobody knew is looked for again after this time
-COMPARE_AGAIN_S = 30.0  # a registry that did not answer is asked again for what was used instead
-UNKNOWN_IDS_KEPT = 64
+COMPARE_AGAIN_S = 30.0  # a registry that did not answer is asked again for what was used instead; then less often
+COMPARE_RARELY_S = 600.0  # ... as is one that did not want to say
+UNKNOWN_IDS_KEPT = 4096
 CONTAINER_SCHEMAS_KEPT = 64  # surveys change theirs a few times a year; bounded against schemas made up by a sender
 _IDS_PER_MAJOR = 100  # LSST's rule: id = 100 * major + minor
 
@@ -71,6 +74,14 @@ class PacketSchema:
         return compile_skipper(self.schema)
 
 
+@dataclass(frozen=True, slots=True)
+class _AskAgain:
+    """When the registry is asked again for a schema that stands in for its own, and how long it was left alone."""
+
+    at_s: float
+    pause_s: float
+
+
 class Schemas:
     """All schemas that the program has met.
 
@@ -101,7 +112,8 @@ class Schemas:
         self._registry = registry
         self.bare: PacketSchema | None = None if bare_schema is None else load_packet_schema(bare_schema)
         self._by_id: dict[int, PacketSchema] = {}
-        self._unconfirmed: dict[int, float] = {}  # used because the registry did not answer; when to ask again
+        self._unconfirmed: dict[int, _AskAgain] = {}  # used because the registry gave none
+        self._below: dict[Path, tuple[float, Mapping[str, Path]]] = {}  # folders, when they were looked through
         self._unknown_until: dict[int, float] = {}
         self._by_text: OrderedDict[bytes, PacketSchema | RejectedAlertError] = OrderedDict()
         self._clock = clock
@@ -140,8 +152,8 @@ class Schemas:
         known = self._by_id.get(schema_id)
         if known is None:
             known = self._by_id[schema_id] = self._find(schema_id)
-        elif schema_id in self._unconfirmed and self._clock() >= self._unconfirmed[schema_id]:
-            self._compare(schema_id, known)
+        elif (again := self._unconfirmed.get(schema_id)) is not None and self._clock() >= again.at_s:
+            self._compare(schema_id, known, again)
         return known
 
     def _find(self, schema_id: int) -> PacketSchema:
@@ -158,28 +170,29 @@ class Schemas:
                     raise
                 why = error
         for folder in (self._folder, _bundled_folder()):
-            path = None if folder is None else _file_of(folder, schema_id)
+            path = None if folder is None else _file_of(folder, schema_id, self._names_below)
             if path is not None:
-                if isinstance(why, RetryableError):
-                    self._unconfirmed[schema_id] = self._clock() + COMPARE_AGAIN_S
+                if why is not None:
+                    pause_s = COMPARE_AGAIN_S if isinstance(why, RetryableError) else COMPARE_RARELY_S
+                    self._unconfirmed[schema_id] = _AskAgain(self._clock() + pause_s, pause_s)
                 return load_packet_schema(path)
         if isinstance(why, RetryableError):
             raise why
         self._remember_unknown(schema_id)
         raise why or RejectedAlertError(Rejection.UNKNOWN_SCHEMA_ID, self._unknown(schema_id))
 
-    def _compare(self, schema_id: int, used: PacketSchema) -> None:
+    def _compare(self, schema_id: int, used: PacketSchema, again: _AskAgain) -> None:
         """Hold a schema that stood in for the registry's against it, once it answers."""
         assert self._registry is not None
+        pause_s = min(2 * again.pause_s, COMPARE_RARELY_S)
+        self._unconfirmed[schema_id] = _AskAgain(self._clock() + pause_s, pause_s)
         try:
             registered: PacketSchema | None = _registered(self._registry, schema_id)
         except RetryableError:
-            self._unconfirmed[schema_id] = self._clock() + COMPARE_AGAIN_S
             return
         except RejectedAlertError as error:
             if error.reason == Rejection.UNKNOWN_SCHEMA_ID:
-                self._unconfirmed.pop(schema_id, None)  # it will not say: what the program brings along holds
-                return
+                return  # it will not say for now: what the program brings along holds
             registered = None  # it has something else there
         if registered is None or fingerprint(registered.schema) != fingerprint(used.schema):
             raise FatalError(
@@ -195,8 +208,16 @@ class Schemas:
 
     def _remember_unknown(self, schema_id: int) -> None:
         if len(self._unknown_until) >= UNKNOWN_IDS_KEPT:
-            self._unknown_until.clear()
+            del self._unknown_until[next(iter(self._unknown_until))]  # the one that was looked for first
         self._unknown_until[schema_id] = self._clock() + UNKNOWN_ID_RETRY_S
+
+    def _names_below(self, folder: Path) -> Mapping[str, Path]:
+        """Files of the survey's own layout anywhere below a folder, which is looked through once a minute."""
+        seen_s, names = self._below.get(folder, (-math.inf, {}))
+        if self._clock() - seen_s >= UNKNOWN_ID_RETRY_S:
+            names = {path.name: path for path in sorted(folder.rglob("lsst.v*.alert.avsc"), reverse=True)}
+            self._below[folder] = self._clock(), names
+        return names
 
 
 def _registered(registry: SchemaSource, schema_id: int) -> PacketSchema:
@@ -249,14 +270,14 @@ def load_packet_schema(path: Path) -> PacketSchema:
 
 def bundled_schema_file(schema_id: int) -> Path | None:
     """Return the file of a schema in the survey's own package, or None."""
-    return _file_of(_bundled_folder(), schema_id)
+    return _file_of(_bundled_folder(), schema_id, lambda _: {})
 
 
 def _bundled_folder() -> Path:
     return Path(str(files("lsst.alert.packet"))) / "schema"
 
 
-def _file_of(folder: Path, schema_id: int) -> Path | None:
+def _file_of(folder: Path, schema_id: int, names_below: Callable[[Path], Mapping[str, Path]]) -> Path | None:
     major, minor = divmod(schema_id, _IDS_PER_MAJOR)
     name = f"lsst.v{major}_{minor}.alert.avsc"
     stems = (str(schema_id), f"{major}.{minor}")
@@ -264,7 +285,7 @@ def _file_of(folder: Path, schema_id: int) -> Path | None:
     for path in (*paths, folder / str(major) / str(minor) / name):
         if path.is_file():
             return path
-    return next(iter(sorted(folder.rglob(name))), None)
+    return names_below(folder).get(name)
 
 
 def _version_in_name(name: str) -> str:

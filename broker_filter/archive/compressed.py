@@ -72,7 +72,7 @@ _OPENERS: Mapping[bytes, Callable[[BinaryIO], Any]] = {
 }
 _LONGEST_MAGIC_BYTES = max(map(len, _OPENERS))
 MOST_INFLATED_BYTES = 64 * 1024 * 1024  # of a file, and beyond that
-MOST_INFLATED_RATIO = 10_000  # times the bytes that were read of it; of images or of equal alerts it is far less
+MOST_INFLATED_RATIO = 1_100  # times the bytes that were read of it: more than gzip can, and any archive of alerts does
 
 # What reading raises when a file or what it is compressed with breaks off.
 UNREADABLE: tuple[type[Exception], ...] = (

@@ -46,6 +46,10 @@ class _RefusalError(Exception):
         self.status, self.code = status, code
 
 
+class _SilentError(RetryableError):
+    """There was no answer at all."""
+
+
 class Registry:
     """A client that asks once each time, and waits ``timeout_s`` for the next byte, three times that for all of them.
 
@@ -82,6 +86,7 @@ class Registry:
         self._whole_answer_s = WHOLE_ANSWER_TIMEOUTS * settings.timeout_s
         self._query = dict(httpx.URL(settings.url).params)
         self._has_answered = False
+        self._rest_s, self._away_until_s = settings.timeout_s, 0.0
         self._not_before_s: dict[int, float] = {}
         self._failing_since_s: dict[int, float] = {}
 
@@ -97,6 +102,8 @@ class Registry:
         ConfigurationError
             When it refuses us, or is no registry.
         """
+        if self._clock() < self._away_until_s:  # nobody waits for a timeout for each of many ids
+            raise RetryableError(f"schema id {schema_id}: the registry at {self._shown} did not answer a moment ago")
         waited_for = self._not_before_s.get(schema_id, 0.0) - self._clock()
         if waited_for > 0:
             raise RetryableError(f"schema id {schema_id}: the registry asked us to wait {waited_for:.0f} s more")
@@ -106,6 +113,8 @@ class Registry:
             raise self._of_one_id(schema_id, error) from error
         except RetryableError as error:
             self._on_failure("retry")
+            if isinstance(error, _SilentError):
+                self._see_whether_away()
             raise self._still_failing(schema_id, error) from error
         self._has_answered = True
         self._failing_since_s.pop(schema_id, None)
@@ -190,6 +199,15 @@ class Registry:
             f"{error}",
         )
 
+    def _see_whether_away(self) -> None:
+        """Ask for something else; without an answer to that either, nothing is asked for a while."""
+        try:
+            self.subjects()
+        except _SilentError:
+            self._away_until_s = self._clock() + self._rest_s
+        except (RetryableError, ConfigurationError):
+            return
+
     def subjects(self) -> int:
         """How many subjects the registry has.
 
@@ -255,7 +273,7 @@ class Registry:
         except Exception as error:
             if not too_slow.is_set():
                 raise
-            raise RetryableError(
+            raise _SilentError(
                 f"the registry at {self._shown} has not answered as a whole within {self._whole_answer_s:g} s"
             ) from error
         finally:
@@ -274,7 +292,7 @@ class Registry:
         except httpx.InvalidURL as error:
             raise ConfigurationError(f"registry.url {self._shown}: {error}") from error
         except (httpx.HTTPError, OSError) as error:
-            raise RetryableError(f"the registry at {self._shown} does not answer: {type(error).__name__}") from error
+            raise _SilentError(f"the registry at {self._shown} does not answer: {type(error).__name__}") from error
 
     def _redirected(self, address: str, location: str) -> str:
         try:

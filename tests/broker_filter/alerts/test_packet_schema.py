@@ -1,6 +1,7 @@
 """Schemas by id, by text, and from a registry that comes and goes."""
 
 import json
+from pathlib import Path
 
 import pytest
 from fastavro.schema import load_schema
@@ -8,6 +9,7 @@ from packets import lsst_datum, lsst_schema, ztf_schema
 
 from broker_filter.alerts.packet_schema import (
     COMPARE_AGAIN_S,
+    COMPARE_RARELY_S,
     CONTAINER_SCHEMAS_KEPT,
     UNKNOWN_ID_RETRY_S,
     Schemas,
@@ -127,10 +129,11 @@ def test_bundled_schemas_stand_in_for_a_registry_that_is_away():
     assert schemas.by_id(1000) is used  # still away
     source.failure = None
     source.schemas[1000] = RegisteredSchema(json.dumps(load_schema(str(bundled_schema_file(1000)))))
-    clock.now += COMPARE_AGAIN_S
+    clock.now += 2 * COMPARE_AGAIN_S
     assert schemas.by_id(1000) is used
     requests = source.requests
-    clock.now += COMPARE_AGAIN_S
+    assert requests == 3
+    clock.now += COMPARE_RARELY_S
     assert schemas.by_id(1000) is used
     assert source.requests == requests
 
@@ -152,6 +155,39 @@ def test_a_registry_that_differs_from_what_stood_in_stops_us(text):
 def test_what_the_registry_does_not_know_may_be_bundled():
     """An id that the registry refuses, or does not know, is looked for in the folder and the package."""
     assert Schemas(registry=Source()).by_id(1000).survey.name == "lsst"
+
+
+def test_a_registry_that_would_not_say_is_asked_again():
+    """A refusal of one of LSST's ids passes: what the registry then says of it is held against what stood in."""
+    source, clock = Source(), Clock()
+    schemas = Schemas(registry=source, clock=clock)
+    used = schemas.by_id(701)
+    for _ in range(3):
+        clock.now += COMPARE_RARELY_S
+        assert schemas.by_id(701) is schemas.by_id(701) is used
+    assert source.requests == 4
+    source.schemas[701] = RegisteredSchema(json.dumps(ztf_schema()))
+    clock.now += COMPARE_RARELY_S
+    with pytest.raises(FatalError, match="701 of the registry is another"):
+        schemas.by_id(701)
+
+
+def test_unknown_ids_cost_one_look_through_the_folder(tmp_path, monkeypatch):
+    """However many ids nobody knows, folders are walked, and the registry asked for each of them, once a minute."""
+    walks = []
+    walk = Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda self, *rest: walks.append(self) or walk(self, *rest))
+    source, clock = Source(), Clock()
+    schemas = Schemas(registry=source, folder=tmp_path, clock=clock)
+    for _ in range(2):
+        for schema_id in range(100_000, 101_000):
+            with pytest.raises(RejectedAlertError):
+                schemas.by_id(schema_id)
+    assert source.requests == 1_000
+    assert walks.count(tmp_path) == 1 and len(walks) == 2
+    (tmp_path / "lsst.v1000_3.alert.avsc").write_text(json.dumps(ztf_schema()))
+    clock.now += UNKNOWN_ID_RETRY_S
+    assert schemas.by_id(100_003).survey.name == "ztf"
 
 
 def test_outage_on_an_unknown_id():

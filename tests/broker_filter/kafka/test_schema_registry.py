@@ -1,6 +1,7 @@
 """A schema registry that refuses, fails, redirects, asks for a login or goes away."""
 
 import contextlib
+import itertools
 import json
 import socket
 import time
@@ -335,13 +336,40 @@ def test_an_answer_in_drops_is_given_up(slow_part):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         Thread(target=_drip, args=(listener, slow_part), daemon=True).start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        registry = Registry(RegistrySettings(url=url, timeout_s=0.5))
+        registry = Registry(RegistrySettings(url=url, timeout_s=0.5), clock=itertools.count(0.0, 10.0).__next__)
         begun_s = time.monotonic()
         for _ in range(2):
             with pytest.raises(RetryableError, match="as a whole"):
                 registry.schema(5)
         registry.close()
         assert time.monotonic() - begun_s < 30
+
+
+def test_many_ids_wait_for_one_timeout():
+    """A registry that is silent is not asked for each id in turn, and asked again after a timeout's time."""
+    clock = Seconds()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        registry = Registry(RegistrySettings(url=url, timeout_s=0.3), clock=clock)
+        begun_s = time.monotonic()
+        for schema_id in range(1_000, 1_200):
+            with pytest.raises(RetryableError, match="not answer"):
+                registry.schema(schema_id)
+        assert time.monotonic() - begun_s < 20
+        clock.now += 0.4
+        with pytest.raises(RetryableError, match="does not answer: ReadTimeout"):
+            registry.schema(1_000)
+        registry.close()
+
+
+def test_one_id_without_an_answer_leaves_the_others(server, connect):
+    """Where the registry answers to anything else, the ids that it is silent on do not keep the rest waiting."""
+    server.has(5)
+    server.paths["/schemas/ids/6"] = (200, "", {"Content_Length": "100"})  # breaks off
+    registry = connect(server)
+    with pytest.raises(RetryableError, match="does not answer"):
+        registry.schema(6)
+    assert registry.schema(5)
 
 
 def _drip(listener: socket.socket, slow_part: str) -> None:
