@@ -85,6 +85,7 @@ def test_one_poisoned_alert(cases: Path, tmp_path: Path) -> None:
     assert (accounts["classified"], accounts["rejected"]) == (1, {"bad_stamp": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "status"), [("archives/empty.tgz", 1), ("bomb_100000.avro", 1), ("codecs/codec_snappy.avro", 0)]
 )

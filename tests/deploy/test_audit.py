@@ -38,6 +38,7 @@ def test_status_says_whether_something_must_be_done(audit, capsys, packages, str
     assert ("left 1.0: PYSEC-1, CVE-2026-1; mended in 1.1" in err) == (FOUND in packages)
 
 
+@pytest.mark.slow
 def test_an_audit_that_cannot_be_made_says_so(audit, capsys, tmp_path):
     """Without a readable list of versions nothing is claimed to be sound."""
     flags = ["--constraints", str(tmp_path / "absent.txt")]

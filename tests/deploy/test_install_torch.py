@@ -29,6 +29,7 @@ def index() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the builds differ on Linux alone")
 def test_the_cpu_build_is_taken_where_its_index_answers(index: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With the index there, the CPU build is asked for, and name and size of what is installed are printed."""
@@ -38,6 +39,7 @@ def test_the_cpu_build_is_taken_where_its_index_answers(index: str, capsys: pyte
     assert "GB installed" in out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the builds differ on Linux alone")
 def test_the_default_build_is_taken_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
     """Without the index, the size of what comes is told before, and nothing fails."""

@@ -106,6 +106,7 @@ def test_types_in_help_are_words() -> None:
     assert not any(word in text for word in ("SecretStr", "tuple[", "dict["))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("completion", "bash"), ("--help",), ("replay", "--help")], ids=" ".join)
 def test_output_that_goes_nowhere_is_a_status_and_a_line(words: tuple[str, ...]) -> None:
     """A full disk is told in a line, a reader that left is not; both are status 1, without a traceback."""

@@ -41,6 +41,7 @@ def test_table_has_a_row_for_each_alert(result: ictc.Classifications, night: lis
     assert set(table["objectId"]) == set(result.objects)
 
 
+@pytest.mark.slow
 def test_what_is_no_alert_stands_apart(result: ictc.Classifications) -> None:
     """A broken message is no error: it is listed with its reason."""
     assert [one.reason for one in result.rejected] == ["not_avro"]

@@ -60,6 +60,7 @@ def longest(stories: dict[str, ObjectStory]) -> ObjectStory:
     return max(stories.values(), key=lambda story: len(story.answers))
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_a_replay(night: list[bytes], stories: dict[str, ObjectStory], tmp_path: Path) -> None:
     """Each alert's probabilities are what ictc-replay writes of it."""
     for number, packet in enumerate(night):

@@ -139,6 +139,7 @@ def _change_page_number(content: bytearray, rng: random.Random) -> None:
     content[4096 * rng.randrange(2, len(content) // 4096)] ^= 1 + rng.randrange(255)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [_change_bytes, _change_page, _change_page_head, _change_page_number])
 def test_no_damage_is_believed(folder: Path, tmp_path: Path, change: object) -> None:
     """Whatever bytes change, what is read is right or missing, and no process dies without a word."""

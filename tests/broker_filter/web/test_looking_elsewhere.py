@@ -49,6 +49,7 @@ def silent(service: Service) -> Iterator[str]:
         yield server.address
 
 
+@pytest.mark.slow
 def test_a_service_tells_the_story_that_its_store_holds(service: Service) -> None:
     """Answers are those that were published, the rest is the store's to 5 digits; a limited rate only takes longer."""
     view = service.objects.find(service.longest)
@@ -144,6 +145,7 @@ def test_a_store_without_an_index_is_classified_again(service: Service) -> None:
         assert plain(ours) == plain(theirs)
 
 
+@pytest.mark.slow
 def test_command_draws_objects_of_a_store(service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With the index beside the store nothing need be named; without it objects are; what is not there is said."""
     folder, out = tmp_path / "store", tmp_path / "sheet.png"

@@ -70,6 +70,7 @@ def test_script_draws_every_answer_without_an_error(service: Service, address: s
     assert not re.search(r"CONSOLE.*(error|refused|violat)", done.stderr, re.I)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 500])
 def test_pages_fit_desktop_and_phone(service: Service, address: str, tmp_path: Path, width: int) -> None:
     """Nothing sticks out at the right: the last columns of pixels are the page's ground from top to bottom."""
@@ -79,6 +80,7 @@ def test_pages_fit_desktop_and_phone(service: Service, address: str, tmp_path: P
         assert np.ptp(seen[:, -3:], axis=0).max() < 4
 
 
+@pytest.mark.slow
 def test_dark_page_is_dark(service: Service, address: str, tmp_path: Path) -> None:
     """Who prefers dark pages gets one."""
     path = f"{address}/object/{service.longest}"
