@@ -17,6 +17,8 @@ from rule_engine.errors import EngineError, EvaluationError
 
 from broker_filter.errors import ConfigurationError
 
+LONGEST_RULE = 2_000  # characters
+NO_NUMBER = (ArithmeticError, ValueError)  # raised by what is no number, or one of too many digits
 PROBABILITY = "p_"  # p_SNIa, p_AGN ... as the columns of tables are called
 _NUMBER, _TEXT, _FLAG = DataType.FLOAT, DataType.STRING, DataType.BOOLEAN
 NAMES: Mapping[str, Any] = {
@@ -69,6 +71,10 @@ class Route:
 
     @cached_property
     def _compiled(self) -> Rule:
+        if len(self.rule) > LONGEST_RULE:
+            raise ConfigurationError(
+                f"routes.{self.name}.rule has {len(self.rule)} characters, at most {LONGEST_RULE}: make several routes"
+            )
         context = Context(type_resolver=_type_of, resolver=resolve_item)
         try:
             return Rule(self.rule, context=context)
@@ -80,6 +86,10 @@ class Route:
             ) from error
         except EngineError as error:
             raise ConfigurationError(f"routes.{self.name}.rule {self.rule!r}: {error.message}") from error
+        except (*NO_NUMBER, RecursionError, MemoryError) as error:  # of what it says itself, computed when it is read
+            raise ConfigurationError(
+                f"routes.{self.name}.rule {self.rule!r} cannot be computed: {type(error).__name__}"
+            ) from error
 
     @property
     def classes(self) -> frozenset[str]:
@@ -91,7 +101,7 @@ class Route:
         """What the rule says of these values, by ``values_of``."""
         try:
             return Decision.ROUTED if self._compiled.matches(values) else Decision.NOT_ROUTED
-        except EvaluationError:
+        except (EvaluationError, RecursionError, *NO_NUMBER):
             return Decision.UNDECIDED
 
 

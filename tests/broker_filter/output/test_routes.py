@@ -77,6 +77,8 @@ def test_a_rule_reads_the_outputs_fields(rule: str, changes: dict[str, object], 
         ("p_SNIa + 1", "not true or false"),
         ('__import__("os").system("true")', "no name '__import__'"),
         ("best.__class__ == best", "unknown attribute"),
+        ("nan > 1", "cannot be computed: InvalidOperation"),
+        (" and ".join(["changedMind"] * 300), "has 4795 characters, at most 2000"),
     ],
 )
 def test_a_wrong_rule_is_refused_when_settings_are_read(rule: str, message: str) -> None:
