@@ -260,9 +260,9 @@ def curve() -> str:
     return table_of(rows)
 
 
-def variants(name: str) -> str:
+def variants(name: str, folder: str = "real_ztf") -> str:
     """Weights of other trainings, or averages, against the first."""
-    table_read = read(HERE / "real_ztf" / f"{name}.json")
+    table_read = read(HERE / folder / f"{name}.json")
     if table_read is None:
         return "Not measured.\n"
     rows = [["weights", "recipe", "macro-F1", "Ia among SN, AUC", "SN at 1 % false", "against AGN alone"]]
@@ -394,6 +394,28 @@ def published() -> str:
     return compared("convention") + apart
 
 
+def convention_on_alerts() -> str:
+    """ICT-ConvEntion on ZTF's alerts, the same without its second branch, and the weights that ship as first choice."""
+    ways = {
+        "`convention-alerts`, the same without the second branch": HERE / "convention" / "convention-ztf",
+        "`ict-convention-alerts`, shipped as `ict-convention-ztf`": HERE / "convention" / "ict-convention-ztf",
+        "Vigil, shipped as `ztf`": HERE / "real_ztf",
+    }
+    head = ["real, last alert of each object", "macro-F1", "balanced accuracy", "SN against rest, AUC, in flight", "p10"]
+    rows = [[*head, "Ia among SN, AUC, in flight"]]
+    for name, folder in ways.items():
+        path = folder / ("scores.json" if folder.name == "real_ztf" else "real.json")
+        if (scores := read(path)) is None:
+            continue
+        flight = scores["strata_last_alert"]["in flight"]
+        told = [flight["supernova"]["auc"], flight["supernova"]["p10"], flight["ia_among_supernovae"]["auc"]]
+        last = scores["last_alert"]
+        rows.append(
+            [name, f"{last['macro_f1']:.3f}", f"{last['balanced_accuracy']:.3f}", *[value_and_range(one) for one in told]]
+        )
+    return table_of(rows)
+
+
 def front_page() -> dict[str, str]:
     """The two tables of the README: shipped weights on simulated objects, and on real alerts."""
     simulated = [["survey", "macro-F1", "trees", "AUC", "ECE", "F1 after 1 night", "3 nights", "8 nights"]]
@@ -464,6 +486,9 @@ def main() -> int:
         "MIX": compared("mix"),
         "PHYSICAL": compared("physical"),
         "PUBLISHED": published(),
+        "CONVENTION ON ALERTS": convention_on_alerts(),
+        "LSST SINGLE ALERTS": variants("single_alerts", "lsst"),
+        "SECOND BRANCH": variants("ict_on_alerts"),
     }
     folder = ROOT / "docs" / "results"
     folder.mkdir(exist_ok=True)
