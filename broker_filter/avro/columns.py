@@ -24,7 +24,6 @@ MOST_ITEMS = 1 << 16  # that are read of an array; no survey visits a place so o
 UNKNOWN = 255  # code of a value that the table does not have
 ITEMS_AT_ONCE = 8  # of an array, in one match: more are hardly faster, but long to compile
 MOST_LAYOUTS = 8  # of the items of an array that have an expression of their own; LSST's sources have 7
-LEARN_EVERY = 64  # items without a layout that is known: the next layout is learnt
 _NUMBERS = {"float": Struct("<f"), "double": Struct("<d")}
 
 
@@ -122,14 +121,6 @@ class _Skipped:
         return layout_of(self._node, self._resolve, datum, at)
 
 
-class _Layout:
-    """Items that are laid out alike: how to match one, or many in a row."""
-
-    def __init__(self, item: bytes) -> None:
-        self.one = re.compile(item, re.DOTALL).match
-        self.many = re.compile(item * ITEMS_AT_ONCE, re.DOTALL).match
-
-
 class ColumnReader:
     """Reads blocks of one type of item; made once, used by any number of threads.
 
@@ -165,9 +156,10 @@ class ColumnReader:
                 self._fields.append(_Skipped(node, resolve))
         self._columns = [one for one in self._fields if not isinstance(one, _Skipped)]
         item = joined(one.pattern for one in self._fields) if matched else None
-        self._match_any = _no_match if item is None else re.compile(item, re.DOTALL).match
-        self._layouts: tuple[_Layout, ...] = ()  # that were seen, at most ``MOST_LAYOUTS``
-        self._odd_items = 0  # that none of them matched
+        self._match_one = _no_match if item is None else re.compile(item, re.DOTALL).match
+        self._match_any = _no_match if item is None else _many(item)
+        self._of_layouts: tuple[_Match, ...] = ()  # those that were learnt, at most ``MOST_LAYOUTS``
+        self._odd_matches = 0  # that none of them made
 
     def new(self) -> list[bytearray]:
         """Nothing read yet; ``read`` adds to it."""
@@ -190,18 +182,15 @@ class ColumnReader:
         return at
 
     def _match_many(self, datum: bytes, at: int) -> "re.Match[bytes] | None":
-        for layout in self._layouts:
-            if (match := layout.many(datum, at)) is not None:
+        for match_layout in self._of_layouts:
+            if (match := match_layout(datum, at)) is not None:
                 return match
-        return None
-
-    def _read_one(self, datum: bytes, at: int, raw: list[bytes | None], into: list[bytearray]) -> int:
-        for layout in self._layouts:
-            if (match := layout.one(datum, at)) is not None:
-                raw.extend(match.groups())
-                return match.end()
         if (match := self._match_any(datum, at)) is not None:
             self._learn(datum, at)
+        return match
+
+    def _read_one(self, datum: bytes, at: int, raw: list[bytes | None], into: list[bytearray]) -> int:
+        if (match := self._match_one(datum, at)) is not None:
             raw.extend(match.groups())
             return match.end()
         self._take(raw, into)
@@ -211,15 +200,20 @@ class ColumnReader:
         return at
 
     def _learn(self, datum: bytes, at: int) -> None:
-        """Keep the layout of this item: of the first odd one, then of each ``LEARN_EVERY``-th, so that few are rare."""
-        self._odd_items += 1
-        if self._odd_items % LEARN_EVERY != 1 or len(self._layouts) >= MOST_LAYOUTS:
+        """Keep the layout of these items if they share one: looked for at the 1st, 2nd, 4th, 8th ... odd match."""
+        self._odd_matches += 1
+        if self._odd_matches & (self._odd_matches - 1) or len(self._of_layouts) >= MOST_LAYOUTS:
             return
-        whole = b""
+        item, end = b"", at
         for one in self._fields:
-            layout, at = one.layout(datum, at)
-            whole += layout
-        self._layouts = (*self._layouts, _Layout(whole))
+            layout, end = one.layout(datum, end)
+            item += layout
+        match_one = re.compile(item, re.DOTALL).match
+        for _ in range(ITEMS_AT_ONCE):
+            if (match := match_one(datum, at)) is None:
+                return
+            at = match.end()
+        self._of_layouts = (*self._of_layouts, _many(item))
 
     def _take(self, raw: list[bytes | None], into: list[bytearray]) -> None:
         for n, (column, content) in enumerate(zip(self._columns, into, strict=True)):
@@ -239,6 +233,14 @@ class ColumnReader:
             if name not in read:
                 read[name] = np.full(count, UNKNOWN, np.uint8)
         return read
+
+
+_Match = Callable[[bytes, int], "re.Match[bytes] | None"]
+
+
+def _many(item: bytes) -> _Match:
+    """How to match ``ITEMS_AT_ONCE`` items."""
+    return re.compile(item * ITEMS_AT_ONCE, re.DOTALL).match
 
 
 def _no_match(_: bytes, __: int) -> None:

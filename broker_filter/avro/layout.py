@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from broker_filter.avro.pattern import FIXED_SIZES, VARINT, VARINTS, bytes_of, code_of, one_of, pattern_of
+from broker_filter.avro.pattern import FIXED_SIZES, VARINT, VARINTS, bytes_of, code_of
 
 
 def layout_of(node: Any, resolve: Callable[[Any], Any], datum: bytes, at: int) -> tuple[bytes, int]:
@@ -22,7 +22,7 @@ def layout_of(node: Any, resolve: Callable[[Any], Any], datum: bytes, at: int) -
         layout, end = layout_of(node[datum[at] >> 1], resolve, datum, at + 1)
         return re.escape(datum[at : at + 1]) + layout, end
     if isinstance(node, str):
-        return _of_primitive(node, resolve, datum, at)
+        return _of_primitive(node, datum, at)
     if node["type"] == "record":
         whole = b""
         for inner in node["by_name"].values():
@@ -34,14 +34,14 @@ def layout_of(node: Any, resolve: Callable[[Any], Any], datum: bytes, at: int) -
     return VARINT, _behind_varint(datum, at)  # an enum
 
 
-def _of_primitive(name: str, resolve: Callable[[Any], Any], datum: bytes, at: int) -> tuple[bytes, int]:
+def _of_primitive(name: str, datum: bytes, at: int) -> tuple[bytes, int]:
     if name in FIXED_SIZES:
         return bytes_of(FIXED_SIZES[name]), at + FIXED_SIZES[name]
     end = _behind_varint(datum, at)
     if name in VARINTS:
         return VARINT, end
     size = datum[at] >> 1 if end - at == 1 else (datum[at] & 127 | datum[at + 1] << 7) >> 1
-    return one_of([re.escape(code_of(size)) + bytes_of(size), pattern_of(name, resolve) or b""]), end + size
+    return re.escape(code_of(size)) + bytes_of(size), end + size
 
 
 def _behind_varint(datum: bytes, at: int) -> int:

@@ -11,7 +11,7 @@ from packets import varint
 from test_columns import PLAIN, epochs, expected, schema_of, written
 
 from broker_filter.avro import columns as columns_module
-from broker_filter.avro.columns import MOST_LAYOUTS, UNKNOWN, Columns
+from broker_filter.avro.columns import UNKNOWN, Columns
 from broker_filter.avro.parse import parse_tree
 from broker_filter.avro.projection import compile_reader
 from broker_filter.errors import RejectedAlertError, Rejection
@@ -48,19 +48,22 @@ def test_one_reader_reads_what_fastavro_reads(lists):
 
 
 def test_more_layouts_than_are_kept(monkeypatch: pytest.MonkeyPatch):
-    """Hundreds of layouts are read as well, and few are learnt."""
+    """Hundreds of layouts, in runs or by turns, are read as well, and few are learnt."""
     made = []
-    made_layout = columns_module._Layout
-    monkeypatch.setattr(columns_module, "_Layout", lambda item: made.append(item) or made_layout(item))
+    many = columns_module._many
+    monkeypatch.setattr(columns_module, "_many", lambda item: made.append(item) or many(item))
     fields = [{"name": f"f{n}", "type": ["null", "float"]} for n in range(10)]
     record = {"type": "record", "name": "epoch", "fields": [{"name": "time", "type": "double"}, *fields]}
     past = {"type": "array", "items": record}
     schema = {"type": "record", "name": "alert", "fields": [{"name": "past", "type": past}]}
     read = reader_of(schema)
-    items = [{"time": float(n), **{f"f{k}": 1.0 if n >> k & 1 else None for k in range(10)}} for n in range(1024)]
-    for _ in range(3):
-        assert read(written(schema, {"past": items}))["time"].tolist() == [float(n) for n in range(1024)]
-    assert len(made) == MOST_LAYOUTS
+    for run in (1, 16):
+        items = [
+            {"time": float(n), **{f"f{k}": 1.0 if n // run >> k & 1 else None for k in range(10)}} for n in range(2048)
+        ]
+        for _ in range(3):
+            assert read(written(schema, {"past": items}))["time"].tolist() == [float(n) for n in range(2048)]
+    assert 2 <= len(made) <= 1 + columns_module.MOST_LAYOUTS
 
 
 def test_every_truncation_is_refused_by_a_reader_that_has_learnt():
