@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from model.simulation.cli import main
+from model.simulation.surveys import SURVEYS
 from model.simulation.validation import Check, skipped, validate, validation_report
 
 CHECKS = [
@@ -36,7 +37,7 @@ def test_the_page_holds_every_check_and_its_plots(tmp_path: Path, monkeypatch: p
     """The report is one HTML file, escaped, with the plots inside."""
     monkeypatch.setattr(validation_report, "SCHEDULES", 5)
     monkeypatch.setattr(validation_report, "SUPERNOVAE", 3)
-    monkeypatch.setattr(validation_report, "SHEET_SURVEYS", ("ztf",))
+    monkeypatch.setattr(validation_report, "SURVEYS", {"ztf": SURVEYS["ztf"]})
     validation_report.write_report(CHECKS, "1 passed, 1 failed", 1, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "AUC of &lt;real&gt; &amp; simulated" in page and 'class="fail"' in page
