@@ -187,7 +187,7 @@ class AlertConsumer:
             self._repeats.over("Kafka answers again")
         if self._unresolved:
             self._resolve()
-        messages = [m for m in messages if self._offsets.owns(m) and partition_of(m) not in early]
+        messages = [m for m in messages if self._offsets.owns(m) and partition_of(m) not in early and self._is_new(m)]
         if self._limits is not None:
             messages = self._within(messages, self._limits)
         for message in messages:
@@ -201,6 +201,10 @@ class AlertConsumer:
         if self._uncommitted and time.monotonic() - self._committed_s >= COMMIT_AGAIN_S:
             self._commit()
         return messages
+
+    def _is_new(self, message: Message) -> bool:
+        """False for what was read already: a late answer to where a log begins sends librdkafka back there at times."""
+        return message.origin.offset >= self._position.get(partition_of(message), 0)
 
     def _within(self, messages: Sequence[Message], limits: Mapping[Partition, int]) -> list[Message]:
         """Those before the ends; of partitions that have reached theirs nothing more is fetched."""
@@ -343,7 +347,8 @@ class AlertConsumer:
 
     def _go_on(self) -> None:
         """Have these fetched from where we are: what librdkafka holds of them comes again, nothing is read again."""
-        halted = (self._halted & self._offsets.assigned & self._position.keys()) - self._astray.keys()
+        placed = {partition for partition, position in self._position.items() if position >= 0}
+        halted = (self._halted & self._offsets.assigned & placed) - self._astray.keys()
         self._halted.clear()
         if halted:
             log.info("fetching halted at a position that was left; it goes on", extra=facts(partitions=len(halted)))

@@ -143,6 +143,10 @@ def test_folders_are_read_however_deep(tmp_path: Path) -> None:
         folder.mkdir()
     (folder / "deep.avro").write_bytes(ALERT)
     names = [Path(message.origin.source).name for message in read_messages([tmp_path]) if isinstance(message, Message)]
+    (folder / "deep.avro").unlink()
+    while folder != tmp_path:  # what clears up after tests goes no deeper than Python calls functions
+        folder.rmdir()
+        folder = folder.parent
     assert names == ["a.avro", "deep.avro", "z.avro"]
 
 
