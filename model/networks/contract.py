@@ -69,17 +69,21 @@ class LightCurve:
     def select(self, rows: Tensor) -> "LightCurve":
         """Only some objects, by a mask or by indices."""
         history = None if self.history is None else self.history.select(rows)
-        drawn_from_B = None if self.drawn_from_B is None else self.drawn_from_B[rows]
-        zero_B = None if self.zero_B is None else self.zero_B[rows]
-        chosen = self.map(lambda values: values[rows])
-        return replace(chosen, history=history, drawn_from_B=drawn_from_B, zero_B=zero_B)
+        return self._of_objects(lambda values: values[rows], history)
 
     def to(self, device: torch.device | str) -> "LightCurve":
         history = None if self.history is None else self.history.to(device)
-        drawn_from_B = None if self.drawn_from_B is None else self.drawn_from_B.to(device)
-        zero_B = None if self.zero_B is None else self.zero_B.to(device)
-        moved = self.map(lambda values: values.to(device, non_blocking=True))
-        return replace(moved, history=history, drawn_from_B=drawn_from_B, zero_B=zero_B)
+        return self._of_objects(lambda values: values.to(device, non_blocking=True), history)
+
+    def _of_objects(self, change: Callable[[Tensor], Tensor], history: "LightCurve | None") -> "LightCurve":
+        """Change the tensors of the frames and those of one value an object alike."""
+
+        def changed(values: Tensor | None) -> Tensor | None:
+            return None if values is None else change(values)
+
+        return replace(
+            self.map(change), history=history, drawn_from_B=changed(self.drawn_from_B), zero_B=changed(self.zero_B)
+        )
 
     @staticmethod
     def joined(curves: "Sequence[LightCurve]") -> "LightCurve":
