@@ -74,9 +74,12 @@ def make_loaders(
     DatasetError
         When the recipe has physics learnt of which the data set does not tell.
     """
-    rows = {"validation": splits.validation, **rows_of(recipe, splits)}
     physics = recipe.physics_weight > 0
-    return {part: loader_for(network, dataset, of_part, device, recipe.form, physics) for part, of_part in rows.items()}
+    learned = {
+        part: loader_for(network, dataset, rows, device, recipe.form, physics)
+        for part, rows in rows_of(recipe, splits).items()
+    }
+    return {"validation": loader_for(network, dataset, splits.validation, device, recipe.form), **learned}
 
 
 def make_card(

@@ -131,8 +131,15 @@ def loader_for(
     with_physics: bool = False,
 ) -> Loader:
     """A loader of as much of these series as the network reads."""
-    limits = {"frame_limit": network.frame_limit, "history_limit": network.history_limit}
-    return Loader(dataset, rows, device=device, form=form, with_physics=with_physics, **limits)
+    return Loader(
+        dataset,
+        rows,
+        network.frame_limit,
+        device,
+        form=form,
+        history_limit=network.history_limit,
+        with_physics=with_physics,
+    )
 
 
 def batch_order(
