@@ -41,9 +41,9 @@ from broker_filter.packets import series_of
 from model.past_photometry import History
 from model.series import Series
 from model.serving.predictor import Predictor
+from model.taxonomy import SUPERNOVAE
 
 ACAI = "bhnov"  # bogus, hosted, nuclear, orphan, variable star
-SUPERNOVAE = ("SNIa", "SNOther")
 BATCHES = {1: 40, 16: 6, 64: 3}  # rows -> batches that are timed in each turn
 TURNS = 5
 SIDE, UNKNOWN = 63, -999.0

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 # Objects of each class among those that a survey itself labelled: of SDSS, supernovae by their spectra. Nobody has
 # counted so what ZTF and LSST send.
 NATURAL_MIX = MappingProxyType({"sdss": MappingProxyType({"AGN": 906, "SNIa": 499, "Variable": 3225, "SNOther": 89})})
+SUPERNOVAE = ("SNIa", "SNOther")  # of our own classes
 Code = Annotated[int, Field(ge=0, le=99_999)]
 Name = Annotated[str, Field(pattern=r"^\w+$", max_length=32)]
 

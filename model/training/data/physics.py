@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.data.dataset import Dataset, DatasetError
+from model.taxonomy import SUPERNOVAE
 
 RISE_OF_SNIA_D = 18.5  # at rest, from explosion to maximum: truth tells of a type Ia's maximum
 COLUMNS = ("redshift", "peak_b_abs_mag", "peak_r_abs_mag", "origin_mjd", "peak_day", "explosion_day")
-SUPERNOVAE = ("SNIa", "SNOther")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from model.networks.grouped import GroupedNetwork
 from model.serving import weights
 from model.serving.card import ModelCard, UnknownScore, WeightsError, energy
 from model.serving.predictor import DeviceUnavailableError, resolve_device
-from model.taxonomy import NATURAL_MIX
+from model.taxonomy import NATURAL_MIX, SUPERNOVAE
 from model.training.data.dataset_identity import is_simulated, name_of
 from model.training.data.input_form import OF_EACH_FRAME
 from model.training.data.loader import Loader, loader_for
@@ -47,7 +47,6 @@ from model.training.evaluation.scorecard import (
 from model.training.evaluation.scoring import balanced_accuracy, reliability, score
 from model.training.training_options import evaluate_parser
 
-SUPERNOVAE = ("SNIa", "SNOther")
 ALERTS_IN_A_ROW = (1, 2)  # after which somebody may act
 RESULT = "scores.json"
 PREDICTIONS = "predictions.npz"
