@@ -191,7 +191,7 @@ class AlertConsumer:
         if self._limits is not None:
             messages = self._within(messages, self._limits)
         for message in messages:
-            partition = Partition(message.origin.source, message.origin.partition)
+            partition = partition_of(message)
             self._position[partition] = message.origin.offset + 1
             self._heard.add(partition)
         if self._halted:
@@ -347,12 +347,11 @@ class AlertConsumer:
 
     def _go_on(self) -> None:
         """Have these fetched from where we are: what librdkafka holds of them comes again, nothing is read again."""
-        placed = {partition for partition, position in self._position.items() if position >= 0}
-        halted = (self._halted & self._offsets.assigned & placed) - self._astray.keys()
+        ours = (self._halted & self._offsets.assigned) - self._astray.keys()
         self._halted.clear()
-        if halted:
+        if halted := {p: at for p in ours if (at := self._position.get(p, -1)) >= 0}:
             log.info("fetching halted at a position that was left; it goes on", extra=facts(partitions=len(halted)))
-            self._place({partition: self._position[partition] for partition in halted})
+            self._place(halted)
 
     def _resolve(self) -> None:
         """Begin a turn at what is committed, and let the rows before it be settled; later where nobody answers."""
