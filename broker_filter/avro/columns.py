@@ -45,14 +45,14 @@ class _Number:
         self._pack = _NUMBERS[kind or "double"].pack
         self._null = self._pack(np.nan)
         self._dtype = np.dtype(_NUMBERS[kind or "double"].format)
+        value = b"(" + bytes_of(len(self._null)) + b")"
         if kind is None:
             self.pattern = None
         elif isinstance(node, list):
-            value = b"(" + bytes_of(len(self._null)) + b")"
             each = [re.escape(prefix) + (b"" if branch == "null" else value) for prefix, branch in _branches(node)]
             self.pattern = b"(?>" + b"|".join(each) + b")"
         else:
-            self.pattern = b"(" + bytes_of(len(self._null)) + b")"
+            self.pattern = value
 
     def layout(self, datum: bytes, at: int) -> tuple[bytes, int]:
         """An expression for values in the same branch as the one at ``at``, and the position behind it."""
@@ -169,15 +169,13 @@ class ColumnReader:
         """Read ``count`` items; return the position behind them."""
         raw: list[bytes | None] = []  # values of items in a row that were matched, item by item
         while count > 0:
-            few = min(count, ITEMS_AT_ONCE)
-            match = self._match_many(datum, at) if few == ITEMS_AT_ONCE else None
-            if match is not None:
+            if count >= ITEMS_AT_ONCE and (match := self._match_many(datum, at)) is not None:
                 raw.extend(match.groups())
                 at = match.end()
             else:
-                for _ in range(few):
+                for _ in range(min(count, ITEMS_AT_ONCE)):
                     at = self._read_one(datum, at, raw, into)
-            count -= few
+            count -= ITEMS_AT_ONCE
         self._take(raw, into)
         return at
 

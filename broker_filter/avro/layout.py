@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker_filter.avro.pattern import FIXED_SIZES, VARINT, VARINTS, bytes_of, code_of
+from broker_filter.avro.primitives import read_long, skip_varint
 
 
 def layout_of(node: Any, resolve: Callable[[Any], Any], datum: bytes, at: int) -> tuple[bytes, int]:
@@ -31,20 +32,13 @@ def layout_of(node: Any, resolve: Callable[[Any], Any], datum: bytes, at: int) -
         return whole, at
     if node["type"] == "fixed":
         return bytes_of(node.get("size", 0)), at + node.get("size", 0)
-    return VARINT, _behind_varint(datum, at)  # an enum
+    return VARINT, skip_varint(datum, at)  # an enum
 
 
 def _of_primitive(name: str, datum: bytes, at: int) -> tuple[bytes, int]:
     if name in FIXED_SIZES:
         return bytes_of(FIXED_SIZES[name]), at + FIXED_SIZES[name]
-    end = _behind_varint(datum, at)
     if name in VARINTS:
-        return VARINT, end
-    size = datum[at] >> 1 if end - at == 1 else (datum[at] & 127 | datum[at + 1] << 7) >> 1
-    return re.escape(code_of(size)) + bytes_of(size), end + size
-
-
-def _behind_varint(datum: bytes, at: int) -> int:
-    while datum[at] > 127:
-        at += 1
-    return at + 1
+        return VARINT, skip_varint(datum, at)
+    size, at = read_long(datum, at)
+    return re.escape(code_of(size)) + bytes_of(size), at + size
