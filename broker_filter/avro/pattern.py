@@ -58,17 +58,16 @@ def _primitive(name: str) -> bytes:
         return bytes_of(FIXED_SIZES[name])
     if name in VARINTS:
         return VARINT
-    return one_of([re.escape(code_of(size)) + bytes_of(size) for size in range(LONGEST_STRING_BYTES + 1)])
+    return _one_of([re.escape(code_of(size)) + bytes_of(size) for size in range(LONGEST_STRING_BYTES + 1)])
 
 
 def _any_of(branches: list[bytes | None]) -> bytes | None:
     if len(branches) > MOST_BRANCHES or joined(branches) is None:
         return None
-    return one_of([re.escape(code_of(index)) + branch for index, branch in enumerate(branches) if branch is not None])
+    return _one_of([re.escape(code_of(index)) + branch for index, branch in enumerate(branches) if branch is not None])
 
 
-def one_of(alternatives: list[bytes]) -> bytes:
-    """The first of some expressions that matches."""
+def _one_of(alternatives: list[bytes]) -> bytes:
     return b"(?>" + b"|".join(alternatives) + b")"
 
 
