@@ -113,8 +113,6 @@ class Registry:
             raise self._of_one_id(schema_id, error) from error
         except RetryableError as error:
             self._on_failure("retry")
-            if isinstance(error, _SilentError):
-                self._see_whether_away()
             raise self._still_failing(schema_id, error) from error
         self._has_answered = True
         self._failing_since_s.pop(schema_id, None)
@@ -183,13 +181,21 @@ class Registry:
         return None
 
     def _still_failing(self, schema_id: int, error: RetryableError) -> RetryableError | RejectedAlertError:
-        """Give an id up that fails for long while the registry answers for others; an outage is nobody's fault."""
+        """Give an id up that fails for long while the registry answers for others; an outage is nobody's fault.
+
+        Where neither this nor something else has an answer at all, nothing is asked for a while.
+        """
         since_s = self._failing_since_s.setdefault(schema_id, self._clock())
-        if self._clock() - since_s < GIVE_UP_AFTER_S:
+        is_silent, is_long = isinstance(error, _SilentError), self._clock() - since_s >= GIVE_UP_AFTER_S
+        if not (is_silent or is_long):
             return error
         try:
             self.subjects()
-        except (RetryableError, ConfigurationError):
+        except (RetryableError, ConfigurationError) as other:
+            if is_silent and isinstance(other, _SilentError):
+                self._away_until_s = self._clock() + self._rest_s
+            return error
+        if not is_long:
             return error
         self._failing_since_s.pop(schema_id)
         self._on_failure("refused")
@@ -198,15 +204,6 @@ class Registry:
             f"schema id {schema_id}: the registry fails for it for {GIVE_UP_AFTER_S:.0f} s, and answers others: "
             f"{error}",
         )
-
-    def _see_whether_away(self) -> None:
-        """Ask for something else; without an answer to that either, nothing is asked for a while."""
-        try:
-            self.subjects()
-        except _SilentError:
-            self._away_until_s = self._clock() + self._rest_s
-        except (RetryableError, ConfigurationError):
-            return
 
     def subjects(self) -> int:
         """How many subjects the registry has.

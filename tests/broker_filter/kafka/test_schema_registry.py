@@ -372,6 +372,19 @@ def test_one_id_without_an_answer_leaves_the_others(server, connect):
     assert registry.schema(5)
 
 
+def test_an_id_without_an_answer_is_given_up(server, connect):
+    """An id on which the registry is silent for long is refused; each time it is asked for something else once."""
+    clock = Seconds()
+    registry = connect(server, clock=clock)
+    server.paths["/schemas/ids/6"] = (200, "", {"Content_Length": "100"})  # breaks off
+    with pytest.raises(RetryableError, match="does not answer"):
+        registry.schema(6)
+    clock.now += GIVE_UP_AFTER_S + 1
+    with pytest.raises(RejectedAlertError, match=r"fails for it for 300 s, and answers others"):
+        registry.schema(6)
+    assert [path for path, _ in server.requests] == 2 * ["/schemas/ids/6", "/subjects"]
+
+
 def _drip(listener: socket.socket, slow_part: str) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n"
     with contextlib.suppress(OSError):
