@@ -3,56 +3,32 @@
 Variables, flags and a file enter; ``Settings`` leave, each room's part a section of them.
 """
 
-from broker_filter.config.command_line import (
-    Arguments,
-    broker_parser,
-    load,
-    parser_of,
-)
+from broker_filter.config.command_line import broker_parser, load, parser_of
 from broker_filter.config.sections import (
-    BatchSettings,
-    DeadLetterSettings,
     HttpSettings,
     KafkaSettings,
     LifeSettings,
-    LogSettings,
-    MessageSettings,
     ModelSettings,
     OutputSettings,
     RegistrySettings,
-    RouteSettings,
     Section,
-    SpanSettings,
     StoreSettings,
     TraceSettings,
     server_url,
 )
-from broker_filter.config.settings import (
-    Settings,
-    apart,
-    masked,
-    remember_secrets,
-)
+from broker_filter.config.settings import Settings, masked, remember_secrets
 
 __all__ = [
-    "Arguments",
-    "BatchSettings",
-    "DeadLetterSettings",
     "HttpSettings",
     "KafkaSettings",
     "LifeSettings",
-    "LogSettings",
-    "MessageSettings",
     "ModelSettings",
     "OutputSettings",
     "RegistrySettings",
-    "RouteSettings",
     "Section",
     "Settings",
-    "SpanSettings",
     "StoreSettings",
     "TraceSettings",
-    "apart",
     "broker_parser",
     "load",
     "masked",
