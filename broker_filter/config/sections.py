@@ -241,7 +241,7 @@ class RouteSettings(Section):
     """in metrics and messages; small letters, digits and hyphens"""
     topic: Annotated[str, Field(min_length=1)]
     """where these classifications go too"""
-    rule: Annotated[str, Field(max_length=2000)]
+    rule: str
     """expression over the fields of the output, e.g. best == "SNIa" and p_SNIa > 0.8 and magnitude < 19.5"""
 
     @model_validator(mode="after")

@@ -103,6 +103,9 @@ def test_routes_come_from_the_configuration(tmp_path) -> None:
     path.write_text("output:\n  routes:\n    - {name: early-ia, topic: ia, rule: 'brightness > 3'}\n")
     with pytest.raises(ConfigurationError, match=r"output\.routes\.0: routes\.early-ia\.rule has no name 'brightness'"):
         load(["--config", str(path)])
+    path.write_text(f"output:\n  routes:\n    - {{name: early-ia, topic: ia, rule: '{'snr > 3 and ' * 200}snr > 3'}}\n")
+    with pytest.raises(ConfigurationError, match=r"routes\.early-ia\.rule has 2407 characters, at most 2000: make sev"):
+        load(["--config", str(path)])
 
 
 def test_two_routes_of_one_name_are_refused() -> None:
