@@ -129,9 +129,8 @@ class ServedObjects:
             When the service does not answer.
         """
         published: list[Classification] = []
-        valid_ids = [
-            one for one in alert_ids if LOWEST_ALERT_ID <= one <= HIGHEST_ALERT_ID
-        ]  # other numbers are no alert's
+        # Other numbers are no alert's.
+        valid_ids = [one for one in alert_ids if LOWEST_ALERT_ID <= one <= HIGHEST_ALERT_ID]
         for start in range(0, len(valid_ids), ALERTS_AT_ONCE):
             ids = ",".join(map(str, valid_ids[start : start + ALERTS_AT_ONCE]))
             content = self._json(f"/api/alerts?ids={ids}")

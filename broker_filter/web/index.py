@@ -184,10 +184,7 @@ class ObjectIndex:
             with connection:
                 enter(connection, answers)
                 forget_surplus(connection, self._object_limit, self._byte_limit)
-        except (
-            sqlite3.Error,
-            *DAMAGE,
-        ) as error:  # a full or damaged disk: the stream goes on
+        except (sqlite3.Error, *DAMAGE) as error:  # a full or damaged disk: the stream goes on
             self.dropped_count += len(answers)
             log.warning("the index takes no answers: %s", error)
 
