@@ -23,7 +23,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from broker_filter.records import LONGEST_KEY_BYTES, NO_METADATA, Observation, Origin, PacketMetadata
+from broker_filter.records import LONGEST_KEY_BYTES, NO_METADATA, Observation, PacketMetadata
 from broker_filter.series.store import HEAD, CorruptStoreError, Embedding, Pixels
 from model.past_photometry import NO_HISTORY, History
 
@@ -288,12 +288,6 @@ def offset_of(front: bytes | memoryview) -> int:
 def offset_key(offset: int) -> bytes:
     """8 bytes that sort as the offset does."""
     return sortable_id(offset)
-
-
-def origin_of(topic: str, front: bytes | memoryview) -> Origin:
-    """The position of a row, with the topic's name."""
-    _, partition = _PLACE.unpack(front[SOURCE_SLICE])
-    return Origin(topic, partition, offset_of(front))
 
 
 def encode_embedding(embedding: Embedding, key: str) -> bytes:
