@@ -170,7 +170,7 @@ class Schemas:
                     raise
                 why = error
         for folder in (self._folder, _bundled_folder()):
-            path = None if folder is None else _file_of(folder, schema_id, self._names_below)
+            path = None if folder is None else self._file_below(folder, schema_id)
             if path is not None:
                 if why is not None:
                     pause_s = COMPARE_AGAIN_S if isinstance(why, RetryableError) else COMPARE_RARELY_S
@@ -211,13 +211,15 @@ class Schemas:
             del self._unknown_until[next(iter(self._unknown_until))]  # the one that was looked for first
         self._unknown_until[schema_id] = self._clock() + UNKNOWN_ID_RETRY_S
 
-    def _names_below(self, folder: Path) -> Mapping[str, Path]:
-        """Files of the survey's own layout anywhere below a folder, which is looked through once a minute."""
+    def _file_below(self, folder: Path, schema_id: int) -> Path | None:
+        """As ``_file_of``, or of the survey's own name anywhere below; the folder is looked through once a minute."""
+        if (path := _file_of(folder, schema_id)) is not None:
+            return path
         seen_s, names = self._below.get(folder, (-math.inf, {}))
         if self._clock() - seen_s >= UNKNOWN_ID_RETRY_S:
             names = {path.name: path for path in sorted(folder.rglob("lsst.v*.alert.avsc"), reverse=True)}
             self._below[folder] = self._clock(), names
-        return names
+        return names.get(_survey_name(schema_id))
 
 
 def _registered(registry: SchemaSource, schema_id: int) -> PacketSchema:
@@ -270,22 +272,26 @@ def load_packet_schema(path: Path) -> PacketSchema:
 
 def bundled_schema_file(schema_id: int) -> Path | None:
     """Return the file of a schema in the survey's own package, or None."""
-    return _file_of(_bundled_folder(), schema_id, lambda _: {})
+    return _file_of(_bundled_folder(), schema_id)
 
 
 def _bundled_folder() -> Path:
     return Path(str(files("lsst.alert.packet"))) / "schema"
 
 
-def _file_of(folder: Path, schema_id: int, names_below: Callable[[Path], Mapping[str, Path]]) -> Path | None:
+def _survey_name(schema_id: int) -> str:
     major, minor = divmod(schema_id, _IDS_PER_MAJOR)
-    name = f"lsst.v{major}_{minor}.alert.avsc"
+    return f"lsst.v{major}_{minor}.alert.avsc"
+
+
+def _file_of(folder: Path, schema_id: int) -> Path | None:
+    major, minor = divmod(schema_id, _IDS_PER_MAJOR)
     stems = (str(schema_id), f"{major}.{minor}")
     paths = [folder / f"{stem}{ending}" for stem in stems for ending in (".avsc", ".json")]
-    for path in (*paths, folder / str(major) / str(minor) / name):
+    for path in (*paths, folder / str(major) / str(minor) / _survey_name(schema_id)):
         if path.is_file():
             return path
-    return names_below(folder).get(name)
+    return None
 
 
 def _version_in_name(name: str) -> str:
