@@ -5,17 +5,22 @@ Every number of their tables is read from a file that a command wrote; the page 
 """
 
 import json
-import math
 import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from model.training.comparison.markdown import table_of, value_and_range
+from model.training.comparison.markdown import shown, table_of, value_and_range
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SURVEYS = ("ztf", "lsst", "sdss")
+OF_SINGLE_ALERTS = {  # scores of weights on single simulated alerts, in the order of their columns
+    "macro_f1": "macro-F1",
+    "ia_among_supernovae": "Ia among SN, AUC",
+    "supernova_recall_at_1_percent": "SN at 1 % false",
+    "against_agn_alone": "against AGN alone",
+}
 
 
 def read(path: Path) -> Any:
@@ -47,8 +52,8 @@ def shipped_weights() -> str:
         rows.append(
             [survey, card["version"], card["provenance"]["commit"][:7], f"{kilobytes:.0f} kB",
              str(card["provenance"]["trained_on"]),
-             f"{f1['value']:.3f} [{f1['low']:.3f}, {f1['high']:.3f}]", f"{reached['balanced_accuracy']:.3f}",
-             f"{reached['auc']:.3f}", f"{reached['log_loss']:.3f}", f"{reached['ece']:.3f}",
+             value_and_range(f1), f"{reached['balanced_accuracy']:.3f}", f"{reached['auc']:.3f}",
+             f"{reached['log_loss']:.3f}", f"{reached['ece']:.3f}",
              *[f"{nights[night]:.3f}" for night in ("1", "3", "8")],
              f"{scores['unknown']['auroc']:.3f}" if "unknown" in scores else "–"]
         )  # fmt: skip
@@ -79,8 +84,8 @@ def unknown() -> str:
     measured = {survey: of["unknown"] for survey, of in scores.items() if of}
     kinds = sorted({kind for entry in measured.values() for kind in entry["auroc_by_class"]})
     rows = [
-        [survey, *[f"{of['auroc_by_class'][kind]:.2f}" if kind in of["auroc_by_class"] else "–" for kind in kinds],
-         *[f"{of['auroc_of_parts'].get(part, math.nan):.2f}".replace("nan", "–") for part in ("energy", "distance")]]
+        [survey, *[shown(of["auroc_by_class"].get(kind), ".2f") for kind in kinds],
+         *[shown(of["auroc_of_parts"].get(part), ".2f") for part in ("energy", "distance")]]
         for survey, of in measured.items()
     ]  # fmt: skip
     return table_of([["survey", *kinds, "all, energy alone", "all, distance alone"], *rows])
@@ -156,11 +161,10 @@ def real() -> str:
         if key not in scores:
             continue
         line = scores[key]
-        f1 = line["macro_f1_interval"]
         rows.append(
-            [name, str(line["objects"]), f"{f1['value']:.3f} [{f1['low']:.3f}, {f1['high']:.3f}]",
+            [name, str(line["objects"]), value_and_range(line["macro_f1_interval"]),
              f"{line['balanced_accuracy']:.3f}", f"{line['auc']:.3f}", f"{line['supernova_auroc']:.3f}",
-             *[f"{v['value']:.2f} [{v['low']:.2f}, {v['high']:.2f}]" for v in line["recall_interval"].values()]]
+             *[value_and_range(recall, ".2f") for recall in line["recall_interval"].values()]]
         )  # fmt: skip
     return table_of(rows)
 
@@ -250,14 +254,18 @@ def curve() -> str:
     table_read = read(HERE / "real_ztf" / "curve.json")
     if table_read is None:
         return "Not measured.\n"
-    names = ("macro_f1", "ia_among_supernovae", "supernova_recall_at_1_percent", "against_agn_alone")
-    rows = [["weights", "trained on", "epochs", "macro-F1", "Ia among SN, AUC", "SN at 1 % false", "against AGN alone"]]
+    rows = [["weights", "trained on", "epochs", *OF_SINGLE_ALERTS.values()]]
     for step in table_read["steps"]:
         head = [step["version"], f"{step['trained_on']:,}", str(step["epochs"])]
-        rows.append([*head, *[value_and_range(step["scores"][name]) for name in names]])
+        rows.append([*head, *of_single_alerts(step["scores"])])
         if gained := step.get("less_the_one_before"):
-            rows.append(["gained", "", "", *[value_and_range(gained[name]) for name in names]])
+            rows.append(["gained", "", "", *of_single_alerts(gained)])
     return table_of(rows)
+
+
+def of_single_alerts(scores: dict[str, Any], how: str = ".3f") -> list[str]:
+    """A row's cells under ``OF_SINGLE_ALERTS``."""
+    return [value_and_range(scores[name], how) for name in OF_SINGLE_ALERTS]
 
 
 def variants(name: str, folder: str = "real_ztf") -> str:
@@ -265,12 +273,12 @@ def variants(name: str, folder: str = "real_ztf") -> str:
     table_read = read(HERE / folder / f"{name}.json")
     if table_read is None:
         return "Not measured.\n"
-    rows = [["weights", "recipe", "macro-F1", "Ia among SN, AUC", "SN at 1 % false", "against AGN alone"]]
+    rows = [["weights", "recipe", *OF_SINGLE_ALERTS.values()]]
     for row in table_read["rows"]:
         head = [" and ".join(row["networks"]), " and ".join(dict.fromkeys(row["recipes"]))]
-        rows.append([*head, *[value_and_range(of) for of in row["scores"].values()]])
+        rows.append([*head, *of_single_alerts(row["scores"])])
         if row is not table_read["rows"][0]:
-            rows.append(["less the first", "", *[value_and_range(of, "+.3f") for of in row["less_the_first"].values()]])
+            rows.append(["less the first", "", *of_single_alerts(row["less_the_first"], "+.3f")])
     return table_of(rows)
 
 
@@ -279,13 +287,9 @@ def ablations() -> str:
     table_read = read(HERE / "real_ztf" / "ablations.json")
     if table_read is None:
         return "Not measured.\n"
-    rows = [["", "macro-F1", "Ia among SN, AUC", "SN at 1 % false", "against AGN alone"]]
-    whole = table_read["lines"][0]
-    rows.append([whole["name"], *[value_and_range(of) for of in whole["scores"].values()]])
-    rows += [
-        [line["name"], *[value_and_range(of, "+.3f") for of in line["less_the_whole"].values()]]
-        for line in table_read["lines"][1:]
-    ]
+    whole, *others = table_read["lines"]
+    rows = [["", *OF_SINGLE_ALERTS.values()], [whole["name"], *of_single_alerts(whole["scores"])]]
+    rows += [[line["name"], *of_single_alerts(line["less_the_whole"], "+.3f")] for line in others]
     return table_of(rows)
 
 
@@ -422,7 +426,7 @@ def front_page() -> dict[str, str]:
         f1, reached = scores["intervals"]["macro_f1"], scores["scores"]
         by_trees = {line["system"]: line["macro_f1"] for line in trees_of["systems"]}["photometry-trees"]
         nights = [f"{scores['early']['by_night'][night]['macro_f1']:.2f}" for night in ("1", "3", "8")]
-        value = f"{f1['value']:.2f} [{f1['low']:.2f}, {f1['high']:.2f}]"
+        value = value_and_range(f1, ".2f")
         simulated.append(
             [survey.upper(), value, f"{by_trees:.2f}", f"{reached['auc']:.2f}", f"{reached['ece']:.3f}", *nights]
         )
@@ -436,13 +440,10 @@ def front_page() -> dict[str, str]:
     for key, name in lines.items():
         if (line := measured.get(key)) is None:
             continue
-        f1, recalls = (
-            line["macro_f1_interval"],
-            [f"{recall['value']:.2f}" for recall in line["recall_interval"].values()],
-        )
+        recalls = " / ".join(f"{recall['value']:.2f}" for recall in line["recall_interval"].values())
         observed.append(
-            [name, str(line["objects"]), f"{f1['value']:.2f} [{f1['low']:.2f}, {f1['high']:.2f}]", f"{line['auc']:.2f}",
-             f"{line['supernova_auroc']:.2f}", " / ".join(recalls)]
+            [name, str(line["objects"]), value_and_range(line["macro_f1_interval"], ".2f"), f"{line['auc']:.2f}",
+             f"{line['supernova_auroc']:.2f}", recalls]
         )  # fmt: skip
     return {"SIMULATED": table_of(simulated), "REAL": table_of(observed)}
 
