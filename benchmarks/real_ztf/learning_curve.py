@@ -50,7 +50,8 @@ def measure(names: Sequence[str], folder: Path) -> dict[str, Any]:
             step["less_the_one_before"] = simulated.with_intervals(singles, before)
         steps.append(step)
         before = singles
-        tell(step)
+        print(f"{step['version']}: trained on {step['trained_on']} objects, {step['epochs']} epochs")
+        tell(step["scores"], step.get("less_the_one_before"), "gained")
     return {
         "alerts": len(singles.label_N),
         "objects": singles.once,
@@ -59,16 +60,11 @@ def measure(names: Sequence[str], folder: Path) -> dict[str, Any]:
     }
 
 
-def tell(step: Mapping[str, Any]) -> None:
-    """One set of weights."""
-    print(f"{step['version']}: trained on {step['trained_on']} objects, {step['epochs']} epochs")
-    for score, scored in step["scores"].items():
-        gained = step.get("less_the_one_before", {}).get(score)
-        print(
-            f"  {NAMES[score]:<32} {value_and_range(scored)}"
-            + ("" if gained is None else f"   gained {value_and_range(gained)}")
-        )
-    sys.stdout.flush()
+def tell(scores: Mapping[str, Any], ahead: Mapping[str, Any] | None, of_what: str) -> None:
+    """A line a score, with what it is ahead of that of other weights."""
+    for score, scored in scores.items():
+        more = "" if ahead is None else f"   {of_what} {value_and_range(ahead[score])}"
+        print(f"  {NAMES[score]:<32} {value_and_range(scored)}{more}", flush=True)
 
 
 def whiskers(scored: Sequence[Mapping[str, float]]) -> list[list[float]]:

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.real_ztf import simulated
-from benchmarks.real_ztf.learning_curve import NAMES
+from benchmarks.real_ztf.learning_curve import tell
 from benchmarks.setting import describe
 from model.serving.card import load_card
-from model.training.comparison.markdown import value_and_range
 
 LEAST = 1e-9  # below it a probability's logarithm says no more
 
@@ -41,19 +40,16 @@ def measure(names: Sequence[str], folder: Path, average: bool) -> dict[str, Any]
     rows: list[dict[str, Any]] = []
     for chosen in together:
         singles = averaged([answers[i] for i in chosen])
-        rows.append(
-            {
-                "networks": [cards[i].version for i in chosen],
-                "recipes": [cards[i].provenance["recipe"]["name"] for i in chosen],
-                "trained_on": [cards[i].provenance["trained_on"] for i in chosen],
-                "scores": simulated.with_intervals(singles),
-                "less_the_first": simulated.with_intervals(singles, answers[0]),
-            }
-        )
-        print(" + ".join(rows[-1]["networks"]))
-        for score, scored in rows[-1]["scores"].items():
-            gained = rows[-1]["less_the_first"][score]
-            print(f"  {NAMES[score]:<32} {value_and_range(scored)}   less the first {value_and_range(gained)}")
+        row = {
+            "networks": [cards[i].version for i in chosen],
+            "recipes": [cards[i].provenance["recipe"]["name"] for i in chosen],
+            "trained_on": [cards[i].provenance["trained_on"] for i in chosen],
+            "scores": simulated.with_intervals(singles),
+            "less_the_first": simulated.with_intervals(singles, answers[0]),
+        }
+        rows.append(row)
+        print(" + ".join(row["networks"]))
+        tell(row["scores"], row["less_the_first"], "less the first")
     first = answers[0]
     return {"alerts": len(first.label_N), "objects": first.once, "setting": describe("torch", "numpy"), "rows": rows}
 
