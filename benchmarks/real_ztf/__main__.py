@@ -310,14 +310,14 @@ def of_sets(sets: PredictionSets, last: Seen, age_N: NDArray) -> dict[str, float
 
 def of_simulation(options: argparse.Namespace, last: Seen) -> dict[str, Any]:
     """Simulated single alerts in the mix of the real ones, and what their threshold does to real ones."""
-    classes = load_card(options.weights).classes
-    mix_K = np.bincount(last.label_N, minlength=len(classes)) / len(last.label_N)
     of_sky = simulated.singles(options.weights, options.simulated)
+    mix_K = np.bincount(last.label_N, minlength=len(of_sky.classes)) / len(last.label_N)
     tables = simulated.tables(of_sky, mix_K) | {"simulated_gate": simulated.gate(of_sky)}
     bar = simulated.threshold(of_sky, mix_K)
     groups = {"all": last, "in flight": last.of(strata(last)["in flight"])}
     recall = {
-        name: at_threshold(supernova_of(some.p_NK, classes), some.supernovae, bar) for name, some in groups.items()
+        name: at_threshold(supernova_of(some.p_NK, of_sky.classes), some.supernovae, bar)
+        for name, some in groups.items()
     }
     return tables | {"threshold_of_simulation": recall}
 
