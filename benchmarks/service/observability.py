@@ -51,6 +51,8 @@ ROUNDS = 5
 CLIENTS = 4
 SCRAPE_LIMIT_S, PAGE_LIMIT_S = 0.050, 0.200
 SHARE_KEPT = 0.85  # of the stream's rate while clients ask for the page without pause
+SCRAPE = "scrape of /metrics"
+PAGE_ANEW, PAGE_AGAIN = "status page, all stamps drawn anew", "status page, within two seconds of the last"
 
 
 class Request(NamedTuple):
@@ -184,9 +186,9 @@ def measured(service: Service, messages: list[Message]) -> _Measured:
     stats_s = statistics.median(service.measure_store() for _ in range(REPEATS))
     held = service.metrics.value("ictc_series_held")
     requests = {
-        "scrape of /metrics": ([service.get("/metrics") for _ in range(REPEATS)], SCRAPE_LIMIT_S),
-        "status page, all stamps drawn anew": ([renewed(service) for _ in range(REPEATS)], PAGE_LIMIT_S),
-        "status page, within two seconds of the last": ([service.get("/") for _ in range(REPEATS)], PAGE_LIMIT_S),
+        SCRAPE: ([service.get("/metrics") for _ in range(REPEATS)], SCRAPE_LIMIT_S),
+        PAGE_ANEW: ([renewed(service) for _ in range(REPEATS)], PAGE_LIMIT_S),
+        PAGE_AGAIN: ([service.get("/") for _ in range(REPEATS)], PAGE_LIMIT_S),
     }
     alone, looked_at = [], []
     for _ in range(ROUNDS):
@@ -234,7 +236,7 @@ def main() -> int:
         messages = [Message(packet, Origin("benchmark", n % PARTITIONS, n)) for n, packet in enumerate(packets)]
         of = measured(Service(stack), messages)
     table, missed = tabled(of)
-    scrape_kb, page_kb = (of.requests[what][0][-1].size / 1000 for what in (*of.requests,)[::2])
+    scrape_kb, page_kb = (of.requests[what][0][-1].size / 1000 for what in (SCRAPE, PAGE_AGAIN))
     console.print(describe("prometheus-client", "jinja2", "pillow", "numpy", "torch"))
     console.print(
         f"{of.series:,.0f} series held, {PARTITIONS} partitions, {len(messages)} alerts in batches of {BATCH}; "
