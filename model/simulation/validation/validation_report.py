@@ -24,6 +24,7 @@ from model.simulation.sky_records import SkySettings
 from model.simulation.survey.schedule import SDSS_GAP_PROBABILITY, draw_schedule
 from model.simulation.surveys import SDSS, SURVEYS, ab_mag
 from model.simulation.validation import Check
+from model.simulation.validation.physics.supernovae import PEAK_R_MAG
 
 DEPTH_PERCENT = (1, 5, 16, 50, 84, 95)
 DEPTH_MAG = {  # of real nights, per band: the specification's table of scene-model errors
@@ -33,7 +34,6 @@ DEPTH_MAG = {  # of real nights, per band: the specification's table of scene-mo
     "i": (20.65, 21.08, 21.40, 21.73, 21.95, 22.03),
     "z": (19.51, 19.91, 20.19, 20.50, 20.72, 20.82),
 }
-PEAK_R_MAG = {0.07: 18.2, 0.12: 19.6, 0.17: 20.3, 0.23: 20.8}  # of real SNe Ia
 SCHEDULES, SUPERNOVAE = 300, 150  # drawn for the plots
 PAGE_DPI = 84  # keeps the page at a few megabytes
 VERDICTS = {True: "pass", False: "fail", None: "skip"}

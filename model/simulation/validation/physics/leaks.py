@@ -15,7 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from model.simulation.sky.labels import CLASSES
+from model.simulation.sky.labels import CLASSES, MODES
 from model.simulation.sky.make_populations import TYPES, read_catalogue
 from model.simulation.sky.population import draw_sample
 from model.simulation.sky_records import SimulatedObject, SkySettings
@@ -34,7 +34,6 @@ SCORES = {  # mode -> (macro-F1, tolerance, AUC, tolerance)
     "sdss_label": (0.53, 0.05, 0.86, 0.03),
     "deconfounded": (0.25, 0.03, 0.50, 0.03),
 }
-MODES = ("physical", "sdss_label", "deconfounded")
 
 
 def leak_checks(seed: int, share: float, shared: Path | None) -> Iterator[Check]:

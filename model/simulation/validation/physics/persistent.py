@@ -114,23 +114,15 @@ def _rr_lyrae(seed: int, objects: int, subtype: str) -> Iterator[Check]:
         within(swing, amplitude, amplitude_tolerance),
     )
     ratios = np.median(swing_KB / swing_KB[:, 1:2], axis=0)[[0, 2, 3, 4]]
-    target = np.array(AMPLITUDE_RATIOS[subtype])
-    yield Check(
-        8,
-        f"{subtype}: amplitudes of u, r, i, z over g",
-        f"{target} +-0.05",
-        f"{np.round(ratios, 3)}",
-        bool(np.abs(ratios - target).max() <= 0.05),
-    )
+    yield _all_near(f"{subtype}: amplitudes of u, r, i, z over g", ratios, np.array(AMPLITUDE_RATIOS[subtype]), 0.05)
     colours = np.median(-np.diff(np.array(mags).mean(axis=2), axis=1), axis=0)
-    target = np.array(COLOURS[subtype])
-    yield Check(
-        8,
-        f"{subtype}: u-g, g-r, r-i, i-z",
-        f"{target} +-0.03",
-        f"{np.round(colours, 3)}",
-        bool(np.abs(colours - target).max() <= 0.03),
-    )
+    yield _all_near(f"{subtype}: u-g, g-r, r-i, i-z", colours, np.array(COLOURS[subtype]), 0.03)
+
+
+def _all_near(statistic: str, values: NDArray, targets: NDArray, tolerance: float, places: int = 3) -> Check:
+    """Whether each of some values lies within an absolute tolerance of its target."""
+    good = bool(np.abs(values - targets).max() <= tolerance)
+    return Check(8, statistic, f"{np.round(targets, places)} +-{tolerance}", f"{np.round(values, places)}", good)
 
 
 def _real_rr_lyrae(seed: int, objects: int, shared: Path | None) -> Iterator[Check]:
@@ -143,6 +135,4 @@ def _real_rr_lyrae(seed: int, objects: int, shared: Path | None) -> Iterator[Che
         rows = [line.split() for line in lines if not line.startswith("#")]
     real = np.percentile([float(row[7]) for row in rows if row[1] == "ab"], (16, 50, 84))
     ours = np.percentile([star.amplitude_B[1] for star in _draw_pulsators(seed, objects, "RRab")], (16, 50, 84))
-    yield Check(
-        8, statistic, f"{np.round(real, 2)} +-0.1", f"{np.round(ours, 2)}", bool(np.abs(ours - real).max() <= 0.1)
-    )
+    yield _all_near(statistic, ours, real, 0.1, places=2)
