@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from full_disk import ended_without_output
 
 from ictc.command import COMMANDS, main
 
@@ -112,12 +113,6 @@ def test_output_that_goes_nowhere_is_a_status_and_a_line(words: tuple[str, ...])
     """A full disk is told in a line, a reader that left is not; both are status 1, without a traceback."""
     environment = {**os.environ, "PYTHONUNBUFFERED": ""}
     command = [sys.executable, "-m", "ictc.command", *words]
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    with Path("/dev/full").open("wb") as full, os.fdopen(write_end, "wb") as broken:
-        ended = [
-            subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False, env=environment)
-            for out in (full, broken)
-        ]
+    ended = ended_without_output(command, environment)
     program = "ictc-replay" if words[0] == "replay" else "ictc"
     assert [(one.returncode, one.stderr) for one in ended] == [(1, f"{program}: No space left on device\n"), (1, "")]

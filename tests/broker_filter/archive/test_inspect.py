@@ -3,13 +3,11 @@
 import csv
 import hashlib
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import ended_without_output
 from matplotlib.image import imread
 from packets import LSST_SIDE, lsst_packet, lsst_schema, sky, ztf_packet, ztf_stamp
 
@@ -121,14 +119,7 @@ def test_output_that_cannot_be_written(tmp_path, words):
     """A full disk is one line and status 1; of a reader that has seen enough nothing is said."""
     path = tmp_path / "one.avro"
     path.write_bytes(ztf_packet())
-    command = [sys.executable, "-m", "ictc.command", "inspect", str(path), *words]
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    with Path("/dev/full").open("wb") as full, os.fdopen(write_end, "wb") as broken:
-        ended = [
-            subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
-            for out in (full, broken)
-        ]
+    ended = ended_without_output([sys.executable, "-m", "ictc.command", "inspect", str(path), *words])
     assert [one.returncode for one in ended] == [1, 0]
     assert ended[0].stderr == "ictc-inspect: [Errno 28] No space left on device\n"
     assert ended[1].stderr == ""

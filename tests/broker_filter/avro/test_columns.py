@@ -50,7 +50,10 @@ def schema_of(time, flux, band, name):
         "name": "epoch",
         "fields": [{"name": field, "type": branches(kind)} for field, kind in fields],
     }
-    past = ["null", {"type": "array", "items": record}]
+    return alert_of(["null", {"type": "array", "items": record}])
+
+
+def alert_of(past):
     return {"type": "record", "name": "alert", "fields": [{"name": "past", "type": past}]}
 
 
@@ -117,7 +120,7 @@ def test_no_list_and_other_types_are_none():
         ({"type": "map", "values": "long"}, {"a": 1}),
     ]
     for kind, value in others:
-        schema = {"type": "record", "name": "alert", "fields": [{"name": "past", "type": kind}]}
+        schema = alert_of(kind)
         assert read(schema, written(schema, {"past": value})) is None
 
 
@@ -184,19 +187,8 @@ def test_unions_of_thousands_of_types_are_read():
 
 def test_a_list_without_end_costs_a_few_megabytes():
     """Of a list of a million items the first are read, the rest is stepped over."""
-    schema = {
-        "type": "record",
-        "name": "alert",
-        "fields": [
-            {
-                "name": "past",
-                "type": {
-                    "type": "array",
-                    "items": {"type": "record", "name": "e", "fields": [{"name": "flux", "type": ["null", "float"]}]},
-                },
-            }
-        ],
-    }
+    record = {"type": "record", "name": "e", "fields": [{"name": "flux", "type": ["null", "float"]}]}
+    schema = alert_of({"type": "array", "items": record})
     datum = varint(1_000_000) + bytes(1_000_000) + varint(0)
     reader = compile_reader(parse_tree(schema), WANTED)
     tracemalloc.start()

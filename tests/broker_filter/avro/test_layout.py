@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packets import varint
-from test_columns import PLAIN, epochs, expected, schema_of, written
+from test_columns import PLAIN, alert_of, epochs, expected, schema_of, written
 
 from broker_filter.avro import columns as columns_module
 from broker_filter.avro.columns import UNKNOWN, Columns
@@ -54,8 +54,7 @@ def test_more_layouts_than_are_kept(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(columns_module, "_many", lambda item: made.append(item) or many(item))
     fields = [{"name": f"f{n}", "type": ["null", "float"]} for n in range(10)]
     record = {"type": "record", "name": "epoch", "fields": [{"name": "time", "type": "double"}, *fields]}
-    past = {"type": "array", "items": record}
-    schema = {"type": "record", "name": "alert", "fields": [{"name": "past", "type": past}]}
+    schema = alert_of({"type": "array", "items": record})
     read = reader_of(schema)
     for run in (1, 16):
         items = [
@@ -81,14 +80,9 @@ def test_values_that_writers_do_not_write_are_read_as_before():
     """A flag other than 0 and 1 and a padded number are what they were, among items whose layout is known."""
     fields = [{"name": "time", "type": "double"}, {"name": "band", "type": ["null", "long", "boolean"]}]
     record = {"type": "record", "name": "epoch", "fields": fields}
-    schema = {
-        "type": "record",
-        "name": "alert",
-        "fields": [{"name": "past", "type": {"type": "array", "items": record}}],
-    }
     time = np.float64(1.0).tobytes()
     usual, padded, odd = (time + after for after in (b"\x02\x06", b"\x02\x86\x00", b"\x04\x02"))
-    read = reader_of(schema)
+    read = reader_of(alert_of({"type": "array", "items": record}))
     for items in ([usual] * 40, [usual] * 9 + [padded] + [usual] * 9, [usual] * 9 + [odd] + [usual] * 9):
         datum = varint(len(items)) + b"".join(items) + varint(0)
         assert read(datum)["band"].tolist() == [UNKNOWN if item == odd else 7 for item in items]

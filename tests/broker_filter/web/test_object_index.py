@@ -176,6 +176,11 @@ def test_packed_answers_are_smaller() -> None:
     assert unpack(pack(answer())) == answer() and len(pack(answer())) < 620
 
 
+def at(ra_deg: float | None, dec_deg: float | None) -> Detection:
+    """A detection there."""
+    return Detection(ra_deg, dec_deg, 1000.0, 50.0, None)
+
+
 @pytest.mark.parametrize("own_sines", [True, False], ids=["sqlite", "python"])
 def test_cones_are_those_of_the_sphere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_sines: bool) -> None:
     """Angles from an arcsecond to ten degrees, across poles and the meridian, are those that astropy computes."""
@@ -189,11 +194,11 @@ def test_cones_are_those_of_the_sphere(tmp_path: Path, monkeypatch: pytest.Monke
         places = centre.directional_offset_by(rng.uniform(0.0, 360.0, 60) * u.deg, angles_arcsec * u.arcsec)
         index.enter(
             [
-                answer(f"ZTF{n}", n, detection=Detection(float(place.ra.deg), float(place.dec.deg), 1000.0, 50.0, None))
+                answer(f"ZTF{n}", n, detection=at(float(place.ra.deg), float(place.dec.deg)))
                 for n, place in enumerate(places)
             ]
         )
-        index.enter([answer("ZTFnowhere", 99, detection=Detection(None, None, 1000.0, 50.0, None))])
+        index.enter([answer("ZTFnowhere", 99, detection=at(None, None))])
         index.flush()
         for radius in (1.0, 30.0, 3_600.0, 36_000.0):
             query = ObjectQuery(ra=ra, dec=dec, radius=radius, limit=500)
@@ -204,10 +209,6 @@ def test_cones_are_those_of_the_sphere(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_cone_and_filters_find_what_they_should(tmp_path: Path) -> None:
     """Every filter keeps what meets it and leaves out what does not; a cone reaches over the meridian."""
-
-    def at(ra: float, dec: float) -> Detection:
-        return Detection(ra, dec, 1000.0, 50.0, None)
-
     index = filled(
         tmp_path,
         answer("ZTFmeridian", 1, detection=at(359.9999, 5.0)),
