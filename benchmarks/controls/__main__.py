@@ -99,7 +99,6 @@ CONTROLS = (
     Control("number and times only", "trees on how often and when it was observed", "chance", ".25", at_chance),
     Control("label permutation", "photometry trees trained on shuffled labels", "chance", ".25", at_chance),
 )
-BY_NAME = {control.name: control for control in CONTROLS}
 
 
 def changed(cases: Sequence[Case], settings: DatasetSettings) -> dict[str, Callable[[int], Seen | None]]:
