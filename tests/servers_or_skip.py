@@ -12,10 +12,10 @@ S = TypeVar("S")
 
 
 @contextmanager
-def or_skipped(server: AbstractContextManager[S]) -> Iterator[S]:
-    """The server; the test is skipped where none is installed, with the reason."""
+def or_skipped(server: AbstractContextManager[S], absent: type[Exception] = AbsentError) -> Iterator[S]:
+    """The server; the test is skipped where none is installed, which ``absent`` says, with the reason."""
     try:
         with server as running:
             yield running
-    except AbsentError as error:
+    except absent as error:
         pytest.skip(str(error))

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from servers_or_skip import or_skipped
 
 from broker_filter.errors import ConfigurationError
 from broker_filter.kafka.local_broker import local_broker
@@ -14,11 +14,8 @@ from broker_filter.kafka.local_broker import local_broker
 @contextmanager
 def broker_or_skip() -> Iterator[str]:
     """The address of a broker on loopback; the test is skipped where there is none."""
-    try:
-        with local_broker() as running:
-            yield running.address
-    except ConfigurationError as error:
-        pytest.skip(str(error))
+    with or_skipped(local_broker(), ConfigurationError) as running:
+        yield running.address
 
 
 def create(brokers: str, *topics: str) -> None:

@@ -8,14 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 from lasair import lasair_client
 from published import classification
+from streams import broker_or_skip, create, publish
 
-from broker_filter.config import KafkaSettings
-from broker_filter.errors import ConfigurationError, FatalError, NotClassified
-from broker_filter.kafka.admin import Admin
-from broker_filter.kafka.local_broker import QUICK_GROUP, LocalBroker, local_broker
+from broker_filter.errors import FatalError, NotClassified
+from broker_filter.kafka.local_broker import QUICK_GROUP
 from broker_filter.output.formats import container_encoder
 from ictc.adapters import lasair as adapter
 from ictc.adapters.lasair import Annotator, annotation_of, main
@@ -184,17 +182,14 @@ def test_without_token_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch, capsy
 
 
 @pytest.fixture
-def broker() -> Iterator[LocalBroker]:
-    """A Kafka-protocol broker on loopback."""
-    try:
-        with local_broker() as running:
-            yield running
-    except ConfigurationError as error:
-        pytest.skip(str(error))
+def brokers() -> Iterator[str]:
+    """The address of a broker."""
+    with broker_or_skip() as address:
+        yield address
 
 
 def test_a_topic_is_annotated_to_its_end(
-    api: LasairApi, broker: LocalBroker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    api: LasairApi, brokers: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The program reads our output topic, annotates, skips what is no classification, and goes on where it ended."""
     monkeypatch.setenv(adapter.TOKEN_VARIABLE, TOKEN)
@@ -202,18 +197,15 @@ def test_a_topic_is_annotated_to_its_end(
     monkeypatch.setattr(
         adapter, "TopicReader", lambda brokers, topics, group: reader_of(brokers, topics, group, QUICK_GROUP)
     )
-    Admin(KafkaSettings(brokers=broker.address)).create(["out"], 2)
-    producer, encode = Producer({"bootstrap.servers": broker.address}), container_encoder()
-    words = ["--brokers", broker.address, "--topic", "out", "--annotator", TOPIC, "--endpoint", api.endpoint]
+    create(brokers, "out")
+    encode = container_encoder()
+    words = ["--brokers", brokers, "--topic", "out", "--annotator", TOPIC, "--endpoint", api.endpoint]
     words += ["--wait-s", "1", "--idle-exit-s", "3"]
-    for value in [*(encode(classification(n, f"ZTF24{n % 4:07d}")) for n in range(8)), b"rubbish"]:
-        producer.produce("out", value)
-    producer.flush()
+    publish(brokers, "out", [*(encode(classification(n, f"ZTF24{n % 4:07d}")) for n in range(8)), b"rubbish"])
     assert main(words) == 0
     assert {one["objectId"] for one in api.annotations} == {f"ZTF24{n:07d}" for n in range(4)}
     assert "1 unreadable" in capsys.readouterr().err
     api.annotations.clear()
-    producer.produce("out", encode(classification(9)))
-    producer.flush()
+    publish(brokers, "out", [encode(classification(9))])
     assert main(words) == 0
     assert [one["objectId"] for one in api.annotations] == ["ZTF24aaaaaaa"]
