@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from benchmarks.neighbours.servers import RedisServer, redis_server
 from broker_filter.config import KafkaSettings
 from broker_filter.errors import ConfigurationError
 from broker_filter.kafka.admin import Admin
-from broker_filter.kafka.local_broker import BROKERS_VARIABLE, local_broker
+from broker_filter.kafka.local_broker import BROKERS_VARIABLE, LocalBroker, local_broker
 from model.serving.predictor import untrained
 from model.serving.weights import save
 
@@ -51,11 +52,8 @@ def brokers(session_node: KafkaNode | None) -> Iterator[str]:
     if (named := os.environ.get(BROKERS_VARIABLE)) is not None:
         yield named
         return
-    try:
-        with local_broker() as broker:
-            yield broker.address
-    except ConfigurationError as error:
-        pytest.skip(str(error))
+    with or_skipped(local_broker(), ConfigurationError) as broker:
+        yield broker.address
 
 
 @pytest.fixture(scope="session")
@@ -66,15 +64,22 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path.with_suffix(".safetensors")
 
 
+@contextmanager
+def fresh_topics(brokers: str, weights: Path, partitions: int) -> Iterator[Stage]:
+    """Three topics of a name that nobody else has, gone at the end."""
+    stage = Stage(brokers, f"ictc-test-{uuid.uuid4().hex[:8]}", weights, partitions)
+    admin = Admin(KafkaSettings(brokers=brokers))
+    admin.create(stage.topics, partitions)
+    yield stage
+    if not BROKER_FORGETS:
+        admin.delete(stage.topics)
+
+
 @pytest.fixture
 def stage(brokers: str, weights: Path) -> Iterator[Stage]:
     """Three fresh topics."""
-    stage = Stage(brokers, f"ictc-test-{uuid.uuid4().hex[:8]}", weights)
-    admin = Admin(KafkaSettings(brokers=brokers))
-    admin.create([stage.alerts, stage.outputs, stage.dead_letters], PARTITIONS)
-    yield stage
-    if not BROKER_FORGETS:
-        admin.delete([stage.alerts, stage.outputs, stage.dead_letters])
+    with fresh_topics(brokers, weights, PARTITIONS) as stage:
+        yield stage
 
 
 @pytest.fixture
@@ -89,12 +94,23 @@ def shared(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.fixture
 def wide(brokers: str, weights: Path) -> Iterator[Stage]:
     """Topics of six partitions."""
-    stage = Stage(brokers, f"ictc-wide-{uuid.uuid4().hex[:8]}", weights, WIDE_PARTITIONS)
-    admin = Admin(KafkaSettings(brokers=brokers))
-    admin.create([stage.alerts, stage.outputs, stage.dead_letters], WIDE_PARTITIONS)
-    yield stage
-    if not BROKER_FORGETS:
-        admin.delete([stage.alerts, stage.outputs, stage.dead_letters])
+    with fresh_topics(brokers, weights, WIDE_PARTITIONS) as stage:
+        yield stage
+
+
+@pytest.fixture
+def broker() -> Iterator[LocalBroker]:
+    """A broker of the test's own, which it may hang, restart and stop."""
+    with or_skipped(local_broker(), ConfigurationError) as broker:
+        yield broker
+
+
+@pytest.fixture
+def hosted(broker: LocalBroker, weights: Path) -> Stage:
+    """Topics on it."""
+    stage = Stage(broker.address, "hosted", weights)
+    Admin(KafkaSettings(brokers=broker.address)).create(stage.topics, PARTITIONS)
+    return stage
 
 
 @pytest.fixture
@@ -116,17 +132,14 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 @pytest.fixture
 def strict() -> Iterator[MockCluster]:
     """A broker that refuses what it is told to refuse."""
-    try:
-        with mock_cluster() as cluster:
-            yield cluster
-    except NoMockClusterError as error:
-        pytest.skip(str(error))
+    with or_skipped(mock_cluster(), NoMockClusterError) as cluster:
+        yield cluster
 
 
 @pytest.fixture
 def guarded(strict: MockCluster, weights: Path) -> Stage:
     """Topics on it."""
     stage = Stage(strict.address, "guarded", weights)
-    for topic in (stage.alerts, stage.outputs, stage.dead_letters):
+    for topic in stage.topics:
         strict.create(topic, PARTITIONS)
     return stage

@@ -45,6 +45,11 @@ class Stage:
     def dead_letters(self) -> str:
         return f"{self.name}-dead"
 
+    @property
+    def topics(self) -> list[str]:
+        """All three."""
+        return [self.alerts, self.outputs, self.dead_letters]
+
     def publish(self, packets: Sequence[bytes], partition_of: Callable[[int], int] | None = None) -> None:
         """Put packets on the topic of alerts, one partition after the other unless told otherwise."""
         configuration = {"bootstrap.servers": self.brokers, "linger.ms": 5, "message.max.bytes": 8_000_000}

@@ -7,6 +7,7 @@ import urllib.request
 
 import fastavro
 from nights import last_of_each, night
+from stages import FOREVER
 
 from broker_filter.config import KafkaSettings, load
 from broker_filter.kafka.admin import Admin
@@ -30,7 +31,7 @@ def test_a_route_gets_what_its_rule_takes(stage, run, tmp_path):
     flags = ["--output.routes", json.dumps(routes)]
     packets = list(night(4, 5))
     stage.publish([*packets, packets[0]])
-    service = run(stage.flags(tmp_path / "store", *flags, "--http.port", str(port), "--life.idle-exit-s", "null"))
+    service = run(stage.flags(tmp_path / "store", *flags, "--http.port", str(port), *FOREVER))
     service.wait_for('"event":"batch"')
     counted, tries = "", 0
     while (

@@ -1,6 +1,5 @@
 """The live service against the replay of the same alerts, and against everything that goes wrong on the way."""
 
-import os
 import random
 import signal
 import time
@@ -9,12 +8,9 @@ from collections import Counter
 import pytest
 from nights import assert_equal, last_of_each, night, replayed
 from raw_produce import produce
-from stages import Stage
+from stages import FOREVER
 
-from broker_filter.config import KafkaSettings
 from broker_filter.errors import Rejection
-from broker_filter.kafka.admin import Admin
-from broker_filter.kafka.local_broker import BROKERS_VARIABLE, local_broker
 
 KILLS = 20
 
@@ -44,7 +40,7 @@ def test_killed_twenty_times(stage, run, tmp_path):
     """No alert is without a classification, and every duplicate is recognisable and equal to its twin."""
     packets = list(night(6, KILLS))
     group = ("--kafka.consumer", "session.timeout.ms=500", "--kafka.consumer", "heartbeat.interval.ms=150")
-    flags = stage.flags(tmp_path / "store", "--batch.alert-limit", "2", *group, "--life.idle-exit-s", "null")
+    flags = stage.flags(tmp_path / "store", "--batch.alert-limit", "2", *group, *FOREVER)
     rng = random.Random(KILLS)
     for number in range(KILLS):
         stage.publish(packets[6 * number : 6 * (number + 1)])
@@ -124,21 +120,14 @@ def test_asked_to_end_it_finishes_what_it_took(stage, run, tmp_path):
     assert len(identities) == len(set(identities)) == len(packets)
 
 
-def test_a_second_signal_forces(weights, run, tmp_path):
+def test_a_second_signal_forces(broker, hosted, run, tmp_path):
     """Who cannot wait for the drain says so twice; a broker that hangs keeps it from its end."""
-    if BROKERS_VARIABLE in os.environ:
-        pytest.skip("somebody else's broker is not ours to stop")
-    with local_broker() as broker:
-        stage = Stage(broker.address, "twice", weights)
-        topics = [stage.alerts, stage.outputs, stage.dead_letters]
-        Admin(KafkaSettings(brokers=broker.address)).create(topics, stage.partitions)
-        stage.publish(list(night(6, 10)))
-        forever = ("--life.drain-s", "60", "--life.idle-exit-s", "null")
-        service = run(stage.flags(tmp_path / "store", "--batch.alert-limit", "1", *forever))
-        service.wait_for('"event":"batch"')
-        broker.process.send_signal(signal.SIGSTOP)
-        service.signal(signal.SIGTERM)
-        service.wait_for('"event":"drain"')
-        service.signal(signal.SIGTERM)
-        assert service.wait(5) == -signal.SIGTERM
-        broker.process.send_signal(signal.SIGCONT)
+    hosted.publish(list(night(6, 10)))
+    limits = ("--life.drain-s", "60", "--batch.alert-limit", "1")
+    service = run(hosted.flags(tmp_path / "store", *limits, *FOREVER))
+    service.wait_for('"event":"batch"')
+    broker.process.send_signal(signal.SIGSTOP)
+    service.signal(signal.SIGTERM)
+    service.wait_for('"event":"drain"')
+    service.signal(signal.SIGTERM)
+    assert service.wait(5) == -signal.SIGTERM

@@ -14,60 +14,49 @@ import pytest
 from confluent_kafka import Consumer
 from nights import last_of_each, night
 from packets import ztf_schema
-from stages import FOREVER, Stage
+from stages import FOREVER
 from watching import metric, page, wait_until
 
 from broker_filter.config import KafkaSettings, load
 from broker_filter.errors import ConfigurationError
 from broker_filter.kafka.admin import Admin
 from broker_filter.kafka.clients import LIBRARY_LOG
-from broker_filter.kafka.local_broker import BROKERS_VARIABLE, QUICK_GROUP, free_port, local_broker
+from broker_filter.kafka.local_broker import QUICK_GROUP, free_port
 from broker_filter.service.check import findings_of
 
 OUTAGE_S = float(os.environ.get("ICTC_TEST_OUTAGE_S", "2.5"))  # longer than the session; 30 in the long version
 REGISTRY_SCHEMA_ID = 424_242
 
 
-def test_a_broker_that_hangs(weights, run, tmp_path):
+def test_a_broker_that_hangs(broker, hosted, run, tmp_path):
     """The group forgets us, the producer waits; when the broker is back, the service resumes and loses nothing."""
-    if BROKERS_VARIABLE in os.environ:
-        pytest.skip("somebody else's broker is not ours to stop")
     packets = list(night(6, 4))
-    with local_broker() as broker:
-        stage = Stage(broker.address, "hang", weights)
-        Admin(KafkaSettings(brokers=broker.address)).create([stage.alerts, stage.outputs, stage.dead_letters], 3)
-        stage.publish(packets[:12])
-        service = run(stage.flags(tmp_path / "store", "--batch.alert-limit", "3", *FOREVER))
-        service.wait_for('"event":"batch"')
-        broker.process.send_signal(signal.SIGSTOP)
-        time.sleep(OUTAGE_S)
-        assert service.running
-        broker.process.send_signal(signal.SIGCONT)
-        stage.publish(packets[12:])
-        wait_until(lambda: len(last_of_each(stage.results())) == len(packets), 40)
-        assert service.stop() == 0
-        assert len(last_of_each(stage.results())) == len(packets)
+    hosted.publish(packets[:12])
+    service = run(hosted.flags(tmp_path / "store", "--batch.alert-limit", "3", *FOREVER))
+    service.wait_for('"event":"batch"')
+    broker.process.send_signal(signal.SIGSTOP)
+    time.sleep(OUTAGE_S)
+    assert service.running
+    broker.process.send_signal(signal.SIGCONT)
+    hosted.publish(packets[12:])
+    wait_until(lambda: len(last_of_each(hosted.results())) == len(packets), 40)
+    assert service.stop() == 0
+    assert len(last_of_each(hosted.results())) == len(packets)
 
 
-def test_a_broker_that_restarts_empty(weights, run, tmp_path):
+def test_a_broker_that_restarts_empty(broker, hosted, run, tmp_path):
     """Topics and group are gone and made again: the same process reads on."""
-    if BROKERS_VARIABLE in os.environ:
-        pytest.skip("somebody else's broker is not ours to restart")
     packets = list(night(6, 2))
-    with local_broker() as broker:
-        stage = Stage(broker.address, "restart", weights)
-        topics = [stage.alerts, stage.outputs, stage.dead_letters]
-        Admin(KafkaSettings(brokers=broker.address)).create(topics, 3)
-        stage.publish(packets[:6])
-        service = run(stage.flags(tmp_path / "store", "--output.delivery-timeout-s", "3", *FOREVER))
-        service.wait_for('"event":"batch"')
-        time.sleep(0.2)
-        broker.restart()
-        Admin(KafkaSettings(brokers=broker.address)).create(topics, 3)
-        stage.publish(packets)
-        wait_until(lambda: len(last_of_each(stage.results())) == len(packets), 40)
-        assert service.stop() == 0
-        assert len(last_of_each(stage.results())) == len(packets)
+    hosted.publish(packets[:6])
+    service = run(hosted.flags(tmp_path / "store", "--output.delivery-timeout-s", "3", *FOREVER))
+    service.wait_for('"event":"batch"')
+    time.sleep(0.2)
+    broker.restart()
+    Admin(KafkaSettings(brokers=broker.address)).create(hosted.topics, hosted.partitions)
+    hosted.publish(packets)
+    wait_until(lambda: len(last_of_each(hosted.results())) == len(packets), 40)
+    assert service.stop() == 0
+    assert len(last_of_each(hosted.results())) == len(packets)
 
 
 class Registry(BaseHTTPRequestHandler):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from nights import assert_equal, night, replayed
-from stages import Process, Stage, replica_flags
+from stages import FOREVER, Process, Stage, replica_flags
 from watching import metric, newest_of_each, page, wait_until_classified
 
 from benchmarks.neighbours.servers import RedisServer
@@ -106,7 +106,7 @@ def test_a_full_shared_store_forgets_and_goes_on(wide: Stage, shared: RedisServe
 def test_a_disk_that_is_full(stage: Stage, run: Any, tmp_path: Path) -> None:
     """The embedded store cannot grow: the service stops and commits nothing, and the next run loses nothing."""
     packets = list(night(6, 7))
-    flags = [*stage.flags(tmp_path / "store", "--batch.alert-limit", "4"), "--life.idle-exit-s", "null"]
+    flags = stage.flags(tmp_path / "store", "--batch.alert-limit", "4", *FOREVER)
     service = run(flags)
     stage.publish(packets[:6])
     service.wait_for('"event":"batch"')

@@ -15,7 +15,7 @@ from watching import page, wait_until
 from benchmarks.neighbours.kafka_node import KafkaNode
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin
-from broker_filter.kafka.local_broker import QUICK_GROUP, free_port, local_broker
+from broker_filter.kafka.local_broker import QUICK_GROUP, LocalBroker, free_port
 
 INVALID_SESSION_TIMEOUT, INCONSISTENT_GROUP_PROTOCOL, GROUP_MAX_SIZE_REACHED = 26, 23, 81
 DRAIN_S = 2.0
@@ -83,37 +83,28 @@ def able(port: int) -> bool:
         return False
 
 
-def test_asked_to_end_while_kafka_hangs(weights: Path, run: Any, tmp_path: Path) -> None:
+def test_asked_to_end_while_kafka_hangs(broker: LocalBroker, hosted: Stage, run: Any, tmp_path: Path) -> None:
     """The drain takes its time once: nobody waits for a broker that does not answer."""
     packets = list(night(6, 2))
-    with local_broker() as broker:
-        stage = Stage(broker.address, "hung", weights)
-        Admin(KafkaSettings(brokers=broker.address)).create([stage.alerts, stage.outputs, stage.dead_letters], 3)
-        limits = ("--life.drain-s", str(DRAIN_S), "--batch.alert-limit", "2")
-        service = run(stage.flags(tmp_path / "store", *limits, *FOREVER))
-        service.wait_for("partitions assigned")
-        stage.publish(packets[:6])
-        service.wait_for('"event":"batch"')
-        stage.publish(packets[6:])
-        broker.process.send_signal(signal.SIGSTOP)
-        begun_s = time.monotonic()
-        service.signal(signal.SIGTERM)
-        service.wait(DRAIN_S + AFTER_DRAIN_S)
-        assert time.monotonic() - begun_s < DRAIN_S + AFTER_DRAIN_S
-        broker.process.send_signal(signal.SIGCONT)
+    limits = ("--life.drain-s", str(DRAIN_S), "--batch.alert-limit", "2")
+    service = run(hosted.flags(tmp_path / "store", *limits, *FOREVER))
+    service.wait_for("partitions assigned")
+    hosted.publish(packets[:6])
+    service.wait_for('"event":"batch"')
+    hosted.publish(packets[6:])
+    broker.process.send_signal(signal.SIGSTOP)
+    begun_s = time.monotonic()
+    service.signal(signal.SIGTERM)
+    service.wait(DRAIN_S + AFTER_DRAIN_S)
+    assert time.monotonic() - begun_s < DRAIN_S + AFTER_DRAIN_S
 
 
-def test_an_outage_is_said_once(weights: Path, run: Any, tmp_path: Path) -> None:
+def test_an_outage_is_said_once(broker: LocalBroker, hosted: Stage, run: Any, tmp_path: Path) -> None:
     """While Kafka is away the log holds a line for each kind of trouble, not one for each attempt to connect."""
-    packets = list(night(6, 2))
-    with local_broker() as broker:
-        stage = Stage(broker.address, "away", weights)
-        Admin(KafkaSettings(brokers=broker.address)).create([stage.alerts, stage.outputs, stage.dead_letters], 3)
-        stage.publish(packets)
-        service = run(stage.flags(tmp_path / "store", *FOREVER))
-        service.wait_for('"event":"batch"')
-        broker.stop()
-        time.sleep(5.0)
-        warnings = [line for line in service.text().splitlines() if '"level":"warning"' in line]
-        assert 1 <= len(warnings) <= 6, warnings
-        service.kill()
+    hosted.publish(night(6, 2))
+    service = run(hosted.flags(tmp_path / "store", *FOREVER))
+    service.wait_for('"event":"batch"')
+    broker.stop()
+    time.sleep(5.0)
+    warnings = [line for line in service.text().splitlines() if '"level":"warning"' in line]
+    assert 1 <= len(warnings) <= 6, warnings

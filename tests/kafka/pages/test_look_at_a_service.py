@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 from nights import last_of_each, night
-from stages import DONE_LIMIT_S, Process, Stage
+from stages import DONE_LIMIT_S, FOREVER, Process, Stage
 
 import ictc
 from benchmarks.neighbours.servers import RedisServer
@@ -47,7 +47,7 @@ def running(stage: Stage, shared: RedisServer, run: Callable[..., Process], tmp_
     stage.publish(night(OBJECTS, EPOCHS))
     port, url, index = free_port(), f"redis://127.0.0.1:{shared.port}/0", tmp_path / "objects.sqlite"
     shares = ("--store.kind", "redis", "--store.url", url, "--http.index", str(index), "--http.api")
-    process = run(stage.flags(tmp_path / "unused", *shares, "--http.port", str(port), "--life.idle-exit-s", "null"))
+    process = run(stage.flags(tmp_path / "unused", *shares, "--http.port", str(port), *FOREVER))
     address, end_s = f"http://127.0.0.1:{port}", time.monotonic() + DONE_LIMIT_S
     while objects_with_all_alerts(address) < OBJECTS:
         assert process.running and time.monotonic() < end_s, process.text()[-3000:]

@@ -9,6 +9,7 @@ import urllib.request
 import orjson
 import pytest
 from nights import night
+from stages import FOREVER
 
 from broker_filter.kafka.local_broker import free_port
 
@@ -27,7 +28,7 @@ def address(stage, run, tmp_path):
     packets = [*night(6, 4), BROKEN]
     stage.publish(packets)
     port = free_port()
-    flags = ("--http.port", str(port), "--life.idle-exit-s", "null", "--batch.alert-limit", "10")
+    flags = ("--http.port", str(port), *FOREVER, "--batch.alert-limit", "10")
     service = run(stage.flags(tmp_path / "store", *flags))
     service.wait_for('"event":"rejected"')
     address = f"http://127.0.0.1:{port}/"
