@@ -6,10 +6,10 @@ stem at an eighth of its width: minutes a run on one core. It goes on where it s
 """
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.published_experiment import make_data
 from model.training.comparison.compare import main as compare
 
 BENCHMARKS = Path(__file__).parents[1]
@@ -17,13 +17,9 @@ RECIPES = sorted((BENCHMARKS / "recipes" / "imbalance").glob("*.json"))
 SEED_OF_THE_SKY = 7
 
 
-def make_data(folder: Path) -> None:
+def make_mix(folder: Path) -> None:
     """Simulate half of the published mix where it is missing."""
-    if (folder / "manifest.json").exists():
-        return
-    recipe = str(BENCHMARKS / "recipes" / "published_mix.json")
-    simulator = [sys.executable, "-m", "model.simulation.cli", "dataset", "--survey", "sdss", "--out", str(folder)]
-    subprocess.run([*simulator, "--recipe", recipe, "--seed", str(SEED_OF_THE_SKY)], check=True)
+    make_data(folder, "sdss", str(BENCHMARKS / "recipes" / "published_mix.json"), SEED_OF_THE_SKY)
 
 
 def main() -> int:
@@ -32,7 +28,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--results", type=Path, default=BENCHMARKS / "results" / "imbalance")
     options = parser.parse_args()
-    make_data(options.work / "mix")
+    make_mix(options.work / "mix")
     systems = ",".join(map(str, RECIPES))
     out = ["--data", str(options.work / "mix"), "--out", str(options.results)]
     return compare([*out, "--seeds", options.seeds, "--systems", systems])

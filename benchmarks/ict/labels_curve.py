@@ -14,7 +14,7 @@ from statistics import mean
 import numpy as np
 import torch
 
-from benchmarks.ict.imbalance import BENCHMARKS, make_data
+from benchmarks.ict.imbalance import BENCHMARKS, make_mix
 from model.data.dataset import Dataset
 from model.files import replacing
 from model.serving import weights
@@ -76,7 +76,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=BENCHMARKS / "results" / "labels")
     options = parser.parse_args()
     data = options.work / "mix"
-    make_data(data)
+    make_mix(data)
     dataset = Dataset.open(data, verify=True)
     options.results.mkdir(parents=True, exist_ok=True)
     for seed in map(int, options.seeds.split(",")):
