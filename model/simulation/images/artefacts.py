@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
-from scipy.stats import median_abs_deviation
+
+from model.simulation.images.noise import robust_sigma
 
 Window = tuple[int, int, int, int]  # first and past-the-last row, first and past-the-last column
 
@@ -130,7 +131,7 @@ def add(
         level = np.sinh(flaws.pedestal_tail * level) / flaws.pedestal_tail
     pedestal = flaws.pedestal
     if flaws.confusion > 0:
-        spread = median_abs_deviation(signal_HW, axis=None, scale="normal") / sigma
+        spread = robust_sigma(signal_HW) / sigma
         pedestal = float(np.hypot(pedestal, flaws.confusion * spread))
     axis = np.linspace(-0.5, 0.5, size, dtype=np.float32)
     column_W = sigma * (flaws.gradient * tilt_x * axis + pedestal * level)

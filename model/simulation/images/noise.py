@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from model.series import MAD_TO_SIGMA
 from model.simulation.survey import psf
 from model.simulation.surveys import flux_njy
 
@@ -16,6 +17,19 @@ def background_sigma(depth_N: NDArray, fwhm_px_N: NDArray, shape: psf.PsfShape) 
     """Standard deviation of a background pixel, nJy, for a 5-sigma point-source depth in AB mag."""
     sigma_N: NDArray = flux_njy(depth_N) / (5 * np.sqrt(psf.noise_equivalent_area(fwhm_px_N, shape)))
     return sigma_N.astype(np.float32)
+
+
+def robust_sigma(image_HW: NDArray[np.float32]) -> float:
+    """Standard deviation that a normal distribution of the same median absolute deviation has."""
+    values = image_HW.ravel()
+    return MAD_TO_SIGMA * float(_median(np.abs(values - _median(values))))
+
+
+def _median(values: NDArray[np.float32]) -> np.float32:
+    """``numpy.median`` of finite numbers, without what it does for axes and NaN: a fifth of its time at 24 x 24."""
+    half = len(values) // 2
+    middle = np.partition(values, (half - 1, half) if len(values) % 2 == 0 else half)
+    return middle[half] if len(values) % 2 else (middle[half - 1] + middle[half]) / np.float32(2)
 
 
 def peak_area(fwhm_px: float, shape: psf.PsfShape) -> float:

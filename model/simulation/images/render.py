@@ -119,6 +119,7 @@ class _Sky:
         wider_B = camera.template_fwhm[0] * np.exp(own.normal(0, camera.template_fwhm[1], len(bands)))
         self.template_fwhm_B, self.template_sigma_B = np.ones(len(bands)), np.zeros(len(bands), np.float32)
         self.template_noise: dict[int, noise.CoaddNoise] = {}
+        self._tilt_by_band: dict[int, NDArray[np.float32] | float] = {}
         for band in np.unique(self.schedule.band_T):
             of_band = self.schedule.band_T == band
             self.template_fwhm_B[band] = wider_B[band] * np.median(self.schedule.fwhm_T[of_band])
@@ -191,6 +192,11 @@ class _Sky:
 
     def tilt(self, band: int) -> NDArray[np.float32] | float:
         """Slope of the background, the same in all images of a band: differences do not show it."""
+        if band not in self._tilt_by_band:
+            self._tilt_by_band[band] = self._draw_tilt(band)
+        return self._tilt_by_band[band]
+
+    def _draw_tilt(self, band: int) -> NDArray[np.float32] | float:
         if self.level < LEVEL_OF_ARTEFACTS or self.camera.template_tilt is None:
             return 0.0
         axis = np.arange(self.size_px) - self.size_px // 2
@@ -321,8 +327,9 @@ def _draw_visits(sky: _Sky, visits_N: NDArray[np.int64], channels: Sequence[str]
         # 3. noise of the visit, 4. its products, 5. what is wrong with them
         signal_HW = light.science(n)
         noise_HW = _science_noise(sky, visits, n, signal_HW, rng)
+        coadd_HW = _template_noise(sky, visits, n) if any(channel != "science" for channel in channels) else None
         for c, channel in enumerate(channels):
-            pixels_NCHW[n, c] = _product(sky, visits, light, n, channel, signal_HW, noise_HW)
+            pixels_NCHW[n, c] = _product(sky, visits, light, n, channel, signal_HW, noise_HW, coadd_HW)
         if sky.artefact and sky.spoiled_T[visits_N[n]]:
             place = visits.x_N[n], visits.y_N[n]
             _add_bogus(sky, pixels_NCHW[n], channels, visits_N[n], place, visits.fwhm_px_N[n], visits.sigma_N[n])
@@ -341,6 +348,11 @@ def _science_noise(
     return noise_HW
 
 
+def _template_noise(sky: _Sky, visits: _Conditions, n: int) -> NDArray[np.float32]:
+    """Noise of the template on the grid of a visit: the template and the difference share it."""
+    return sky.template_noise[int(visits.band_N[n])].resampled(visits.x_N[n] % 1, visits.y_N[n] % 1)
+
+
 def _product(
     sky: _Sky,
     visits: _Conditions,
@@ -349,13 +361,14 @@ def _product(
     channel: str,
     signal_HW: NDArray[np.float32],
     noise_HW: NDArray[np.float32],
+    coadd_HW: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
-    """One image of a visit: science, template or difference."""
+    """One image of a visit: science, template or difference; ``coadd_HW`` may be missing for the first alone."""
     visit, band = visits.visits_N[n], int(visits.band_N[n])
     background = sky.schedule.sky_T[visit]
     if channel == "science":
         return signal_HW + noise_HW + background + sky.tilt(band)
-    coadd_HW = sky.template_noise[band].resampled(visits.x_N[n] % 1, visits.y_N[n] % 1)
+    assert coadd_HW is not None
     if channel == "template":
         assert light.template_NHW is not None
         template_HW = light.template_NHW[n] + coadd_HW + sky.tilt(band)

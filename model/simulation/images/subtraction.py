@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
-from model.series import MAD_TO_SIGMA
+from model.simulation.images.noise import robust_sigma
 from model.simulation.survey import psf
 from model.simulation.survey.cameras import Camera
 
@@ -68,7 +68,7 @@ def subtract(
 
 def noise_ratio(static_HW: NDArray[np.float32], sigma: float, template_sigma: float) -> float:
     """Noise of the template over the science image's as pipelines measure it: stars that crowd count as noise."""
-    confusion = MAD_TO_SIGMA * float(np.median(np.abs(static_HW - np.median(static_HW))))
+    confusion = robust_sigma(static_HW)
     return float(np.hypot(template_sigma, confusion) / np.hypot(sigma, confusion))
 
 

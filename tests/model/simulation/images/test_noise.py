@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import median_abs_deviation
 
-from model.simulation.images.noise import CoaddNoise
+from model.simulation.images.noise import CoaddNoise, robust_sigma
 
 
 def lag(noise_HW):
@@ -28,3 +29,10 @@ def test_a_template_moved_by_a_pixel_is_the_same_noise():
     """The same sky lies one pixel further."""
     noise = CoaddNoise(np.random.default_rng(0), 50, 1.0, 6)
     np.testing.assert_allclose(noise.resampled(1.0, 0)[:, :-1], noise.resampled(0, 0)[:, 1:], atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [1, 23, 24])
+def test_the_robust_sigma_is_that_of_the_median_absolute_deviation(side):
+    """The spread of an image is scipy's scaled median absolute deviation, of odd and even numbers of pixels alike."""
+    image_HW = np.random.default_rng(side).normal(40, 3, (side, side)).astype(np.float32)
+    assert robust_sigma(image_HW) == pytest.approx(median_abs_deviation(image_HW, None, scale="normal"), rel=1e-5)
