@@ -3,9 +3,10 @@
 ``ictc-simulate alerts --survey ztf --nights 20 --objects 500 --seed 5 --out NIGHTS``, then
 ``python -m benchmarks.real_ztf.skies --simulated NIGHTS``. Labelled objects are left out, and packets that others
 repacked (their catalogue columns are false), and known Solar-system bodies. What the rest are is told from the packet
-alone, in both skies alike: a *star* has a point source of the catalogue within 1.5 arcsec, a *nucleus* a galaxy within
-0.5 arcsec, a *transient* is the rest; all have been seen twice, which moving bodies and artefacts hardly are. One alert
-of each object, drawn at random; simulated objects are thinned to the classes that ``validate`` takes alerts to be of.
+alone, in both skies alike: a *star* has a point source of the catalogue within 1.5 arcsec (told again below 8 degrees
+of Galactic latitude and above 20), a *nucleus* a galaxy within 0.5 arcsec, a *transient* is the rest; all have been
+seen twice, which moving bodies and artefacts hardly are. One alert of each object, drawn at random; simulated objects
+are thinned to the classes that ``validate`` takes alerts to be of.
 """
 
 import argparse
@@ -13,12 +14,13 @@ import json
 import math
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import erfa
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -33,9 +35,17 @@ from broker_filter.archive.read import read_messages
 from broker_filter.errors import NotClassifiedError
 from broker_filter.records import STAMP_KINDS, Alert, Message
 from model.series import BANDS, MAD_TO_SIGMA
+from model.simulation.alerts.ztf import SURVEY_START_JD, YEAR_D
 from model.simulation.validation.stamps.ztf_stamps import MIX
 
-KINDS = ("star", "nucleus", "transient")
+IN_PLANE_DEG, OFF_PLANE_DEG = 8.0, 20.0
+GROUPS: Mapping[str, Callable[["Row"], bool]] = {
+    "star": lambda row: row.kind == "star",
+    "star in the plane": lambda row: row.kind == "star" and row.latitude_deg < IN_PLANE_DEG,
+    "star off the plane": lambda row: row.kind == "star" and row.latitude_deg > OFF_PLANE_DEG,
+    "nucleus": lambda row: row.kind == "nucleus",
+    "transient": lambda row: row.kind == "transient",
+}
 STAR_ARCSEC, NUCLEUS_ARCSEC, STAR_SCORE = 1.5, 0.5, 0.5
 LEAST_SHARE = 0.08  # of a class by which the others are thinned
 LEAST_HISTORY = 2  # detections
@@ -53,6 +63,7 @@ class Row:
 
     object_id: str
     kind: str
+    latitude_deg: float  # Galactic, north or south
     values: Mapping[str, float]
 
 
@@ -102,13 +113,16 @@ def row_of(record: Mapping[str, Any], pixels_CHW: NDArray[np.float64] | None) ->
         "catalogue distance, arcsec": distance,
         "Gaia distance, arcsec": _number(own, "neargaia"),
         "age, days": own["jd"] - (_number(own, "jdstarthist")),
+        "first detection, days of the survey": _number(own, "jdstarthist") - SURVEY_START_JD,
         "detections ever": history,
+        "detections a year of the survey": history / max(own["jd"] - SURVEY_START_JD, YEAR_D / 12) * YEAR_D,
         "star-galaxy score": score,
         **_of_past(record),
     }
     if pixels_CHW is not None:
         values |= registration(pixels_CHW)
-    return Row(record["objectId"], kind, values)
+    _, latitude = erfa.icrs2g(math.radians(own["ra"]), math.radians(own["dec"]))
+    return Row(record["objectId"], kind, abs(math.degrees(latitude)), values)
 
 
 def _number(own: Mapping[str, Any], name: str) -> float:
@@ -192,8 +206,8 @@ def _stamps(folder: Path) -> Iterator[tuple[int, NDArray[np.float64]]]:
 def compared(real: Sequence[Row], simulated: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """Quantiles in both skies, kind by kind, and the distance of Kolmogorov and Smirnov."""
     by_kind: dict[str, dict[str, Any]] = {}
-    for kind in KINDS:
-        skies = [[row.values for row in rows if row.kind == kind] for rows in (real, simulated)]
+    for kind, belongs in GROUPS.items():
+        skies = [[row.values for row in rows if belongs(row)] for rows in (real, simulated)]
         by_kind[kind] = {"real": len(skies[0]), "simulated": len(skies[1]), "lines": {}}
         for name in dict.fromkeys(name for rows in skies for values in rows for name in values):
             values = [np.array([of.get(name, math.nan) for of in rows]) for rows in skies]

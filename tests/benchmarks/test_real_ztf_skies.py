@@ -16,12 +16,13 @@ from model.simulation.datasets.plan import CLASSES, load_recipe
 
 OWN = {"jd": 2460236.0, "fid": 1, "magpsf": 18.0, "isdiffpos": "t", "magnr": 17.0, "jdstarthist": 2460206.0}
 CATALOGUE = {"distpsnr1": 0.2, "sgscore1": 0.9, "ndethist": 12, "neargaia": 0.3, "ssdistnr": -999.0}
+POLE = {"ra": 192.86, "dec": 27.13}
 
 
 def packet(**changes):
     """A record with one earlier detection in r, an hour before."""
     past = [{"jd": 2460235.96, "fid": 2, "magpsf": 17.5, "isdiffpos": "t"}]
-    return {"objectId": "ZTF18abc", "candidate": OWN | CATALOGUE | changes, "prv_candidates": past}
+    return {"objectId": "ZTF18abc", "candidate": OWN | CATALOGUE | POLE | changes, "prv_candidates": past}
 
 
 def star(off_px: float, light: float) -> np.ndarray:
@@ -62,6 +63,7 @@ def test_the_same_sky_is_no_distance_from_itself():
     rows = [row_of(packet(magpsf=17 + 0.1 * i), None) for i in range(10)]
     table = compared(rows, rows)
     assert table["star"]["lines"]["change, mag"]["ks"] == 0 and table["star"]["real"] == 10
+    assert table["star off the plane"]["real"] == 10 and table["star in the plane"]["real"] == 0
     assert table["nucleus"] == {"real": 0, "simulated": 0, "lines": {}}
 
 

@@ -2,9 +2,15 @@
 
 Field names and types are ZTF's and stay in this room. What a consumer may rely on follows from the simulation: times,
 magnitudes, limits, positions, nearest reference source, history, stamps. What only describes the pipeline is filled
-with values of the usual size, so that a filter on them behaves as on the real stream.
+with values of the usual size, so that a filter on them behaves as on the real stream. Its catalogues fit point sources
+to galaxies: the reference image's, PS1's, and Gaia's, which lists a nucleus where its core is bright enough.
 
-Legend: ``T`` visits, ``N`` alerts, ``C`` channels.
+References
+----------
+Masci et al. 2019 (PASP 131, 018003), the packets' fields; Chambers et al. 2016 (arXiv:1612.05560), images of PS1; Gaia
+Collaboration 2016 (A&A 595, A1), its limit; Krone-Martins et al. 2013 (A&A 556, A102), galaxies that it detects.
+
+Legend: ``T`` visits, ``N`` alerts, ``C`` channels, ``X`` times, ``Y`` years.
 """
 
 import io
@@ -16,6 +22,7 @@ from typing import Any
 
 import fastavro
 import numpy as np
+from numpy.typing import NDArray
 
 from model.clock import SECONDS_PER_DAY, TAI_MINUS_UTC_S, calendar_date
 from model.past_photometry import HISTORY_DAYS
@@ -23,15 +30,23 @@ from model.series import BANDS
 from model.simulation.alerts.fits_bytes import ztf_stamp
 from model.simulation.alerts.neighbours import Neighbour, from_a_place, neighbours, scattered
 from model.simulation.alerts.observe import DETECTION_SNR, Observed
+from model.simulation.survey.cameras import CAMERAS
 from model.simulation.surveys import ZTF, flux_njy
 from model.simulation.surveys import ab_mag as ab_magnitude
 
 CATALOGUE_ERROR_ARCSEC = 0.1  # per axis: of PS1 and of proper motions since it looked
 CENTROID_ERROR_OF_FWHM = 0.6  # per axis, over the signal-to-noise ratio
+PS1_FWHM_ARCSEC = 1.2
+GAIA_FWHM_ARCSEC, GAIA_LIMIT_MAG = 0.4, 20.7
+BEYOND_THE_STAMP_ARCSEC = (32.0, 8.0)  # to Gaia's nearest where the stamp holds none: its edge, and how far on
+REFERENCE_SIGMA = 3.0  # of the faintest sources that are found in a reference image
 SCORE_LOGIT, SCORE_LOST_PER_MAG, SCORE_SCATTER = 4.5, 0.9, 1.0  # of PS1's star-galaxy score, from r = 18 on
 CANDIDATE_FWHM = (1.37, 0.4)  # over the stars' in 184 real stamps with isolated ones: median, scatter of the logarithm
 JD_OF_MJD = 2_400_000.5
 HALF_EXPOSURE_S = 15.0  # packets give the start of the exposure
+SURVEY_START_JD, YEAR_D = 2_458_194.5, 365.25  # 17 March 2018: no detection is older
+REFERENCE_AFTER_D = 180.0  # at most, until a field has its 15 frames for a reference image, and differences
+WITHOUT_A_PAST = ("Nova", "uLens")  # stars that change once
 FIRST_NIGHT_JD = 2_457_754.5  # night 0 of the survey's own numbers
 NULLABLE_WITHOUT_DEFAULT = frozenset({"candid", "isdiffpos", "ra", "dec", "magpsf", "sigmapsf", "ranr", "decnr"})
 NONE, NO_FIT = -999.0, -99999.0  # the survey's own words for "not found" and "not fitted"
@@ -92,6 +107,7 @@ class ZtfObject:
         self.jd_T = (
             schedule.time_T + JD_OF_MJD - (TAI_MINUS_UTC_S + HALF_EXPOSURE_S) / SECONDS_PER_DAY
         )  # UTC, start of the exposure
+        self.seen_before, self.covered_before = self._earlier_years()
         self.pid_T = [self._processing_id(jd) for jd in self.jd_T]
         row_T = rng.integers(1, 80, len(self.jd_T))
         self.candid_T = [pid * 1_000_000 + 10_000 + int(row) for pid, row in zip(self.pid_T, row_T, strict=True)]
@@ -116,6 +132,16 @@ class ZtfObject:
         letters = "".join(chr(97 + int(x)) for x in rng.integers(0, 26, 7))
         self.object_id = f"ZTF{year % 100:02d}{letters}"
         self._noise_T = rng.standard_normal((len(row_T), 8))
+
+    def _earlier_years(self) -> tuple[NDArray[np.float64], int]:
+        """Times (JD) of detections in the survey's years before the simulated one, and the number of visits in them:
+        years like this one for what was there, none for what is new."""
+        begin_jd = SURVEY_START_JD + np.random.default_rng([*self.observed.seed, 17]).uniform(0, REFERENCE_AFTER_D)
+        visits_X = _year_by_year(self.jd_T, begin_jd)
+        truth = self.observed.obj.truth
+        persists = truth["kind"] in ("AGN", "Star") and truth["subtype"] not in WITHOUT_A_PAST
+        seen_X = _year_by_year(self.jd_T[self.observed.detected_T], begin_jd) if persists else np.empty(0)
+        return seen_X, len(visits_X)
 
     def _processing_id(self, jd: float) -> int:
         night = int(jd - FIRST_NIGHT_JD)
@@ -237,16 +263,19 @@ class ZtfObject:
     def _nearest_reference(self, t: int) -> dict[str, Any]:
         """The nearest source of the template: host, star, or the variable itself."""
         band = int(self.observed.obj.schedule.band_T[t])
-        known = [n for n in self.near_T[t] if n.flux_B[band] > flux_njy(21.5)]
-        if not known:
-            distances = {"distnr": 8.0 + abs(self._noise_T[t][0]) * 4, "magnr": 21.0, "sigmagnr": 0.2}
+        camera = CAMERAS[ZTF.name]
+        fwhm_arcsec = camera.template_fwhm[0] * float(ZTF.fwhm_arcsec_B[band])
+        limit_mag = float(ZTF.depth_mag_B[band]) + camera.template_gain_mag[0] + 2.5 * math.log10(5 / REFERENCE_SIGMA)
+        found = ((n, float(ab_magnitude(n.psf_flux_B(fwhm_arcsec)[band]))) for n in self.near_T[t])
+        nearest, magnitude = next(((n, mag) for n, mag in found if mag < limit_mag), (None, limit_mag))
+        error = 0.013 + 10 ** (0.4 * (magnitude - 24.5))
+        if nearest is None:
+            distances = {"distnr": 8.0 + abs(self._noise_T[t][0]) * 4, "magnr": magnitude, "sigmagnr": error}
             return distances | {"chinr": 1.0, "sharpnr": 0.0}
-        nearest = known[0]
-        magnitude = float(ab_magnitude(nearest.flux_B[band]))
         return {
             "distnr": nearest.distance_arcsec,
             "magnr": magnitude,
-            "sigmagnr": 0.013 + 10 ** (0.4 * (magnitude - 24.5)),
+            "sigmagnr": error,
             "chinr": 0.9 if nearest.is_star else 1.6,
             "sharpnr": 0.0 if nearest.is_star else 0.4,
         }
@@ -255,7 +284,7 @@ class ZtfObject:
         observed, t = self.observed, int(self.observed.visits_N[n])
         jd, noise, real = self.jd_T[t], self._noise_T[t], observed.kind != "bogus"
         earlier = observed.detected_T & (self.jd_T <= jd)
-        first = self.jd_T[np.flatnonzero(earlier)[0]] if earlier.any() else jd
+        first = min([jd, *self.jd_T[earlier][:1], *self.seen_before[:1]])
         pixels_HW, sigma = observed.pixels_NCHW[n, DIFFERENCE], float(observed.sigma_NC[n, DIFFERENCE])
         scale = 1 / float(flux_njy(observed.obj.schedule.zero_point_T[t]))
         snr_of = [float(np.nanstd(observed.pixels_NCHW[n, c]) / observed.sigma_NC[n, c]) for c in (0, DIFFERENCE)]
@@ -268,14 +297,15 @@ class ZtfObject:
             exposure
             | detection
             | _catalogue(near, self.star_score)
+            | _gaia(near, abs(float(noise[4])))
             | {
                 "ssdistnr": float(abs(noise[0])) if moving else NONE,
                 "ssmagnr": detection["magpsf"] + 0.1 * float(noise[1]) if moving else NONE,
                 "ssnamenr": str(100_000 + self.candid_T[t] % 400_000) if moving else "null",
                 "ranr": nearest.ra_deg if nearest else observed.ra_deg,
                 "decnr": nearest.dec_deg if nearest else observed.dec_deg,
-                "ndethist": int(max(earlier.sum(), 1)),
-                "ncovhist": int((self.jd_T <= jd).sum()),
+                "ndethist": len(self.seen_before) + int(max(earlier.sum(), 1)),
+                "ncovhist": self.covered_before + int((self.jd_T <= jd).sum()),
                 "jdstarthist": float(first),
                 "jdendhist": float(jd),
                 "tooflag": 0,
@@ -291,8 +321,6 @@ class ZtfObject:
                 "zpmed": exposure["magzpsci"],
                 "clrmed": 0.7 + 0.05 * float(noise[3]),
                 "clrrms": 0.2,
-                "neargaia": nearest.distance_arcsec if nearest and nearest.is_star else 10 + 5 * abs(noise[4]),
-                "maggaia": float(ab_magnitude(nearest.flux_B[2])) if nearest and nearest.is_star else 19.5,
                 "neargaiabright": 40 + 25 * abs(float(noise[5])),
                 "maggaiabright": 13.0 + float(noise[6]) * 0.5,
                 "exptime": 30.0,
@@ -341,6 +369,15 @@ class ZtfObject:
         }
 
 
+def _year_by_year(jd_X: NDArray[np.float64], begin_jd: float) -> NDArray[np.float64]:
+    """The same times a year ago, two years ago and so on, back to a beginning, in order."""
+    if not len(jd_X):
+        return jd_X
+    years_Y = np.arange(1, max(int((jd_X[-1] - begin_jd) / YEAR_D) + 1, 1))
+    past_X = (jd_X - YEAR_D * years_Y[:, None]).ravel()
+    return np.asarray(np.sort(past_X[past_X >= begin_jd]))
+
+
 def _score(noise: float, real: bool, snr: float) -> float:
     """A real/bogus score: real sources score high, more so when bright."""
     logit = (1.5 + 0.08 * min(snr, 40) if real else -2.0) + 0.8 * float(noise)
@@ -349,7 +386,7 @@ def _score(noise: float, real: bool, snr: float) -> float:
 
 def _star_score(known: Neighbour, noise: float) -> float:
     """How much like a star a deep catalogue finds a source, 0 to 1: the fainter, the less sure."""
-    magnitude = float(np.nan_to_num(ab_magnitude(known.flux_B[2]), nan=24.0))
+    magnitude = float(np.nan_to_num(ab_magnitude(known.psf_flux_B(PS1_FWHM_ARCSEC)[2]), nan=24.0))
     sure = max(SCORE_LOGIT - SCORE_LOST_PER_MAG * max(magnitude - 18.0, 0.0), 0.0)
     return 1 / (1 + math.exp(-(sure if known.is_star else -sure) - SCORE_SCATTER * noise))
 
@@ -362,10 +399,21 @@ def _catalogue(near: list[Neighbour], star_score: dict[int, float]) -> dict[str,
         columns[f"objectidps{rank}"] = known.catalogue_id if known else None
         columns[f"distpsnr{rank}"] = known.distance_arcsec if known else NONE
         columns[f"sgscore{rank}"] = star_score[known.catalogue_id] if known else NONE
+        flux_B = known.psf_flux_B(PS1_FWHM_ARCSEC) if known else np.full(len(BANDS), np.nan)
         for name, band in (("sgmag", 1), ("srmag", 2), ("simag", 3), ("szmag", 4)):
-            magnitude = float(ab_magnitude(known.flux_B[band])) if known else NONE
+            magnitude = float(ab_magnitude(flux_B[band]))
             columns[f"{name}{rank}"] = magnitude if math.isfinite(magnitude) else NONE
     return columns
+
+
+def _gaia(near: list[Neighbour], beyond: float) -> dict[str, float]:
+    """Gaia's nearest source: a star, or a galaxy whose core is bright enough; else one beyond the stamp."""
+    for known in near:
+        magnitude = float(ab_magnitude(known.psf_flux_B(GAIA_FWHM_ARCSEC)[2]))
+        if magnitude < GAIA_LIMIT_MAG:
+            return {"neargaia": known.distance_arcsec, "maggaia": magnitude}
+    edge_arcsec, further_arcsec = BEYOND_THE_STAMP_ARCSEC
+    return {"neargaia": edge_arcsec + further_arcsec * beyond, "maggaia": 19.5}
 
 
 def _marker(candid: int) -> bytes:

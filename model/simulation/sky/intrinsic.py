@@ -15,13 +15,14 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from model.simulation.sky import hosts, labels
+from model.simulation.sky.disc import DISC, Populace
 from model.simulation.sky.hosts import HostEntry
 from model.simulation.sky.redshifts import draw_luminosity_and_redshift, draw_nearness, draw_subtype
 from model.simulation.sources import Circumstances, Source
 from model.simulation.sources.agn import FAINTEST_FITTED_M_I, FAINTEST_M_I, draw_agn
 from model.simulation.sources.corecollapse import FRACTION as CORE_COLLAPSE
 from model.simulation.sources.corecollapse import draw_corecollapse
-from model.simulation.sources.galactic import draw_galactic
+from model.simulation.sources.galactic import REDDENED_BY_PLACE, draw_galactic
 from model.simulation.sources.irregular import Irregular
 from model.simulation.sources.outbursts import Outbursts
 from model.simulation.sources.snia import SUBTYPES as IA_SUBTYPES
@@ -70,6 +71,7 @@ class IntrinsicObject:
     source: Source
     host_mag_B: NDArray[np.float64] | None  # light of a galaxy around or near the source; None where there is none
     nuclear: bool = False
+    populace: Populace | None = None  # of a star that is reddened by the dust in front of it
 
 
 def draw_physics(
@@ -162,7 +164,7 @@ def _draw_persistent(
         source = draw_bogus(rng, Circumstances(window_days))
         return IntrinsicObject(true_class, kind, entry, RESIDUAL_REDSHIFT, source, entry.mag_B if near_galaxy else None)
     if true_class == "Variable" and mode != "sdss_label" and of.name != "sdss":
-        return _star(rng, true_class, entry, draw_galactic(rng, window_days, of), mode)
+        return _star(rng, true_class, entry, draw_galactic(rng, window_days, of), of, mode)
     bright, faint = (ASTEROID_MAG if kind == "Asteroid" else STAR_MAG)[of.name]
     r_mag = bright + (faint - bright) * rng.random() ** STAR_MAG_POWER
     subtype = None if true_class == "Variable" else true_class
@@ -172,16 +174,17 @@ def _draw_persistent(
     seen = Circumstances(window_days, mag_B=np.full(6, r_mag))
     if kind == "Asteroid":
         return IntrinsicObject(true_class, kind, entry, 0.0, draw_asteroid(rng, seen), None)
-    return _star(rng, true_class, entry, draw_star(rng, seen, subtype), mode)
+    return _star(rng, true_class, entry, draw_star(rng, seen, subtype), of, mode)
 
 
 def _star(
-    rng: Generator, true_class: str, entry: HostEntry, star: Star | Irregular | Outbursts, mode: str
+    rng: Generator, true_class: str, entry: HostEntry, star: Star | Irregular | Outbursts, of: Survey, mode: str
 ) -> IntrinsicObject:
     if mode == "physical":  # a star is its own catalogue entry
         offset = hosts.CENTROID_ERROR_ARCSEC * float(np.hypot(*rng.standard_normal(2)))
         entry = replace(entry, matched=True, mag_B=star.mag_B, offset_arcsec=offset)
-    return IntrinsicObject(true_class, "Star", entry, 0.0, star, None)
+    populace = DISC.get(star.subtype) if mode == "physical" and of.name in REDDENED_BY_PLACE else None
+    return IntrinsicObject(true_class, "Star", entry, 0.0, star, None, populace=populace)
 
 
 def _draw_nucleus(

@@ -192,8 +192,11 @@ def noticed_objects(
 
 
 def _selected(obj: SimulatedObject) -> bool:
-    """Whether it became a candidate and, for a supernova of the spectroscopic sample, whether a spectrum was taken."""
+    """Whether it became a candidate, whether alerts are often of it and, for a supernova of the spectroscopic sample,
+    whether a spectrum was taken."""
     truth = obj.truth
+    if truth["mode"] == "physical" and not selection.met(obj):
+        return False
     typed = truth["sample"] == "spec" and truth["kind"] == "SN" and truth["mode"] != "deconfounded"
     return selection.triggered(obj) and (not typed or selection.followed_up(obj))
 
@@ -215,7 +218,12 @@ def _observe(drawn: IntrinsicObject, wanted: _Wanted, rng: Generator, latitude_d
         days = np.tile(TEMPLATE_DAYS, len(bands))
         template = drawn.source.flux(days, np.repeat(bands, len(TEMPLATE_DAYS)), survey)
         reference_B[bands] = template.reshape(len(bands), -1).mean(axis=1)
-    ebv = _reddening(rng, survey, latitude_deg)
+    deviate = float(rng.standard_normal())
+    ebv = _reddening(deviate, survey, latitude_deg)
+    if drawn.populace is not None:  # its r is as observed, its colours are those behind the dust
+        ebv = drawn.populace.reddening_mag(float(drawn.entry.mag_B[2]), latitude_deg, deviate)
+        redder_B = 10 ** (-0.4 * ebv * (survey.dust_B - survey.dust_B[2]))
+        flux_T, reference_B = flux_T * redder_B[band_T], reference_B * np.nan_to_num(redder_B)
     if drawn.kind not in ("AGN", "Star"):  # whose magnitudes are those observed
         flux_T = flux_T * (10 ** (-0.4 * ebv * survey.dust_B))[band_T]
         explodes = drawn.true_class in EXPLOSIONS
@@ -273,9 +281,8 @@ def _in_template(rng: Generator, drawn: IntrinsicObject, survey: Survey) -> NDAr
     return reference_B
 
 
-def _reddening(rng: Generator, survey: Survey, latitude_deg: float) -> float:
+def _reddening(x: float, survey: Survey, latitude_deg: float) -> float:
     """E(B-V) of the Milky Way: along Stripe 82, or of the map at a latitude."""
-    x = float(rng.standard_normal())
     if survey.name != "sdss":
         return dust.SFD.at(latitude_deg, x)
     return float(REDDENING_MEDIAN_MAG * np.exp(x * (REDDENING_LN_ABOVE if x > 0 else REDDENING_LN_BELOW)))

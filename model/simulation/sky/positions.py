@@ -1,13 +1,14 @@
 """Places of objects on the sky. Knows no pixels: what a latitude means for a stamp is for ``hosts`` to say.
 
 Galaxies are seen everywhere but behind the plane of the Milky Way; its own stars lie in a disc about us, the nearer to
-its plane the farther and the younger they are.
+its plane the farther and the younger they are. ``disc.py`` places stars behind its dust; those of LSST, with which its
+weights were trained, have one magnitude of it wherever they are.
 
 References
 ----------
 Perley et al. 2020 (ApJ 904, 35): ZTF's survey of supernovae keeps 7 degrees from the plane. Juric et al. 2008 (ApJ 673,
 864): the disc of old stars is 0.3 kpc high; that of young ones is a third of it. Absolute magnitudes are round numbers
-of the textbooks, and one magnitude of dust is taken for all.
+of the textbooks.
 """
 
 import math
@@ -83,6 +84,8 @@ def _latitude_of_galaxy(rng: Generator) -> float:
 
 def _latitude_of_star(rng: Generator, drawn: IntrinsicObject) -> float:
     """Height above the plane, exponential, over the distance at which its kind has its magnitude."""
+    if drawn.populace is not None:
+        return math.radians(drawn.populace.draw_latitude_deg(rng, float(drawn.entry.mag_B[2])))
     uniform = rng.random()
     if drawn.source.subtype not in DISC:
         return math.asin(uniform)

@@ -4,17 +4,21 @@ Stripe 82 lies off the plane; ZTF and LSST look through it, where most variable 
 of a catalogue; which of its stars alert is left to the survey's depth, so that small amplitudes are rare by themselves.
 Stars that erupt (dwarf novae, flares, novae) are a tenth of a per cent of such a catalogue, but of what looks *new* to
 a survey they are a good part: ``ERUPTIVE_SHARE`` of the mix is theirs, a choice, so that networks learn them. Few
-flares are caught, so most of that share is theirs: of the variables that alert in ZTF a twelfth are dwarf novae, a
-tenth flares and one in 25 a nova.
+flares are caught, so most of that share is theirs: of the variables that alert in ZTF a thirteenth are dwarf novae, a
+ninth flares and one in 35 a nova.
+Stars of ZTF are reddened where they lie (``sky/disc.py``), and their giants are as many per RR Lyrae as in Gaia, for a
+year of ZTF finds the periods of half of them only. Those of LSST keep a mean reddening and ZTF's own counts, with which
+its weights were trained.
 Microlensing is not of this mix: it is held out, to see whether a network finds it strange.
 
 References
 ----------
 Chen et al. 2020 (ApJS 249, 18), the 781,602 periodic variables of ZTF: the counts of all periodic kinds, their periods
 and amplitudes. Rimoldini et al. 2023 (A&A 674, A14), Gaia DR3: young, Be and symbiotic stars, by their number per RR
-Lyrae. Cody & Hillenbrand 2018 (AJ 156, 71) and Venuti et al. 2021 (AJ 162, 101), shapes, amplitudes and time scales of
-young stars: stochastic, dipping, bursting. Soszynski et al. 2009 (AcA 59, 239), semi-regular giants and Miras.
-Labadie-Bartz et al. 2017 (AJ 153, 252), Be stars. Gromadzki et al. 2013 (AcA 63, 405), symbiotic stars.
+Lyrae; Lebzelter et al. 2023 (A&A 674, A15), its 1,720,588 long-period variables. Cody & Hillenbrand 2018 (AJ 156, 71)
+and Venuti et al. 2021 (AJ 162, 101), shapes, amplitudes and time scales of young stars: stochastic, dipping, bursting.
+Soszynski et al. 2009 (AcA 59, 239), semi-regular giants and Miras. Labadie-Bartz et al. 2017 (AJ 153, 252), Be stars.
+Gromadzki et al. 2013 (AcA 63, 405), symbiotic stars.
 Szkody et al. 2020 (AJ 159, 198), Darnley et al. 2006 (MNRAS 369, 257), Kawash et al. 2022 (ApJ 937, 64): some 300 dwarf
 novae a year in ZTF, 65 novae in M31 and 26 here.
 Amplitudes are log-normal choices near the medians of these papers; the magnitude ranges begin where ZTF saturates.
@@ -38,6 +42,8 @@ RR_LYRAE_OF_CHEN, RR_LYRAE_OF_GAIA = 32_518 + 13_875, 297_981
 MEAN_REDDENING_MAG = 0.3  # E(B-V) of stars near the plane, exponential
 MOST_REDDENING_MAG = 1.5
 DUST_PER_REDDENING_B = np.array([4.24, 3.30, 2.29, 1.70, 1.26, 1.09])
+REDDENED_BY_PLACE = frozenset({"ztf"})  # surveys whose stars are reddened where they lie; novae are not among them
+LONG_PERIOD_OF_GAIA = 1_720_588
 FAINTER_FOR_LSST_MAG = 3.0  # what LSST does not saturate on is as much farther
 MORE_FAINT_ONES = 0.6  # power of a uniform number: below 1 there are more stars near the faint end
 FAST_DAYS, SLOW_DAYS = 0.25, 2.0  # grids of random walks
@@ -69,6 +75,10 @@ KINDS: Mapping[str, Kind] = {
     "Symbiotic": Kind(649 * RR_LYRAE_OF_CHEN / RR_LYRAE_OF_GAIA, 12.5, 17.0, True),
 }
 SHARE = np.array([kind.count for kind in KINDS.values()]) / sum(kind.count for kind in KINDS.values())
+COUNT_WITH_GAIA = {name: kind.count for name, kind in KINDS.items()} | {
+    "SemiRegular": LONG_PERIOD_OF_GAIA * RR_LYRAE_OF_CHEN / RR_LYRAE_OF_GAIA - KINDS["Mira"].count
+}
+SHARE_WITH_GAIA = np.array(list(COUNT_WITH_GAIA.values())) / sum(COUNT_WITH_GAIA.values())
 ERUPTIVE_SHARE = 0.35
 ERUPTIVE: Mapping[str, Kind] = {  # counts: per cent, drawn; magnitudes: of the quiet star, of novae at maximum
     "DwarfNova": Kind(20, 15.5, 22.5, False),
@@ -99,13 +109,15 @@ def draw_galactic(rng: Generator, window_days: float, survey: Survey) -> Star | 
     if rng.random() < ERUPTIVE_SHARE:
         subtype = str(rng.choice(list(ERUPTIVE), p=SHARE_OF_ERUPTIVE))
     else:
-        subtype = str(rng.choice(list(KINDS), p=SHARE))
+        share = SHARE_WITH_GAIA if survey.name in REDDENED_BY_PLACE else SHARE
+        subtype = str(rng.choice(list(KINDS), p=share))
     kind = ERUPTIVE[subtype] if subtype in ERUPTIVE else KINDS[subtype]
     r_mag = kind.bright_mag + (kind.faint_mag - kind.bright_mag) * rng.random() ** MORE_FAINT_ONES
     r_mag += FAINTER_FOR_LSST_MAG if survey.name == "lsst" else 0.0
     if subtype in ("RRab", "RRc"):
         return draw_star(rng, Circumstances(window_days, mag_B=np.full(6, r_mag)), subtype)
-    reddening = min(rng.exponential(MEAN_REDDENING_MAG), MOST_REDDENING_MAG) if kind.near_plane else 0.0
+    reddened = kind.near_plane and (survey.name not in REDDENED_BY_PLACE or subtype == "Nova")
+    reddening = min(rng.exponential(MEAN_REDDENING_MAG), MOST_REDDENING_MAG) if reddened else 0.0
     mag_B = _mags(rng, subtype, r_mag) + reddening * (DUST_PER_REDDENING_B - DUST_PER_REDDENING_B[2])
     return DRAW[subtype](rng, mag_B, window_days)
 

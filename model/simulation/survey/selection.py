@@ -7,6 +7,7 @@ References
 Perley et al. 2020 (ApJ 904, 35): of the supernovae that peak brighter than 18, 18.5 and 19 mag in g or r, ZTF's Bright
 Transient Survey has spectra of 97, 93 and 75 %. The ELAsTiCC challenge: an object is one after two detections half an
 hour apart or more, which is also how filters of ZTF keep asteroids out (Perley et al. use a quarter of an hour).
+Chen et al. 2020 (ApJS 249, 18): periods of ZTF's variables are of stars with 20 detections or more.
 """
 
 import numpy as np
@@ -19,11 +20,14 @@ from model.simulation.surveys import flux_njy
 DETECTION_SIGMA = 5.0
 TEMPLATE_NOISE = 1.05  # of the difference image over the direct one
 CALIBRATION_ERROR = 0.01  # of the source's flux
-NOISE_TAG, FOLLOW_UP_TAG = 71, 73
+NOISE_TAG, FOLLOW_UP_TAG, MET_TAG = 71, 73, 79
 # Where spectra decide what is in a labelled sample: the brightest measurement that spectrographs typed half of the time
 # and the scatter of that limit, which is logistic (its scale is 0.6 of the number here). LSST's labels are to come.
 FOLLOW_UP_MAG = {"sdss": (21.2, 0.25), "ztf": (19.0, 0.4)}
 FOLLOW_UP_BANDS = {"sdss": (2,), "ztf": (1, 2)}
+# Archives and streams are of alerts: a star is met the more often the more it sends, half as often as others can be at
+# so many detections in a year. Flares are exempt, which hardly ever alert twice: their share of the mix is a choice.
+DETECTIONS_TO_BE_MET = {"ztf": 20}
 NIGHTS_TO_TRIGGER = {"sdss": 2}
 DAYS_TO_TRIGGER = {"ztf": 0.021, "lsst": 0.021}  # between a first and a later detection
 TRIGGER_BANDS = {"sdss": (1, 2, 3), "ztf": (1, 2, 3), "lsst": (0, 1, 2, 3, 4, 5)}
@@ -79,6 +83,16 @@ def followed_up(obj: SimulatedObject) -> bool:
         [obj.seed, obj.object_id, int(obj.truth["attempt"]), FOLLOW_UP_TAG]
     ).logistic(0, 0.6)
     return bool(flux_T[seen_T].max() >= flux_njy(limit))
+
+
+def met(obj: SimulatedObject) -> bool:
+    """Whether a variable star is among those that alerts are of: the likelier, the more detections it has."""
+    half = DETECTIONS_TO_BE_MET.get(obj.survey.name)
+    if half is None or obj.truth["kind"] != "Star" or obj.truth["subtype"] == "Flare":
+        return True
+    count = int(detections(obj).sum())
+    drawn = np.random.default_rng([obj.seed, obj.object_id, int(obj.truth["attempt"]), MET_TAG]).random()
+    return bool(drawn < count / (count + half))
 
 
 def first_detection(obj: SimulatedObject) -> int:

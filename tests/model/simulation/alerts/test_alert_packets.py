@@ -129,6 +129,51 @@ def test_sources_that_no_telescope_parts_are_one_entry() -> None:
     assert not second.is_star and second.distance_arcsec == pytest.approx(5.0)
 
 
+def test_a_point_source_fitted_to_a_galaxy_misses_its_outskirts() -> None:
+    """A star has all of its light in any image; a galaxy the less the larger it is and the sharper the image; a wide
+    PSF finds all of it."""
+    flux_B = np.full(6, 1e5, np.float32)
+    sizes = (0.3, 1.0, 4.0)
+    galaxies = tuple(Galaxy(flux_B, size, 4.0, 0.5, 0.4, 8.0 * k, 5.0) for k, size in enumerate(sizes))
+    obj = SimpleNamespace(scene=Scene(galaxies), reference_flux_B=flux_B)
+    star, *others = neighbours(obj, 150.0, 20.0)  # type: ignore[arg-type]
+    assert star.psf_flux_B(0.4)[2] == pytest.approx(1e5)
+    in_gaia, in_ps1, in_ztf, wide = ([one.psf_flux_B(fwhm)[2] for one in others] for fwhm in (0.4, 1.2, 2.4, 500.0))
+    assert in_ps1 == sorted(in_ps1, reverse=True) and in_ps1[2] < 0.5 * in_ps1[0]
+    assert all(a < b < c for a, b, c in zip(in_gaia, in_ps1, in_ztf, strict=True))
+    np.testing.assert_allclose(wide, 1e5, rtol=0.01)
+    single = Galaxy(flux_B, 1.0, 0.5, 1.0, 0.0, 3.0, 0.0)  # a Gaussian as large as the PSF: a third of it is missed
+    (alone,) = neighbours(SimpleNamespace(scene=Scene((single,)), reference_flux_B=0 * flux_B), 150.0, 20.0)  # type: ignore[arg-type]
+    assert alone.psf_flux_B(2.0)[2] == pytest.approx(1e5 * 2 / 3, rel=0.01)
+
+
+def test_gaia_lists_bright_nuclei_and_reference_sources_are_found_to_a_limit(ztf_night: Night) -> None:
+    """Most active nuclei have a Gaia source on them; a host's magnitude in the reference is fainter than all of it."""
+    on_nucleus, fainter = [], []
+    for packet, truth in ztf_night:
+        candidate = read_container(packet)["candidate"]
+        assert candidate["maggaia"] <= 20.7 and 10 < candidate["magnr"] < 23
+        if truth["label"] == "AGN":
+            on_nucleus.append(candidate["neargaia"] < 1)
+        if truth["kind"] == "SN" and candidate["distnr"] < 2 and truth["host_matched"] and candidate["fid"] == 2:
+            fainter.append(candidate["magnr"] - truth["host_r_mag"])
+    assert np.mean(on_nucleus) > 0.6
+    assert np.median(fainter) > 0.2
+
+
+def test_what_varies_has_alerted_since_the_survey_began(ztf_night: Night) -> None:
+    """Stars and nuclei were seen in years before; a supernova, a nova and an asteroid were not; nothing before 2018."""
+    age_days: dict[str, list[float]] = {"old": [], "new": []}
+    for packet, truth in ztf_night:
+        candidate = read_container(packet)["candidate"]
+        assert 2_458_194.5 <= candidate["jdstarthist"] <= candidate["jd"]
+        assert 1 <= candidate["ndethist"] <= candidate["ncovhist"]
+        persists = truth["kind"] in ("AGN", "Star") and truth["subtype"] != "Nova"
+        age_days["old" if persists else "new"].append(candidate["jd"] - candidate["jdstarthist"])
+    assert max(age_days["new"]) < 366
+    assert np.median(age_days["old"]) > 1500
+
+
 def test_ztf_history_is_the_last_month(ztf_night: Night) -> None:
     """Previous candidates are earlier, at most 30 days old, some with and some without a detection."""
     detections = limits = 0

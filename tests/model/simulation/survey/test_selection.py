@@ -95,3 +95,18 @@ def test_spectra_are_as_complete_as_those_of_the_bright_transient_survey():
     assert np.mean(typed["bright"]) > 0.85
     assert 0.45 < np.mean(typed["middle"]) < 0.95
     assert np.mean(typed["faint"]) < 0.2
+
+
+def test_alerts_are_of_stars_that_alert_often():
+    """Variable stars of ZTF are met by their alerts: frequent ones nearly always, rare ones seldom, flares always."""
+    rare, frequent = [], []
+    for number in range(300):
+        obj = draw_object(SkySettings(survey=ZTF, seed=9), "Variable", number, sampling=Sampling(attempt=0))
+        count = int(selection.detections(obj).sum())
+        if obj.truth["subtype"] == "Flare":
+            assert selection.met(obj)
+        elif count >= 60 or 0 < count <= 5:
+            (frequent if count >= 60 else rare).append(selection.met(obj))
+    assert np.mean(frequent) > 0.7
+    assert np.mean(rare) < 0.3
+    assert all(selection.met(obj) for obj in draw_sample(SkySettings(survey=ZTF, seed=9), {"AGN": 5, "SNIa": 5}))
