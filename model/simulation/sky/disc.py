@@ -17,6 +17,7 @@ Legend: ``B`` latitudes, ``D`` distances.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.random import Generator
@@ -52,7 +53,7 @@ class Populace:
 
     def draw_latitude_deg(self, rng: Generator, r_mag: float) -> float:
         """Draw |b| from the numbers of stars of this brightness, latitude by latitude."""
-        column_B = np.array([column_mag(math.degrees(math.asin(sine)), 0.0) for sine in SINE_B])
+        column_B = _median_column_mag()
         distance_B = self._distance_kpc(r_mag, SINE_B, column_B)
         depth_B = distance_B * SINE_B
         mag_per_kpc_B = MAG_PER_LN_KPC / distance_B + DUST_R * column_B * SINE_B / DUST_KPC * np.exp(
@@ -74,6 +75,11 @@ def column_mag(latitude_deg: float, deviate: float) -> float:
     """E(B-V) of a whole line of sight, the plane included."""
     nearest_deg = float(dust.SFD.latitude_deg_N[0])
     return dust.SFD.at(latitude_deg, deviate) * max(_sine(nearest_deg) / _sine(latitude_deg), 1.0)
+
+
+@cache
+def _median_column_mag() -> NDArray[np.float64]:
+    return np.array([column_mag(math.degrees(math.asin(sine)), 0.0) for sine in SINE_B])
 
 
 def _sine(latitude_deg: float) -> float:

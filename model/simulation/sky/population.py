@@ -22,6 +22,7 @@ from model.simulation.sky.positions import draw_position
 from model.simulation.sky.scenes import place
 from model.simulation.sky_records import RedrawKey, Sampling, Scene, Schedule, SimulatedObject, SkySettings
 from model.simulation.sources import TEMPLATE_DAYS
+from model.simulation.sources.galactic import DUST_PER_REDDENING_B
 from model.simulation.sources.spurious import Bogus
 from model.simulation.sources.templates import load_templates
 from model.simulation.survey import selection
@@ -222,8 +223,10 @@ def _observe(drawn: IntrinsicObject, wanted: _Wanted, rng: Generator, latitude_d
     ebv = _reddening(deviate, survey, latitude_deg)
     if drawn.populace is not None:  # its r is as observed, its colours are those behind the dust
         ebv = drawn.populace.reddening_mag(float(drawn.entry.mag_B[2]), latitude_deg, deviate)
-        redder_B = 10 ** (-0.4 * ebv * (survey.dust_B - survey.dust_B[2]))
-        flux_T, reference_B = flux_T * redder_B[band_T], reference_B * np.nan_to_num(redder_B)
+        redder_mag_B = ebv * (DUST_PER_REDDENING_B - DUST_PER_REDDENING_B[2])
+        seen_B = 10 ** (-0.4 * redder_mag_B)
+        flux_T, reference_B = flux_T * seen_B[band_T], reference_B * seen_B
+        drawn = replace(drawn, entry=replace(drawn.entry, mag_B=drawn.entry.mag_B + redder_mag_B))
     if drawn.kind not in ("AGN", "Star"):  # whose magnitudes are those observed
         flux_T = flux_T * (10 ** (-0.4 * ebv * survey.dust_B))[band_T]
         explodes = drawn.true_class in EXPLOSIONS

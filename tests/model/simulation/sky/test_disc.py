@@ -56,6 +56,8 @@ def test_stars_in_the_plane_are_red() -> None:
     for obj in draw_sample(SkySettings(survey=ZTF, seed=3), {"Variable": 120}):
         _, latitude = erfa.icrs2g(*np.radians((obj.truth["ra_deg"], obj.truth["dec_deg"])))
         g_mag, r_mag = (float(ab_mag(obj.reference_flux_B[band])) for band in (1, 2))
+        if obj.truth["subtype"] in ("Rotator", "LPV"):  # whose catalogue magnitudes are those of the reference
+            assert obj.truth["host_g_mag"] - obj.truth["host_r_mag"] == pytest.approx(g_mag - r_mag, abs=0.5)
         if not 8 <= abs(np.degrees(latitude)) <= 20:
             colour[abs(np.degrees(latitude)) < 8].append(g_mag - r_mag)
     assert np.median(colour[True]) > np.median(colour[False]) + 0.5
