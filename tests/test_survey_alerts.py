@@ -16,7 +16,6 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> SurveyAlerts:
     return write_stand_in(tmp_path_factory.mktemp("stand-in"))
 
 
-@pytest.mark.slow
 def test_every_version_of_the_schemas_is_there(stand_in: SurveyAlerts) -> None:
     """ZTF from 1.8 to 4.02 and LSST from 7.0 to 11.1, framed and bare, in a few megabytes."""
     assert {row["schemavsn"] for row in stand_in.rows("manifest_ztf.csv")} == set(ZTF_LACKS)

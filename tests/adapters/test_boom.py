@@ -18,7 +18,7 @@ from ictc.adapters import boom
 from model.past_photometry import NO_HISTORY
 from model.simulation.alerts.night import write_night
 
-pytestmark = [pytest.mark.export, pytest.mark.timeout(1800)]  # torch's exporter on a busy machine
+pytestmark = pytest.mark.timeout(1800)  # torch's exporter on a busy machine
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,6 @@ from model.simulation.datasets.draw import write_dataset
 from model.simulation.datasets.plan import DatasetRequest, load_recipe, parse_recipe
 from model.simulation.surveys import SDSS
 
-pytestmark = pytest.mark.sky
-
 CLASSES = ("AGN", "SNIa", "Variable", "SNOther")
 
 

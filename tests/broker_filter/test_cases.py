@@ -17,6 +17,8 @@ from broker_filter.archive.read import read_messages
 from broker_filter.archive.replay import main as replay
 from broker_filter.records import Alert, Message
 
+pytestmark = pytest.mark.usefixtures("networks_once")
+
 
 @pytest.fixture
 def cases(shared_data: Path) -> Path:

@@ -21,6 +21,7 @@ from broker_filter.secret import MASK, conceal, is_secret_name, masked_address, 
 from broker_filter.service import check
 from broker_filter.service.main import routes_of
 
+pytestmark = pytest.mark.usefixtures("networks_once")
 SECRETS = [f"s3cret-{n}" for n in range(9)]
 FLAGS = [
     *(

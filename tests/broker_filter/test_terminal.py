@@ -17,6 +17,7 @@ from broker_filter.logs import JsonFormatter, TextFormatter, facts
 from broker_filter.terminal import complain, console, styled
 from model.printable import printable, printable_json
 
+pytestmark = pytest.mark.usefixtures("networks_once")
 ESCAPE = "\x1b[2J\x1b]0;title\x07"
 ODD = ["[/]", "[red]x", ":smile:", ESCAPE, "\x9b31m", "a\u202eb", "\x7f", "\r", "\0", "\udcff", "é", "\u2028"]
 

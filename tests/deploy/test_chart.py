@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import helm_python
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -46,11 +45,14 @@ def resources(chart: helm_python.Chart, values: dict[str, Any]) -> dict[str, dic
     return {document["kind"]: document for document in documents if document}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values", [STORE_URL, EVERYTHING, EMBEDDED], ids=["shared store", "everything", "embedded store"]
 )
 def test_every_core_resource_is_valid_kubernetes(chart: helm_python.Chart, values: dict[str, Any]) -> None:
     """What the chart renders passes Kubernetes' own schemas, in strict mode."""
+    import kubernetes_validate  # it makes parsers
+
     rendered = resources(chart, values)
     assert {"Deployment", "ConfigMap", "PodDisruptionBudget"} <= rendered.keys()
     for resource in rendered.values():

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -20,8 +19,11 @@ def job(repo_root: Path) -> dict[str, Any]:
     return manifest
 
 
+@pytest.mark.slow
 def test_every_pod_of_the_job_is_valid_kubernetes(job: dict[str, Any]) -> None:
     """Templates of submitter, head and workers are pods that Kubernetes takes."""
+    import kubernetes_validate  # it makes parsers
+
     cluster = job["spec"]["rayClusterSpec"]
     templates = [
         job["spec"]["submitterPodTemplate"],

@@ -20,6 +20,7 @@ from broker_filter.output.formats import container_encoder
 from broker_filter.records import Classification, Message, Origin, Rejected
 from broker_filter.series.lmdb.store import LmdbSeriesStore
 
+pytestmark = pytest.mark.usefixtures("networks_once")
 EXTREMES = st.sampled_from([float("nan"), *(s * x for s in (1, -1) for x in (np.inf, 3e38, 1e30, 1e20, 0.0, 1e-44))])
 ENCODE = container_encoder()
 NAMES = count(1)  # of objects: what one example left in the store must not be another's past

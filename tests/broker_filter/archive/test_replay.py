@@ -33,6 +33,7 @@ from model.serving.card import load_card
 from model.serving.predictor import untrained
 from model.serving.weights import save
 
+pytestmark = pytest.mark.usefixtures("networks_once")
 JD = 2_459_433.5
 
 

@@ -18,6 +18,7 @@ from broker_filter.packets import series_of
 from model.serving.predictor import Predictor
 from model.simulation.alerts.night import write_night
 
+pytestmark = pytest.mark.usefixtures("networks_once")
 RHU = "ZTF21abiuvdk"  # SN 2021rhu
 
 

@@ -27,6 +27,8 @@ from model.pictures.colours import colours_of_classes
 from model.pictures.theme import DARK
 from model.simulation.alerts.night import write_night
 
+pytestmark = pytest.mark.usefixtures("networks_once")
+
 
 @pytest.fixture(scope="module")
 def night() -> list[bytes]:

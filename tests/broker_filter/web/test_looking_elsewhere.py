@@ -27,6 +27,7 @@ from broker_filter.web.api import Api
 from broker_filter.web.index import ObjectIndex
 from broker_filter.web.rate_limit import RateLimit
 
+pytestmark = pytest.mark.usefixtures("networks_once")
 ARCSEC_PER_PIXEL = 1.01
 
 

@@ -36,6 +36,7 @@ from broker_filter.series.store import WholeSeries
 from model.serving.predictor import untrained
 from model.serving.weights import save
 
+pytestmark = pytest.mark.usefixtures("networks_once")
 JD = 2_459_433.5
 OBJECTS = [f"ZTF21aaaaaa{letter}" for letter in "abcde"]
 TIMES = ("ingestTimestamp", "publicationTimestamp")
