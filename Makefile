@@ -4,9 +4,9 @@ VENV := .venv
 TORCH ?= auto
 BIN := $(VENV)/bin
 
-# Tests of a file share a worker (--dist loadgroup); the long ones begin first.
+# Tests of a file share a worker (tests/conftest.py); the long ones begin first.
 WORKERS ?= logical
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --no-loadscope-reorder
 
 .PHONY: install demo docs fuzz test test-quick kafka test-kafka test-ray test-adapters lint audit bench clean
 

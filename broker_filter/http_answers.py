@@ -1,8 +1,17 @@
 """Answers of other people's web servers, read within bounds. Knows nobody's interface."""
 
+import ssl
+from functools import cache
+
 import httpx2 as httpx
 
 UNENCODED = {"Accept-Encoding": "identity"}  # to ask for: a kilobyte of another encoding may be a gigabyte
+
+
+@cache
+def certificates() -> ssl.SSLContext:
+    """The authorities that vouch for servers: read once, which takes longer than many an answer."""
+    return httpx.create_ssl_context()
 
 
 class UnacceptableAnswerError(Exception):

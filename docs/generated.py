@@ -5,8 +5,10 @@ They are made anew at each build and kept nowhere, so they cannot be out of date
 
 import argparse
 import ast
+import inspect
 import json
 import os
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ FLOW = (
     *("model", "model.networks", "model.serving", "model.data"),
 )
 HELP_WIDTH = 100
+BEFORE_DOCSTRING = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENCODING)
 
 
 def write(folder: Path) -> None:
@@ -231,7 +234,9 @@ def _packages() -> Iterator[Path]:
 
 
 def _docstring(path: Path) -> str:
-    return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    with tokenize.open(path) as file:
+        first = next(token for token in tokenize.generate_tokens(file.readline) if token.type not in BEFORE_DOCSTRING)
+    return inspect.cleandoc(ast.literal_eval(first.string)) if first.type == tokenize.STRING else ""
 
 
 def runbook() -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from survey_alerts import SurveyAlerts, write_stand_in
@@ -15,6 +16,7 @@ REPO_ROOT = TESTS.parent
 NEEDS = {
     "adapters/test_boom.py": "export",
     "benchmarks/test_controls.py": "sky",
+    "broker_filter/test_demo.py": "broker",
     "kafka": "broker",
     "model/serving/test_export.py": "export",
     "model/simulation": "sky",
@@ -54,14 +56,27 @@ def needs_of(path: Path) -> list[str]:
     return [need for folder, need in NEEDS.items() if path.is_relative_to(TESTS / folder)]
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a file's tests one worker, and all that talk to the Kafka-protocol broker one too: it is started once.
+
+    What they share is made once so. Groups of ``--dist loadgroup`` do nothing under pytest 9.2 (pytest-xdist #1386).
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneBroker(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "broker" if "broker" in needs_of(config.rootpath / file) else file
+
+    return OneBroker(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a file's tests one worker, and all that talk to the Kafka-protocol broker one too: it is started once."""
+    """Mark what files and folders need, and let what takes long begin first."""
     for item in items:
-        file = item.path.relative_to(TESTS)
         for need in needs_of(item.path):
             item.add_marker(need)
-        item.add_marker(pytest.mark.xdist_group("broker" if item.get_closest_marker("broker") else str(file)))
     items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in LONG))  # stable
 
 

@@ -21,7 +21,7 @@ from broker_filter.alerts.schema_source import RegisteredSchema
 from broker_filter.avro.parse import MAX_SCHEMA_BYTES
 from broker_filter.config import RegistrySettings
 from broker_filter.errors import ConfigurationError, RejectedAlertError, Rejection, RetryableError
-from broker_filter.http_answers import UNENCODED, UnacceptableAnswerError, content_of, wait_of
+from broker_filter.http_answers import UNENCODED, UnacceptableAnswerError, certificates, content_of, wait_of
 from broker_filter.secret import masked_address
 
 REDIRECT_LIMIT = 5
@@ -81,7 +81,9 @@ class Registry:
         login = None
         if settings.username is not None:
             login = (settings.username, settings.password.get_secret_value() if settings.password else "")
-        self._open = partial(httpx.Client, auth=login, timeout=settings.timeout_s, follow_redirects=False)
+        self._open = partial(
+            httpx.Client, auth=login, timeout=settings.timeout_s, follow_redirects=False, verify=certificates()
+        )
         self._client = self._open()
         self._whole_answer_s = WHOLE_ANSWER_TIMEOUTS * settings.timeout_s
         self._query = dict(httpx.URL(settings.url).params)

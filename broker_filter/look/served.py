@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from broker_filter.alerts.survey import SURVEYS
 from broker_filter.errors import ConfigurationError, RetryableError
-from broker_filter.http_answers import UNENCODED, UnacceptableAnswerError, content_of, wait_of
+from broker_filter.http_answers import UNENCODED, UnacceptableAnswerError, certificates, content_of, wait_of
 from broker_filter.look.story import ObjectStory, story_of
 from broker_filter.output.read_back import from_json
 from broker_filter.records import HIGHEST_ALERT_ID, LOWEST_ALERT_ID, Classification, Observation
@@ -90,7 +90,7 @@ class ServedObjects:
         if not _ADDRESS.fullmatch(address):
             raise ConfigurationError(f"{address!r} is no address of a service: give http(s)://HOST:PORT without a user")
         self._address, self._sleep = address.rstrip("/"), sleep
-        self._client = client or httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+        self._client = client or httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, verify=certificates())
 
     def __enter__(self) -> Self:
         return self

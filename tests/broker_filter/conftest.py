@@ -1,6 +1,6 @@
 """A real Redis-protocol server, and shipped networks made ready once, for the tests that ask."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,27 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield server.port
 
 
-@pytest.fixture(scope="session")
+@cache
+def shipped(load: Callable[..., Any], survey: str, threads: int, *how: Any) -> Any:
+    """A shipped network, made ready: it takes half a second, and keeps no state."""
+    return load(survey, *how)
+
+
+@pytest.fixture(scope="module")
 def networks_once() -> Iterator[None]:
-    """Shipped networks are made ready once for all tests that ask for this: half a second, and they keep no state."""
+    """Shipped networks are made ready once for all modules of tests that ask for this."""
     import torch
 
     from model.serving.predictor import SURVEY_INPUTS, Predictor
 
     load = Predictor.load
 
-    @cache
-    def ready(name: str, threads: int, *how: Any) -> Predictor:
-        return load(name, *how)
-
     def load_once(
         weights: Path | str, device: str = "cpu", deterministic: bool = False, engine: Any = "auto"
     ) -> Predictor:
-        if weights in SURVEY_INPUTS:
-            return ready(str(weights), torch.get_num_threads(), device, deterministic, engine)
-        return load(weights, device, deterministic, engine)
+        if weights not in SURVEY_INPUTS:
+            return load(weights, device, deterministic, engine)
+        return shipped(load, str(weights), torch.get_num_threads(), device, deterministic, engine)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Predictor, "load", load_once)

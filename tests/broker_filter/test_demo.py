@@ -8,8 +8,6 @@ from broker_filter import demo
 from broker_filter.errors import ConfigurationError
 from broker_filter.kafka.local_broker import BROKERS_VARIABLE, find_binary
 
-pytestmark = pytest.mark.broker
-
 
 def test_the_demo_shows_the_whole_path(capsys):
     """Broker, night, service and accounts: it ends by itself, and what went in came out."""
