@@ -5,10 +5,12 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from survey_alerts import SurveyAlerts, write_stand_in
+
+if TYPE_CHECKING:
+    from survey_alerts import SurveyAlerts
 
 TESTS = Path(__file__).resolve().parent
 REPO_ROOT = TESTS.parent
@@ -16,7 +18,10 @@ REPO_ROOT = TESTS.parent
 NEEDS = {
     "adapters/test_boom.py": "export",
     "benchmarks/test_controls.py": "sky",
+    "broker_filter/look/test_story.py": "sky",
     "broker_filter/test_demo.py": "broker",
+    "broker_filter/web/test_looking_elsewhere.py": "sky",
+    "ictc/test_public_classifier.py": "sky",
     "kafka": "broker",
     "model/serving/test_export.py": "export",
     "model/simulation": "sky",
@@ -103,8 +108,10 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def survey_alerts(tmp_path_factory: pytest.TempPathFactory) -> SurveyAlerts:
+def survey_alerts(tmp_path_factory: pytest.TempPathFactory) -> "SurveyAlerts":
     """Alerts of both surveys with their manifests: real ones, or simulated ones that stand in for them."""
+    from survey_alerts import SurveyAlerts, write_stand_in  # the sky's imports: not for every run and worker
+
     folder = Path(os.environ.get("ICTC_SHARED_DATA", REPO_ROOT.parent / "shared" / "data"))
     if (folder / "alerts").is_dir():
         return SurveyAlerts(folder, real=True)

@@ -22,8 +22,6 @@ from fastavro.schema import load_schema
 from lsst.alert.packet import get_schema_path
 
 from model.clock import calendar_date
-from model.simulation.alerts import ztf as ztf_packets
-from model.simulation.alerts.night import write_night
 
 STAMPS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 _LATE = ("drb", "drbversion")
@@ -89,6 +87,8 @@ def write_stand_in(folder: Path) -> SurveyAlerts:
 
 
 def _ztf_files(alerts: Path, pixels: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    from model.simulation.alerts.night import write_night  # it imports the whole sky
+
     versions = list(ZTF_LACKS)
     night = list(write_night("ztf", 9, 6, seed=11))
     for number, (packet, truth) in enumerate(night):
@@ -117,7 +117,9 @@ def _ztf_files(alerts: Path, pixels: list[dict[str, Any]]) -> Iterator[dict[str,
 def _ztf_packet(record: Mapping[str, Any], version: str) -> bytes:
     """The alert under an older version of ZTF's schema."""
     absent, candidate_lacks = ZTF_LACKS[version]
-    schema = deepcopy(ztf_packets.schema())
+    from model.simulation.alerts.ztf import schema as ztf_schema
+
+    schema = deepcopy(ztf_schema())
     schema.pop("__fastavro_parsed__", None)
     schema.pop("__named_schemas", None)
     schema["version"] = version
@@ -131,6 +133,8 @@ def _ztf_packet(record: Mapping[str, Any], version: str) -> bytes:
 
 
 def _lsst_files(alerts: Path, pixels: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    from model.simulation.alerts.night import write_night
+
     night = list(write_night("lsst", 6, 4, seed=12))
     (major, minor), own = (10, 0), lsst_schema((10, 0))
     assert night[0][0][1:5] == (100 * major + minor).to_bytes(4, "big")

@@ -361,6 +361,7 @@ def test_every_real_ztf_alert_is_accounted_for(survey_alerts: SurveyAlerts, tmp_
     assert accounts["read"] == accounts["classified"] + sum(accounts["not_classified"].values())
 
 
+@pytest.mark.slow
 def test_convention_by_its_name_answers_real_alerts(survey_alerts: SurveyAlerts, tmp_path: Path) -> None:
     """ICT-ConvEntion ships by its name, and keeps embeddings of groups of frames: two halves say what one run says."""
     listed = sorted((survey_alerts.alerts / "ztf").rglob("*.avro"))[:60]
