@@ -30,8 +30,9 @@ from model.training.comparison.run import SystemRun, carry_out
 from model.training.comparison.system_table import write_tables
 from model.training.data.dataset_identity import identity_of
 from model.training.evaluation.evaluate import main as evaluate
+from model.training.learning.execution import ExecutionSettings
 from model.training.learning.recipe import load_recipe
-from model.training.learning.trainer import CHECKPOINT, ExecutionSettings
+from model.training.learning.trainer import CHECKPOINT
 from model.training.train import main as train
 
 RESULTS = Path(__file__).parent / "results" / "convention"

@@ -24,9 +24,10 @@ from model.networks import convention, registry
 from model.networks.contract import Frames, collate
 from model.serving.export import random_series
 from model.serving.predictor import resolve_device, untrained
+from model.training.learning.execution import ExecutionSettings
 from model.training.learning.objective import Objective
+from model.training.learning.parameters import decay_groups
 from model.training.learning.recipe import Recipe, load_recipe
-from model.training.learning.trainer import ExecutionSettings, decay_groups
 from model.training.training_options import PRECISIONS
 
 FRAMES = 36

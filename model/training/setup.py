@@ -18,8 +18,8 @@ from model.training.data.dataset_facts import DatasetFacts
 from model.training.data.dataset_identity import identity_of
 from model.training.data.loader import Loader, loader_for
 from model.training.data.splits import Splits, SplitsError
+from model.training.learning.execution import ExecutionSettings
 from model.training.learning.recipe import Recipe
-from model.training.learning.trainer import ExecutionSettings
 from model.training.source_commit import commit
 
 

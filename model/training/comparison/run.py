@@ -36,9 +36,10 @@ from model.training.evaluation.evaluate import label_modes
 from model.training.evaluation.predict import in_order, predict, predict_logits, softmax
 from model.training.evaluation.prefix_predictions import detected_frames, first_frames
 from model.training.evaluation.scoring import macro_f1, score
+from model.training.learning.execution import ExecutionSettings
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Recipe
-from model.training.learning.trainer import ExecutionSettings, Training
+from model.training.learning.trainer import Training
 from model.training.setup import learned_objects, make_card, make_loaders, make_network, provenance_of
 from model.training.source_commit import commit
 

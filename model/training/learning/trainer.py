@@ -15,7 +15,6 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,9 +23,6 @@ from model.networks.grouped import GroupedNetwork
 from model.training.data.augment import change_epochs, change_view
 from model.training.data.dataset_identity import differences
 from model.training.data.loader import Loader, batch_order
-from model.training.evaluation import scoring
-from model.training.evaluation.predict import predict, predict_features, softmax
-from model.training.evaluation.separation import separation
 from model.training.learning import losses
 from model.training.learning.checkpoint import (
     CheckpointError,
@@ -38,36 +34,17 @@ from model.training.learning.checkpoint import (
     without_prefix,
 )
 from model.training.learning.distributed import ProcessGroup
+from model.training.learning.execution import ExecutionSettings
 from model.training.learning.objective import Objective, follow, of_same_class
+from model.training.learning.parameters import decay_groups, head_parameters, renew
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Recipe, RecipeError, Stage, recipe_of
+from model.training.learning.validation import validation_scores
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY_S = 120.0  # what a kill may cost
 DEFERRED_FROM = 0.8  # of a stage: where LDAM's deferred re-weighting begins
 DEFERRED_BETA = 0.9999
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionSettings:
-    """Where and how a step is computed: faster or slower, and alike but for rounding."""
-
-    device: torch.device
-    precision: str = "float32"  # or "bfloat16": products under autocast, weights and sums in float32
-    compiled: bool = False
-
-    @classmethod
-    def of(
-        cls, device: torch.device, precision: str | None = None, compiled: bool | None = None
-    ) -> "ExecutionSettings":
-        """What suits a device, where nothing else is asked for: a GPU has units for bfloat16, and a compiler."""
-        on_gpu = device.type == "cuda"
-        chosen = precision or ("bfloat16" if on_gpu else "float32")
-        return cls(device, chosen, on_gpu if compiled is None else compiled)
-
-    @property
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
 @dataclass(slots=True)
@@ -411,76 +388,3 @@ def class_weights(loader: Loader, stage: Stage, classes: int) -> Tensor | None:
             raise RecipeError(f"listed_weights has {len(stage.listed_weights)} entries for {classes} classes")
         return torch.tensor(stage.listed_weights)
     return losses.balanced_weights(loader.counts(classes)) if stage.class_weights == "balanced" else None
-
-
-def head_parameters(network: GroupedNetwork, head: str = "last") -> list[nn.Parameter]:
-    """The parameters of a network's head.
-
-    Parameters
-    ----------
-    head
-        "last": those that act after the penultimate features, which ``head`` has a gradient for; "dense": those of
-        the network's ``dense_head`` too.
-
-    Raises
-    ------
-    RecipeError
-        When a network without a dense head is asked for it.
-    """
-    if head == "dense":
-        modules = network.dense_head()
-        if not modules:
-            raise RecipeError(f"{network.name} has no dense head to train alone: use head 'last'")
-        return [parameter for module in modules for parameter in module.parameters()]
-    learned = list(network.parameters())
-    wanted = [parameter.requires_grad for parameter in learned]
-    was_training = network.training
-    network.eval().requires_grad_(True)
-    with torch.enable_grad():
-        features = torch.zeros(2, network.feature_width, device=learned[0].device)
-        gradients = torch.autograd.grad(network.head(features).sum(), learned, allow_unused=True)
-    for parameter, want in zip(learned, wanted, strict=True):
-        parameter.requires_grad_(want)
-    network.train(was_training)
-    return [parameter for parameter, gradient in zip(learned, gradients, strict=True) if gradient is not None]
-
-
-def renew(network: GroupedNetwork, parameters: list[nn.Parameter]) -> None:
-    """Draw anew the modules that own these parameters."""
-    for module in network.modules():
-        own = list(module.parameters(recurse=False))
-        reset = getattr(module, "reset_parameters", None)
-        if own and callable(reset) and all(any(p is one for one in parameters) for p in own):
-            reset()
-
-
-def decay_groups(objective: Objective, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and kernels decay, biases and gains do not."""
-    learned = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in learned if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
-def validation_scores(network: GroupedNetwork, loader: Loader, classes: int) -> dict[str, float]:
-    """Macro-F1, log loss with every class weighing the same, and how far the features of the classes lie apart."""
-    label_N = loader.label_N.cpu().numpy()
-    apart: dict[str, float] = {}
-    if network.one_pass:
-        feature_NF, logits_NK = predict_features(network, loader)
-        probability_NK = softmax(logits_NK)
-        if len(np.unique(label_N)) > 1:
-            spread = separation(feature_NF, label_N, classes)
-            apart = {
-                "validation_within": spread.within,
-                "validation_between": spread.between,
-                "validation_silhouette": spread.silhouette,
-            }
-    else:
-        probability_NK = predict(network, loader)
-    return {
-        "validation_macro_f1": scoring.macro_f1(label_N, np.argmax(probability_NK, 1), classes),
-        "validation_log_loss": scoring.log_loss(label_N, probability_NK, balanced=True),
-        **apart,
-    }

@@ -31,8 +31,8 @@ from model.training.evaluation import evaluate, recalibrate
 from model.training.evaluation.calibrated_card import calibrated
 from model.training.evaluation.prefix_predictions import first_frames, predict_prefixes, prefix_answers
 from model.training.evaluation.scoring import log_loss, macro_f1
+from model.training.learning.execution import ExecutionSettings
 from model.training.learning.recipe import load_recipe
-from model.training.learning.trainer import ExecutionSettings
 from model.training.setup import make_card
 
 CPU = torch.device("cpu")

@@ -14,9 +14,10 @@ from model.data.dataset import Dataset
 from model.training.data.dataset_facts import measure
 from model.training.data.splits import divide
 from model.training.learning.distributed import DistributedError, ProcessGroup
+from model.training.learning.execution import ExecutionSettings
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Recipe, load_recipe
-from model.training.learning.trainer import ExecutionSettings, Training
+from model.training.learning.trainer import Training
 from model.training.setup import make_loaders, make_network
 from model.training.train import main
 

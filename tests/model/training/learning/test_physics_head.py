@@ -16,10 +16,11 @@ from model.training.data.dataset_facts import measure
 from model.training.data.loader import Loader
 from model.training.data.physics import RISE_OF_SNIA_D, Physics, physics_of
 from model.training.data.splits import divide
+from model.training.learning.execution import ExecutionSettings
 from model.training.learning.physics_head import PhysicsHead
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import load_recipe
-from model.training.learning.trainer import ExecutionSettings, Training
+from model.training.learning.trainer import Training
 from model.training.setup import make_loaders, make_network
 
 CPU = torch.device("cpu")

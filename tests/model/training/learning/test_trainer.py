@@ -24,10 +24,12 @@ from model.training.evaluation.predict import predict
 from model.training.evaluation.scoring import macro_f1
 from model.training.learning import losses
 from model.training.learning.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from model.training.learning.execution import ExecutionSettings
 from model.training.learning.losses import ldam_margins
+from model.training.learning.parameters import head_parameters, renew
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, load_recipe
-from model.training.learning.trainer import ExecutionSettings, Training, head_parameters, learning_rate, renew, views
+from model.training.learning.trainer import Training, learning_rate, views
 from model.training.setup import make_loaders, make_network
 from model.training.train import main
 

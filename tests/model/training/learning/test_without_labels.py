@@ -12,9 +12,10 @@ from model.data.dataset import Dataset
 from model.serving.weights import load
 from model.training.data.dataset_facts import measure
 from model.training.data.splits import SplitsError, divide, with_fewer_labels
+from model.training.learning.execution import ExecutionSettings
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, recipe_of
-from model.training.learning.trainer import ExecutionSettings, Training
+from model.training.learning.trainer import Training
 from model.training.setup import make_loaders, make_network
 from model.training.train import main
 

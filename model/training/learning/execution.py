@@ -1,0 +1,27 @@
+"""Device, precision and compiler of a training: faster or slower, and alike but for rounding."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSettings:
+    """Where and how a step is computed: faster or slower, and alike but for rounding."""
+
+    device: torch.device
+    precision: str = "float32"  # or "bfloat16": products under autocast, weights and sums in float32
+    compiled: bool = False
+
+    @classmethod
+    def of(
+        cls, device: torch.device, precision: str | None = None, compiled: bool | None = None
+    ) -> "ExecutionSettings":
+        """What suits a device, where nothing else is asked for: a GPU has units for bfloat16, and a compiler."""
+        on_gpu = device.type == "cuda"
+        chosen = precision or ("bfloat16" if on_gpu else "float32")
+        return cls(device, chosen, on_gpu if compiled is None else compiled)
+
+    @property
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
