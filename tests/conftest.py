@@ -31,6 +31,7 @@ NEEDS = {
 # Marks of what takes long: such tests begin first, so that no worker is left alone with one at the end.
 LONG = ("broker", "training", "sky", "export", "slow")
 LONGEST_NAME_BYTES = 16
+YOUNG_OBJECTS = 10_000  # made before the collector looks for garbage among them; 700 by default
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; and workers, not threads, fill the cores
 
@@ -46,6 +47,7 @@ def pytest_collection() -> Iterator[None]:
     gc.disable()
     result = yield
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
     gc.enable()
     return result
 

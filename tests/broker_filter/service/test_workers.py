@@ -140,6 +140,7 @@ def test_a_killed_worker_comes_back_and_all_end_in_order():
             os.kill(process_of(again, number), 0)
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_go_on_ends_all():
     """The exit status of the worker that was refused is that of the whole."""
     settings = shared(http=HttpSettings(port=None))
