@@ -22,6 +22,7 @@ from broker_filter.errors import FatalError, RetryableError
 from broker_filter.logs import facts, logger
 from broker_filter.records import Observation
 from broker_filter.series.inspection import Inspector
+from broker_filter.series.lmdb.entries import entry_of, unsettled_of
 from broker_filter.series.lmdb.folder import FILE_MODE, Folder, damaged
 from broker_filter.series.lmdb.tables import (
     INCARNATION,
@@ -37,7 +38,6 @@ from broker_filter.series.lmdb.tables import (
 )
 from broker_filter.series.lmdb.version import make_current
 from broker_filter.series.rows import (
-    ORDER_BYTES,
     ObjectRow,
     decode_embedding,
     decode_pixels,
@@ -46,11 +46,8 @@ from broker_filter.series.rows import (
     front_is_sound,
     is_settled,
     join_fronts,
-    key_of,
     object_prefix,
     order_of,
-    parse_id,
-    parse_order,
     place_name,
     rank_of,
     sortable_order,
@@ -72,7 +69,6 @@ MAP_SLACK = 1.5  # file over counted bytes: trees, free pages of the last transa
 SMALLEST_MAP_BYTES = 64 << 20
 ROOM_BYTES, ROOM_FACTOR = 16 << 20, 3  # on the disk: for the trees, and copies of pages that a batch changes
 GROWTH_STEP, GROWTH_LIMIT = 1.25, 2.0  # of a file that is full although its counted bytes are within the limit
-PLACE_BYTES, OFFSET_BYTES = 12, 8
 # What LMDB says of a file, not of the disk or of its size.
 DAMAGE = (
     lmdb.CorruptedError,
@@ -383,7 +379,7 @@ class LmdbSeriesStore:
         """Unsettled observations that a partition brought. See store.SeriesStore."""
         place = place_name(topic, partition)
         with self._reading() as txn:
-            return [_parse_unsettled(bytes(name)) for name, _ in under(txn, place, self._tables.unsettled)]
+            return [unsettled_of(bytes(name)) for name, _ in under(txn, place, self._tables.unsettled)]
 
     def settle_below(self, topic: str, partition: int, offset: int) -> int:
         """Settle what a partition brought before ``offset``. See store.SeriesStore."""
@@ -400,7 +396,7 @@ class LmdbSeriesStore:
     def _settle_entries(self, txn: lmdb.Transaction, place: bytes, offset: int) -> int:
         count = 0
         for name in [bytes(name) for name, _ in under(txn, place, self._tables.unsettled)]:
-            key, order, position = _parse_entry(name)
+            key, order, position = entry_of(name)
             if position < offset:
                 stored = self._open_object(txn, key)
                 count += stored.settle(order)
@@ -451,18 +447,6 @@ class LmdbSeriesStore:
         self._env.close()
         self._folder.closed()
         self._folder.release()
-
-
-def _parse_entry(name: bytes) -> tuple[str, tuple[float, int], int]:
-    """Object, order and offset of an entry of the table of unsettled rows."""
-    rest = name[PLACE_BYTES:]
-    key = key_of(rest[OFFSET_BYTES:-ORDER_BYTES])
-    return key, parse_order(rest[-ORDER_BYTES:]), parse_id(rest[:OFFSET_BYTES])
-
-
-def _parse_unsettled(name: bytes) -> Unsettled:
-    key, (_, alert_id), offset = _parse_entry(name)
-    return Unsettled(offset, key, alert_id)
 
 
 def _forget(memory: dict[str, dict[int, Any]], key: str, alert_ids: Sequence[int]) -> None:

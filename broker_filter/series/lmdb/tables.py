@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import lmdb
 
 from broker_filter.records import Observation
+from broker_filter.series.lmdb.entries import unsettled_name
 from broker_filter.series.rows import (
     CorruptStoreError,
     ObjectRow,
@@ -29,17 +30,14 @@ from broker_filter.series.rows import (
     is_settled,
     key_of,
     object_prefix,
-    offset_key,
-    offset_of,
     order_of,
-    place_of,
     rank_key,
     rank_of,
     settled_copy,
     sortable_order,
     sortable_time,
 )
-from broker_filter.series.store import HEAD, Change, Embedding, WholeSeries, surplus
+from broker_filter.series.store import Change, Embedding, WholeSeries, surplus
 
 STORE_VERSION = 3
 VERSION, INCARNATION, TOTALS, MIGRATED = b"version", b"incarnation", b"totals", b"migrated"
@@ -91,13 +89,6 @@ def under(txn: lmdb.Transaction, prefix: bytes, db: lmdb._Database) -> Iterator[
             if name[: len(prefix)] != prefix:
                 return
             yield name, row
-
-
-def unsettled_name(front: Row, prefix: bytes) -> bytes | None:
-    """The name of a row in the table of unsettled ones; None for a settled one, or where its position is unknown."""
-    if len(front) < HEAD.itemsize or is_settled(front) or (place := place_of(front)) is None:
-        return None
-    return place + offset_key(offset_of(front)) + prefix + sortable_order(*order_of(front))
 
 
 def read_totals(txn: lmdb.Transaction, tables: Tables) -> list[int]:
