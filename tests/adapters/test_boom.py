@@ -93,7 +93,7 @@ def test_a_series_is_more_than_its_last_alert(session: onnxruntime.InferenceSess
     """All alerts of an object give another answer than the last one alone."""
     whole, last = answer(session, packets), answer(session, packets[-1:])
     assert whole.shape == last.shape == (1, 4)
-    assert np.abs(whole - last).max() > 0.01
+    assert np.abs(whole - last).max() > 1e-3  # one engine answers twice: rounding is 1e-6
 
 
 def test_metadata_says_how_to_feed_it(session: onnxruntime.InferenceSession) -> None:
