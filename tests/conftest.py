@@ -18,6 +18,7 @@ REPO_ROOT = TESTS.parent
 NEEDS = {
     "adapters/test_boom.py": "export",
     "benchmarks/test_controls.py": "sky",
+    "broker_filter/kafka/test_sink.py": "slow",
     "broker_filter/look/test_story.py": "sky",
     "broker_filter/test_demo.py": "broker",
     "broker_filter/web/test_looking_elsewhere.py": "sky",

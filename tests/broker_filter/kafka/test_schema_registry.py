@@ -330,6 +330,7 @@ def test_schemas_are_registered(server, connect):
         connect(server).register("out-value", "{}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow_part", ["head", "body"])
 def test_an_answer_in_drops_is_given_up(slow_part):
     """A byte now and then, each within the time that the next byte has, does not hold the service for ever."""
