@@ -50,6 +50,7 @@ def main() -> int:
         "PUBLISHED": comparison.published(),
         "CONVENTION ON ALERTS": real.convention_on_alerts(),
         "LSST SINGLE ALERTS": single_alerts.variants("single_alerts", "lsst"),
+        "EMBEDDINGS": comparison.compared("convention/embeddings"),
         "SECOND BRANCH": single_alerts.variants("ict_on_alerts"),
     }
     folder = ROOT / "docs" / "results"
