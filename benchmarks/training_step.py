@@ -5,7 +5,8 @@ that lie on the device; augmentation and reading are left out. Floating-point op
 way. The peak is what the faster of a large matrix product and a large convolution reaches on the same device in the
 same precision, so that a share of 1 would mean a step that does nothing but multiply. One thread on a processor unless
 ``--threads`` says more; on a GPU give ``--device cuda --batch 128 --compile``. On a processor ConvEntion's step is
-timed twice, with its wide convolutions by spectra and direct; the arithmetic is that of the direct one.
+timed with its wide convolutions by spectra and direct, with freed memory kept and given back, and with ``--compile``
+what lies between products of spectra compiled too; the arithmetic is that of the direct one.
 """
 
 import argparse
@@ -22,9 +23,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.setting import describe
 from model.networks import convention, registry
 from model.networks.contract import Frames, collate
+from model.networks.layers.fused import fuse
 from model.serving.export import random_series
 from model.serving.predictor import resolve_device, untrained
 from model.training.learning.execution import ExecutionSettings
+from model.training.learning.freed_memory import keep_freed_memory
 from model.training.learning.objective import Objective
 from model.training.learning.parameters import decay_groups
 from model.training.learning.recipe import Recipe, load_recipe
@@ -47,7 +50,7 @@ class Step:
         self.stage = recipe.stages[-1]
         self.objective = Objective(registry.build(registry.describe(network)), recipe, 4)
         self.objective.to(engine.device).train()
-        self.runner = torch.compile(self.objective) if engine.compiled else self.objective
+        self.runner = engine.ready(self.objective)
         self.optimizer = torch.optim.AdamW(decay_groups(self.objective, recipe.weight_decay), amsgrad=recipe.amsgrad)
         self.frames: Frames = collate([random_series(card, frames, seed) for seed in range(batch)]).to(engine.device)
         self.label_B = (torch.arange(batch) % 4).to(engine.device)
@@ -95,11 +98,20 @@ def peak_flops(engine: ExecutionSettings) -> float:
     return max(2 * MATRIX**3 / product, 2 * 8 * 30 * 30 * 256 * 256 * 9 / convolution)
 
 
-def ways_of(recipe: Recipe, engine: ExecutionSettings) -> list[tuple[str, bool]]:
-    """How a recipe's convolutions are computed: what is told of it, and whether by spectra."""
-    plainly = engine.device.type == "cpu" and engine.precision == "float32" and not engine.compiled
-    both = plainly and recipe.network["network"] == "convention"
-    return [(", direct", False), (", by spectra", True)] if both else [("", False)]
+def ways_of(recipe: Recipe, engine: ExecutionSettings) -> list[tuple[str, bool, bool]]:
+    """How a recipe's step is computed: what is told of it, whether by spectra, and whether freed memory is kept."""
+    on_processor = engine.device.type == "cpu" and engine.precision == "float32"
+    if not on_processor or recipe.network["network"] != "convention":
+        return [("", False, True)]
+    if engine.compiled:
+        return [(", by spectra", True, True)]
+    given_back = (", direct, memory given back", False, False)
+    return [
+        given_back,
+        (", direct", False, True),
+        (", by spectra, memory given back", True, False),
+        (", by spectra", True, True),
+    ]
 
 
 def main() -> None:
@@ -109,7 +121,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--recipes", default=",".join(RECIPES))
     parser.add_argument("--frames", type=int, default=FRAMES, help="of each series")
-    parser.add_argument("--compile", action="store_true", help="also compiled: minutes on a processor")
+    parser.add_argument("--compile", action="store_true", help="also compiled")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = resolve_device(options.device)
@@ -128,10 +140,12 @@ def main() -> None:
         recipe = load_recipe(name)
         for engine in engines:
             step = Step(recipe, options.batch, engine, options.frames)
-            for how, by_spectra in ways_of(recipe, engine):
+            for how, by_spectra, keep in ways_of(recipe, engine):
+                keep_freed_memory(keep)
                 convention.SPECTRA_ON_PROCESSORS = by_spectra
                 seconds = median_seconds(step, device)
                 convention.SPECTRA_ON_PROCESSORS = False
+                fuse(False)
                 rate = step.operations() / seconds
                 table.add_row(
                     name,

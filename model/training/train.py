@@ -11,6 +11,7 @@ import numpy as np
 from model.commands import command, interrupts_noted
 from model.data.dataset import Dataset, DatasetError
 from model.networks.grouped import GroupedNetwork
+from model.networks.layers.fused import CompilerMissingError
 from model.networks.registry import NetworkError
 from model.serving import weights
 from model.serving.card import ModelCard, WeightsError
@@ -127,6 +128,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     SplitsError,
     DatasetError,
     CheckpointError,
+    CompilerMissingError,
     DistributedError,
     DeviceUnavailableError,
     NetworkError,

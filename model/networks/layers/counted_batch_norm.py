@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.networks.layers.fused import fused
+
 
 class CountedBatchNorm(nn.BatchNorm3d):
     """Batch normalisation with counted rows. ``forward`` takes [N, C, d, h, w], ``rectified`` [x, d, N, C]."""
@@ -61,17 +63,60 @@ def moments(x_xdNC: Tensor, count_N: Tensor) -> tuple[Tensor, Tensor]:
 
     Sums over pixels are of differences to one of the rows, so that a mean far from 0 costs no digits.
     """
-    flat = x_xdNC.flatten(0, 1)
-    origin_C = flat[len(flat) // 2, 0]
-    sum_NC = flat.new_zeros(flat.shape[1:])
-    square_NC = flat.new_zeros(flat.shape[1:])
-    for row_NC in flat.unbind(0):
-        there = row_NC - origin_C
-        sum_NC += there
-        square_NC.addcmul_(there, there)
-    weight_N = count_N / (count_N.sum() * len(flat))
+    origin_C = x_xdNC[len(x_xdNC) // 2, 0, 0]
+    sum_NC, square_NC = (x_xdNC.new_zeros(x_xdNC.shape[2:]) for _ in range(2))
+    for pixel_dNC in x_xdNC.unbind(0):
+        add_moments(pixel_dNC, origin_C, sum_NC, square_NC)
+    weight_N = count_N / (count_N.sum() * x_xdNC[:, :, 0, 0].numel())
     offset_C = weight_N @ sum_NC
     return origin_C + offset_C, (weight_N @ square_NC - offset_C.square()).clamp_(min=0)
+
+
+@fused
+def add_moments(pixel_dNC: Tensor, origin_C: Tensor, sum_NC: Tensor, square_NC: Tensor) -> None:
+    """Add a pixel's differences to the origin, and their squares."""
+    for row_NC in pixel_dNC.unbind(0):
+        there_NC = row_NC - origin_C
+        sum_NC += there_NC
+        square_NC.addcmul_(there_NC, there_NC)
+
+
+@fused
+def rectify(x_xdNC: Tensor, level_C: Tensor, gain_C: Tensor) -> Tensor:
+    """``relu(level + x * gain)``."""
+    return torch.addcmul(level_C, x_xdNC, gain_C).relu_()
+
+
+@fused
+def add_passed(
+    x_dNC: Tensor,
+    gradient_dNC: Tensor,
+    level_C: Tensor,
+    gain_C: Tensor,
+    mean_C: Tensor,
+    sum_NC: Tensor,
+    product_NC: Tensor,
+) -> None:
+    """Add a pixel's gradient where :func:`rectify` let it pass, and its product with what it is a gradient of."""
+    for x_NC, gradient_NC in zip(x_dNC.unbind(0), gradient_dNC.unbind(0), strict=True):
+        passed_NC = gradient_NC * (torch.addcmul(level_C, x_NC, gain_C) > 0)
+        sum_NC += passed_NC
+        product_NC.addcmul_(passed_NC, x_NC - mean_C)
+
+
+@fused
+def put_gradient(
+    x_dNC: Tensor,
+    gradient_dNC: Tensor,
+    level_C: Tensor,
+    gain_C: Tensor,
+    level_NC: Tensor,
+    slope_NC: Tensor,
+    out_dNC: Tensor,
+) -> None:
+    """A pixel's gradient by ``x``: of the value itself, and of the mean and variance that it has a share in."""
+    passed = gradient_dNC * (torch.addcmul(level_C, x_dNC, gain_C) > 0)
+    out_dNC.copy_(torch.addcmul(torch.addcmul(level_NC, passed, gain_C), slope_NC, x_dNC))
 
 
 class Rectified(torch.autograd.Function):
@@ -91,7 +136,7 @@ class Rectified(torch.autograd.Function):
         gain_C = weight_C / sigma_C
         level_C = bias_C - mean_C * gain_C
         ctx.save_for_backward(x, level_C, gain_C, mean_C, sigma_C, count_N)
-        return torch.addcmul(level_C, x, gain_C).relu_()
+        return rectify(x, level_C, gain_C)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -99,16 +144,13 @@ class Rectified(torch.autograd.Function):
         x, level_C, gain_C, mean_C, sigma_C, count_N = ctx.saved_tensors
         of_x = torch.empty_like(x)
         sum_NC, product_NC = (x.new_zeros(x.shape[2:]) for _ in range(2))
-        rows = [values.flatten(0, 1).unbind(0) for values in (x, gradient, of_x)]
-        for x_NC, gradient_NC, passed_NC in zip(*rows, strict=True):
-            torch.mul(gradient_NC, torch.addcmul(level_C, x_NC, gain_C) > 0, out=passed_NC)
-            sum_NC += passed_NC
-            product_NC.addcmul_(passed_NC, x_NC - mean_C)
+        for x_dNC, gradient_dNC in zip(x.unbind(0), gradient.unbind(0), strict=True):
+            add_passed(x_dNC, gradient_dNC, level_C, gain_C, mean_C, sum_NC, product_NC)
         of_bias_C = sum_NC.sum(0)
         of_weight_C = product_NC.sum(0) / sigma_C
-        share_N1 = count_N[:, None] / (count_N.sum() * len(rows[0]))
+        share_N1 = count_N[:, None] / (count_N.sum() * x[:, :, 0, 0].numel())
         slope_NC = -share_N1 * (gain_C / sigma_C * of_weight_C)
         level_NC = -share_N1 * (gain_C * of_bias_C) - slope_NC * mean_C
-        for x_NC, passed_NC in zip(rows[0], rows[2], strict=True):
-            passed_NC.mul_(gain_C).add_(level_NC).addcmul_(slope_NC, x_NC)
+        for x_dNC, gradient_dNC, out_dNC in zip(x.unbind(0), gradient.unbind(0), of_x.unbind(0), strict=True):
+            put_gradient(x_dNC, gradient_dNC, level_C, gain_C, level_NC, slope_NC, out_dNC)
         return of_x, of_weight_C, of_bias_C, torch.zeros_like(of_bias_C), None, None, None

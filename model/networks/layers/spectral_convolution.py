@@ -31,10 +31,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model.networks.layers.fused import fused
+
 KERNEL_DEPTH = 3
 POINTS = 5  # of the polynomials: 0, 1, -1, 2 and infinity
 # Of each row the first column that is not 0 and what stands there, and the other columns and what stands in them.
-Matrix = tuple[tuple[int, Tensor, tuple[tuple[int, float], ...]], ...]
+Matrix = tuple[tuple[int, float, tuple[tuple[int, float], ...]], ...]
 
 Factors = tuple[Tensor, Tensor, Tensor]  # of a kernel: see kernel_factors
 
@@ -78,10 +80,10 @@ class ConvolutionPlan:
 
         three, five = vandermonde(KERNEL_DEPTH), torch.linalg.inv(vandermonde(POINTS))
         depth_in, depth_out = (three, five) if self.padded_depth else (five.T, three.T)
-        object.__setattr__(self, "depth_in", terms_of(depth_in, self.dtype))
-        object.__setattr__(self, "depth_in_transposed", terms_of(depth_in.T, self.dtype))
-        object.__setattr__(self, "depth_out", terms_of(depth_out, self.dtype))
-        object.__setattr__(self, "depth_out_transposed", terms_of(depth_out.T, self.dtype))
+        object.__setattr__(self, "depth_in", terms_of(depth_in))
+        object.__setattr__(self, "depth_in_transposed", terms_of(depth_in.T))
+        object.__setattr__(self, "depth_out", terms_of(depth_out))
+        object.__setattr__(self, "depth_out_transposed", terms_of(depth_out.T))
         keep("depth_kernel_PD", three.flip(1) if self.padded_depth else three)
         period = self.side + self.padding
         frequency_K2, weight_K = half_plane(period)
@@ -117,12 +119,12 @@ def vandermonde(terms: int) -> Tensor:
     return torch.cat([powers, infinite])
 
 
-def terms_of(matrix: Tensor, dtype: torch.dtype) -> Matrix:
-    """What is not 0 in a small matrix; first factors are tensors, which need no conversion at each use."""
+def terms_of(matrix: Tensor) -> Matrix:
+    """What is not 0 in a small matrix."""
     rows = []
     for row in matrix.tolist():
         (first, factor), *others = ((depth, value) for depth, value in enumerate(row) if abs(value) > 1e-12)
-        rows.append((first, torch.tensor(factor, dtype=dtype), tuple(others)))
+        rows.append((first, factor, tuple(others)))
     return tuple(rows)
 
 
@@ -141,48 +143,36 @@ def centred(side: int) -> Tensor:
     return torch.stack([n.flatten() for n in torch.meshgrid(at, at, indexing="ij")], 1)
 
 
-def mixed(matrix: Matrix, values_DnC: Tensor, out_PnC: Tensor) -> None:
+def mixed(matrix: Matrix, values_xDnC: Tensor) -> Tensor:
     """A small matrix applied along depth, term by term: a library's product of so few numbers is slower."""
-    values = values_DnC.unbind(0)
-    for row, out in zip(matrix, out_PnC.unbind(0), strict=True):
-        first, factor, others = row
-        torch.mul(values[first], factor, out=out)
+    values = values_xDnC.unbind(1)
+    rows = []
+    for first, factor, others in matrix:
+        row = values[first] if factor == 1 else values[first] * factor
         for depth, alpha in others:
-            out.add_(values[depth], alpha=alpha)
+            row = torch.add(row, values[depth], alpha=alpha)
+        rows.append(row)
+    return torch.stack(rows, 1)
 
 
+@fused
 def parts(matrix: Matrix, image_xDnC: Tensor) -> tuple[Tensor, Tensor]:
     """Sums and differences of pixels that face each other across the centre, mixed in depth.
 
-    The pixel that faces itself is among the sums, counted once. Pixel by pixel, so that it happens near the processor.
+    The pixel that faces itself is among the sums, counted once.
     """
     half = len(image_xDnC) // 2
-    shape = (len(matrix), *image_xDnC.shape[2:])
-    even = image_xDnC.new_empty((len(image_xDnC) - half, *shape))
-    odd = image_xDnC.new_empty((half, *shape))
-    there = torch.empty_like(image_xDnC[0], memory_format=torch.contiguous_format)
-    pixels = image_xDnC.unbind(0)
-    for pixel, facing, of_sum, of_difference in zip(
-        pixels, reversed(pixels), even.unbind(0), odd.unbind(0), strict=False
-    ):
-        mixed(matrix, torch.add(pixel, facing, out=there), of_sum)
-        mixed(matrix, torch.sub(pixel, facing, out=there), of_difference)
-    if len(even) > half:
-        mixed(matrix, pixels[half], even[half])
-    return even, odd
+    pixel, facing = image_xDnC[:half], image_xDnC[len(image_xDnC) - half :].flip(0)
+    centre = [mixed(matrix, image_xDnC[half : half + 1])] if len(image_xDnC) % 2 else []
+    return torch.cat([mixed(matrix, pixel + facing), *centre]), mixed(matrix, pixel - facing)
 
 
-def whole(matrix: Matrix, even: Tensor, odd: Tensor, out_xDnC: Tensor) -> None:
+@fused
+def whole(matrix: Matrix, even: Tensor, odd: Tensor) -> Tensor:
     """The image whose sums and differences these are, mixed in depth: the transpose of :func:`parts`."""
-    there = torch.empty_like(even[0])
-    pixels = out_xDnC.unbind(0)
-    for pixel, facing, of_sum, of_difference in zip(
-        pixels, reversed(pixels), even.unbind(0), odd.unbind(0), strict=False
-    ):
-        mixed(matrix, torch.add(of_sum, of_difference, out=there), pixel)
-        mixed(matrix, torch.sub(of_sum, of_difference, out=there), facing)
-    if len(even) > len(odd):
-        mixed(matrix, even[len(odd)], pixels[len(odd)])
+    pixel, facing = mixed(matrix, even[: len(odd)] + odd), mixed(matrix, even[: len(odd)] - odd)
+    centre = [mixed(matrix, even[len(odd) :])] if len(even) > len(odd) else []
+    return torch.cat([pixel, *centre, facing.flip(0)])
 
 
 def spectra(cos: Tensor, sin: Tensor, even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
@@ -229,7 +219,7 @@ class SpectralConvolution(torch.autograd.Function):
                 common = torch.bmm(total, turned[0])
                 of_real = torch.baddbmm(common, imaginary, turned[2], alpha=-1)
                 of_imaginary = common.baddbmm_(real, turned[1], alpha=-1)
-                image_gradient(of_real, of_imaginary, plan, of_image[:, :, some])
+                of_image[:, :, some] = image_gradient(of_real, of_imaginary, plan)
         return of_image, kernel_gradient(of_factors, ctx.kernel_shape, plan), None
 
 
@@ -240,7 +230,7 @@ def convolve_all(image: Tensor, factors: Factors, plan: ConvolutionPlan, spectra
         of_some = image_spectra(some, plan)
         if spectra is not None:
             spectra += of_some
-        convolve(of_some, factors, plan, there)
+        there.copy_(convolve(of_some, factors, plan))
     return out
 
 
@@ -268,18 +258,18 @@ def image_spectra(image: Tensor, plan: ConvolutionPlan) -> tuple[Tensor, Tensor]
     return spectra(plan.cos_in_KE, plan.sin_in_KO, *parts(plan.depth_in, image))
 
 
-def image_gradient(real: Tensor, imaginary: Tensor, plan: ConvolutionPlan, out: Tensor) -> None:
+def image_gradient(real: Tensor, imaginary: Tensor, plan: ConvolutionPlan) -> Tensor:
     """The transpose of :func:`image_spectra`."""
-    whole(plan.depth_in_transposed, *halves(plan.cos_in_KE.T, plan.sin_in_KO.T, real, imaginary), out)
+    return whole(plan.depth_in_transposed, *halves(plan.cos_in_KE.T, plan.sin_in_KO.T, real, imaginary))
 
 
-def convolve(of_images: tuple[Tensor, Tensor], factors: Factors, plan: ConvolutionPlan, out: Tensor) -> None:
+def convolve(of_images: tuple[Tensor, Tensor], factors: Factors, plan: ConvolutionPlan) -> Tensor:
     """The convolution of some images, whose spectra these are."""
     real, imaginary = of_images
     common = torch.bmm(real + imaginary, factors[0])
     out_real = torch.baddbmm(common, imaginary, factors[1], alpha=-1)
     out_imaginary = common.baddbmm_(real, factors[2], alpha=-1)
-    whole(plan.depth_out, *halves(plan.cos_out_EK, plan.sin_out_OK, out_real, out_imaginary), out)
+    return whole(plan.depth_out, *halves(plan.cos_out_EK, plan.sin_out_OK, out_real, out_imaginary))
 
 
 def output_spectra(gradient: Tensor, plan: ConvolutionPlan) -> tuple[Tensor, Tensor]:

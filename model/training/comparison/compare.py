@@ -13,6 +13,7 @@ from typing import Any
 
 from model.commands import command
 from model.data.dataset import Dataset, DatasetError
+from model.networks.layers.fused import CompilerMissingError
 from model.networks.registry import NetworkError
 from model.serving.predictor import DeviceUnavailableError
 from model.training.comparison.baselines import BASELINES
@@ -122,6 +123,7 @@ def check_splits(dataset: Dataset, fold: int | None, systems: Mapping[str, Recip
     SplitsError,
     DatasetError,
     CheckpointError,
+    CompilerMissingError,
     DistributedError,
     DeviceUnavailableError,
     NetworkError,

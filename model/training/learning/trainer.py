@@ -122,9 +122,7 @@ class Training:
         self.objective.to(self.engine.device)
         if self.recipe.average_momentum is not None:
             self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.runner = self.objective
-        if self.engine.compiled:
-            self.runner = torch.compile(self.objective)  # type: ignore[assignment]
+        self.runner = self.engine.ready(self.objective)
 
     @property
     def handed_out(self) -> GroupedNetwork:

@@ -1,7 +1,6 @@
 """Training: it lowers the loss, goes on exactly after a kill, and its control on permuted labels stays at chance."""
 
 import dataclasses
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from toy_sky import write_toy
 
 from model.data.dataset import Dataset
 from model.networks import convention, registry
+from model.networks.layers import fused
 from model.serving.card import WeightsError
 from model.serving.predictor import Predictor
 from model.serving.weights import load
@@ -244,15 +244,18 @@ def test_half_precision_trains_alike(toy: Dataset, name: str):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own, while it traces
-def test_a_compiled_step_is_the_same_step(toy: Dataset, monkeypatch: pytest.MonkeyPatch):
-    """Traced for compilation, two steps lead to the same weights."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # without generating code
-    monkeypatch.setattr(convention, "SPECTRA_ON_PROCESSORS", False)  # which no compiler sees
-    trainings = [prepare(PLAIN, toy, engine=ExecutionSettings(CPU, compiled=compiled)) for compiled in (False, True)]
-    for training in trainings:
-        training.run(stop_after_steps=2)
-    plain, compiled = trainings
-    assert compiled.runner is not compiled.objective
+@pytest.mark.parametrize("spectra", [False, True])  # a GPU's way and a processor's
+def test_a_compiled_step_is_the_same_step(spectra: bool, toy: Dataset, monkeypatch: pytest.MonkeyPatch):
+    """Traced for compilation, as a whole or between products of spectra, two steps lead to the same weights."""
+    monkeypatch.setattr(convention, "SPECTRA_ON_PROCESSORS", spectra)  # which no compiler of a whole step sees
+    monkeypatch.setattr(fused, "BACKEND", "aot_eager")  # without generating code
+    plain, compiled = prepare(PLAIN, toy), prepare(PLAIN, toy)
+    plain.run(stop_after_steps=2)
+    if spectra:
+        monkeypatch.setattr(fused, "_compiling", True)
+    else:
+        compiled.runner = torch.compile(compiled.objective, backend="aot_eager")
+    compiled.run(stop_after_steps=2)
     for name, tensor in plain.network.state_dict().items():
         assert torch.allclose(tensor, compiled.network.state_dict()[name], atol=1e-5), name
 
