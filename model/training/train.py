@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         return weights.save(
             options.out / WEIGHTS, network.cpu(), dataclasses.replace(card, trained=False), half=options.half
         )
-    card = calibrated(card, network.cpu(), dataset, splits, recipe.prefix == "all")
+    card = calibrated(card, network.cpu(), dataset, splits, recipe.prefix == "all", options.unknown_score)
     return weights.save(options.out / WEIGHTS, network, card, half=options.half)
 
 

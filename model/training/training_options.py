@@ -38,6 +38,7 @@ def train_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--labels", type=float, default=1.0, metavar="SHARE", help="train on the labels of this share of the objects"
     )
+    add_unknown_score(parser)
     parser.add_argument("--half", action="store_true", help=_HALF_HELP)
     parser.add_argument("--quiet", action="store_true", help="no progress")
     add_common_options(parser, quiet=False)
@@ -54,13 +55,7 @@ def calibrate_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="PATH", help="path of the weights to write, without a suffix"
     )
-    parser.add_argument(
-        "--unknown-score",
-        choices=UNKNOWN_SCORES,
-        default=UNKNOWN_SCORES[0],
-        help="what tells strange objects: the energy of the logits, or also the distance of the features to the "
-        "nearest class (default)",
-    )
+    add_unknown_score(parser)
     parser.add_argument("--half", action="store_true", help=_HALF_HELP)
     add_common_options(parser)
     return parser
@@ -101,6 +96,17 @@ def compare_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tables-only", action="store_true", help="train nothing; write tables of what is done")
     add_common_options(parser)
     return parser
+
+
+def add_unknown_score(parser: argparse.ArgumentParser) -> None:
+    """What the calibration makes tell strange objects from known ones."""
+    parser.add_argument(
+        "--unknown-score",
+        choices=UNKNOWN_SCORES,
+        default=UNKNOWN_SCORES[0],
+        help="what tells strange objects: the energy of the logits, or also the distance of the features to the "
+        "nearest class (default)",
+    )
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

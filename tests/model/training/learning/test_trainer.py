@@ -392,6 +392,20 @@ def test_the_command_writes_weights_that_can_be_read(toy: Dataset, tmp_path: Pat
     assert main([*arguments, "--resume"]) == 0
 
 
+def test_the_command_measures_strangeness_as_asked(toy: Dataset, tmp_path: Path):
+    """With ``--unknown-score energy`` no memory of the training objects is made, nor kept in the weights."""
+    recipe = tmp_path / "short.json"
+    recipe.write_text('{"like": "lstm", "stages": [{"epochs": 1}]}')
+    arguments = [str(recipe), "--data", str(toy.folder), "--out", str(tmp_path / "out"), "--quiet"]
+    kept = []
+    for more in ([], ["--resume", "--unknown-score", "energy"]):
+        assert main([*arguments, *more]) == 0
+        network, card = load(tmp_path / "out" / "weights")
+        assert card.unknown is not None
+        kept.append((card.unknown.kind, network.familiar is not None))
+    assert kept == [("energy_and_distance", True), ("energy", False)]
+
+
 def test_the_command_goes_on_only_with_what_it_began(toy: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """A folder that holds a training is left alone without --resume, and with it for other data, folds or seeds."""
     recipe = tmp_path / "short.json"
