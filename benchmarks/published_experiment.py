@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 
 from model.data.dataset import Dataset
 from model.files import replacing
+from model.networks.layers.fused import has_compiler
 from model.training.comparison.baselines import BASELINES
 from model.training.comparison.compare import check_runs
 from model.training.comparison.run import SystemRun, carry_out
@@ -151,7 +152,7 @@ def carry_out_alerts(run: SystemRun, places: Places) -> None:
     results = places.results / "ict-convention-ztf"
     if not (out / "weights.json").exists():
         command = [run.system, "--data", str(data), "--out", str(out), "--seed", str(run.seed), "--resume"]
-        if train([*command, "--half"]):
+        if train([*command, "--half", "--compile" if has_compiler() else "--no-compile"]):
             raise SystemExit(f"the training in {out} did not end: the same command goes on")
     scored = ["--data", str(data), "--out", str(results), "--copy-to", str(results / "ict-convention-ztf"), "--half"]
     if evaluate([str(out / "weights"), *scored]):
@@ -188,7 +189,7 @@ def carry_on(places: Places, runs: tuple[SystemRun, ...]) -> None:
                 run,
                 recipes[run.system],
                 dataset,
-                ExecutionSettings.of(torch.device("cpu")),
+                ExecutionSettings.of(torch.device("cpu"), compiled=has_compiler()),
                 places.results,
                 places.work,
             )
@@ -203,6 +204,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--only", help="these runs alone, in this order, by the names that --list gives")
     parser.add_argument("--core", type=int, help="compute on this core alone")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--pack", action="store_true")
     parser.add_argument("--tables", action="store_true")
@@ -214,7 +216,7 @@ def main() -> None:
     runs = tuple(by_name[name] for name in options.only.split(",")) if options.only else RUNS
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     if options.list:
         for run in RUNS:
             print(f"{run.name:50} {standing(places, run)}")

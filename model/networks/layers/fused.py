@@ -26,6 +26,15 @@ class CompilerMissingError(ValueError):
     """There is nothing to compile with."""
 
 
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler: the one that ``CXX`` names, or g++."""
+    return shutil.which(_compiler()) is not None
+
+
+def _compiler() -> str:
+    return os.environ.get("CXX", "g++")
+
+
 def fuse(on: bool = True) -> None:
     """Compile what is marked as :func:`fused` from now on, or no longer.
 
@@ -35,9 +44,8 @@ def fuse(on: bool = True) -> None:
         Without a C++ compiler.
     """
     global _compiling  # noqa: PLW0603 - one switch for a process
-    compiler = os.environ.get("CXX", "g++")
-    if on and shutil.which(compiler) is None:
-        raise CompilerMissingError(f"no C++ compiler {compiler!r}: install g++, set CXX, or leave --compile out")
+    if on and not has_compiler():
+        raise CompilerMissingError(f"no C++ compiler {_compiler()!r}: install g++, set CXX, or leave --compile out")
     _compiling = on
 
 
