@@ -11,6 +11,7 @@ from model.training.training_options import recipe_names
 
 PLANNED = (  # at every size, in every number of stages
     ("ict-convention", "convention"),
+    ("ict-convention", "convention-sampled"),  # its authors' last version
     ("vigil", "ict-convention"),
     ("vigil", "convention"),
     ("vigil", "photometry-trees"),
@@ -27,7 +28,7 @@ PUBLISHED = {  # macro-F1 in the published table
     "supernnova": 0.4260,
     "lstm": 0.4033,
 }
-ENDING = re.compile(r"(-two-stage)?(-mini)?$")
+ENDING = re.compile(r"(-two-stage)?(-mini|-reduced)?$")
 PRETRAINED = re.compile(r"-pretrained.*")
 
 

@@ -231,6 +231,14 @@ def test_a_recipe_that_a_run_tells_is_believed():
     assert pairs == [("ours", "convention-mini")]
 
 
+def test_systems_of_the_published_experiment_have_their_pairs():
+    """ICT is compared with both versions of its authors' ConvEntion, and with its own stages less the second branch."""
+    systems = [f"{name}-reduced" for name in ("ict-convention", "convention", "convention-sampled", "convention-whole")]
+    ict, first, last, whole = systems
+    assert pairs_among(*systems) >= {(ict, first), (ict, last), (ict, whole), (last, first)}
+    assert published(systems) == {"ict-convention": ict, "convention": first}
+
+
 def test_systems_of_two_stages_have_their_pairs():
     """ICT is compared with its authors' ConvEntion and with its own stages without the second branch."""
     ict, vigil = "ict-convention-two-stage-mini", "vigil-two-stage-mini"
