@@ -9,9 +9,11 @@ from full_disk import little_room
 from safetensors.torch import load_file
 
 from model.networks.layers.class_distance import ClassDistance
+from model.past_photometry import NO_HISTORY
 from model.serving import weights
-from model.serving.card import SHIPPED_FOLDER, SHIPPED_SURVEYS, ModelCard, UnknownScore, WeightsError
-from model.serving.predictor import untrained
+from model.serving.card import SHIPPED_SURVEYS, ModelCard, UnknownScore, WeightsError, shipped_names
+from model.serving.export import random_series
+from model.serving.predictor import Predictor, untrained
 
 SETTINGS = {"filters": 4, "size": 21, "frame_limit": 12}
 
@@ -248,11 +250,13 @@ def test_other_shipped_weights_have_names_too(monkeypatch, tmp_path, pair):
         weights.load("ict-convention-lsst")
 
 
-@pytest.mark.parametrize("survey", SHIPPED_SURVEYS)
-def test_shipped_weights_load(survey):
-    """What the package ships was trained, for the survey it is named after, and fits its card."""
-    if not (SHIPPED_FOLDER / f"{survey}.json").is_file():
-        pytest.skip(f"no weights ship for {survey} yet")
-    _, card = weights.load(survey)
-    assert card.trained
-    assert card.survey == survey
+@pytest.mark.parametrize("name", shipped_names())
+def test_shipped_weights_answer(name):
+    """What the package ships was trained, for the survey that its name ends in, and answers a series in Python."""
+    predictor = Predictor.load(name)
+    assert predictor.card.trained
+    assert predictor.card.survey == name.rpartition("-")[2]
+    assert predictor.card.survey in SHIPPED_SURVEYS
+    answer = predictor.predict([random_series(predictor.card, 6, seed=1)], [NO_HISTORY])
+    assert answer.probabilities.shape == (1, len(predictor.card.classes))
+    assert answer.probabilities.sum() == pytest.approx(1.0, abs=1e-5)
