@@ -43,16 +43,16 @@ def test_a_route_gets_what_its_rule_takes(stage, run, tmp_path):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             counted = answer.read().decode()
     assert service.stop() == 0
-    everything = {message.value() for message in stage.read(stage.outputs)}
+    published = [message.value() for message in stage.read(stage.outputs)]
     routed = [message.value() for message in stage.read(topic)]
-    assert set(routed) <= everything
+    assert set(routed) <= set(published)
     expected = sum(result["nObservations"] >= 3 for result in last_of_each(stage.results()).values())
     records = [next(fastavro.reader(io.BytesIO(value))) for value in routed]
     assert all(record["nObservations"] >= 3 for record in records)
     assert len({record["alertId"] for record in records}) == expected > 0
     counts = dict(re.findall(r'^ictc_routes_total\{decision="(\w+)",route="third-look"\} (\S+)', counted, re.MULTILINE))
     assert float(counts["routed"]) == len(routed)
-    assert sum(map(float, counts.values())) == len(packets) + 1
+    assert sum(map(float, counts.values())) == len(published) >= len(packets) + 1  # more where some were read again
     assert 'decision="not_routed",route="never"' in counted
 
 
