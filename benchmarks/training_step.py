@@ -23,7 +23,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.setting import describe
 from model.networks import convention, registry
 from model.networks.contract import Frames, collate
-from model.networks.layers.fused import fuse
 from model.serving.export import random_series
 from model.serving.predictor import resolve_device, untrained
 from model.training.learning.execution import ExecutionSettings
@@ -105,9 +104,8 @@ def ways_of(recipe: Recipe, engine: ExecutionSettings) -> list[tuple[str, bool, 
         return [("", False, True)]
     if engine.compiled:
         return [(", by spectra", True, True)]
-    given_back = (", direct, memory given back", False, False)
     return [
-        given_back,
+        (", direct, memory given back", False, False),
         (", direct", False, True),
         (", by spectra, memory given back", True, False),
         (", by spectra", True, True),
@@ -145,7 +143,6 @@ def main() -> None:
                 convention.SPECTRA_ON_PROCESSORS = by_spectra
                 seconds = median_seconds(step, device)
                 convention.SPECTRA_ON_PROCESSORS = False
-                fuse(False)
                 rate = step.operations() / seconds
                 table.add_row(
                     name,

@@ -87,6 +87,11 @@ def rectify(x_xdNC: Tensor, level_C: Tensor, gain_C: Tensor) -> Tensor:
     return torch.addcmul(level_C, x_xdNC, gain_C).relu_()
 
 
+def passed(x: Tensor, gradient: Tensor, level_C: Tensor, gain_C: Tensor) -> Tensor:
+    """The gradient where :func:`rectify` let the value pass, else 0."""
+    return gradient * (torch.addcmul(level_C, x, gain_C) > 0)
+
+
 @fused
 def add_passed(
     x_dNC: Tensor,
@@ -99,7 +104,7 @@ def add_passed(
 ) -> None:
     """Add a pixel's gradient where :func:`rectify` let it pass, and its product with what it is a gradient of."""
     for x_NC, gradient_NC in zip(x_dNC.unbind(0), gradient_dNC.unbind(0), strict=True):
-        passed_NC = gradient_NC * (torch.addcmul(level_C, x_NC, gain_C) > 0)
+        passed_NC = passed(x_NC, gradient_NC, level_C, gain_C)
         sum_NC += passed_NC
         product_NC.addcmul_(passed_NC, x_NC - mean_C)
 
@@ -115,8 +120,8 @@ def put_gradient(
     out_dNC: Tensor,
 ) -> None:
     """A pixel's gradient by ``x``: of the value itself, and of the mean and variance that it has a share in."""
-    passed = gradient_dNC * (torch.addcmul(level_C, x_dNC, gain_C) > 0)
-    out_dNC.copy_(torch.addcmul(torch.addcmul(level_NC, passed, gain_C), slope_NC, x_dNC))
+    passed_dNC = passed(x_dNC, gradient_dNC, level_C, gain_C)
+    out_dNC.copy_(torch.addcmul(torch.addcmul(level_NC, passed_dNC, gain_C), slope_NC, x_dNC))
 
 
 class Rectified(torch.autograd.Function):

@@ -36,8 +36,7 @@ class ExecutionSettings:
         """
         if self.device.type == "cpu":
             keep_freed_memory()
-            if self.compiled:
-                fuse()
+            fuse(self.compiled)
             return objective
         return torch.compile(objective) if self.compiled else objective  # type: ignore[return-value]
 

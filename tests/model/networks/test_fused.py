@@ -1,7 +1,5 @@
 """Compiled passes over memory: the same numbers as without, and a word where there is nothing to compile with."""
 
-import shutil
-
 import pytest
 import torch
 from torch import Tensor
@@ -28,7 +26,7 @@ def convolved(images: int) -> tuple[Tensor, ...]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # torch's own, while it compiles
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+@pytest.mark.skipif(not fused.has_compiler(), reason="needs a C++ compiler")
 def test_compiled_it_gives_the_same_numbers(switch: None):
     """A convolution by spectra and its gradients are the same to rounding, compiled, for any number of images."""
     expected = [convolved(images) for images in (3, 5, 7)]
