@@ -23,6 +23,8 @@ class CheckpointError(Exception):
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write tensors and a JSON table; an interruption leaves the checkpoint that was there before.
 
+    The folder is made where it is missing.
+
     Raises
     ------
     CheckpointError
@@ -30,6 +32,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
     """
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:
             save_file(whole, partial, metadata={STATE: json.dumps(state)})
     except (SafetensorError, OSError) as exc:

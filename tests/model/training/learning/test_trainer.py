@@ -113,10 +113,10 @@ def test_what_begins_like_another_training_goes_on_from_its_first_stage(toy: Dat
     whole = prepare(other, toy)
     whole.run()
     began = prepare(TWO_STAGES, toy)
-    began.stage_ends = tmp_path
+    began.stage_ends = tmp_path / "stages"  # made by the training
     history = began.run()
     again = prepare(other, toy)
-    again.stage_ends = tmp_path
+    again.stage_ends = tmp_path / "stages"
     assert again.run(resume=True)[:2] == history[:2]  # with the seconds that it took
     assert len(again.log) == 4
     for name, tensor in whole.network.state_dict().items():
