@@ -1,8 +1,9 @@
 """What pre-training without labels is worth: ``python -m benchmarks.ict.labels_curve --work FOLDER``.
 
 ConvEntion at the width of ``convention-mini`` is pre-trained on series without labels, by BYOL's loss and by DINO's,
-and tuned on 1, 5, 20 and 100 % of the labels of the objects with spectroscopic ones, beside such a tuning from scratch.
-Each run is a file in ``benchmarks/results/labels``; what is there is not done again. ``table.md`` has the curve.
+and tuned on 1, 5, 20 and 100 % of the labels of the objects with spectroscopic ones, beside such a tuning from scratch,
+by the recipes of ``benchmarks/recipes/labels``: each step on 24 of an object's 95 frames. Each run is a file in
+``benchmarks/results/labels``; what is there is not done again. ``table.md`` has the curve.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import torch
 from benchmarks.ict.imbalance import BENCHMARKS, make_mix
 from model.data.dataset import Dataset
 from model.files import replacing
+from model.networks.layers.fused import has_compiler
 from model.serving import weights
 from model.training.comparison.markdown import table_of
 from model.training.data.loader import loader_for
@@ -25,16 +27,18 @@ from model.training.evaluation.scoring import macro_f1
 from model.training.evaluation.separation import separation
 from model.training.train import main as train
 
-STARTS = {"scratch": None, "byol": "ict-pretrain-mini", "dino": "dino-pretrain-mini"}
+RECIPES = BENCHMARKS / "recipes" / "labels"
+STARTS = {"scratch": None, "byol": RECIPES / "byol.json", "dino": RECIPES / "dino.json"}
 SHARES = (0.01, 0.05, 0.2, 1.0)
-TUNE = "convention-tune-mini"
+TUNE = RECIPES / "tune.json"
+COMPILED = "--compile" if has_compiler() else "--no-compile"
 
 
-def trained(recipe: str, data: Path, out: Path, seed: int, *more: str) -> Path:
+def trained(recipe: Path, data: Path, out: Path, seed: int, *more: str) -> Path:
     """Where the weights of a training lie, which is carried out, or gone on with, where it is not done."""
     if not (out / "weights.json").exists():
-        command = [recipe, "--data", str(data), "--out", str(out), "--seed", str(seed), "--quiet", "--resume", *more]
-        if train(command):
+        command = [str(recipe), "--data", str(data), "--out", str(out), "--seed", str(seed), "--quiet", "--resume"]
+        if train([*command, COMPILED, *more]):
             raise SystemExit(f"the training in {out} did not end")
     return out / "weights"
 
