@@ -3,7 +3,8 @@
 Of each set of weights, on the test objects: scatter within and between the classes on the unit sphere, their ratio, the
 silhouette, every class weighing the same, and the scatter within each class. ``--png`` draws t-SNE pictures of the
 features side by side; where points lie in them says little about distances, the table does. ``--history NAME=FILE``,
-given once or more, adds what trainings' ``history.jsonl`` say of their validation objects after each epoch.
+given once or more, adds what a training's ``history.jsonl``, or the file of a comparison's run, says of its
+validation objects after each epoch. ``--table`` keeps the table.
 """
 
 import argparse
@@ -40,7 +41,8 @@ def features_of(path: str, dataset: Dataset, split: str) -> tuple[NDArray[np.flo
 
 def history_of(path: Path) -> dict[str, list[float]]:
     """Scatter within and between the classes, and silhouette, of the validation objects after each epoch."""
-    epochs = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    text = path.read_text("utf-8")
+    epochs = json.loads(text)["history"] if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
     return {name: [float(epoch[f"validation_{name}"]) for epoch in epochs] for name in THROUGH_TRAINING}
 
 
@@ -91,6 +93,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
     parser.add_argument("--split", default="test")
     parser.add_argument("--png", type=Path)
+    parser.add_argument("--table", type=Path)
     parser.add_argument("--history", action="append", default=[], type=named, metavar="NAME=FILE")
     options = parser.parse_args()
     mpl.use("agg")
@@ -103,6 +106,8 @@ def main() -> None:
         numbers = (apart.within, apart.between, apart.ratio, apart.silhouette, *apart.within_by_class)
         rows.append([name, *[f"{number:.3f}" for number in numbers]])
     print(table_of(rows), end="")
+    if options.table is not None:
+        options.table.write_text(table_of(rows), "utf-8")
     if options.png is not None:
         histories = {name: history_of(Path(path)) for name, path in options.history}
         picture(features, dataset.classes, histories, options.png)

@@ -48,9 +48,12 @@ def main() -> int:
         "MIX": comparison.compared("mix"),
         "PHYSICAL": comparison.compared("physical"),
         "PUBLISHED": comparison.published(),
+        "IMBALANCE": comparison.first_table("imbalance"),
+        "LABELS": comparison.compared("labels"),
         "CONVENTION ON ALERTS": real.convention_on_alerts(),
         "LSST SINGLE ALERTS": single_alerts.variants("single_alerts", "lsst"),
-        "EMBEDDINGS": comparison.compared("convention/embeddings"),
+        "SDSS FEATURES": comparison.compared("convention/embeddings", "sdss"),
+        "ZTF FEATURES": comparison.compared("convention/embeddings", "ztf"),
         "SECOND BRANCH": single_alerts.variants("ict_on_alerts"),
     }
     folder = ROOT / "docs" / "results"

@@ -13,10 +13,15 @@ def controls() -> str:
     return "".join(sections) or "Not run yet.\n"
 
 
-def compared(folder: str) -> str:
+def compared(folder: str, name: str = "table") -> str:
     """The tables of a comparison."""
-    path = RESULTS / folder / "table.md"
+    path = RESULTS / folder / f"{name}.md"
     return path.read_text("utf-8") if path.is_file() else "Not run yet.\n"
+
+
+def first_table(folder: str) -> str:
+    """The scores of a comparison alone, without recalls, pairs and nights."""
+    return compared(folder).split("\n\n")[0].rstrip("\n") + "\n"
 
 
 def published() -> str:
