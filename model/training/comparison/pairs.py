@@ -28,6 +28,7 @@ PUBLISHED = {  # macro-F1 in the published table
     "supernnova": 0.4260,
     "lstm": 0.4033,
 }
+LAST_VERSION = {"convention-sampled": "convention"}  # stands for its name before others do
 ENDING = re.compile(r"(-two-stage)?(-mini|-reduced)?$")
 PRETRAINED = re.compile(r"-pretrained.*")
 
@@ -37,11 +38,20 @@ def stem(system: str) -> str:
     return ENDING.sub("", system)
 
 
+def ending(system: str) -> str:
+    """The number of stages and the size in a system's name: what is reduced has two stages at its own width."""
+    return system[len(stem(system)) :].replace("-reduced", "-two-stage")
+
+
 def published(systems: Iterable[str]) -> dict[str, str]:
-    """Name in the published table -> the system that stands for it: of several the one with the plainest name."""
+    """Name in the published table -> the system that stands for it.
+
+    Of several the one as its authors last trained it, then the one with the plainest name.
+    """
     system_of: dict[str, str] = {}
-    for system in sorted(systems, key=len):
+    for system in sorted(systems, key=lambda system: (stem(system) not in LAST_VERSION, len(system))):
         name = PRETRAINED.sub("", stem(system))
+        name = LAST_VERSION.get(name, name)
         if name in PUBLISHED:
             system_of.setdefault(name, system)
     return system_of
@@ -71,7 +81,8 @@ def pairs_of(recipes: Mapping[str, Recipe | None]) -> list[tuple[str, str]]:
         for one, other in PLANNED
         for first in recipes
         for second in recipes
-        if stem(first) == one and (second == other if other in BASELINES else second == other + first[len(one) :])
+        if stem(first) == one
+        and (second == other if other in BASELINES else (stem(second), ending(second)) == (other, ending(first)))
     ]
     branches = [
         (first, second)

@@ -236,7 +236,9 @@ def test_systems_of_the_published_experiment_have_their_pairs():
     systems = [f"{name}-reduced" for name in ("ict-convention", "convention", "convention-sampled", "convention-whole")]
     ict, first, last, whole = systems
     assert pairs_among(*systems) >= {(ict, first), (ict, last), (ict, whole), (last, first)}
-    assert published(systems) == {"ict-convention": ict, "convention": first}
+    assert published(systems) == {"ict-convention": ict, "convention": last}
+    assert pairs_among(ict, first, "vigil-two-stage") >= {("vigil-two-stage", ict), ("vigil-two-stage", first)}
+    assert pairs_among(ict, "vigil-two-stage-mini", "vigil") == set()
 
 
 def test_systems_of_two_stages_have_their_pairs():
