@@ -8,11 +8,12 @@ hypothesis is the random source, and ``make fuzz``.
 import copy
 import gzip
 import io
+import itertools
 import math
 import tarfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -253,18 +254,18 @@ def packet_bytes(rng: Random, further: tuple[bytes, ...] = ()) -> str:
     return answer(mutated(rng.choice(seeds() + further), rng, 6))
 
 
-def avro_types(rng: Random, depth: int = 0) -> Any:
-    """A type of Avro; items of arrays take at least a byte."""
+def avro_types(rng: Random, number: Iterator[int], depth: int = 0) -> Any:
+    """A type of Avro, its names numbered, each one new; items of arrays take at least a byte."""
     plain = ("boolean", "int", "long", "float", "double", "bytes", "string")
     kind = rng.randrange(6) if depth < 3 else 0
-    name = f"n{rng.randrange(10**9)}"
+    name = f"n{next(number)}"
     if kind == 1:
-        fields = [{"name": f"f{n}", "type": avro_types(rng, depth + 1)} for n in range(rng.randint(1, 5))]
+        fields = [{"name": f"f{n}", "type": avro_types(rng, number, depth + 1)} for n in range(rng.randint(1, 5))]
         return {"type": "record", "name": name, "fields": fields}
     if kind == 2:
-        return {"type": rng.choice(("array", "map")), **dict.fromkeys(("items", "values"), avro_types(rng, 3))}
+        return {"type": rng.choice(("array", "map")), **dict.fromkeys(("items", "values"), avro_types(rng, number, 3))}
     if kind == 3:
-        return ["null", avro_types(rng, 3)]
+        return ["null", avro_types(rng, number, 3)]
     if kind == 4:
         return rng.choice(
             ({"type": "enum", "name": name, "symbols": ["A", "B"]}, {"type": "fixed", "name": name, "size": 3})
@@ -300,7 +301,8 @@ def avro_value(kind: Any, rng: Random) -> Any:  # noqa: PLR0911 - one for each k
 
 def avro_data(rng: Random) -> str:
     """A datum of a random schema, sound or changed: what is read is what fastavro reads."""
-    fields = [{"name": f"f{n}", "type": avro_types(rng)} for n in range(rng.randint(1, 6))]
+    number = itertools.count()
+    fields = [{"name": f"f{n}", "type": avro_types(rng, number)} for n in range(rng.randint(1, 6))]
     schema = {"type": "record", "name": "top", "fields": fields}
     out = io.BytesIO()
     parsed = fastavro.parse_schema(copy.deepcopy(schema))
