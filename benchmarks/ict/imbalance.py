@@ -3,7 +3,7 @@
 Each recipe of ``benchmarks/recipes/imbalance`` is trained with three seeds on half of the published mix, ConvEntion's
 stem at an eighth of its width, each step on 24 of an object's 95 frames: minutes a run on one core. The test objects
 are looked at once per run, at its end; a first stage that several recipes share is trained once. It goes on where it
-stopped, and several of these commands may share the work; runs, weights and tables lie in
+stopped, and several of these commands may share the work; runs and tables lie in
 ``benchmarks/results/imbalance``. ``--seeds 0`` does the first seed of each alone, ``--only NAME[,NAME]`` some recipes.
 """
 
@@ -51,8 +51,11 @@ def main() -> int:
     engine = ExecutionSettings.of(torch.device("cpu"), compiled=has_compiler())
     for seed in map(int, options.seeds.split(",")):
         for name in wanted:
-            print(f"{name}, seed {seed}", flush=True)
-            carry_out(SystemRun(name, None, seed), recipes[name], dataset, engine, options.results, options.work)
+            run = SystemRun(name, None, seed)
+            if (options.results / "runs" / f"{run.name}.json").exists():
+                continue
+            print(f"{run.name} begins or goes on", flush=True)
+            carry_out(run, recipes[name], dataset, engine, options.results, options.work)
             write_tables(options.results, dataset.classes)
     return 0
 
