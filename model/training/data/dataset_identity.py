@@ -22,14 +22,16 @@ def is_simulated(dataset: Dataset) -> bool:
 
 
 def identity_of(dataset: Dataset) -> dict[str, Any]:
-    """What a data set is, in a few words that JSON can hold; ``sha256`` stands for the checksums of all its files."""
+    """What a data set is, in a few words that JSON can hold; ``sha256`` stands for the checksums of all its files.
+
+    The version of the program that made it is no part of it: two versions that write the same bytes make the same set.
+    """
     files = dataset.manifest["files"]
     listing = "".join(f"{name} {files[name]['sha256']}\n" for name in sorted(files))
     return {
         "survey": dataset.survey,
         "recipe": name_of(dataset),
         "seed": dataset.manifest.get("seed"),
-        "version": dataset.manifest.get("version"),
         "objects": len(dataset),
         "sha256": hashlib.sha256(listing.encode()).hexdigest()[:16],
     }

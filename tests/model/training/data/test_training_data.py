@@ -17,6 +17,7 @@ from model.taxonomy import load_taxonomy
 from model.training.data import augment
 from model.training.data.augment import Augmentation
 from model.training.data.dataset_facts import measure
+from model.training.data.dataset_identity import differences, identity_of
 from model.training.data.loader import Loader, batch_order
 from model.training.data.splits import SplitsError, divide
 from model.training.setup import taxonomy_version_of
@@ -43,6 +44,21 @@ def test_parts_are_disjoint_by_split_and_by_fold(toy: Dataset):
             assert set(splits.test) == set(np.flatnonzero(toy.folds == fold))
     with pytest.raises(SplitsError, match="no fold 7"):
         divide(toy, 7)
+
+
+def test_a_data_set_is_its_bytes_whatever_version_of_the_program_made_it(toy: Dataset):
+    """Runs go on after an upgrade, and refuse a data set whose files are others."""
+
+    class Copy(SimpleNamespace):
+        def __len__(self) -> int:
+            return len(toy)
+
+    files = toy.manifest["files"]
+    other = {name: dict(facts, sha256="0" * 64) for name, facts in files.items()}
+    before = identity_of(Copy(survey=toy.survey, manifest={**toy.manifest, "version": "0.1.0"}))
+    assert differences({**before, "version": "0.1.0"}, identity_of(toy)) == []
+    (difference,) = differences(before, identity_of(Copy(survey=toy.survey, manifest={**toy.manifest, "files": other})))
+    assert difference.startswith("sha256")
 
 
 def test_a_card_names_the_taxonomy_of_its_classes():
