@@ -13,8 +13,6 @@ without a checkpoint of its own goes on from there. ``--tables`` writes the tabl
 
 import argparse
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +20,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from benchmarks.experiment import COMPILED, Experiment, is_done, make_data, simulate
 from model.data.dataset import Dataset
 from model.files import replacing
-from model.networks.layers.fused import has_compiler
 from model.training.comparison.baselines import BASELINES
-from model.training.comparison.compare import check_runs
-from model.training.comparison.run import SystemRun, carry_out
+from model.training.comparison.run import SystemRun
 from model.training.comparison.system_table import write_tables
-from model.training.data.dataset_identity import identity_of
 from model.training.evaluation.evaluate import main as evaluate
-from model.training.learning.execution import ExecutionSettings
 from model.training.learning.recipe import load_recipe
 from model.training.learning.trainer import CHECKPOINT
 from model.training.train import main as train
@@ -83,14 +78,7 @@ class Places:
     def done(self, run: SystemRun) -> bool:
         if run == ALERTS:
             return (self.results / "ict-convention-ztf" / "history.jsonl").exists()
-        return (self.results / "runs" / f"{run.name}.json").exists()
-
-
-def make_data(folder: Path, survey: str = "sdss", recipe: str = "convention", seed: int = SEED_OF_THE_SKY) -> None:
-    """Simulate a data set where it is missing, as the published split unless told: the same bytes everywhere."""
-    if (folder / "manifest.json").exists():
-        return
-    simulate("dataset", "--survey", survey, "--recipe", recipe, "--seed", str(seed), "--out", str(folder))
+        return is_done(self.results, run)
 
 
 def make_alert_data(work: Path) -> Path:
@@ -101,10 +89,6 @@ def make_alert_data(work: Path) -> Path:
         make_data(more, "ztf", str(RECIPES / "more_ztf.json"), 22)
         simulate("join", str(first), str(more), "--any-simulator", "--out", str(joined))
     return joined
-
-
-def simulate(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "model.simulation.cli", *arguments], check=True)
 
 
 def pack(checkpoint: Path, packed: Path) -> None:
@@ -148,11 +132,12 @@ def carry_out_alerts(run: SystemRun, places: Places) -> None:
 
     The weights lie with the results as ``ict-convention-ztf``; put both files into ``model/weights`` to ship them.
     """
+    print(f"{run.name} begins or goes on", flush=True)
     data, out = make_alert_data(places.work), places.work / run.name
     results = places.results / "ict-convention-ztf"
     if not (out / "weights.json").exists():
         command = [run.system, "--data", str(data), "--out", str(out), "--seed", str(run.seed), "--resume"]
-        if train([*command, "--half", "--compile" if has_compiler() else "--no-compile"]):
+        if train([*command, "--half", COMPILED]):
             raise SystemExit(f"the training in {out} did not end: the same command goes on")
     scored = ["--data", str(data), "--out", str(results), "--copy-to", str(results / "ict-convention-ztf"), "--half"]
     if evaluate([str(out / "weights"), *scored]):
@@ -171,29 +156,19 @@ def standing(places: Places, run: SystemRun) -> str:
 
 def carry_on(places: Places, runs: tuple[SystemRun, ...]) -> None:
     """Do what is not done, in order."""
-    make_data(places.data)
-    dataset = Dataset.open(places.data, verify=True)
-    compared = [run for run in runs if run != ALERTS]
-    recipes = {run.system: None if run.system in BASELINES else load_recipe(run.system) for run in compared}
-    check_runs(places.results, identity_of(dataset), recipes)
+    make_data(places.data, "sdss", "convention", SEED_OF_THE_SKY)
+    systems = {run.system for run in runs if run != ALERTS}
+    recipes = {name: None if name in BASELINES else load_recipe(name) for name in systems}
+    experiment = Experiment(Dataset.open(places.data, verify=True), recipes, places.results, places.work)
     for run in runs:
         if places.done(run):
             continue
         if places.packed(run).exists() and not places.checkpoint(run).exists():
             unpack(places.packed(run), places.checkpoint(run))
-        print(f"{run.name} begins or goes on", flush=True)
         if run == ALERTS:
             carry_out_alerts(run, places)
         else:
-            carry_out(
-                run,
-                recipes[run.system],
-                dataset,
-                ExecutionSettings.of(torch.device("cpu"), compiled=has_compiler()),
-                places.results,
-                places.work,
-            )
-            write_tables(places.results, dataset.classes)
+            experiment.carry_out([run])
         places.packed(run).unlink(missing_ok=True)
 
 

@@ -13,14 +13,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.published_experiment import make_data
+from benchmarks.experiment import Experiment, make_data
 from model.data.dataset import Dataset
-from model.networks.layers.fused import has_compiler
-from model.training.comparison.compare import check_runs
-from model.training.comparison.run import SystemRun, carry_out
-from model.training.comparison.system_table import write_tables
-from model.training.data.dataset_identity import identity_of
-from model.training.learning.execution import ExecutionSettings
+from model.training.comparison.run import SystemRun
 from model.training.learning.recipe import load_recipe
 
 BENCHMARKS = Path(__file__).parents[1]
@@ -46,17 +41,10 @@ def main() -> int:
     make_mix(options.work / "mix")
     dataset = Dataset.open(options.work / "mix", verify=True)
     recipes = {path.stem: load_recipe(str(path)) for path in RECIPES}
-    check_runs(options.results, identity_of(dataset), recipes)
     torch.set_num_threads(1)
-    engine = ExecutionSettings.of(torch.device("cpu"), compiled=has_compiler())
-    for seed in map(int, options.seeds.split(",")):
-        for name in wanted:
-            run = SystemRun(name, None, seed)
-            if (options.results / "runs" / f"{run.name}.json").exists():
-                continue
-            print(f"{run.name} begins or goes on", flush=True)
-            carry_out(run, recipes[name], dataset, engine, options.results, options.work)
-            write_tables(options.results, dataset.classes)
+    seeds = map(int, options.seeds.split(","))
+    experiment = Experiment(dataset, recipes, options.results, options.work)
+    experiment.carry_out(SystemRun(name, None, seed) for seed in seeds for name in wanted)
     return 0
 
 

@@ -15,10 +15,10 @@ from statistics import mean
 import numpy as np
 import torch
 
+from benchmarks.experiment import COMPILED
 from benchmarks.ict.imbalance import BENCHMARKS, make_mix
 from model.data.dataset import Dataset
 from model.files import replacing
-from model.networks.layers.fused import has_compiler
 from model.serving import weights
 from model.training.comparison.markdown import table_of
 from model.training.data.loader import loader_for
@@ -31,7 +31,6 @@ RECIPES = BENCHMARKS / "recipes" / "labels"
 STARTS = {"scratch": None, "byol": RECIPES / "byol.json", "dino": RECIPES / "dino.json"}
 SHARES = (0.01, 0.05, 0.2, 1.0)
 TUNE = RECIPES / "tune.json"
-COMPILED = "--compile" if has_compiler() else "--no-compile"
 
 
 def trained(recipe: Path, data: Path, out: Path, seed: int, *more: str) -> Path:

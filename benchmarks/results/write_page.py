@@ -48,6 +48,7 @@ def main() -> int:
         "MIX": comparison.compared("mix"),
         "PHYSICAL": comparison.compared("physical"),
         "PUBLISHED": comparison.published(),
+        "THREE SYSTEMS": comparison.three_systems(),
         "IMBALANCE": comparison.first_table("imbalance"),
         "LABELS": comparison.compared("labels"),
         "CONVENTION ON ALERTS": real.convention_on_alerts(),
