@@ -38,9 +38,9 @@ class Experiment:
     def __post_init__(self) -> None:
         check_runs(self.results, identity_of(self.dataset), self.recipes)
 
-    def carry_out(self, runs: Iterable[SystemRun]) -> None:
+    def carry_out(self, runs: Iterable[SystemRun], precision: str = "float32") -> None:
         """Do those that are not done, in order, on a processor; write the tables after each."""
-        engine = ExecutionSettings.of(torch.device("cpu"), compiled=has_compiler())
+        engine = ExecutionSettings(torch.device("cpu"), precision, has_compiler())
         for run in runs:
             if not is_done(self.results, run):
                 print(f"{run.name} begins or goes on", flush=True)

@@ -30,6 +30,7 @@ from model.training.evaluation.evaluate import main as evaluate
 from model.training.learning.recipe import load_recipe
 from model.training.learning.trainer import CHECKPOINT
 from model.training.train import main as train
+from model.training.training_options import PRECISIONS
 
 RESULTS = Path(__file__).parent / "results" / "convention"
 RECIPES = Path(__file__).parent / "recipes"
@@ -154,7 +155,7 @@ def standing(places: Places, run: SystemRun) -> str:
     return "has a packed checkpoint" if places.packed(run).exists() else "to do"
 
 
-def carry_on(places: Places, runs: tuple[SystemRun, ...]) -> None:
+def carry_on(places: Places, runs: tuple[SystemRun, ...], precision: str) -> None:
     """Do what is not done, in order."""
     make_data(places.data, "sdss", "convention", SEED_OF_THE_SKY)
     systems = {run.system for run in runs if run != ALERTS}
@@ -168,7 +169,7 @@ def carry_on(places: Places, runs: tuple[SystemRun, ...]) -> None:
         if run == ALERTS:
             carry_out_alerts(run, places)
         else:
-            experiment.carry_out([run])
+            experiment.carry_out([run], precision)
         places.packed(run).unlink(missing_ok=True)
 
 
@@ -180,6 +181,7 @@ def main() -> None:
     parser.add_argument("--only", help="these runs alone, in this order, by the names that --list gives")
     parser.add_argument("--core", type=int, help="compute on this core alone")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of products while it trains")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--pack", action="store_true")
     parser.add_argument("--tables", action="store_true")
@@ -200,7 +202,7 @@ def main() -> None:
     elif options.tables:
         write_tables(places.results, Dataset.open(places.data).classes)
     else:
-        carry_on(places, runs)
+        carry_on(places, runs, options.precision)
 
 
 if __name__ == "__main__":

@@ -259,6 +259,8 @@ class Stem(nn.Module):
         if self.by_spectra(x):
             return self._by_spectra(x, count_N)
         x = x.contiguous(memory_format=torch.channels_last_3d)  # the second convolution's gradient: an eighth
+        if self.by_rows(x):
+            return self._by_rows(x, count_N)
         x = self._normalised(x, 0, count_N)
         for layer, convolution in enumerate(others, start=1):
             x = self._normalised(convolution(x), layer, count_N)
@@ -270,17 +272,39 @@ class Stem(nn.Module):
         assert isinstance(first, nn.Conv3d)
         return functional.conv3d(maps_NSHW[:, None], first.weight[:, -1:], None, first.stride, first.padding)
 
+    def by_rows(self, x: Tensor) -> bool:
+        """Whether normalisation and rectifier are one piece over rows of channels: on a processor, step by step."""
+        return (
+            not torch.compiler.is_compiling()  # first: asking for a size would make it a constant of the graph
+            and not torch.jit.is_tracing()
+            and x.device.type == "cpu"
+            and not self.folded
+        )
+
     def by_spectra(self, x: Tensor) -> bool:
         """Whether the two wide convolutions are products of spectra: where that is faster, and can be done."""
         return (
             SPECTRA_ON_PROCESSORS
-            and x.device.type == "cpu"
-            and not torch.compiler.is_compiling()  # first: asking for a size would make it a constant of the graph
+            and not torch.compiler.is_compiling()
             and not torch.jit.is_tracing()
+            and x.device.type == "cpu"
             and not torch.is_autocast_enabled("cpu")
             and x.shape[2] == 3  # depth
             and (not self.folded or len(x) >= FEWEST_FOR_SPECTRA)
         )
+
+    def _by_rows(self, x: Tensor, count_N: Tensor | None) -> Tensor:
+        """What follows the first convolution's answer [N, D, d, h, w], channels last in memory."""
+        count = None if count_N is None else count_N[:, None, None, None]
+        bias_C = x.new_zeros(x.shape[1])  # of the first convolution: x has it
+        for layer, (convolution, normalisation) in enumerate(zip(self.convolutions, self.normalisations, strict=True)):
+            assert isinstance(convolution, nn.Conv3d)
+            assert isinstance(normalisation, CountedBatchNorm)
+            if layer:
+                assert convolution.bias is not None
+                x, bias_C = functional.conv3d(x, convolution.weight, None, 1, convolution.padding), convolution.bias
+            x = normalisation.rectified(x.permute(0, 2, 3, 4, 1), bias_C, count).permute(0, 4, 1, 2, 3)
+        return x.squeeze(2)
 
     def _by_spectra(self, x: Tensor, count_N: Tensor | None) -> Tensor:
         """What follows the first convolution's answer [N, D, d, h, w], pixels first in memory."""

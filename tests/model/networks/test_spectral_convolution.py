@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from model.networks import convention
 from model.networks.convention import ConvEntionConfig, Stem
+from model.networks.layers import counted_batch_norm
 from model.networks.layers.spectral_convolution import spectral_conv3d
 
 SHAPES = [  # side, kernel, padding in depth and in space
@@ -84,30 +85,52 @@ def test_images_are_taken_in_pieces():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_stem_is_the_same_function_with_and_without_spectra(training: bool, monkeypatch: pytest.MonkeyPatch):
-    """Maps, gradients and running statistics of ConvEntion's stem agree to 1e-10, repeated padding included."""
+def test_the_stem_is_the_same_function_each_way(training: bool, monkeypatch: pytest.MonkeyPatch):
+    """Step by step, by rows and by spectra its maps, gradients and running statistics agree to 1e-10."""
+    monkeypatch.setattr(counted_batch_norm, "ROWS", 500)  # several pieces, the last one shorter
     torch.manual_seed(0)
     stem = Stem(ConvEntionConfig(width=0.1)).double().train(training)
     images, of_bands = torch.randn(7, 1, 3, 32, 32).double(), torch.randn(7, 6 * 3 * 13 * 13).double()
-    count = torch.tensor([1.0, 4, 4, 1, 2, 1, 30]).double()
+    count = torch.tensor([1.0, 4, 4, 1, 2, 1, 30]).double()  # repeated padding
     gradient = torch.randn(7, 8, 9, 9).double()
     result = []
-    for spectra in (False, True):
+    for rows, spectra in ((False, False), (True, False), (True, True)):
         monkeypatch.setattr(convention, "SPECTRA_ON_PROCESSORS", spectra)
+        monkeypatch.setattr(Stem, "by_rows", lambda _, x, rows=rows: rows)
         ours, theirs = copy.deepcopy(stem), of_bands.clone().requires_grad_()
         maps = ours(images, theirs, count)
         maps.backward(gradient)
         learned = {name: parameter.grad for name, parameter in ours.named_parameters()}
         result.append({"maps": maps, "of_bands": theirs.grad, **learned, **dict(ours.named_buffers())})
     for name, expected in result[0].items():
-        torch.testing.assert_close(result[1][name], expected, rtol=1e-10, atol=1e-10, msg=name)
+        for other in result[1:]:
+            torch.testing.assert_close(other[name], expected, rtol=1e-10, atol=1e-10, msg=name)
+
+
+def test_in_bfloat16_the_stem_keeps_its_sums():
+    """Under autocast its maps are as near to float32's as bfloat16 is, its running statistics much nearer."""
+    torch.manual_seed(0)
+    single, half = (copy.deepcopy(stem) for stem in [Stem(ConvEntionConfig(width=0.1)).train()] * 2)
+    images, of_bands = torch.randn(64, 1, 3, 32, 32), torch.zeros(64, 6 * 3 * 13 * 13)
+    expected = single(images, of_bands)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = half(images, of_bands)
+    assert maps.dtype == torch.bfloat16
+    maps.sum().backward()
+    assert float((maps - expected).detach().square().mean().sqrt()) < 0.02
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in half.parameters())
+    for ours, theirs in zip(half.buffers(), single.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=2e-3, atol=1e-4)
 
 
 def test_the_stem_takes_the_way_that_suits_where_it_is(monkeypatch: pytest.MonkeyPatch):
-    """On a processor it goes by spectra; folded with few groups, under autocast or with the switch off, directly."""
+    """On a processor by spectra; under autocast or with the switch off by rows; folded with few groups directly."""
     stem, image = Stem(ConvEntionConfig(width=0.1)), torch.zeros(8, 6, 3, 13, 13)
     assert stem.by_spectra(image)
+    assert stem.by_rows(image)
+    assert not stem.by_rows(image.to("meta"))
     stem.eval().fold()
+    assert not stem.by_rows(image)
     assert stem.by_spectra(image)
     assert not stem.by_spectra(image[:1])
     with torch.autocast("cpu", torch.bfloat16):
