@@ -24,6 +24,8 @@ COMPILED = "--compile" if has_compiler() else "--no-compile"  # for a training o
 class Experiment:
     """Systems, the data set that they are compared on, and where runs and checkpoints lie.
 
+    ``pairs`` are to be compared beside those that recipes tell of; the second is the control.
+
     Raises
     ------
     RunError
@@ -34,6 +36,7 @@ class Experiment:
     recipes: Mapping[str, Recipe | None]
     results: Path
     work: Path
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         check_runs(self.results, identity_of(self.dataset), self.recipes)
@@ -45,7 +48,11 @@ class Experiment:
             if not is_done(self.results, run):
                 print(f"{run.name} begins or goes on", flush=True)
                 carry_out(run, self.recipes[run.system], self.dataset, engine, self.results, self.work)
-                write_tables(self.results, self.dataset.classes)
+                self.write_tables()
+
+    def write_tables(self) -> None:
+        """Write the tables of what is done."""
+        write_tables(self.results, self.dataset.classes, self.pairs)
 
 
 def is_done(results: Path, run: SystemRun) -> bool:

@@ -21,6 +21,18 @@ from model.training.learning.recipe import load_recipe
 BENCHMARKS = Path(__file__).parents[1]
 RECIPES = sorted((BENCHMARKS / "recipes" / "imbalance").glob("*.json"))
 SEED_OF_THE_SKY = 7
+PAIRS = (  # the second is the control
+    *[(name, "plain") for name in ("resampling", "class-balanced-focal", "ldam-drw", "logit-adjustment")],
+    *[(name, "plain") for name in ("balanced-softmax", "crt")],
+    *[(name, "ict") for name in ("ict-without-predictor", "ict-without-momentum", "ict-dino-pull")],
+    *[(name, "ict") for name in ("ict-positive-of-class", "supervised-contrast", "balanced-contrast")],
+    ("resampling", "authors-sampled-head"),
+    ("authors-sampled-head", "authors-frozen-head"),
+    ("authors-published-constants", "authors-frozen-head"),
+    ("authors-norm-by-place", "authors-sampled-head"),
+    ("authors-all-epochs", "authors-reduced-epochs"),
+    ("authors-all-frames", "authors-sampled-head"),
+)
 
 
 def make_mix(folder: Path) -> None:
@@ -34,6 +46,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--only", default=",".join(recipe.stem for recipe in RECIPES), help="recipes, by name")
     parser.add_argument("--results", type=Path, default=BENCHMARKS / "results" / "imbalance")
+    parser.add_argument("--tables", action="store_true", help="write the tables of what is done, train nothing")
     options = parser.parse_args()
     wanted = options.only.split(",")
     if unknown := set(wanted) - {recipe.stem for recipe in RECIPES}:
@@ -43,8 +56,11 @@ def main() -> int:
     recipes = {path.stem: load_recipe(str(path)) for path in RECIPES}
     torch.set_num_threads(1)
     seeds = map(int, options.seeds.split(","))
-    experiment = Experiment(dataset, recipes, options.results, options.work)
-    experiment.carry_out(SystemRun(name, None, seed) for seed in seeds for name in wanted)
+    experiment = Experiment(dataset, recipes, options.results, options.work, PAIRS)
+    if options.tables:
+        experiment.write_tables()
+    else:
+        experiment.carry_out(SystemRun(name, None, seed) for seed in seeds for name in wanted)
     return 0
 
 

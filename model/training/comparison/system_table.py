@@ -175,8 +175,13 @@ class NoRunsError(ValueError):
     """Nothing was trained and scored yet."""
 
 
-def write_tables(folder: Path, classes: Sequence[str]) -> None:
+def write_tables(folder: Path, classes: Sequence[str], pairs: Sequence[tuple[str, str]] = ()) -> None:
     """Write table.json and table.md of the runs in a folder.
+
+    Parameters
+    ----------
+    pairs
+        Systems to compare beside those that :func:`pairs_of` finds, where both have runs; the second is the control.
 
     Raises
     ------
@@ -186,7 +191,8 @@ def write_tables(folder: Path, classes: Sequence[str]) -> None:
     runs = read_runs(folder)
     if not runs:
         raise NoRunsError(f"{folder} holds no finished runs yet")
-    wanted = pairs_of({name: recipe_of_run(runs_of[0][0]) for name, runs_of in runs.items()})
+    found = pairs_of({name: recipe_of_run(runs_of[0][0]) for name, runs_of in runs.items()})
+    wanted = dict.fromkeys([*found, *[pair for pair in pairs if runs.keys() >= set(pair)]])
     lines, tests, agreement = [], [], {}
     for protocol in (SPLIT, FOLDS):
         pools = {
@@ -197,8 +203,8 @@ def write_tables(folder: Path, classes: Sequence[str]) -> None:
             continue
         lines += sorted(here, key=lambda line: line["macro_f1"])
         agreement[protocol] = rank_agreement(here)
-        pairs = (paired(*pair, protocol, runs) for pair in wanted)
-        of_protocol = [test for test in pairs if test is not None]
+        compared = (paired(*pair, protocol, runs) for pair in wanted)
+        of_protocol = [test for test in compared if test is not None]
         for test, adjusted in zip(of_protocol, holm([test["p_bootstrap"] for test in of_protocol]), strict=True):
             test["p_holm"] = adjusted
         tests += of_protocol

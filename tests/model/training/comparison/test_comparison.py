@@ -223,6 +223,16 @@ def test_an_ablation_is_paired_with_what_it_changes_in_one_thing():
     }
 
 
+def test_pairs_that_an_experiment_asks_for_are_tested_once_both_are_there(tmp_path):
+    """They stand beside those that recipes tell of; one whose second system has no run yet is left out."""
+    for name, right in (("mine", 0.8), ("majority", 0.5)):
+        write_run(tmp_path, name, None, 0, right, np.arange(300))
+    write_tables(tmp_path, CLASSES, [("mine", "majority"), ("mine", "not-yet")])
+    (pair,) = json.loads((tmp_path / "table.json").read_text())["pairs"]
+    assert (pair["first"], pair["second"]) == ("mine", "majority")
+    assert pair["macro_f1_difference"] > 0.1
+
+
 def test_a_recipe_that_a_run_tells_is_believed():
     """Runs of a recipe of the user's own are paired by what that recipe changes."""
     recipe = dataclasses.asdict(load_training_recipe("ict-dino-mini"))
