@@ -42,13 +42,13 @@ class Experiment:
         check_runs(self.results, identity_of(self.dataset), self.recipes)
 
     def carry_out(self, runs: Iterable[SystemRun], precision: str = "float32") -> None:
-        """Do those that are not done, in order, on a processor; write the tables after each."""
+        """Do those that are not done, in order, on a processor; write the tables after the last."""
         engine = ExecutionSettings(torch.device("cpu"), precision, has_compiler())
         for run in runs:
             if not is_done(self.results, run):
                 print(f"{run.name} begins or goes on", flush=True)
                 carry_out(run, self.recipes[run.system], self.dataset, engine, self.results, self.work)
-                self.write_tables()
+        self.write_tables()
 
     def write_tables(self) -> None:
         """Write the tables of what is done."""
