@@ -1,6 +1,7 @@
 """Losses, one number per object, from logits and labels. They know no network, no data set, no optimiser.
 
-Legend: ``B`` objects, ``K`` classes, ``D`` width of a projection, ``V`` views of all objects (2B).
+Legend: ``B`` objects, ``K`` classes, ``D`` width of a projection, ``P`` prototypes, ``V`` views of
+all objects (2B).
 """
 
 import math
@@ -127,10 +128,10 @@ def cosine_distance(prediction_BD: Tensor, target_BD: Tensor) -> Tensor:
     return 2 - 2 * functional.cosine_similarity(prediction_BD, target_BD, dim=1)
 
 
-def dino(student_BD: Tensor, teacher_BD: Tensor, centre_D: Tensor) -> Tensor:
-    """Cross entropy of a sharpened, centred teacher with the student (Caron et al. 2021). Returns [B]."""
-    teacher = functional.softmax((teacher_BD - centre_D) / DINO_TEACHER_TEMPERATURE, dim=1)
-    return -(teacher * functional.log_softmax(student_BD / DINO_STUDENT_TEMPERATURE, dim=1)).sum(1)
+def dino(student_BP: Tensor, teacher_BP: Tensor, centre_P: Tensor) -> Tensor:
+    """Cross entropy of a sharpened, centred teacher with the student (Caron et al. 2021), of cosines. Returns [B]."""
+    teacher = functional.softmax((teacher_BP - centre_P) / DINO_TEACHER_TEMPERATURE, dim=1)
+    return -(teacher * functional.log_softmax(student_BP / DINO_STUDENT_TEMPERATURE, dim=1)).sum(1)
 
 
 def supervised_contrastive(projection_VD: Tensor, label_V: Tensor, temperature: float = CONTRAST_TEMPERATURE) -> Tensor:

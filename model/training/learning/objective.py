@@ -2,7 +2,8 @@
 
 The objective holds the networks; it knows no data set, no optimiser and no schedule.
 
-Legend: ``B`` objects, ``T`` frames, ``K`` classes, ``F`` penultimate features, ``D`` width of a projection.
+Legend: ``B`` objects, ``T`` frames, ``K`` classes, ``F`` penultimate features, ``D`` width of a projection, ``P``
+prototypes of DINO's head.
 
 References
 ----------
@@ -21,6 +22,7 @@ from model.networks.grouped import GroupedNetwork, at_last_frame, last_frame
 from model.training.data.physics import Physics
 from model.training.learning import losses
 from model.training.learning.denoising import ReadsNights, Restorer
+from model.training.learning.dino_head import PROTOTYPES, DinoHead
 from model.training.learning.physics_head import PhysicsHead
 from model.training.learning.recipe import Recipe, RecipeError, Stage
 
@@ -28,7 +30,7 @@ from model.training.learning.recipe import Recipe, RecipeError, Stage
 class TargetNetwork(nn.Module):
     """The network that ICT follows and does not train; its output is projections [B, D]."""
 
-    def __init__(self, network: GroupedNetwork, projector: nn.Linear) -> None:
+    def __init__(self, network: GroupedNetwork, projector: nn.Module) -> None:
         super().__init__()
         self.network = network
         self.projector = projector
@@ -58,12 +60,12 @@ class Objective(nn.Module):
         self.prefix = recipe.prefix
         self.divergence_weight = recipe.divergence_weight
         self.restorer: Restorer | None = None
-        self.projector: nn.Linear | None = None
+        self.projector: nn.Module | None = None
         self.predictor: nn.Module | None = None
         self.target: TargetNetwork | None = None
         self.physics_weight = recipe.physics_weight
         self.physics = PhysicsHead(network.feature_width) if recipe.physics_weight else None
-        self.centre_D: Tensor
+        self.centre_P: Tensor
         if any(stage.restores for stage in recipe.stages):
             if not isinstance(network, ReadsNights):
                 raise RecipeError(f"recipe {recipe.name} has a stage that restores nights, which {network.name} cannot")
@@ -71,8 +73,9 @@ class Objective(nn.Module):
         if ict.pull == "none":
             return
         width = ict.projection_width
-        self.projector = nn.Linear(network.feature_width, width)
-        if ict.predictor and ict.pull in ("cosine", "dino"):
+        head = DinoHead if ict.pull == "dino" else nn.Linear
+        self.projector = head(network.feature_width, width)
+        if ict.predictor and ict.pull == "cosine":
             self.predictor = nn.Sequential(
                 nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width)
             )
@@ -80,7 +83,7 @@ class Objective(nn.Module):
             self.target = TargetNetwork(copy.deepcopy(network), copy.deepcopy(self.projector))
             self.target.requires_grad_(False)
         if ict.pull == "dino":
-            self.register_buffer("centre_D", torch.zeros(width))
+            self.register_buffer("centre_P", torch.zeros(PROTOTYPES))
         if ict.pull == "balanced_contrastive":
             self.prototype_KD = nn.Parameter(torch.randn(classes, width))
 
@@ -211,10 +214,10 @@ class Objective(nn.Module):
         if self.predictor is not None:
             ours = self.predictor(ours[0]).float(), self.predictor(ours[1]).float()
         if self.ict.pull == "dino":
-            pull = losses.dino(ours[0], theirs[1], self.centre_D) + losses.dino(ours[1], theirs[0], self.centre_D)
+            pull = losses.dino(ours[0], theirs[1], self.centre_P) + losses.dino(ours[1], theirs[0], self.centre_P)
             if self.training:
                 momentum = losses.DINO_CENTRE_MOMENTUM
-                self.centre_D.mul_(momentum).add_(torch.cat(theirs).mean(0), alpha=1 - momentum)
+                self.centre_P.mul_(momentum).add_(torch.cat(theirs).mean(0), alpha=1 - momentum)
             return pull.mean()
         return (losses.cosine_distance(ours[0], theirs[1]) + losses.cosine_distance(ours[1], theirs[0])).mean()
 

@@ -70,7 +70,7 @@ class Ict:
 
     pull: str = "none"
     weight: float = 1.0  # of the pull against the class loss
-    predictor: bool = True
+    predictor: bool = True  # after the projection of "cosine"; the others have none
     momentum: float | None = 0.99  # of the target network; None: the online network is its own target (SimSiam)
     class_positive: bool = False  # the second view is of another object of the same class
     projection_width: int = 128

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from model.training.learning import losses
+from model.training.learning.dino_head import PROTOTYPES, DinoHead
 
 FINE_TUNE_COUNTS = torch.tensor([362.0, 400.0, 1290.0, 72.0])
 
@@ -111,3 +112,19 @@ def test_dino_is_least_for_a_student_that_agrees():
     centre = torch.zeros(3)
     same = losses.dino(teacher * 2.5, teacher, centre)
     assert same.item() < losses.dino(teacher.flip(1), teacher, centre).item()
+
+
+def test_the_head_of_dino_answers_with_cosines():
+    """Whatever the precision around it, it gives cosines in float32, the same for prototypes of any length."""
+    torch.manual_seed(0)
+    head, features = DinoHead(16, 8), torch.randn(5, 16)
+    single = head(features)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = head(features)
+    assert single.shape == half.shape == (5, PROTOTYPES)
+    assert half.dtype == torch.float32
+    assert float(single.detach().abs().max()) <= 1 + 1e-6
+    torch.testing.assert_close(half, single, rtol=0, atol=0.02)
+    with torch.no_grad():
+        head.prototypes_PD *= 7
+        torch.testing.assert_close(head(features), single)
