@@ -21,11 +21,18 @@ from model.training.learning.recipe import load_recipe
 BENCHMARKS = Path(__file__).parents[1]
 RECIPES = sorted((BENCHMARKS / "recipes" / "imbalance").glob("*.json"))
 SEED_OF_THE_SKY = 7
+TREATMENTS = ("resampling", "class-balanced-focal", "ldam-drw", "logit-adjustment", "balanced-softmax", "crt")
+VARIANTS = (
+    "ict-without-predictor",
+    "ict-without-momentum",
+    "ict-dino-pull",
+    "ict-positive-of-class",
+    "supervised-contrast",
+    "balanced-contrast",
+)
 PAIRS = (  # the second is the control
-    *[(name, "plain") for name in ("resampling", "class-balanced-focal", "ldam-drw", "logit-adjustment")],
-    *[(name, "plain") for name in ("balanced-softmax", "crt")],
-    *[(name, "ict") for name in ("ict-without-predictor", "ict-without-momentum", "ict-dino-pull")],
-    *[(name, "ict") for name in ("ict-positive-of-class", "supervised-contrast", "balanced-contrast")],
+    *[(name, "plain") for name in TREATMENTS],
+    *[(name, "ict") for name in VARIANTS],
     ("resampling", "authors-sampled-head"),
     ("authors-sampled-head", "authors-frozen-head"),
     ("authors-published-constants", "authors-frozen-head"),
@@ -55,12 +62,11 @@ def main() -> int:
     dataset = Dataset.open(options.work / "mix", verify=True)
     recipes = {path.stem: load_recipe(str(path)) for path in RECIPES}
     torch.set_num_threads(1)
-    seeds = map(int, options.seeds.split(","))
     experiment = Experiment(dataset, recipes, options.results, options.work, PAIRS)
     if options.tables:
         experiment.write_tables()
     else:
-        for seed in seeds:  # the tables of all runs take minutes themselves
+        for seed in map(int, options.seeds.split(",")):  # the tables of all runs take minutes themselves
             experiment.carry_out([SystemRun(name, None, seed) for name in wanted])
     return 0
 

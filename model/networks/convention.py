@@ -274,20 +274,13 @@ class Stem(nn.Module):
 
     def by_rows(self, x: Tensor) -> bool:
         """Whether normalisation and rectifier are one piece over rows of channels: on a processor, step by step."""
-        return (
-            not torch.compiler.is_compiling()  # first: asking for a size would make it a constant of the graph
-            and not torch.jit.is_tracing()
-            and x.device.type == "cpu"
-            and not self.folded
-        )
+        return on_processor(x) and not self.folded
 
     def by_spectra(self, x: Tensor) -> bool:
         """Whether the two wide convolutions are products of spectra: where that is faster, and can be done."""
         return (
             SPECTRA_ON_PROCESSORS
-            and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
-            and x.device.type == "cpu"
+            and on_processor(x)  # before any size: asking for one would make it a constant of a graph
             and not torch.is_autocast_enabled("cpu")
             and x.shape[2] == 3  # depth
             and (not self.folded or len(x) >= FEWEST_FOR_SPECTRA)
@@ -340,6 +333,11 @@ class Stem(nn.Module):
                 folded.append(fuse_conv_bn_eval(convolution, normalisation))
             self.convolutions = nn.ModuleList(folded)
             self.folded = True
+
+
+def on_processor(x: Tensor) -> bool:
+    """Whether a processor computes this step by step: nothing compiles or traces the whole."""
+    return not torch.compiler.is_compiling() and not torch.jit.is_tracing() and x.device.type == "cpu"
 
 
 def images_of(x_xdNC: Tensor) -> Tensor:

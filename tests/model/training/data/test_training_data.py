@@ -1,5 +1,6 @@
 """How training divides a data set, serves batches of it and disturbs them."""
 
+import copy
 import dataclasses
 from types import SimpleNamespace
 
@@ -48,16 +49,12 @@ def test_parts_are_disjoint_by_split_and_by_fold(toy: Dataset):
 
 def test_a_data_set_is_its_bytes_whatever_version_of_the_program_made_it(toy: Dataset):
     """Runs go on after an upgrade, and refuse a data set whose files are others."""
-
-    class Copy(SimpleNamespace):
-        def __len__(self) -> int:
-            return len(toy)
-
-    files = toy.manifest["files"]
-    other = {name: dict(facts, sha256="0" * 64) for name, facts in files.items()}
-    before = identity_of(Copy(survey=toy.survey, manifest={**toy.manifest, "version": "0.1.0"}))
+    older, other = copy.copy(toy), copy.copy(toy)
+    older.manifest = {**toy.manifest, "version": "0.1.0"}
+    other.manifest = {**toy.manifest, "files": {name: {"sha256": "0" * 64} for name in toy.manifest["files"]}}
+    before = identity_of(older)
     assert differences({**before, "version": "0.1.0"}, identity_of(toy)) == []
-    (difference,) = differences(before, identity_of(Copy(survey=toy.survey, manifest={**toy.manifest, "files": other})))
+    (difference,) = differences(before, identity_of(other))
     assert difference.startswith("sha256")
 
 
