@@ -24,7 +24,7 @@ from model.training.learning import losses
 from model.training.learning.denoising import ReadsNights, Restorer
 from model.training.learning.dino_head import PROTOTYPES, DinoHead
 from model.training.learning.physics_head import PhysicsHead
-from model.training.learning.recipe import Recipe, RecipeError, Stage
+from model.training.learning.recipe import PULLS_WITHOUT_LABELS, Recipe, RecipeError, Stage
 
 
 class TargetNetwork(nn.Module):
@@ -79,7 +79,7 @@ class Objective(nn.Module):
             self.predictor = nn.Sequential(
                 nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width)
             )
-        if ict.momentum is not None and ict.pull in ("cosine", "dino"):
+        if ict.momentum is not None and ict.pull in PULLS_WITHOUT_LABELS:
             self.target = TargetNetwork(copy.deepcopy(network), copy.deepcopy(self.projector))
             self.target.requires_grad_(False)
         if ict.pull == "dino":

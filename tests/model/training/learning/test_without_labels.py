@@ -14,7 +14,7 @@ from model.training.data.dataset_facts import measure
 from model.training.data.splits import SplitsError, divide, with_fewer_labels
 from model.training.learning.execution import ExecutionSettings
 from model.training.learning.progress import Progress
-from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, recipe_of
+from model.training.learning.recipe import PULLS_WITHOUT_LABELS, Ict, Recipe, RecipeError, Stage, recipe_of
 from model.training.learning.trainer import Training
 from model.training.setup import make_loaders, make_network
 from model.training.train import main
@@ -41,7 +41,7 @@ def trained(recipe: Recipe, data: Dataset, labels_shuffled: bool = False) -> dic
     return network.state_dict()
 
 
-@pytest.mark.parametrize("pull", ["cosine", "dino"])
+@pytest.mark.parametrize("pull", PULLS_WITHOUT_LABELS)
 def test_labels_are_not_looked_at(toy: Dataset, pull: str):
     """Labels dealt out anew lead to the same weights, to the bit; and the backbone has moved."""
     recipe = dataclasses.replace(ALONE, ict=dataclasses.replace(ALONE.ict, pull=pull))
