@@ -56,6 +56,7 @@ class Place:
     step: int = 0  # of this epoch
     best: float = -math.inf
     loss_sum: float = 0.0  # over the steps of this epoch that are done
+    seconds: float = 0.0  # that these took, in all processes that went on with them
     finished: bool = False
 
 
@@ -189,7 +190,7 @@ class Training:
 
     def _epoch(self, stage: Stage, budget: float) -> int:
         """Go through a stage's loader once, or through the rest of it; return the steps done."""
-        started, done = time.monotonic(), 0
+        done = 0
         loader = self.loaders[stage.part]
         counts_K = sampled_counts(loader, stage, self.classes).to(self.engine.device)
         weight_K = class_weights(loader, stage, self.classes)
@@ -203,7 +204,9 @@ class Training:
         while self.place.step < len(order):
             if done >= budget:
                 return done
+            started = time.monotonic()
             self._step(stage, loader, order, counts_K, weight_K)
+            self.place.seconds += time.monotonic() - started
             done += 1
             self.progress.step(self.place.step, len(order))
             stopped = self.interrupted is not None and self.interrupted()
@@ -212,7 +215,7 @@ class Training:
                 raise KeyboardInterrupt
             if time.monotonic() - self._saved_at_s > self.checkpoint_every_s:
                 self._save()
-        self._judge(stage, len(order), time.monotonic() - started)
+        self._judge(stage, len(order))
         return done
 
     def _step(
@@ -243,7 +246,7 @@ class Training:
         place.loss_sum += float(loss)
         place.step += 1
 
-    def _judge(self, stage: Stage, steps: int, seconds: float) -> None:
+    def _judge(self, stage: Stage, steps: int) -> None:
         """Score the epoch of so many steps on the validation loader, and keep its weights if they are to be kept."""
         place = self.place
         scores = validation_scores(self.handed_out, self.loaders["validation"], self.classes)
@@ -254,7 +257,7 @@ class Training:
             "loss": place.loss_sum / steps,
             "learning_rate": learning_rate(stage, (place.epoch + 1) * steps - 1, stage.epochs * steps),
             **scores,
-            "seconds": seconds,
+            "seconds": place.seconds,
             **(self.watch(self.handed_out) if self.watch is not None else {}),
         }
         self.log.append(entry)
@@ -262,7 +265,7 @@ class Training:
         if place.stage == len(self.recipe.stages) - 1 and (self.recipe.keep == "last" or merit > place.best):
             place.best = merit
             self.best = {name: tensor.detach().clone() for name, tensor in self.handed_out.state_dict().items()}
-        place.epoch, place.step, place.loss_sum = place.epoch + 1, 0, 0.0
+        place.epoch, place.step, place.loss_sum, place.seconds = place.epoch + 1, 0, 0.0, 0.0
         if self.processes.rank == 0:
             self.progress.epoch(entry, len(self.log))
 

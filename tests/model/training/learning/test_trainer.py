@@ -98,8 +98,12 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(toy: Dataset, tmp_p
     with pytest.raises(KeyboardInterrupt):
         stopped.run()
     assert stopped.place.step == 3
+    assert stopped.place.seconds > 0
+    stopped.place.seconds = 1000.0
+    stopped._save()
     again = prepare(recipe, toy, tmp_path)
-    again.run(resume=True)
+    first, second = again.run(resume=True)
+    assert first["seconds"] > 1000 > second["seconds"]  # an epoch takes what it took before the stop, too
     for name, tensor in whole.network.state_dict().items():
         assert torch.equal(tensor, again.network.state_dict()[name]), name
 
