@@ -2,7 +2,8 @@
 
 ConvEntion at the width of ``convention-mini`` is pre-trained on series without labels, by BYOL's loss and by DINO's,
 and tuned on 1, 5, 20 and 100 % of the labels of the objects with spectroscopic ones, beside such a tuning from scratch,
-by the recipes of ``benchmarks/recipes/labels``: each step on 24 of an object's 95 frames. Each run is a file in
+by the recipes of ``benchmarks/recipes/labels``: each step on 24 of an object's 95 frames. Fewer objects are taken as
+much more often in an epoch: a tuning has about as many steps on one label in a hundred as on all. Each run is a file in
 ``benchmarks/results/labels``; what is there is not done again. ``table.md`` has the curve.
 """
 
@@ -30,7 +31,11 @@ from model.training.train import main as train
 RECIPES = BENCHMARKS / "recipes" / "labels"
 STARTS = {"scratch": None, "byol": RECIPES / "byol.json", "dino": RECIPES / "dino.json"}
 SHARES = (0.01, 0.05, 0.2, 1.0)
-TUNE = RECIPES / "tune.json"
+
+
+def tuning(share: float) -> Path:
+    """The recipe for a share of the labels."""
+    return RECIPES / f"tune-{100 * share:g}.json"
 
 
 def trained(recipe: Path, data: Path, out: Path, seed: int, *more: str) -> Path:
@@ -92,7 +97,7 @@ def main() -> int:
                 if recipe is not None:
                     begin = ("--start-from", str(trained(recipe, data, options.work / f"{start}-seed{seed}", seed)))
                 out = options.work / f"{start}-{share:g}-seed{seed}"
-                tuned = trained(TUNE, data, out, seed, "--labels", str(share), *begin)
+                tuned = trained(tuning(share), data, out, seed, "--labels", str(share), *begin)
                 run_scores = {"start": start, "share": share, "seed": seed, **scored(tuned, dataset)}
                 with replacing(result) as partial:
                     partial.write_text(json.dumps(run_scores, indent=1) + "\n", "utf-8")

@@ -40,6 +40,7 @@ class Stage:
 
     part: str = "train"  # "pretrain": photometric labels; "train": spectroscopic labels
     epochs: int = 30
+    passes: int = 1  # through the objects in an epoch: more where few of them have labels
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     warm_up: float = 0.05  # fraction of the stage's steps
@@ -157,29 +158,7 @@ def _check(recipe: Recipe) -> Recipe:
             (f"stages[{i}].head", stage.head, HEADS),
             (f"stages[{i}].class_weights", stage.class_weights, CLASS_WEIGHTS),
         ]
-        if stage.class_weights != "none" and stage.loss not in WEIGHTED_LOSSES:
-            raise RecipeError(
-                f"stages[{i}].class_weights is {stage.class_weights!r}, which loss {stage.loss!r} cannot take: "
-                f"use one of {', '.join(WEIGHTED_LOSSES)}, or 'none'"
-            )
-        if (stage.class_weights == "as_listed") != (stage.listed_weights is not None):
-            raise RecipeError(f"stages[{i}] needs listed_weights, and class_weights 'as_listed': both or neither")
-        if stage.sampler == "weighted" and stage.loss in ("logit_adjusted", "balanced_softmax"):
-            raise RecipeError(
-                f"stages[{i}] corrects the class prior twice: sampler 'weighted' makes it uniform already, "
-                f"so use loss 'cross_entropy', or sampler 'shuffle'"
-            )
-        if stage.without_labels and (recipe.ict.pull not in PULLS_WITHOUT_LABELS or recipe.ict.class_positive):
-            raise RecipeError(
-                f"stages[{i}].loss is {NONE!r}, which needs two views of each object and no labels: set ict.pull to "
-                f"one of {', '.join(PULLS_WITHOUT_LABELS)}, and ict.class_positive to false"
-            )
-        if stage.without_labels and stage.sampler == "weighted":
-            raise RecipeError(
-                f"stages[{i}].sampler is 'weighted', which needs labels: with loss {NONE!r} use 'shuffle'"
-            )
-        if stage.epochs < 1:
-            raise RecipeError(f"stages[{i}].epochs is {stage.epochs}: it must be at least 1")
+        _check_stage(recipe, i, stage)
     if recipe.stages[-1].restores:
         raise RecipeError(f"the last stage has loss {RESTORE!r}: it must have one that learns classes")
     if recipe.stages[-1].without_labels and recipe.keep != "last":
@@ -190,6 +169,32 @@ def _check(recipe: Recipe) -> Recipe:
     if recipe.batch_size < 2:
         raise RecipeError(f"batch_size is {recipe.batch_size}: batch normalisation needs at least 2")
     return recipe
+
+
+def _check_stage(recipe: Recipe, i: int, stage: Stage) -> None:
+    """Refuse a stage whose settings do not go with each other, or with the recipe's."""
+    if stage.class_weights != "none" and stage.loss not in WEIGHTED_LOSSES:
+        raise RecipeError(
+            f"stages[{i}].class_weights is {stage.class_weights!r}, which loss {stage.loss!r} cannot take: "
+            f"use one of {', '.join(WEIGHTED_LOSSES)}, or 'none'"
+        )
+    if (stage.class_weights == "as_listed") != (stage.listed_weights is not None):
+        raise RecipeError(f"stages[{i}] needs listed_weights, and class_weights 'as_listed': both or neither")
+    if stage.sampler == "weighted" and stage.loss in ("logit_adjusted", "balanced_softmax"):
+        raise RecipeError(
+            f"stages[{i}] corrects the class prior twice: sampler 'weighted' makes it uniform already, "
+            f"so use loss 'cross_entropy', or sampler 'shuffle'"
+        )
+    if stage.without_labels and (recipe.ict.pull not in PULLS_WITHOUT_LABELS or recipe.ict.class_positive):
+        raise RecipeError(
+            f"stages[{i}].loss is {NONE!r}, which needs two views of each object and no labels: set ict.pull to "
+            f"one of {', '.join(PULLS_WITHOUT_LABELS)}, and ict.class_positive to false"
+        )
+    if stage.without_labels and stage.sampler == "weighted":
+        raise RecipeError(f"stages[{i}].sampler is 'weighted', which needs labels: with loss {NONE!r} use 'shuffle'")
+    for setting in ("epochs", "passes"):
+        if (number := getattr(stage, setting)) < 1:
+            raise RecipeError(f"stages[{i}].{setting} is {number}: it must be at least 1")
 
 
 def recipe_of(table: Mapping[str, Any], where: str = "recipe") -> Recipe:

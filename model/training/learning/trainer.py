@@ -189,7 +189,7 @@ class Training:
         restore_optimizer(self.optimizer, memory)
 
     def _epoch(self, stage: Stage, budget: float) -> int:
-        """Go through a stage's loader once, or through the rest of it; return the steps done."""
+        """Go through an epoch, or through the rest of it; return the steps done."""
         done = 0
         loader = self.loaders[stage.part]
         counts_K = sampled_counts(loader, stage, self.classes).to(self.engine.device)
@@ -197,7 +197,12 @@ class Training:
         weight_K = None if weight_K is None else weight_K.to(self.engine.device)
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.place.stage, self.place.epoch))
         length_N = loader.length_N if self.recipe.like_lengths else None
-        order = batch_order(loader.label_N, self.recipe.batch_size, stage.sampler == "weighted", generator, length_N)
+        weighted, size = stage.sampler == "weighted", self.recipe.batch_size
+        order = [
+            batch
+            for _ in range(stage.passes)
+            for batch in batch_order(loader.label_N, size, weighted, generator, length_N)
+        ]
         self.objective.train()
         if stage.freeze_backbone and stage.frozen_statistics:
             self.network.eval()  # its running statistics are part of what is frozen

@@ -22,13 +22,13 @@ from model.training.data.loader import Loader
 from model.training.data.splits import divide
 from model.training.evaluation.predict import predict
 from model.training.evaluation.scoring import macro_f1
-from model.training.learning import losses
+from model.training.learning import losses, trainer
 from model.training.learning.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from model.training.learning.execution import ExecutionSettings
 from model.training.learning.losses import ldam_margins
 from model.training.learning.parameters import head_parameters, renew
 from model.training.learning.progress import Progress
-from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, load_recipe
+from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, load_recipe, recipe_of
 from model.training.learning.trainer import Training, learning_rate, views
 from model.training.setup import make_loaders, make_network
 from model.training.train import main
@@ -106,6 +106,25 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(toy: Dataset, tmp_p
     assert first["seconds"] > 1000 > second["seconds"]  # an epoch takes what it took before the stop, too
     for name, tensor in whole.network.state_dict().items():
         assert torch.equal(tensor, again.network.state_dict()[name]), name
+
+
+def test_an_epoch_of_several_passes_takes_every_object_as_often(toy: Dataset, monkeypatch: pytest.MonkeyPatch):
+    """Three passes are three times the steps, each pass in an order of its own; less than one pass is refused."""
+    recipe = dataclasses.replace(PLAIN, stages=(Stage(epochs=1, passes=3),), batch_size=20)
+    training, shown = prepare(recipe, toy), []
+
+    def noted(recipe: Recipe, loader: Loader, index: torch.Tensor, seed: int):
+        shown.append(index)
+        return views(recipe, loader, index, seed)
+
+    monkeypatch.setattr(trainer, "views", noted)
+    training.run()
+    first, second, third = torch.cat(shown).chunk(3)
+    assert len(first) == len(training.loaders["train"]) // 20 * 20
+    assert len(set(first.tolist())) == len(set(second.tolist())) == len(set(third.tolist())) == len(first)
+    assert not torch.equal(first, second)
+    with pytest.raises(RecipeError, match=r"stages\[0\].passes is 0: it must be at least 1"):
+        recipe_of({**recipe.as_json(), "stages": [{"passes": 0}]})
 
 
 def test_what_begins_like_another_training_goes_on_from_its_first_stage(toy: Dataset, tmp_path: Path):
