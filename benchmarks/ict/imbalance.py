@@ -26,13 +26,17 @@ VARIANTS = (
     "ict-without-predictor",
     "ict-without-momentum",
     "ict-dino-pull",
+    "ict-own-frames",
     "ict-positive-of-class",
     "supervised-contrast",
+    "supervised-contrast-own-frames",
     "balanced-contrast",
 )
 PAIRS = (  # the second is the control
     *[(name, "plain") for name in TREATMENTS],
     *[(name, "ict") for name in VARIANTS],
+    ("supervised-contrast-own-frames", "supervised-contrast"),
+    ("ict-positive-of-class", "ict-own-frames"),
     ("resampling", "authors-sampled-head"),
     ("authors-sampled-head", "authors-frozen-head"),
     ("authors-published-constants", "authors-frozen-head"),

@@ -1,9 +1,10 @@
 """What pre-training without labels is worth: ``python -m benchmarks.ict.labels_curve --work FOLDER``.
 
-ConvEntion at the width of ``convention-mini`` is pre-trained on series without labels, by BYOL's loss and by DINO's,
-and tuned on 1, 5, 20 and 100 % of the labels of the objects with spectroscopic ones, beside such a tuning from scratch,
-by the recipes of ``benchmarks/recipes/labels``: each step on 24 of an object's 95 frames. Fewer objects are taken as
-much more often in an epoch: a tuning has about as many steps on one label in a hundred as on all. Each run is a file in
+ConvEntion at the width of ``convention-mini`` is pre-trained on series without labels: by BYOL's loss and by DINO's,
+two views of the same frames, and by BYOL's with frames of its own for each view. It is tuned on 1, 5, 20 and 100 % of
+the labels of the objects with spectroscopic ones, beside such a tuning from scratch, by the recipes of
+``benchmarks/recipes/labels``: each step on 24 of an object's 95 frames. Fewer objects are taken as much more often in
+an epoch: a tuning has about as many steps on one label in a hundred as on all. Each run is a file in
 ``benchmarks/results/labels``; what is there is not done again. ``table.md`` has the curve.
 """
 
@@ -29,7 +30,8 @@ from model.training.evaluation.separation import separation
 from model.training.train import main as train
 
 RECIPES = BENCHMARKS / "recipes" / "labels"
-STARTS = {"scratch": None, "byol": RECIPES / "byol.json", "dino": RECIPES / "dino.json"}
+PRETRAININGS = ("byol", "dino", "byol-own-frames")
+STARTS = {"scratch": None, **{name: RECIPES / f"{name}.json" for name in PRETRAININGS}}
 SHARES = (0.01, 0.05, 0.2, 1.0)
 
 

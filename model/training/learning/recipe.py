@@ -74,6 +74,7 @@ class Ict:
     predictor: bool = True  # after the projection of "cosine"; the others have none
     momentum: float | None = 0.99  # of the target network; None: the online network is its own target (SimSiam)
     class_positive: bool = False  # the second view is of another object of the same class
+    own_frames: bool = False  # each view has frames of its own drawn and dropped; else both show the same
     projection_width: int = 128
 
 

@@ -374,6 +374,7 @@ def views(recipe: Recipe, loader: Loader, index: Tensor, seed: int) -> tuple[Fra
         return first, None, label_B
     if recipe.ict.class_positive:
         frames, _ = loader.batch(index[of_same_class(label_B, generator)])
+    if recipe.ict.class_positive or recipe.ict.own_frames:
         shared = change_epochs(frames, how, generator, loader.history_days)
     return first, change_view(shared, how, generator), label_B
 

@@ -226,6 +226,18 @@ def test_every_way_to_pull_views_together_trains(toy: Dataset, ict: Ict):
         assert all(parameter.grad is None for parameter in training.objective.target.parameters())
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_two_views_show_the_same_frames_or_each_its_own(toy: Dataset, own: bool):
+    """The second view has the first one's frames, unless the recipe draws its own; then it has others of them."""
+    ict = Ict("cosine", projection_width=16, own_frames=own)
+    augmentation = Augmentation(draw_runs=1)
+    training = prepare(dataclasses.replace(PLAIN, ict=ict, augmentation=augmentation), toy)
+    first, second, _ = views(training.recipe, training.loaders["train"], torch.arange(20), seed=1)
+    assert second is not None
+    same = [torch.equal(*times) for times in zip(first.curve.time_BT, second.curve.time_BT, strict=True)]
+    assert all(same) if not own else sum(same) < 15  # of 20: short series have few others
+
+
 def test_two_views_are_pulled_together_beside_a_loss_on_prefixes(toy: Dataset):
     """ICT for Vigil: the loss is that of the prefixes of both views and the pull, and the target learns nothing."""
     recipe = load_recipe("vigil-ict-mini")
