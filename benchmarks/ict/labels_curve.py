@@ -11,6 +11,7 @@ an epoch: a tuning has about as many steps on one label in a hundred as on all. 
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -27,17 +28,23 @@ from model.training.data.loader import loader_for
 from model.training.evaluation.predict import predict_features
 from model.training.evaluation.scoring import macro_f1
 from model.training.evaluation.separation import separation
+from model.training.learning.recipe import load_recipe
 from model.training.train import main as train
 
 RECIPES = BENCHMARKS / "recipes" / "labels"
 PRETRAININGS = ("byol", "dino", "byol-own-frames")
 STARTS = {"scratch": None, **{name: RECIPES / f"{name}.json" for name in PRETRAININGS}}
 SHARES = (0.01, 0.05, 0.2, 1.0)
+TUNE = RECIPES / "tune.json"
 
 
-def tuning(share: float) -> Path:
-    """The recipe for a share of the labels."""
-    return RECIPES / f"tune-{100 * share:g}.json"
+def tuning(share: float, work: Path) -> Path:
+    """The recipe for a share of the labels, written into ``work``: it takes fewer objects as much more often."""
+    recipe = load_recipe(TUNE)
+    stages = tuple(replace(stage, passes=round(1 / share)) for stage in recipe.stages)
+    path = work / f"tune-{100 * share:g}.json"
+    path.write_text(json.dumps(replace(recipe, stages=stages).as_json()), "utf-8")
+    return path
 
 
 def trained(recipe: Path, data: Path, out: Path, seed: int, *more: str) -> Path:
@@ -99,7 +106,7 @@ def main() -> int:
                 if recipe is not None:
                     begin = ("--start-from", str(trained(recipe, data, options.work / f"{start}-seed{seed}", seed)))
                 out = options.work / f"{start}-{share:g}-seed{seed}"
-                tuned = trained(tuning(share), data, out, seed, "--labels", str(share), *begin)
+                tuned = trained(tuning(share, options.work), data, out, seed, "--labels", str(share), *begin)
                 run_scores = {"start": start, "share": share, "seed": seed, **scored(tuned, dataset)}
                 with replacing(result) as partial:
                     partial.write_text(json.dumps(run_scores, indent=1) + "\n", "utf-8")

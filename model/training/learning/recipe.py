@@ -27,7 +27,7 @@ CLASS_WEIGHTS = ("none", "balanced", "as_listed")
 WEIGHTED_LOSSES = ("focal_of_mean",)
 RESTORE = "restore"  # a loss that needs no labels: see denoising.Restorer
 NONE = "none"  # no loss of classes: two views are pulled together, and no label is looked at
-PULLS_WITHOUT_LABELS = ("cosine", "dino")
+PULLS_WITHOUT_LABELS = ("cosine", "dino")  # towards what a target network says of the other view
 
 
 class RecipeError(Exception):
