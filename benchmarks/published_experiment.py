@@ -56,6 +56,7 @@ RUNS = (
     *[SystemRun(name, None, 0) for name in OTHERS],
     ALERTS,
     *[SystemRun(name, None, 1) for name in MAIN],
+    SystemRun("convention-sampled-all-epochs", None, 1),
     SystemRun("supervised-contrastive-reduced", None, 0),
     SystemRun("convention-published-constants-reduced", None, 0),
     SystemRun("convention-norm-by-place-reduced", None, 0),
