@@ -49,6 +49,7 @@ def main() -> int:
         "PHYSICAL": comparison.compared("physical"),
         "PUBLISHED": comparison.published(),
         "THREE SYSTEMS": comparison.three_systems(),
+        "DRAWS": comparison.compared("convention", "draws"),
         "IMBALANCE": comparison.first_table("imbalance"),
         "LABELS": comparison.compared("labels"),
         "CONVENTION ON ALERTS": real.convention_on_alerts(),
