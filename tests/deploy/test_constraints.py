@@ -1,0 +1,27 @@
+"""The pinned versions, against what the project says of itself."""
+
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+RELEASES = [f"3.{minor}.{patch}" for minor in range(9, 30) for patch in range(30)]  # oldest first
+
+
+def test_every_pinned_version_installs_on_every_python_that_is_admitted(repo_root: Path):
+    """No pin that is installed asks for a newer Python than we do: Debian 12 has 3.11.2."""
+    admitted = SpecifierSet(tomllib.loads((repo_root / "pyproject.toml").read_text())["project"]["requires-python"])
+    oldest = next(release for release in RELEASES if release in admitted)
+    pins = [Requirement(line) for line in (repo_root / "constraints.txt").read_text().splitlines() if "==" in line]
+    asked = {}
+    for pin in pins:
+        try:
+            found = metadata.distribution(pin.name)
+        except metadata.PackageNotFoundError:  # of another Python or an adapter's own environment
+            continue
+        if found.version in pin.specifier:
+            asked[str(pin)] = found.metadata.get("Requires-Python") or ""
+    assert len(asked) > len(pins) / 2
+    assert {pin: python for pin, python in asked.items() if oldest not in SpecifierSet(python)} == {}
