@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
@@ -104,13 +104,19 @@ class Demo:
 
     def _publish(self, night: Sequence[Packet]) -> int:
         producer = Producer(self._configuration() | {"linger.ms": 20}, logger=LIBRARY_LOG)
+        reports: list[KafkaError | None] = []
+
+        def report(error: KafkaError | None, _message: Message) -> None:
+            reports.append(error)
+
         for packet, truth in night:
-            producer.produce(self._alerts, packet, key=truth["object_id"])
+            producer.produce(self._alerts, packet, key=truth["object_id"], on_delivery=report)
         for rubbish in BROKEN:
-            producer.produce(self._alerts, rubbish)
-        if producer.flush(STOP_LIMIT_S) > 0:
-            raise RetryableError(f"Kafka at {self._brokers} does not take the alerts")
+            producer.produce(self._alerts, rubbish, on_delivery=report)
+        producer.flush(STOP_LIMIT_S)
         count = len(night) + len(BROKEN)
+        if (taken := reports.count(None)) < count:
+            raise RetryableError(f"Kafka at {self._brokers} took {taken} of {count} alerts in {STOP_LIMIT_S:g} s")
         self._console.print(f"Published {count} messages to {self._alerts}, {len(BROKEN)} of them broken.")
         return count
 

@@ -86,7 +86,7 @@ class AlertPublisher:
         except KafkaException as error:
             raise refused_configuration(error, "producer") from error
         self._error: KafkaError | None = None
-        self.acknowledged = 0
+        self._sent, self.acknowledged = 0, 0
 
     def publish(
         self,
@@ -111,9 +111,9 @@ class AlertPublisher:
                 sleep(wait_s)
             self._send(value)
             yield index + 1
-        waiting = self._producer.flush(FLUSH_TIMEOUT_S)
+        self._producer.flush(FLUSH_TIMEOUT_S)  # what it returns counts the library's own events too
         self._check()
-        if waiting:
+        if waiting := self._sent - self.acknowledged:
             raise FatalError(f"{waiting} messages were not acknowledged in {FLUSH_TIMEOUT_S:g} s: is {self._topic} up?")
 
     def _send(self, value: bytes) -> None:
@@ -121,6 +121,7 @@ class AlertPublisher:
         while True:
             try:
                 self._producer.produce(self._topic, value, headers=headers, on_delivery=self._delivered)
+                self._sent += 1
                 break
             except BufferError:  # the queue is full: let the broker catch up
                 self._producer.poll(QUEUE_WAIT_S)

@@ -7,6 +7,7 @@ import tarfile
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ import orjson
 import packets
 import pyarrow.parquet as pq
 import pytest
+from busy_producer import BusyProducer
 from survey_alerts import SurveyAlerts
 
 from broker_filter.alerts.decode import Arrival
 from broker_filter.alerts.packet_schema import Schemas
+from broker_filter.archive import republish
 from broker_filter.archive.replay import main
 from broker_filter.archive.republish import AlertPublisher, Pace, in_order_of_time
 from broker_filter.archive.time_order import TimeOrder, pack_arrival, unpack_arrival
-from broker_filter.errors import ConfigurationError, NotClassified
+from broker_filter.errors import ConfigurationError, FatalError, NotClassified
 from broker_filter.kafka.local_broker import find_binary, local_broker
 from broker_filter.kafka.read_topic import read_topic
 from broker_filter.records import Message, Observation, Origin
@@ -348,6 +351,17 @@ def test_wrong_kafka_settings_are_refused() -> None:
     """A setting that librdkafka does not know is an error of configuration."""
     with pytest.raises(ConfigurationError, match="setting"):
         AlertPublisher("topic", "127.0.0.1:9", {"no.such.key": "1"})
+
+
+@pytest.mark.parametrize("delivers", [True, False])
+def test_events_in_the_queue_are_no_alerts(delivers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits in the producer's queue beside alerts is not counted as alerts."""
+    monkeypatch.setattr(republish, "Producer", lambda *_, **__: BusyProducer(delivers=delivers))
+    publisher = AlertPublisher("topic", "ignored", {})
+    refused = pytest.raises(FatalError, match=r"^2 messages were not acknowledged")
+    with nullcontext() if delivers else refused:
+        list(publisher.publish([(60_000.0, b"x"), (60_000.0, b"y")], Pace()))
+    assert publisher.acknowledged == (2 if delivers else 0)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from busy_producer import BusyProducer
 
 from model.data.dataset import Dataset
 from model.simulation.alerts import publish as publishing
@@ -280,5 +281,15 @@ def test_alerts_that_kafka_lost_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
         del mock  # the broker goes away after it answered
         yield b"x", {"time_mjd": 60_000.0}
 
-    with pytest.raises(PublishError, match="1 alerts were not delivered"):
+    with pytest.raises(PublishError, match="1 of 1 alerts were not delivered"):
         publish(packets(), "night", brokers, SurveyPace())
+
+
+def test_events_in_the_queue_are_no_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only alerts are counted, whatever else waits in the producer's queue."""
+    packets = [(b"x", {"time_mjd": 60_000.0})]
+    monkeypatch.setattr(publishing, "_producer", lambda *_: BusyProducer(delivers=True))
+    assert publish(packets, "night", "ignored", SurveyPace()) == 1
+    monkeypatch.setattr(publishing, "_producer", lambda *_: BusyProducer(delivers=False))
+    with pytest.raises(PublishError, match="1 of 1 alerts were not delivered"):
+        publish(packets, "night", "ignored", SurveyPace())
