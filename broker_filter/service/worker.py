@@ -244,7 +244,6 @@ class BatchWorker:
         delivered_s = time.monotonic()
         self._until_it_works(lambda: self._pipeline.settle(result), "settle")
         settled_s = time.monotonic()
-        self._finish(self._watch.finish(batch.ticket))
         self._health.progressed()
         for partition in batch.ticket.turns:
             self._awaited.pop(partition, None)
@@ -266,6 +265,7 @@ class BatchWorker:
         self._tell(done)
         for witness in self._witnesses:
             witness(done)
+        self._finish(self._watch.finish(batch.ticket))  # last: what may be committed is accounted for, and told
         if self._stats is not None and settled_s >= self._stats_due_s:
             self._stats_due_s = settled_s + STATS_EVERY_S
             self._measure_store(self._stats)
