@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
-from broker_filter.errors import ConfigurationError
+from broker_filter.errors import ConfigurationError, FatalError
 
 START_LIMIT_S = 20.0
 BROKERS_VARIABLE = "ICTC_BROKERS"
@@ -59,10 +59,13 @@ class LocalBroker:
         self._binary.write_bytes(find_binary().read_bytes())  # the package's copy need not be executable
         self._binary.chmod(0o700)
         self._log_path = folder / "tansu.log"
-        self.address = f"127.0.0.1:{free_port()}"
-        self.process = self._start()
+        try:
+            self.process = self._start(free_port())
+        except FatalError:  # somebody may have taken the port since
+            self.process = self._start(free_port())
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, port: int) -> subprocess.Popen[bytes]:
+        self.address = f"127.0.0.1:{port}"
         url = f"tcp://{self.address}"
         command = [str(self._binary), "broker", "--listener-url", url, "--advertised-listener-url", url]
         environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -75,28 +78,27 @@ class LocalBroker:
                 env=environment,
                 start_new_session=True,
             )
-        self._wait_until_it_listens(process)
+        self._wait_until_it_listens(process, port)
         return process
 
-    def _wait_until_it_listens(self, process: subprocess.Popen[bytes]) -> None:
-        host, port = self.address.split(":")
+    def _wait_until_it_listens(self, process: subprocess.Popen[bytes], port: int) -> None:
         deadline_s = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline_s:
             if process.poll() is not None:
-                raise ConfigurationError(f"the local broker ended at once: {self._log_path.read_text()[-500:]}")
+                raise FatalError(f"the local broker ended at once: {self._log_path.read_text()[-500:]}")
             try:
-                socket.create_connection((host, int(port)), timeout=1).close()
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
             except OSError:
                 time.sleep(0.05)
             else:
                 return
         process.kill()
-        raise ConfigurationError(f"the local broker does not listen at {self.address} within {START_LIMIT_S:.0f} s")
+        raise FatalError(f"the local broker does not listen at {self.address} within {START_LIMIT_S:.0f} s")
 
     def restart(self) -> None:
         """End it and begin again at the same address, empty."""
         self.stop()
-        self.process = self._start()
+        self.process = self._start(int(self.address.rpartition(":")[2]))
 
     def stop(self) -> None:
         """End it; stopping twice does nothing."""
@@ -106,7 +108,15 @@ class LocalBroker:
 
 @contextmanager
 def local_broker() -> Iterator[LocalBroker]:
-    """A broker of one's own."""
+    """A broker of one's own.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is no binary for it.
+    FatalError
+        When it does not start.
+    """
     with tempfile.TemporaryDirectory(prefix="ictc-broker-") as folder:
         broker = LocalBroker(Path(folder))
         try:
