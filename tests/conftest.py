@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from survey_alerts import SurveyAlerts
@@ -34,6 +35,9 @@ LONG = ("broker", "training", "sky", "export", "slow")
 LONGEST_NAME_BYTES = 16
 YOUNG_OBJECTS = 10_000  # made before the collector looks for garbage among them; 700 by default
 
+# The same examples on every run, however long one takes here: ``make fuzz`` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; and workers, not threads, fill the cores
 
 

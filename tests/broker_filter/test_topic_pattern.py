@@ -59,10 +59,10 @@ def test_every_pattern_is_read_alike_or_refused(tail):
 )
 def test_patterns_that_would_take_all_memory_or_time(pattern, words):
     """What a C library would compile for ever, or die of, is refused before it sees it, with the bound."""
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     with pytest.raises(ValueError, match=words):
         TopicPattern(pattern)
-    assert time.monotonic() - begun_s < 1
+    assert time.process_time() - begun_s < 1
     assert TopicPattern(r"^(ztf_[0-9]{8}|a{8}b{8}c{8}d{8})_programid[1-3](_\([a-z]{2}\))?$").matches(
         "ztf_20260101_programid1"
     )

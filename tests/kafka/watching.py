@@ -67,7 +67,7 @@ def newest_of_each(results: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any
 
 
 def wait_until_classified(stage: Stage, wanted: int, processes: Sequence[Process]) -> None:
-    """Until every alert came back at least once and the group has committed everything."""
+    """Until every alert came back at least once in the output."""
     deadline_s = time.monotonic() + DONE_LIMIT_S
     while len(newest_of_each(stage.results())) < wanted:
         assert time.monotonic() < deadline_s, "\n".join(p.text()[-1500:] for p in processes)

@@ -119,11 +119,11 @@ HUGE = 2**31
 )
 def test_lying_lengths(value):
     """Lengths of gigabytes in a small message are corrupt, at once and without the memory."""
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     assert set(outcomes(Message(value, Origin("test")))) == {Rejection.CORRUPT}
     grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown_kb < 20_000
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.slow

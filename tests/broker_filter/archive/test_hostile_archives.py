@@ -218,9 +218,9 @@ def lying(size_field: bytes, pax: bytes = b"") -> bytes:
 def test_a_member_that_lies_about_its_size(tmp_path: Path, compress, field: bytes, pax: bytes) -> None:
     """The archive ends within seconds: what stands before the lie is read, the rest is a rejection."""
     path = written(tmp_path / "night.tar", compress(lying(field, pax)))
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     sources, reasons, _ = read(path)
-    assert time.monotonic() - begun_s < 5
+    assert time.process_time() - begun_s < 5
     assert sources[0] == "0.avro"
     assert reasons
 
@@ -420,10 +420,10 @@ def test_mutated_tars(tmp_path: Path, data: st.DataObject) -> None:
             head = tar[block : block + 512]
             tar[block + 148 : block + 156] = b"%06o\0 " % (sum(head[:148]) + 8 * 32 + sum(head[156:]))
     path = written(tmp_path / "mutated.tar", bytes(tar))
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     for item in read_messages([path]):
         assert isinstance(item, (Message, Rejected))
-    assert time.monotonic() - begun_s < 5
+    assert time.process_time() - begun_s < 5
 
 
 def test_a_gzip_header_as_long_as_a_file(tmp_path: Path) -> None:

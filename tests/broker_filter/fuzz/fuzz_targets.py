@@ -67,7 +67,7 @@ def decoder() -> Decoder:
 
 def answer(value: bytes) -> str:
     """Decode a message; how it was answered."""
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     results = decoder().decode([Message(value, Origin("fuzz"))])
     check_time(begun_s)
     for result in results:
@@ -79,7 +79,7 @@ def answer(value: bytes) -> str:
 
 
 def check_time(begun_s: float) -> None:
-    if (took_s := time.monotonic() - begun_s) > LONGEST_S:
+    if (took_s := time.process_time() - begun_s) > LONGEST_S:
         raise FindingError(f"took {took_s:.1f} s")
 
 
@@ -309,7 +309,7 @@ def avro_data(rng: Random) -> str:
     fastavro.schemaless_writer(out, parsed, avro_value(schema, rng))
     sound, changed = out.getvalue(), mutated(out.getvalue(), rng, 3)
     ours = parse_tree(schema)
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     wanted = {field["name"]: None for field in fields if rng.random() < 0.7}
     try:
         value = compile_reader(ours, dict.fromkeys(field["name"] for field in fields))(changed)
@@ -358,7 +358,7 @@ def fits_headers(rng: Random) -> str:
     if rng.random() < 0.3:
         content = mutated(content[: len(header)], rng, 2) + content[len(header) :]
     content += bytes(-len(content) % 2880)
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     try:
         ours = primary_image(content, 127)
     except BadFitsError:
@@ -414,7 +414,7 @@ def tars(rng: Random, folder: Path) -> str:
     value = bytes(content) if rng.random() < 0.6 else gzip.compress(bytes(content), 1)
     path = folder / "fuzz.tar"
     path.write_bytes(mutated(value, rng, 1) if rng.random() < 0.2 else value)
-    begun_s, left_out, good = time.monotonic(), LeftOutCounts(), 0
+    begun_s, left_out, good = time.process_time(), LeftOutCounts(), 0
     for item in read_messages([path], left_out):
         good += isinstance(item, Message)
         (item if isinstance(item, Message) else item.message).origin.source.encode()
@@ -431,7 +431,7 @@ def inspected(rng: Random, folder: Path) -> str:
     odd_id = "ZTF" + rng.choice(TEXTS)
     packet = rng.choice((container(ztf_schema(), [ztf_record(object_id=odd_id)]), mutated(rng.choice(seeds()), rng)))
     path.write_bytes(packet)
-    begun_s, read = time.monotonic(), 0
+    begun_s, read = time.process_time(), 0
     for seen in inspect([path]):
         line = printable_json(orjson.dumps(describe(seen)).decode())
         if not line.isprintable():

@@ -110,23 +110,24 @@ def test_a_registry_that_is_down(stage, run, tmp_path):
     stage.publish(containers[9:], lambda _: 2)
     port = free_port()
     flags = stage.flags(tmp_path / "store", "--registry.url", f"http://127.0.0.1:{port}", *FOREVER)
-    flags += ["--kafka.consumer", "max.poll.interval.ms=1600", "--batch.queue-limit", "1", "--batch.alert-limit", "2"]
+    flags += ["--kafka.consumer", "max.poll.interval.ms=4000", "--batch.queue-limit", "1", "--batch.alert-limit", "2"]
     pages = free_port()
     flags += ["--life.retry-longest-s", "0.5", "--http.port", str(pages), "--http.stuck-after-s", "1.5"]
     service = run(flags)
     service.wait_for("alerts wait for their schema")
     wait_until(lambda: len(last_of_each(stage.results())) == 6)
-    time.sleep(2.0)  # longer than the poll interval: a loop that waited for the registry would be put out of its group
+    time.sleep(5.0)  # longer than the poll interval: a loop that waited for the registry would be put out of its group
     assert "partitions lost" not in service.text()
     assert len(last_of_each(stage.results())) == 6
+    wait_until(lambda: page(pages, "/healthz")[0] == 503)  # up, but broken
     code, text = page(pages, "/healthz")
-    assert code == 503  # up, but broken
+    assert code == 503
     assert "alerts wait" in text
     assert "registry" in text
     server = HTTPServer(("127.0.0.1", port), Registry)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     wait_until(lambda: len(last_of_each(stage.results())) == len(containers))
-    time.sleep(1.2)  # health is judged once a second
+    wait_until(lambda: page(pages, "/healthz")[0] == 200)  # health is judged once a second
     assert page(pages, "/healthz") == (200, "ok\n")
     assert page(pages, "/readyz") == (200, "ready\n")
     assert metric(pages, "ictc_alerts_read_total") == len(containers)

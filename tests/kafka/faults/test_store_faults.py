@@ -155,7 +155,7 @@ def test_a_shared_store_that_came_back_empty(wide: Stage, shared: RedisServer, r
     service = run([*replica_flags(wide, shared.url), "--http.port", str(port)])
     wide.publish(packets[:6])
     wait_until_classified(wide, 6, [service])
-    time.sleep(1.5)  # the store is looked at once a second
+    time.sleep(3.0)  # the store is looked at once a second
     assert metric(port, "ictc_store_lost_total") == 0
     with shared.client() as client:
         client.flushall()

@@ -105,6 +105,7 @@ def test_an_outage_is_said_once(broker: LocalBroker, hosted: Stage, run: Any, tm
     service = run(hosted.flags(tmp_path / "store", *FOREVER))
     service.wait_for('"event":"batch"')
     broker.stop()
+    service.wait_for('"level":"warning"')
     time.sleep(5.0)
     warnings = [line for line in service.text().splitlines() if '"level":"warning"' in line]
     assert 1 <= len(warnings) <= 6, warnings

@@ -1,7 +1,6 @@
 """One supervisor, two workers, six partitions and one shared store: the night comes out as from one process."""
 
 import random
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from nights import assert_equal, night, replayed
 from prometheus_client.parser import text_string_to_metric_families
 from stages import Process, Stage, replica_flags
-from watching import newest_of_each, wait_until_classified
+from watching import newest_of_each, page, wait_until, wait_until_classified
 
 from benchmarks.neighbours.servers import RedisServer
 from broker_filter.kafka.local_broker import free_port
@@ -31,14 +30,13 @@ def test_two_workers_share_a_night(
     """Both read, their accounts on one port add up, the answers are the replay's, and the end is orderly."""
     packets, port, rng = list(night(9, 5)), free_port(), random.Random(3)
     process = run(replica_flags(wide, shared.url, "--workers", "2", "--http.port", str(port)))
-    while process.text().count("partitions assigned") < 2:
-        process.wait_for("partitions assigned")
-        time.sleep(0.2)
+    wait_until(lambda: process.text().count("partitions assigned") >= 2 and page(port, "/readyz")[0] == 200)
     wide.publish(packets, lambda n: rng.randrange(wide.partitions))
     wait_until_classified(wide, len(packets), [process])
     read = read_by_worker(port)
     assert process.stop() == 0
     assert set(read) == {"1", "2"}
+    assert min(read.values()) > 0
     assert sum(read.values()) >= len(packets)
     expected, newest = replayed(packets, wide.weights, tmp_path), newest_of_each(wide.results())
     assert newest.keys() == expected.keys()

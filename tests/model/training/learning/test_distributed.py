@@ -37,7 +37,7 @@ TWO_STAGES = {  # nothing drawn in a step, no batch normalisation; batches of 15
 def torchrun(processes: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [*launcher, "-m", "model.training.train", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
 
 
 def test_two_processes_train_as_one(tmp_path: Path):
