@@ -62,7 +62,7 @@ fuzz: install  # hostile inputs for MINUTES, and a table of what was tried and f
 	$(BIN)/python tests/broker_filter/fuzz/run.py --minutes $(or $(MINUTES),10)
 
 bench: install
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --all
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,29 +1,46 @@
-"""All benchmarks in the order of their names, each in a process of its own: ``python -m benchmarks [NAME...]``."""
+"""Every benchmark by name: ``python -m benchmarks`` lists them, ``python -m benchmarks NAME...`` runs some.
 
-import pkgutil
+Each is a process of its own, without options; ``--all`` runs those that need none. ``python -m benchmarks.NAME --help``
+tells of the options of one.
+"""
+
+import argparse
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
-NOT_BENCHMARKS = {"__main__", "ict", "neighbours", "service", "setting"}
 HERE = Path(__file__).parent
+WITH_ARGUMENTS = ("controls", "ict.", "published_experiment", "real_ztf")  # a folder, weights or real alerts
 
 
-def known() -> list[str]:
-    """Return what can be run: each file and folder of benchmarks, and each file of those about a service."""
-    single = {module.name for module in pkgutil.iter_modules([str(HERE)])} - NOT_BENCHMARKS
-    return sorted(single | {module.name for module in pkgutil.iter_modules([str(HERE / "service")], "service.")})
+def known() -> dict[str, str]:
+    """First line of the docstring of each, by name: files and folders that can be run."""
+    told: dict[str, str] = {}
+    for path in sorted(HERE.rglob("*.py")):
+        source = path.read_text("utf-8")
+        if path.parent.name != "results" and path != Path(__file__) and '\nif __name__ == "__main__":\n' in source:
+            name = ".".join(path.relative_to(HERE).with_suffix("").parts).removesuffix(".__main__")
+            told[name] = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    return dict(sorted(told.items()))
 
 
-def main(names: list[str]) -> int:
-    """Run the named benchmarks, or all; return how many failed."""
+def main(arguments: list[str]) -> int:
+    """List the benchmarks, or run some; return how many failed."""
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--all", action="store_true", help="run those that need no options")
+    options = parser.parse_args(arguments)
     there = known()
-    unknown = set(names) - set(there)
-    if unknown:
+    if unknown := set(options.names) - set(there):
         print(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(there)}", file=sys.stderr)
         return 2
+    names = options.names or [name for name in there if options.all and not name.startswith(WITH_ARGUMENTS)]
+    if not names:
+        for name, line in there.items():
+            print(f"{name:28} {line}")
     failed = 0
-    for name in names or there:
+    for name in names:
         print(f"\n== python -m benchmarks.{name}", flush=True)
         failed += subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode != 0
     return failed

@@ -5,6 +5,7 @@ The plain reading is what brokers do: the packet by fastavro, every stamp by ``a
 ours in the last column of work: no calibration, no crop, no float16.
 """
 
+import argparse
 import gzip
 import io
 import statistics
@@ -125,6 +126,7 @@ def sets_of_messages() -> tuple[str, dict[str, list[Message]]]:
 
 def main() -> int:
     """Measure and print the table; return 1 where a target is missed."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     warnings.simplefilter("ignore")  # astropy has much to say about ZTF's headers
     source, sets = sets_of_messages()
     table = Table(

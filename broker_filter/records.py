@@ -16,6 +16,7 @@ LONGEST_KEY_BYTES = 200  # an object's key; LMDB allows 511 bytes for key, order
 LOWEST_ALERT_ID, HIGHEST_ALERT_ID = -(1 << 63), (1 << 63) - 1
 STAMPS_EVIDENCE, PACKET_EVIDENCE = EVIDENCE = ("stamps", "packet")  # a network read the stamps; the survey says so
 ASTEROID, BOGUS = PACKET_CLASSES = ("Asteroid", "Bogus")  # classes that only packets tell of
+STRANGE_SCORE = 5.0  # robust standard deviations of the unknown score over objects of known classes
 STAMP_KINDS = ("science", "template", "difference")
 
 

@@ -74,7 +74,7 @@ COMMANDS = {
         ),
         Command(
             "store",
-            "look after the stored series: info, verify, backup, migrate, forget",
+            "look after the stored series: info, verify, backup, restore, migrate, forget",
             "broker_filter.service.store_options:parser",
             "broker_filter.service.store_command:main",
         ),

@@ -30,7 +30,6 @@ from benchmarks.real_ztf import peers, simulated
 from benchmarks.real_ztf.alerts import PLANE_DEG, Facts, labels_of, may_be_opened, repaired_copy
 from benchmarks.real_ztf.rises import ia_without_rise
 from benchmarks.real_ztf.scores import (
-    SUPERNOVAE,
     at_threshold,
     binary,
     honest_error,
@@ -42,6 +41,7 @@ from benchmarks.real_ztf.scores import (
 from benchmarks.setting import REPO_ROOT, describe, shared_data
 from model.data.dataset import Dataset
 from model.serving.card import PredictionSets, load_card
+from model.taxonomy import SUPERNOVAE
 from model.training.evaluation.calibrate import unknown_scores
 from model.training.evaluation.evaluation_report import draw_history
 

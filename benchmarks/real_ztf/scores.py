@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.taxonomy import SUPERNOVAE
 from model.training.evaluation.calibrate import unknown_scores
 from model.training.evaluation.early import in_mix
 from model.training.evaluation.intervals import (
@@ -22,7 +23,6 @@ from model.training.evaluation.intervals import (
 from model.training.evaluation.scoring import balanced_accuracy, calibration_error, score
 from model.training.evaluation.weighted import weighted_auc, weighted_scores
 
-SUPERNOVAE = ("SNIa", "SNOther")
 LARGEST_FALSE_RATE = 0.1
 RESAMPLES = 1000
 FEWEST_OF_A_KIND = 2

@@ -1,6 +1,6 @@
 """A night under watch: three processes, one shared store, Prometheus beside them; dashboards drawn from what it saw.
 
-``python -m benchmarks.service.night [--minutes 10] [--png docs/images]``. Simulated ZTF alerts come in visits of 40
+``python -m benchmarks.service.night [--minutes 2] [--png docs/images]``. Simulated ZTF alerts come in visits of 40
 seconds, on six partitions whatever their object, with a broken message now and then. One process is killed (-9) after
 two fifths of the night, another one joins at three fifths. It ends with the accounts; with ``--png`` it draws both
 dashboards.

@@ -6,6 +6,7 @@ are a simulated stretch of ZTF, classified by the network that the package ships
 none).
 """
 
+import argparse
 import statistics
 import sys
 import tempfile
@@ -230,6 +231,7 @@ def tabled(of: _Measured) -> tuple[Table, int]:
 
 def main() -> int:
     """Print the table; 1 when a target is missed."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     console = Console(width=110)
     with ExitStack() as stack:
         packets = [packet for packet, _ in write_night("ztf", OBJECTS, NIGHTS, SEED)]

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from broker_filter.alerts.units import magnitude_of_flux
 from broker_filter.look.links import links_of
 from broker_filter.look.story import ObjectStory, bands_of
-from broker_filter.records import Classification
+from broker_filter.records import STRANGE_SCORE, Classification
 from model.clock import calendar_date
 from model.pictures import light_curve
 from model.pictures.colours import colours_of_classes
@@ -29,7 +29,6 @@ WIDTH_IN, LEFT, RIGHT = 13.2, 0.068, 0.945
 TITLE_IN, CURVE_IN, PROBABILITY_IN, UNKNOWN_IN = 1.12, 2.35, 1.45, 0.62
 PANEL_GAP_IN, STAMP_GAP_IN, BOTTOM_IN = 0.16, 0.82, 0.14
 FEWEST_COLUMNS = 9
-STRANGE_SCORE = 5.0  # robust standard deviations of the unknown score over objects of known classes
 
 
 def draw_sheet(story: ObjectStory, theme: Theme = LIGHT) -> Figure:

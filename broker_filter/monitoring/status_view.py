@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker_filter.monitoring.recent import Shown
-from broker_filter.records import PACKET_CLASSES, Classification
+from broker_filter.records import PACKET_CLASSES, STRANGE_SCORE, Classification
 from model.pictures.colours import UNNAMED_COLOUR, colours_of_classes
 from model.serving.card import ModelCard
 
 CHART_WIDTH, CHART_HEIGHT, CHART_MARGIN, CHART_LEFT = 300, 84, 6, 14
 RATE_WIDTH, RATE_HEIGHT, RATE_BIN_S = 240, 44, 10
 TEXT_LIMIT = 300  # characters of one value of a model card
-STRANGE_SCORE = 5.0  # robust standard deviations of the unknown score over objects of known classes
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from broker_filter.page_templates import static_file, template
-from broker_filter.records import PACKET_CLASSES
+from broker_filter.records import PACKET_CLASSES, STRANGE_SCORE
 from broker_filter.web.objects import Lobby, NotThereYetError, Objects, ObjectView
-from broker_filter.web.query import NEW_DAYS, STRANGE_SCORE, ObjectQuery
+from broker_filter.web.query import NEW_DAYS, ObjectQuery
 from model.pictures.colours import BAND_COLOURS, UNNAMED_COLOUR, colours_of_classes
 from model.printable import printable_json
 

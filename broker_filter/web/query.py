@@ -11,7 +11,6 @@ PAGE_LIMIT, PAGE_SIZE = 500, 50
 LONGEST_ID = 200
 LARGEST_COUNT = 2**63 - 1  # that the index can compare
 LARGEST_RADIUS_ARCSEC = 10 * 3600.0
-STRANGE_SCORE = 5.0  # robust standard deviations of the unknown score over objects of known classes
 HALF_DEGREE = math.radians(0.5)
 ROUNDING = 1e-9  # what is on the edge of a cone is within
 SEPARATED = (

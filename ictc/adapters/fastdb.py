@@ -8,7 +8,7 @@ default, or object containers.
 
 import io
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -129,17 +129,6 @@ def write_container(messages: Iterable[dict[str, Any]]) -> bytes:
     out = io.BytesIO()
     fastavro.writer(out, broker_message_schema(), messages, codec="deflate")
     return out.getvalue()
-
-
-def messages_of(
-    alerts: Iterable[tuple[bytes, Classification]],
-    broker_name: str,
-    taxonomy: Taxonomy | None = None,
-    first_level: bool = False,
-) -> Iterator[bytes]:
-    """A bare datum for each pair of an alert's packet and its classification; parameters of ``broker_message``."""
-    for packet, classification in alerts:
-        yield write_datum(broker_message(packet, classification, broker_name, taxonomy, first_level))
 
 
 def _read(packet: bytes) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from model.networks.contract import Frames, LightCurve
 from model.networks.grouped import GroupedNetwork, cut_groups
 from model.networks.layers.counted_batch_norm import CountedBatchNorm
 from model.networks.layers.pixel_standard import SDSS_MEAN_NJY, SDSS_SIGMA_NJY, PixelStandard, Table, check_tables
+from model.networks.layers.sinusoid import sinusoid
 from model.networks.layers.spectral_convolution import Factors, factors_of, spectral_conv3d
 from model.series import BANDS
 
@@ -398,10 +399,3 @@ class ConvolutionalAttention(nn.Module):
             mixed = (weight_BGMhw.unsqueeze(3) * value_BGMdhw).sum(1, keepdim=True)
         mixed = mixed.flatten(2, 3)
         return self.output(mixed.flatten(0, 1)).unflatten(0, mixed.shape[:2])
-
-
-def sinusoid(positions: int, width: int) -> Tensor:
-    """Fixed encoding of positions [positions, width]: sine on even channels, cosine on odd ones."""
-    channel = torch.arange(width)
-    angle = torch.arange(positions)[:, None] / 10_000 ** (2 * (channel // 2) / width)
-    return torch.where(channel % 2 == 0, angle.sin(), angle.cos())

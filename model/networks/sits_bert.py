@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.networks.contract import Frames, LightCurve
+from model.networks.contract import LightCurve
+from model.networks.layers.sinusoid import sinusoid
 from model.networks.nightly_photometry import FluxStandard, LightCurveNetwork, Nights, tabulate
 from model.series import BANDS
 
@@ -75,9 +76,6 @@ class SitsBert(LightCurveNetwork):
             tokens_BNE = layer(tokens_BNE, seen_B11N)
         return tokens_BNE
 
-    def features(self, frames: Frames) -> Tensor:
-        return self.penultimate(self.embed_series(frames), frames.curve)
-
     def head(self, features_BF: Tensor) -> Tensor:
         return self.output(features_BF)
 
@@ -110,10 +108,3 @@ class BertLayer(nn.Module):
 def seen(nights: Nights) -> Tensor:
     """Which nights are attended to [B, N]: the real ones, or all of an object that has none."""
     return nights.mask_BN | ~nights.mask_BN.any(1, keepdim=True)
-
-
-def sinusoid(positions: int, width: int) -> Tensor:
-    """Sines on even and cosines on odd columns [positions, width], wavelengths from 2 pi to 10,000 x 2 pi."""
-    rate = torch.exp(torch.arange(0, width, 2) * (-torch.log(torch.tensor(10_000.0)) / width))
-    angle = torch.arange(positions)[:, None] * rate
-    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)

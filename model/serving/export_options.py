@@ -11,7 +11,7 @@ OPSET, OPSETS = 20, range(20, 26)  # with an operator of its own for GELU, and k
 def export_parser() -> argparse.ArgumentParser:
     """Options of ``ictc-export``."""
     parser = argparse.ArgumentParser("ictc-export", description="Write weights as an ONNX file.")
-    parser.add_argument("weights", help="path of weights, or a shipped survey: sdss, ztf, lsst")
+    parser.add_argument("weights", help="path of weights, or the name of shipped ones, such as ztf")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx")
     help_text = f"ONNX operator set, {OPSETS[0]} to {OPSETS[-1]} (default: {OPSET})"
     parser.add_argument("--opset", type=int, default=OPSET, metavar="N", help=help_text)

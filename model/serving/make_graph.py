@@ -1,9 +1,10 @@
 """Maker of the graphs that ONNX Runtime computes: ``python -m model.serving.make_graph WEIGHTS...``.
 
 It is to be run again whenever a network's code or the configuration of shipped weights changes (a test says so), and
-needs ``ictc[export]``. WEIGHTS are paths or shipped surveys; a graph serves all weights of their configuration.
+needs ``ictc[export]``. WEIGHTS are paths or names of shipped ones; a graph serves all weights of their configuration.
 """
 
+import argparse
 import json
 import logging
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.commands import command
 from model.files import replacing
 from model.networks.contract import Frames, LightCurve, collate
 from model.networks.grouped import GroupedNetwork
@@ -153,14 +155,18 @@ def _emptied(model: Any, values: Mapping[str, Tensor]) -> Graph:
     return Graph(model.SerializeToString(deterministic=True), tuple(names))
 
 
-def main(sources: Sequence[str]) -> int:
-    """Make the graphs of some weights, by path or survey."""
+@command("make_graph", weights.WeightsError)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the graphs of some weights, by path or name."""
+    parser = argparse.ArgumentParser("python -m model.serving.make_graph", description=__doc__)
+    parser.add_argument("weights", nargs="+", metavar="WEIGHTS")
+    options = parser.parse_args(argv)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports every package that it can do without
-    for source in sources:
+    for source in options.weights:
         path = make(*weights.load(source))
         print(f"{source}: {path} ({path.stat().st_size / 1000:.0f} kB)")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

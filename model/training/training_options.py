@@ -11,7 +11,7 @@ from model.commands import add_common_options
 
 PRECISIONS = ("float32", "bfloat16")
 UNKNOWN_SCORES = ("energy_and_distance", "energy")  # as model.serving.card, which loads numpy
-_WEIGHTS_HELP = "path of weights, or a shipped survey: sdss, ztf, lsst"
+_WEIGHTS_HELP = "path of weights, or the name of shipped ones, such as ztf"
 _DATA_HELP = "folder of a data set"
 _HALF_HELP = "keep matrices as float16: half the bytes"
 

@@ -6,7 +6,6 @@ checked (every file must decompress whole; its SHA-256 is kept and compared when
 
 import bz2
 import csv
-import hashlib
 import json
 import math
 import shutil
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from model.files import sha256_of
 
 BANDS = "ugriz"
 BASE_URL = "https://data.sdss.org/sas"
@@ -175,7 +176,7 @@ class FrameStore:
         """
         path = self.folder / field.frame_name(band)
         if path.exists():
-            if self._sha256.get(path.name) == _sha256(path):
+            if self._sha256.get(path.name) == sha256_of(path):
                 return path
             path.unlink()  # changed since it was fetched
         partial = path.with_name(path.name + ".part")
@@ -201,7 +202,7 @@ class FrameStore:
             raise FrameUnavailableError(f"{url}: {problem} ({ATTEMPTS} attempts)")
         self._make_room()
         partial.rename(path)
-        self._sha256[path.name] = _sha256(path)
+        self._sha256[path.name] = sha256_of(path)
         (self.folder / self.LEDGER).write_text(json.dumps(self._sha256, indent=0), "utf-8")
         return path
 
@@ -243,8 +244,3 @@ def _check_whole(path: Path) -> None:
     with bz2.open(path) as file:
         while file.read(CHUNK_BYTES * 4):
             pass
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
