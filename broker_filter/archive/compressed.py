@@ -6,6 +6,7 @@ bzip2 makes a terabyte of zeros out of 0.7 MB, gzip never more than 1 GB out of 
 import bz2
 import io
 import lzma
+import struct
 import sys
 import zlib
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO, cast
 
-from isal import igzip, isal_zlib
+from isal import igzip_lib, isal_zlib
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -23,9 +24,19 @@ else:
 MOST_XZ_MEMORY_BYTES = 256 * 1024 * 1024  # xz -9 needs 65 MiB; a header may ask for 4 GiB
 _BYTES_AT_ONCE = 16 * 1024  # that are read of a compressed file
 
+# A member of a gzip file: these bytes, flags, six more bytes, what the flags announce, the content, its trailer.
+_GZIP_START = b"\x1f\x8b\x08"
+_GZIP_FIXED_BYTES = 10
+_GZIP_HEADER_CHECKSUM, _GZIP_EXTRA, _GZIP_NAME, _GZIP_COMMENT = 2, 4, 8, 16
+_GZIP_TRAILER = struct.Struct("<II")  # CRC-32 and length of the content
+_LONGEST_GZIP_HEADER_BYTES = 1 << 18
+
 
 class _Streams(io.RawIOBase):
-    """bzip2 or xz: one stream behind the other, zeros between them; anything else there is an error, not the end."""
+    """Compressed streams, one behind the other, zeros between them; anything else there is an error, not the end.
+
+    What a stream holds is given before its end is looked at: a wrong checksum there costs nothing that stood before.
+    """
 
     def __init__(self, file: BinaryIO, begin: Callable[[], Any]) -> None:
         self._file, self._begin = file, begin
@@ -55,6 +66,82 @@ class _Streams(io.RawIOBase):
         return True
 
 
+class _GzipMember:
+    """A member of a gzip file (RFC 1952), inflated as ``bz2.BZ2Decompressor`` does.
+
+    The library's own reader looks at the checksum in the call that inflates the last bytes, and loses these where it
+    is wrong.
+    """
+
+    def __init__(self) -> None:
+        self.eof, self.unused_data = False, b""
+        self._in_header, self._waiting = True, b""  # bytes of header or trailer, until it is whole
+        self._content, self._size = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP_NO_HDR), 0
+
+    @property
+    def needs_input(self) -> bool:
+        if self._content.eof:
+            return len(self._waiting) < _GZIP_TRAILER.size
+        return self._in_header or self._content.needs_input
+
+    def decompress(self, data: bytes, most_bytes: int) -> bytes:
+        """Content of the next compressed bytes.
+
+        Raises
+        ------
+        OSError
+            When this is no header of a member, or the content has another checksum or length than the trailer says.
+        """
+        if self._in_header or self._content.eof:
+            data, self._waiting = self._waiting + data, b""
+        if self._in_header:
+            end = _end_of_gzip_header(data)
+            if end is None:
+                self._waiting = data
+                return b""
+            data, self._in_header = data[end:], False
+        if self._content.eof:
+            self._check_trailer(data)
+            return b""
+        content: bytes = self._content.decompress(data, most_bytes)
+        self._size += len(content)
+        if self._content.eof:
+            self._waiting = self._content.unused_data
+        return content
+
+    def _check_trailer(self, data: bytes) -> None:
+        if len(data) < _GZIP_TRAILER.size:
+            self._waiting = data
+            return
+        checksum, size = _GZIP_TRAILER.unpack_from(data)
+        if (checksum, size) != (self._content.crc, self._size % (1 << 32)):
+            raise OSError("the content of a gzip member has another checksum or length than it says: it is damaged")
+        self.eof, self.unused_data = True, data[_GZIP_TRAILER.size :]
+
+
+def _end_of_gzip_header(data: bytes) -> int | None:
+    """Where the header of a member ends; None when it goes on."""
+    if not _GZIP_START.startswith(data[: len(_GZIP_START)]):
+        raise OSError(f"bytes {data[:8].hex()} begin no member of a gzip file: it is damaged, or something was added")
+    if len(data) < _GZIP_FIXED_BYTES:
+        return None
+    flags, end = data[len(_GZIP_START)], _GZIP_FIXED_BYTES
+    if flags & _GZIP_EXTRA:
+        end += 2 + int.from_bytes(data[end : end + 2], "little")
+    for text in (_GZIP_NAME, _GZIP_COMMENT):
+        if flags & text:
+            end = data.find(b"\0", end) + 1 or sys.maxsize
+    if flags & _GZIP_HEADER_CHECKSUM:
+        end += 2
+    if end > len(data) > _LONGEST_GZIP_HEADER_BYTES:
+        raise OSError(f"the header of a gzip member is longer than {_LONGEST_GZIP_HEADER_BYTES} bytes")
+    return end if end <= len(data) else None
+
+
+def _open_gzip(file: BinaryIO) -> _Streams:
+    return _Streams(file, _GzipMember)
+
+
 def _open_bzip2(file: BinaryIO) -> _Streams:
     return _Streams(file, bz2.BZ2Decompressor)
 
@@ -64,7 +151,7 @@ def _open_xz(file: BinaryIO) -> _Streams:
 
 
 _OPENERS: Mapping[bytes, Callable[[BinaryIO], Any]] = {
-    b"\x1f\x8b": igzip.open,
+    b"\x1f\x8b": _open_gzip,
     b"BZh": _open_bzip2,
     b"\xfd7zXZ": _open_xz,
     b"\x28\xb5\x2f\xfd": zstd.open,
@@ -77,7 +164,6 @@ MOST_INFLATED_RATIO = 1_100  # times the bytes that were read of it: more than g
 # What reading raises when a file or what it is compressed with breaks off.
 UNREADABLE: tuple[type[Exception], ...] = (
     *(EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError),
-    OverflowError,  # of isal, for a gzip header as long as its buffer
     cast(type[Exception], isal_zlib.error),  # its stub does not say that it is an exception
 )
 

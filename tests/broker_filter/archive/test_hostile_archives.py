@@ -261,6 +261,35 @@ def test_streams_put_together(tmp_path: Path, compress) -> None:
         assert read(written(path, b"".join(parts) + tail))[1] == [Rejection.CORRUPT]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda whole: whole[:-8] + bytes(8), id="checksum and length"),
+        pytest.param(lambda whole: whole[:-4] + bytes(4), id="length"),
+        pytest.param(lambda whole: whole[:-8], id="no trailer"),
+        pytest.param(lambda whole: whole[:-3], id="half a trailer"),
+        pytest.param(lambda whole: whole + b"GARBAGE" * 20, id="something added"),
+        pytest.param(lambda whole: whole + whole[:9], id="half a header added"),
+        pytest.param(lambda whole: whole + b"\x1f\x8b\x07" + whole[3:], id="another method added"),
+    ],
+)
+def test_a_damaged_end_costs_no_sound_alert(tmp_path: Path, damage) -> None:
+    """Of a gzip file whose trailer lies, or that something was added to, all alerts are read, and the damage is told."""
+    whole = gzip.compress(tar_of(*(member(f"{i}.avro") for i in range(3))))
+    path = written(tmp_path / "night.tar.gz", damage(whole))
+    assert read(path) == (["0.avro", "1.avro", "2.avro"], [Rejection.CORRUPT], {})
+
+
+@pytest.mark.parametrize("flags", range(32))
+def test_headers_of_gzip(tmp_path: Path, flags: int) -> None:
+    """Whatever a header announces is passed over."""
+    plain = gzip.compress(ALERT)
+    announced = [(4, b"\x03\0abc"), (8, b"name\0"), (16, b"comment\0"), (2, b"xx")]
+    told = b"".join(value for flag, value in announced if flags & flag)
+    header = plain[:3] + bytes([flags]) + plain[4:10] + told
+    assert read(written(tmp_path / "0.avro.gz", header + plain[10:])) == ([""], [], {})
+
+
 def test_a_dictionary_as_large_as_the_memory(tmp_path: Path) -> None:
     """An xz file whose header asks for 4 GiB is refused by that, one of xz -9 is read."""
     packed = bytearray(lzma.compress(ALERT, preset=9))
