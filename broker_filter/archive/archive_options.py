@@ -4,10 +4,12 @@ import argparse
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations, product
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from broker_filter.archive.file_names import as_text
+from broker_filter.archive.file_names import as_text, looks_like_alerts
 from broker_filter.output.format_names import FILE_FORMATS
 from model.commands import add_common_options, picture_path, png_path
 
@@ -187,8 +189,36 @@ def checked(p: argparse.ArgumentParser, options: argparse.Namespace) -> ReplayOp
         p.error(f"{as_text(urls[0])} is a URL: --engine ray reads those")
     if options.format == CATALOGUE and (options.engine != "ray" or options.output == "-"):
         p.error(f"--format {CATALOGUE} needs --engine ray and a folder or URL as --output")
+    if (clash := _clash(options)) is not None:
+        p.error(clash)
     several = {"paths": tuple(options.paths), "weights": tuple(options.weights), "kafka": dict(options.kafka)}
     return ReplayOptions(**{**vars(options), **several, "brokers": options.brokers or ""})
+
+
+def _clash(options: argparse.Namespace) -> str | None:
+    """What is wrong where a file would be written over one that is read, or written beside it."""
+    names = {f"--{option}": getattr(options, option) for option in ("output", "rejects", "summary")}
+    written = {option: Path(name) for option, name in names.items() if name not in (None, "-") and not _URL.match(name)}
+    for (one, path), (other, second) in combinations(written.items(), 2):
+        if _are_one_file(path, second):
+            return f"{one} and {other} are one file, {as_text(str(path))}: give each its own"
+    read = [Path(name) for name in (*options.paths, options.schema) if name is not None]
+    for (option, path), source in product(written.items(), read):
+        if _are_one_file(path, source):
+            return f"{option} {as_text(str(path))} would be written over what is read: choose another file"
+        if looks_like_alerts(path.name) and source.is_dir() and Path(realpath(path)).is_relative_to(realpath(source)):
+            return (
+                f"{option} {as_text(str(path))} would be read as alerts, for it lies in {as_text(str(source))}: choose "
+                "another folder, or a name that ends otherwise"
+            )
+    return None
+
+
+def _are_one_file(one: Path, other: Path) -> bool:
+    """Whether two names mean one file or folder, through links too; devices and pipes are none."""
+    if one.exists() and other.exists():
+        return (one.is_file() or one.is_dir()) and one.samefile(other)
+    return realpath(one) == realpath(other)
 
 
 def _positive_float(text: str) -> float:

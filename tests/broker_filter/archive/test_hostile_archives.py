@@ -274,7 +274,7 @@ def test_streams_put_together(tmp_path: Path, compress) -> None:
     ],
 )
 def test_a_damaged_end_costs_no_sound_alert(tmp_path: Path, damage) -> None:
-    """Of a gzip file whose trailer lies, or that something was added to, all alerts are read, and the damage is told."""
+    """Of a gzip file whose trailer lies, or that something was added to, all alerts are read and the damage is told."""
     whole = gzip.compress(tar_of(*(member(f"{i}.avro") for i in range(3))))
     path = written(tmp_path / "night.tar.gz", damage(whole))
     assert read(path) == (["0.avro", "1.avro", "2.avro"], [Rejection.CORRUPT], {})

@@ -353,6 +353,39 @@ def test_wrong_kafka_settings_are_refused() -> None:
         AlertPublisher("topic", "127.0.0.1:9", {"no.such.key": "1"})
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["night.tar", "--output", "night.tar"], "--output night.tar would be written over what is read"),
+        (["night.tar", "--output", "o", "--rejects", "link.tar"], "--rejects link.tar would be written over what"),
+        (["night.tar", "--output", "o", "--summary", "./night.tar"], "--summary night.tar would be written over"),
+        (["night.tar", "--output", "o", "--summary", "o"], "--output and --summary are one file, o"),
+        (["night.tar", "--output", "hard", "--rejects", "night.tar"], "--output and --rejects are one file"),
+        (["night.tar", "--output", "o", "--schema", "o"], "--output o would be written over what is read"),
+        ([".", "--output", "o", "--rejects", "rejects.tar"], "--rejects rejects.tar would be read as alerts"),
+        (["folder", "--output", "folder/deep/o.avro"], "--output folder/deep/o.avro would be read as alerts"),
+    ],
+)
+def test_nothing_is_written_over_what_is_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    says: str,
+) -> None:
+    """Files that name one another, by links too, are refused before any is opened."""
+    monkeypatch.chdir(tmp_path)
+    night, content = Path("night.tar"), b"an archive"
+    night.write_bytes(content)
+    Path("link.tar").symlink_to(night)
+    Path("hard").hardlink_to(night)
+    Path("folder").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        main(options)
+    assert says in capsys.readouterr().err
+    assert night.read_bytes() == content
+
+
 @pytest.mark.parametrize("delivers", [True, False])
 def test_events_in_the_queue_are_no_alerts(delivers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits in the producer's queue beside alerts is not counted as alerts."""
