@@ -21,7 +21,7 @@ from fastavro.schema import SchemaParseException, UnknownType, load_schema
 
 from broker_filter.alerts.schema_source import SchemaSource
 from broker_filter.alerts.survey import AlertSurvey, recognise
-from broker_filter.avro.parse import parse_schema, parse_tree
+from broker_filter.avro.parse import MAX_SCHEMA_BYTES, parse_schema, parse_tree
 from broker_filter.avro.projection import Node, Schema, compile_reader, compile_skipper
 from broker_filter.errors import ConfigurationError, FatalError, RejectedAlertError, Rejection, RetryableError
 
@@ -30,6 +30,7 @@ COMPARE_AGAIN_S = 30.0  # a registry that did not answer is asked again for what
 COMPARE_RARELY_S = 600.0  # ... as is one that did not want to say
 UNKNOWN_IDS_KEPT = 4096
 CONTAINER_SCHEMAS_KEPT = 64  # surveys change theirs a few times a year; bounded against schemas made up by a sender
+_NO_SCHEMA = (RecursionError, SchemaParseException, SchemaRepositoryError, TypeError, UnknownType, ValueError)
 _IDS_PER_MAJOR = 100  # LSST's rule: id = 100 * major + minor
 
 
@@ -262,11 +263,15 @@ def load_packet_schema(path: Path) -> PacketSchema:
         When it cannot be read or is no schema.
     """
     try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SCHEMA_BYTES + 1)
+        if len(content) > MAX_SCHEMA_BYTES:
+            raise ConfigurationError(f"schema file {path} has more than {MAX_SCHEMA_BYTES} bytes: no schema does")
         try:
-            return PacketSchema(parse_schema(path.read_bytes()))
+            return PacketSchema(parse_schema(content))
         except RejectedAlertError:
             return PacketSchema(parse_tree(load_schema(str(path))))  # finds the named types beside it
-    except (OSError, ValueError, SchemaRepositoryError, SchemaParseException, UnknownType) as error:
+    except (*_NO_SCHEMA, OSError) as error:
         raise ConfigurationError(f"schema file {path} cannot be used: {error}") from error
 
 

@@ -14,6 +14,7 @@ from broker_filter.output.format_names import FILE_FORMATS
 from model.commands import add_common_options, picture_path, png_path
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+HIGHEST_NUMBER = 10**15
 LOOK_LIMIT = 60  # objects that are drawn unless more are asked for
 
 if TYPE_CHECKING:
@@ -246,13 +247,13 @@ def _setting(text: str) -> tuple[str, str]:
 
 def _natural(text: str) -> int:
     number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is below 0")
+    if not 0 <= number <= HIGHEST_NUMBER:
+        raise argparse.ArgumentTypeError(f"{number} is not between 0 and {HIGHEST_NUMBER}")
     return number
 
 
 def _positive(text: str) -> int:
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not positive")
+    if not 1 <= number <= HIGHEST_NUMBER:
+        raise argparse.ArgumentTypeError(f"{number} is not between 1 and {HIGHEST_NUMBER}")
     return number

@@ -109,6 +109,8 @@ def load(arguments: Sequence[str] | None = None, program: str = "ictc-broker") -
         raise ConfigurationError(_explain(error)) from None
     except SettingsError as error:
         raise ConfigurationError(f"cannot read a setting: {error} ({error.__cause__})") from error
+    except RecursionError:
+        raise ConfigurationError("cannot read a setting: JSON in it nests too deep") from None
     remember_secrets(settings)
     return Arguments(apart(settings), parsed.check)
 

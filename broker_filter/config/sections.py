@@ -13,9 +13,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
     SecretStr,
     field_validator,
     model_validator,
@@ -26,6 +23,7 @@ from broker_filter.errors import ConfigurationError
 from broker_filter.secret import mask
 from broker_filter.topic_pattern import compile_pattern
 
+_TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
 _SEPARATOR = re.compile(r"[,\s]+(?![^{]*\})")  # but the comma in ^x{1,2}$
 _REDIS_ADDRESS = re.compile(
     r"(rediss?://([^@/?#\s]*@)?[^@/?#\s:]*(\[[0-9A-Fa-f:.]+\])?(:\d{1,5})?(/\d*)?|unix://[^#\s]+)(\?[^#\s]*)?"
@@ -34,7 +32,18 @@ _REDIS_ADDRESS_IS = (
     "must be redis://[user:password@]host:port/db (rediss:// for TLS, unix:// for a socket); in user and password "
     "write %23 for #, %2F for /, %3F for ?, %40 for @"
 )
+_HTTP_ADDRESS = re.compile(
+    r"https?://([\w-]{1,63}(\.[\w-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\])(:(\d{1,5}))?([/?][!-?A-~]*)?", re.ASCII
+)
+LONGEST_S = 2_000_000.0  # 23 days; librdkafka counts milliseconds in 32 bits
+MOST_BYTES = 2**46  # of a file in an address space
+MOST_PORT = 65_535
+YEARS = (1970, 2200)  # that Kafka's times and ours are in
 NIGHT_END = dt.timedelta(hours=18)  # UTC: between the noons of Palomar (19.8 h) and Cerro Pachón (16.7 h)
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
+Count = Annotated[int, Field(ge=1, le=2**40)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
+Topic = Annotated[str, Field(pattern=_TOPIC)]
 LibrdkafkaValue = str | int | float | bool
 
 # Keys that the service sets itself, with the setting to use instead: another value would break what it promises.
@@ -59,6 +68,12 @@ def _split(topics: object) -> object:
     if isinstance(topics, str):
         return json.loads(topics) if topics.startswith("[") else [name for name in _SEPARATOR.split(topics) if name]
     return topics
+
+
+def _is_http_address(text: str) -> bool:
+    """Whether it is an address of a host, without a user, in letters that any client sends."""
+    found = _HTTP_ADDRESS.fullmatch(text)
+    return found is not None and int(found[4] or 0) <= MOST_PORT
 
 
 def _foreign_keys(mapping: dict[str, LibrdkafkaValue]) -> dict[str, LibrdkafkaValue]:
@@ -117,7 +132,7 @@ class KafkaSettings(Section):
         for topic in topics:
             if topic.startswith("^"):
                 compile_pattern(topic)
-            elif not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic):
+            elif not re.fullmatch(_TOPIC, topic):
                 raise ValueError(f"{topic!r} is no topic: 1-249 of letters, digits, '.', '_', '-', or ^regex$")
         return topics
 
@@ -135,13 +150,13 @@ class RegistrySettings(Section):
     """folder of schemas that were fetched before: <id>.avsc or, of LSST, <major>.<minor>.avsc"""
     datum_schema: Path | None = None
     """schema (.avsc) of messages that carry neither an id nor their schema"""
-    timeout_s: PositiveFloat = 10.0
+    timeout_s: Seconds = 10.0
     """longest wait for one answer"""
 
     @field_validator("url")
     @classmethod
     def _url_without_password(cls, url: str | None) -> str | None:
-        if url is not None and not re.fullmatch(r"https?://[^@\s]+", url):
+        if url is not None and not _is_http_address(url):
             raise ValueError("must be http(s)://host/path; user and password go to registry.username and .password")
         return url
 
@@ -161,12 +176,12 @@ class ModelSettings(Section):
     """publish from a network that was never trained"""
     deterministic: bool = False
     """row by row on one thread: the same bytes for the same series, at a price in speed"""
-    threads: PositiveInt | None = None
+    threads: Threads | None = None
     """processor threads of the network; as many as cores when not given"""
 
 
 def server_url(text: str) -> str:
-    """The address of a shared store as it was given on a command line.
+    """The address of a shared store, checked, as it was given on a command line.
 
     Raises
     ------
@@ -174,7 +189,7 @@ def server_url(text: str) -> str:
         When it is none; its text is not repeated, for a password may be in it.
     """
     if not _REDIS_ADDRESS.fullmatch(text):
-        raise ConfigurationError(f"--store {_REDIS_ADDRESS_IS}")
+        raise ConfigurationError(f"the address of a shared store {_REDIS_ADDRESS_IS}")
     return text
 
 
@@ -189,9 +204,9 @@ class StoreSettings(Section):
     """redis://[user:password@]host:port/db of the shared store"""
     frame_limit: Annotated[int, Field(ge=3, le=1000)] = 99
     """most observations of one object that a classification reads; a network may read fewer"""
-    object_limit: PositiveInt = 10_000_000
+    object_limit: Count = 10_000_000
     """objects kept; the longest silent go first"""
-    byte_limit: Annotated[int, Field(ge=2**24)] = 16 * 2**30
+    byte_limit: Annotated[int, Field(ge=2**24, le=MOST_BYTES)] = 16 * 2**30
     """bytes kept of all objects; the longest silent go first"""
     sync: bool = True
     """wait for the disk after each batch; without, a crash of the machine (not of the process) can lose some"""
@@ -213,24 +228,24 @@ class StoreSettings(Section):
 class BatchSettings(Section):
     """When a micro-batch is closed, and how many may wait."""
 
-    alert_limit: PositiveInt = 256
+    alert_limit: Count = 256
     """alerts that close a batch"""
-    byte_limit: Annotated[int, Field(ge=2**20)] = 64 * 2**20
+    byte_limit: Annotated[int, Field(ge=2**20, le=MOST_BYTES)] = 64 * 2**20
     """bytes of alerts that close a batch"""
-    wait_s: NonNegativeFloat = 0.1
+    wait_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = 0.1
     """age of its first alert that closes a batch; a quarter of it while nothing else is in work"""
-    queue_limit: PositiveInt = 4
+    queue_limit: Count = 4
     """closed batches that may wait for the worker before partitions are paused"""
-    decode_threads: PositiveInt | None = None
+    decode_threads: Threads | None = None
     """alerts decoded at a time; two where the network may use as many cores when not given"""
 
 
 class MessageSettings(Section):
     """How much one message may hold; beyond it the whole message is one rejection, too_large."""
 
-    record_limit: PositiveInt = 1_000
+    record_limit: Count = 1_000
     """records of an Avro container"""
-    inflated_byte_limit: PositiveInt = 64 * 2**20
+    inflated_byte_limit: Count = 64 * 2**20
     """bytes of all its blocks together once they are inflated"""
 
 
@@ -239,7 +254,7 @@ class RouteSettings(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     """in metrics and messages; small letters, digits and hyphens"""
-    topic: Annotated[str, Field(min_length=1)]
+    topic: Topic
     """where these classifications go too"""
     rule: str
     """expression over the fields of the output, e.g. best == "SNIa" and p_SNIa > 0.8 and magnitude < 19.5"""
@@ -258,7 +273,7 @@ class RouteSettings(Section):
 class OutputSettings(Section):
     """Where classifications go, in which form."""
 
-    topic: str = "ictc-classifications"
+    topic: Topic = "ictc-classifications"
     """must exist, unless create_topics"""
     format: Literal["container", "confluent", "json", "elasticc", "elasticc-container"] = "container"
     """Avro object container; Confluent-framed Avro; JSON; the ELAsTiCC brokerClassification, bare or in a container"""
@@ -270,11 +285,11 @@ class OutputSettings(Section):
     """further topics, each with a rule: a list of name, topic and rule; on a command line as JSON"""
     create_topics: bool = False
     """create the output and dead-letter topics when they are absent"""
-    partitions: PositiveInt = 8
+    partitions: Count = 8
     """partitions of a topic that is created"""
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
     """exactly_once: classifications and offsets in one transaction; readers need isolation.level=read_committed"""
-    delivery_timeout_s: PositiveFloat = 120.0
+    delivery_timeout_s: Seconds = 120.0
     """longest wait for the broker to acknowledge a classification before the batch is tried again"""
 
     @field_validator("routes")
@@ -289,7 +304,7 @@ class OutputSettings(Section):
 class DeadLetterSettings(Section):
     """Where rejected messages go."""
 
-    topic: str | None = "ictc-dead-letters"
+    topic: Topic | None = "ictc-dead-letters"
     """original bytes, with the reason in the headers; null: rejected messages are counted and logged only"""
 
 
@@ -308,11 +323,11 @@ class HttpSettings(Section):
     """query interface over them under /api, for whoever reaches the port"""
     index: Path | None = None
     """file of that index; null: objects.sqlite in store.path"""
-    index_object_limit: PositiveInt = 100_000
+    index_object_limit: Count = 100_000
     """objects in it; the longest-silent ones leave"""
-    index_byte_limit: Annotated[int, Field(ge=2**20)] = 200 * 2**20
+    index_byte_limit: Annotated[int, Field(ge=2**20, le=MOST_BYTES)] = 200 * 2**20
     """bytes of the file; the longest-silent objects go first"""
-    stuck_after_s: PositiveFloat = 120.0
+    stuck_after_s: Seconds = 120.0
     """no progress for so long, while alerts wait, is unhealthy"""
 
 
@@ -323,7 +338,7 @@ class LogSettings(Section):
     """least severity"""
     format: Literal["auto", "json", "text"] = "auto"
     """auto: text on a terminal, JSON lines otherwise"""
-    accounts_every_s: PositiveFloat = 60.0
+    accounts_every_s: Seconds = 60.0
     """seconds between lines of accounts"""
 
 
@@ -336,7 +351,7 @@ class TraceSettings(Section):
     @field_validator("endpoint")
     @classmethod
     def _endpoint_without_password(cls, endpoint: str | None) -> str | None:
-        if endpoint is not None and not re.fullmatch(r"https?://[^@\s]+", endpoint):
+        if endpoint is not None and not _is_http_address(endpoint):
             raise ValueError("must be http(s)://host/path without a user; secrets go to OTEL_EXPORTER_OTLP_HEADERS")
         return endpoint
 
@@ -344,25 +359,40 @@ class TraceSettings(Section):
 class LifeSettings(Section):
     """How the service retries and ends."""
 
-    retry_first_s: PositiveFloat = 0.5
+    retry_first_s: Seconds = 0.5
     """wait before the first new attempt of a batch; doubles with each"""
-    retry_longest_s: PositiveFloat = 30.0
+    retry_longest_s: Seconds = 30.0
     """longest wait between attempts"""
-    retry_limit: PositiveInt | None = None
+    retry_limit: Count | None = None
     """attempts before the service gives up; null: for ever"""
-    drain_s: PositiveFloat = 20.0
+    drain_s: Seconds = 20.0
     """longest wait at the end, or when a partition leaves, for alerts in flight"""
-    idle_exit_s: PositiveFloat | None = None
+    idle_exit_s: Seconds | None = None
     """stop after so many seconds without an alert; null: run until told to stop"""
-    workers: PositiveInt = 1
+    workers: Threads = 1
     """processes that share the partitions, each a service of its own; more than one need a store that is shared"""
 
 
+def _from_iso(time: object) -> object:
+    """A time from its text; a number could be seconds, a year or an MJD."""
+    if isinstance(time, str):
+        try:
+            return dt.datetime.fromisoformat(time.strip())
+        except ValueError as error:
+            raise ValueError(_TIME_IS) from error
+    if isinstance(time, int | float):
+        raise ValueError(_TIME_IS)
+    return time
+
+
 def _in_utc(time: dt.datetime) -> dt.datetime:
+    if not YEARS[0] < time.year < YEARS[1]:
+        raise ValueError(f"lies outside of the years {YEARS[0]} to {YEARS[1]}")
     return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
 
 
-Time = Annotated[dt.datetime, AfterValidator(_in_utc)]
+_TIME_IS = "must be a time in ISO 8601, such as 2026-11-28T18:00:00Z or 2026-11-28, and no number"
+Time = Annotated[dt.datetime, BeforeValidator(_from_iso), AfterValidator(_in_utc)]
 
 
 class SpanSettings(Section):
@@ -385,9 +415,11 @@ class SpanSettings(Section):
             if self.from_time is not None or self.until_time is not None:
                 raise ValueError("night is a span by itself: leave from_time and until_time away")
             try:
-                self._midnight()
+                _in_utc(self._midnight())
             except ValueError as error:
-                raise ValueError(f"{self.night} is no date: YYYYMMDD") from error
+                raise ValueError(
+                    f"{self.night} is no date: YYYYMMDD, after {YEARS[0]} and before {YEARS[1]}"
+                ) from error
         if self.from_time is not None and self.until_time is not None and self.from_time >= self.until_time:
             raise ValueError(f"from_time {self.from_time} must lie before until_time {self.until_time}")
         return self

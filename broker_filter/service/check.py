@@ -100,8 +100,10 @@ def _registry(settings: Settings) -> str:
 
 def _store(settings: Settings) -> str:
     if settings.store.kind == "lmdb":
-        parent = _nearest_folder(settings.store.path)
         try:
+            parent = _nearest_folder(settings.store.path)
+            if settings.store.path.exists() and parent != settings.store.path.absolute():
+                raise ConfigurationError(f"store.path {settings.store.path} is a file: it names a folder")
             with tempfile.TemporaryFile(dir=parent):
                 pass
         except OSError as error:

@@ -272,8 +272,9 @@ def _introduce(card: ModelCard, metrics: Metrics) -> None:
         taxonomy=card.taxonomy_version,
         trained=str(card.trained).lower(),
     )
-    accuracy = card.provenance.get("validation_scores", {}).get("accuracy")
-    if accuracy is not None:
+    scores = card.provenance.get("validation_scores")  # for people: no part of what the card's version vouches for
+    accuracy = scores.get("accuracy") if isinstance(scores, Mapping) else None
+    if isinstance(accuracy, int | float):
         metrics.set("ictc_model_validation_accuracy_ratio", accuracy, survey=card.survey)
 
 

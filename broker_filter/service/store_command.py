@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from broker_filter.config import StoreSettings
+from broker_filter.config import StoreSettings, server_url
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
+from broker_filter.records import LONGEST_KEY_BYTES
 from broker_filter.series.backup import copy_folder, dump_server, restore_server
 from broker_filter.series.redis.version import migrate
 from broker_filter.series.store import Change, SeriesStore
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if (options.target is None) == (options.action in NEEDS_TARGET):
         raise ConfigurationError(f"{options.action} takes {'a' if options.target is None else 'no'} TARGET: see --help")
+    if options.url:
+        server_url(options.url)
     if options.action == "backup":
         target = Path(options.target)
         if options.path:
@@ -66,7 +69,10 @@ def _act(store: SeriesStore, action: str, target: str | None) -> int:
 
 
 def _forget(store: SeriesStore, key: str) -> int:
-    series = store.read([key]).get(key)
+    try:
+        series = store.read([key]).get(key)
+    except ValueError as error:
+        raise ConfigurationError(f"{key[:60]!a} is no key of an object: {LONGEST_KEY_BYTES} bytes at most") from error
     if series is None:
         raise ConfigurationError(f"the store holds no object {key!r}: keys are survey/objectId, e.g. ztf/ZTF18abcdefg")
     alert_ids = tuple(series.alert_ids.tolist())

@@ -57,9 +57,15 @@ def asking(ask: Callable[[], Answer]) -> Answer:
 def connect(url: str, timeout_s: float) -> redis.Redis:
     """A client of a server, which is not asked yet; raises ConfigurationError where the address is none."""
     try:
-        return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+        client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # made, not opened: it looks at what stands behind the ?
+        return client
     except ValueError as error:
         raise ConfigurationError(f"store.url: {error}") from error
+    except TypeError as error:  # its text ends with the name
+        option = str(error).rpartition(" ")[2]
+        raise ConfigurationError(f"store.url has an option {option} that Redis's client does not know") from error
 
 
 def _answer_of(error: exceptions.RedisError) -> str:

@@ -86,6 +86,10 @@ def test_wrong_files_are_wrong_settings(tmp_path):
         Schemas(bare_schema=tmp_path / "broken.avsc")
     with pytest.raises(ConfigurationError, match=r"absent\.avsc"):
         Schemas(bare_schema=tmp_path / "absent.avsc")
+    for content in ("null", "5", "[" * 100_000, " " * (MAX_SCHEMA_BYTES + 1)):
+        (tmp_path / "odd.avsc").write_text(content, "utf-8")
+        with pytest.raises(ConfigurationError, match=r"schema file .*odd\.avsc"):
+            Schemas(bare_schema=tmp_path / "odd.avsc")
     with pytest.raises(ConfigurationError, match="nowhere"):
         Schemas(folder=tmp_path / "nowhere")
 

@@ -330,6 +330,80 @@ def test_impossible_topic_is_refused(topic):
         load(["--kafka.topics", topic])
 
 
+@pytest.mark.parametrize("topic", ["", "bad topic", "a/b", "x" * 250])
+@pytest.mark.parametrize("setting", ["output.topic", "dead-letter.topic"])
+def test_impossible_output_topic_is_refused(setting, topic):
+    """What Kafka would refuse when it is created is said at once."""
+    with pytest.raises(ConfigurationError, match=setting.replace("-", "_").replace(".", r"\.")):
+        load([f"--{setting}", topic])
+
+
+@pytest.mark.parametrize(
+    "text", ["2024", "60500.5", "-5", "1e9", "nan", "yesterday", "0001-01-01", "9999-12-31T23:59-14:00"]
+)
+@pytest.mark.parametrize("flag", ["--from", "--until"])
+def test_times_are_iso_8601(flag, text):
+    """A number is refused: as seconds since 1970 a year, a date or an MJD would mean another decade."""
+    with pytest.raises(ConfigurationError, match=r"span\.(from|until)_time = '.*(ISO 8601|outside)"):
+        load([f"{flag}={text}"])
+
+
+@pytest.mark.parametrize("text", ["2024-06-01", "20240601", "2024-06-01T00:00Z", "2024-06-01T14:00:00+14:00"])
+def test_one_moment_in_every_notation(text, tmp_path):
+    """Basic and extended form, with and without a zone, give the same time; a number in a file is none of them."""
+    moment = load(["--from", text]).settings.span.from_time
+    assert moment.isoformat() == "2024-06-01T00:00:00+00:00"
+    with pytest.raises(ConfigurationError, match="ISO 8601"):
+        load(["--config", write(tmp_path, "span: {from_time: 20240601}")])
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("registry.timeout-s", "inf"),
+        ("batch.wait-s", "inf"),
+        ("batch.wait-s", "nan"),
+        ("life.retry-longest-s", "1e300"),
+        ("output.delivery-timeout-s", "1e300"),
+        ("store.byte-limit", "9" * 25),
+        ("store.object-limit", "9" * 25),
+        ("model.threads", "100000000"),
+        ("life.workers", "100000"),
+        ("span.night", "00010101"),
+        ("registry.url", "http://[::1"),
+        ("registry.url", "http://a..b"),
+        ("registry.url", f"http://{'a' * 80}"),
+        ("registry.url", "http://host:70000"),
+        ("registry.url", "http://host/\x1b[31m"),
+        ("trace.endpoint", "http://[::1"),
+    ],
+)
+def test_values_without_measure_are_refused(setting, value):
+    """Numbers that no machine holds and addresses that no client reads are refused by name, when settings are read."""
+    name = setting.replace("-", "_").removesuffix(".night")
+    with pytest.raises(ConfigurationError, match=f"^{name}"):
+        load([f"--{'night' if setting == 'span.night' else setting}", value])
+
+
+@pytest.mark.parametrize(
+    "url", ["http://host", "https://a.b-c_d.:8081/x?y=1", "http://[::1]:8081/", "http://127.0.0.1"]
+)
+def test_addresses_of_registries(url):
+    """Names, numbers, ports and paths are taken."""
+    assert load(["--registry.url", url]).settings.registry.url == url
+
+
+@pytest.mark.parametrize("setting", ["kafka.topics", "kafka.client", "output.routes"])
+def test_json_without_a_bottom(setting, monkeypatch):
+    """JSON that nests deeper than it can be read is refused, in a variable and on the command line."""
+    deep = "[" * 100_000
+    with pytest.raises(ConfigurationError):
+        load([f"--{setting}", deep])
+    monkeypatch.setenv(f"ICTC_{setting.upper().replace('.', '__')}", deep)
+    with pytest.raises(ConfigurationError):
+        load([])
+
+
 def test_any_librdkafka_key_passes_through(tmp_path):
     """What we do not know, librdkafka may."""
     path = write(tmp_path, "kafka: {client: {sasl.mechanism: SCRAM-SHA-512}, consumer: {fetch.min.bytes: 10485760}}")

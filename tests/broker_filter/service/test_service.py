@@ -1,16 +1,22 @@
 """How the service begins, waits and ends; what it does in between is tested with a broker."""
 
+import dataclasses
 import os
 import signal
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from broker_filter.config import LifeSettings, Settings
+from broker_filter.config import LifeSettings, Settings, load
 from broker_filter.errors import ConfigurationError, RetryableError
 from broker_filter.monitoring.health import Health
-from broker_filter.service.main import _patiently, main
+from broker_filter.monitoring.metrics import Metrics
+from broker_filter.service.check import findings_of
+from broker_filter.service.main import _introduce, _patiently, main
 from broker_filter.service.stop import Stop
+from model.serving.card import load_card
 
 
 def test_the_first_signal_asks():
@@ -61,3 +67,23 @@ def test_what_will_not_come_is_not_waited_for():
 
     with pytest.raises(ConfigurationError):
         _patiently(step, Settings(), Stop(), Health(60, time.monotonic))
+
+
+@pytest.mark.parametrize("name", ["file", "x" * 300])
+def test_a_store_that_cannot_be_a_folder(tmp_path: Path, name: str) -> None:
+    """A check says what the start would: a file, or a name too long for one, is no store."""
+    (tmp_path / "file").write_text("a file of somebody's", "utf-8")
+    settings = load(["--store.path", str(tmp_path / name), "--kafka.brokers", "127.0.0.1:1"]).settings
+    (finding,) = (f for f in findings_of(settings) if f.what == "store")
+    assert not finding.good
+    assert "store.path" in finding.text
+
+
+@pytest.mark.parametrize("scores", [None, "x", [], {"accuracy": "x"}, {"accuracy": [1]}, {"accuracy": 0.5}])
+def test_a_card_may_tell_anything_of_its_training(scores: Any) -> None:
+    """What nothing vouches for stops no start: an accuracy is shown where it is a number."""
+    card = dataclasses.replace(load_card("ztf"), provenance={"validation_scores": scores})
+    metrics = Metrics()
+    _introduce(card, metrics)
+    shown = metrics.value("ictc_model_validation_accuracy_ratio", survey="ztf")
+    assert shown == (0.5 if scores == {"accuracy": 0.5} else 0.0)

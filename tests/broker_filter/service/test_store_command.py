@@ -107,3 +107,16 @@ def test_no_store_is_made_by_looking(tmp_path: Path) -> None:
     """A mistyped folder is told, not created."""
     assert main(["info", "--path", str(tmp_path / "nowhere")]) == MISUSE
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("url", ["http://host", "host:1", "redis://127.0.0.1:1/0?no_such=1"])
+@pytest.mark.parametrize("arguments", [["info"], ["backup", "target"], ["migrate"]])
+def test_what_is_no_shared_store_says_so(arguments: list[str], url: str) -> None:
+    """An address of another kind, or with an option that nobody knows, is a wrong use."""
+    assert main([*arguments, "--url", url]) == MISUSE
+
+
+@pytest.mark.parametrize("key", ["ztf/" + "a" * 5_000, "ztf/\udcff", ""])
+def test_what_is_no_key_says_so(where: list[str], key: str) -> None:
+    """A name that no object can have is a wrong use."""
+    assert main(["forget", key, *where]) == MISUSE
