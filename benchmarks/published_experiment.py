@@ -50,6 +50,11 @@ OTHERS = (
     "cnn-gru-reduced",
     "cnn-lstm-reduced",
 )
+PAIRS = tuple(  # the second is the control
+    (ours, other)
+    for other in ("cnn-gru-reduced", "cnn-lstm-reduced")
+    for ours in ("ict-convention-reduced", "convention-sampled-reduced")
+)
 ALERTS = SystemRun("ict-convention-alerts", None, 0)  # on the ZTF sky, for the stream: see carry_out_alerts
 RUNS = (
     *[SystemRun(name, None, 0) for name in MAIN],
@@ -162,7 +167,7 @@ def carry_on(places: Places, runs: tuple[SystemRun, ...], precision: str) -> Non
     make_data(places.data, "sdss", "convention", SEED_OF_THE_SKY)
     systems = {run.system for run in runs if run != ALERTS}
     recipes = {name: None if name in BASELINES else load_recipe(name) for name in systems}
-    experiment = Experiment(Dataset.open(places.data, verify=True), recipes, places.results, places.work)
+    experiment = Experiment(Dataset.open(places.data, verify=True), recipes, places.results, places.work, PAIRS)
     for run in runs:
         if places.done(run):
             continue
@@ -202,7 +207,7 @@ def main() -> None:
     elif options.pack:
         pack_unfinished(places)
     elif options.tables:
-        write_tables(places.results, Dataset.open(places.data).classes)
+        write_tables(places.results, Dataset.open(places.data).classes, PAIRS)
     else:
         carry_on(places, runs, options.precision)
 
