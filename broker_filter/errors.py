@@ -28,7 +28,7 @@ class NotClassified(StrEnum):
     """Why a good alert has no classification."""
 
     NO_STAMPS = "no_stamps"  # a stamp that the network reads is null
-    UNSUPPORTED_STAMP = "unsupported_stamp"  # for instance JPEG pixels, which have no calibration
+    UNSUPPORTED_STAMP = "unsupported_stamp"  # pixels without calibration (JPEG), or beyond what networks compute with
     BLANK_STAMP = "blank_stamp"  # no finite pixel
     SOLAR_SYSTEM = "solar_system"  # it moves: no series at a fixed position; its packet answers instead
     UNSUPPORTED_BAND = "unsupported_band"  # a band that the network was not trained on

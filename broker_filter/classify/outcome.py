@@ -134,6 +134,8 @@ class Reporter:
             days_since_brightest=age.days_since_brightest,
         )
         probabilities, taxonomy = self._probabilities(update, target.index), self._taxonomies[update.survey]
+        if not probabilities:
+            return replace(blank, reason=NotClassified.UNSUPPORTED_STAMP)
         if BOGUS in probabilities:
             words = f"the survey's real/bogus score is {1 - probabilities[BOGUS]:.2g} (0 bogus, 1 real)"
             return answered_by_packet(answer, probabilities, words, taxonomy)
@@ -147,8 +149,13 @@ class Reporter:
         )
 
     def _probabilities(self, update: ObjectUpdate, index: int) -> dict[str, float]:
-        """What the network says of an alert; where the survey calls it an artefact, that comes before."""
+        """What the network says of an alert; where the survey calls it an artefact, that comes before.
+
+        Empty where its arithmetic left the range of float32, and the answer is no number.
+        """
         verdict = self._verdicts[update.key, index].probabilities
+        if not math.isfinite(verdict.sum()):
+            return {}
         probabilities = dict(zip(self._classifiers[update.survey].card.classes, verdict.tolist(), strict=True))
         score = float(update.series.heads[index]["real_bogus"])
         if not 0 <= score < BOGUS_BELOW:  # NaN: unknown
@@ -163,7 +170,7 @@ class Reporter:
         if not answered or (remembered is not None and remembered[0] > _order_of(heads[before])):
             return None if remembered is None else remembered[1]
         probabilities = self._probabilities(update, before)
-        return max(probabilities, key=probabilities.__getitem__)
+        return max(probabilities, key=probabilities.__getitem__, default=None)
 
     def _blank(self, arrival: Arrival, reason: NotClassified | None) -> Classification:
         card = self._classifiers[arrival.survey].card

@@ -27,12 +27,27 @@ SHIPPED_SURVEYS = ("sdss", "ztf", "lsst")
 CHANNELS = ("science", "template", "difference")
 SCORE_KINDS = ("energy_and_distance", "energy")
 LARGEST_STAMP_PX, LONGEST_SERIES = 4096, 65_536  # beyond anything that a survey cuts or a store keeps
+# Far beyond what calibration finds, and within what float64 computes with.
+TEMPERATURES, SCALES, LOCATIONS, LOGIT_OFFSETS = (1e-3, 1e3), (1e-12, 1e12), (-1e30, 1e30), (-100.0, 100.0)
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # how JSON becomes a card
 Values = TypeVar("Values", NDArray[np.float64], "Tensor")
 
 
 class WeightsError(ValueError):
     """Weights that are missing, broken, or not of the network that their card names."""
+
+
+def check_ranges(*numbers: tuple[str, float, tuple[float, float]]) -> None:
+    """Refuse a number, given with its name and its range, that lies outside.
+
+    Raises
+    ------
+    WeightsError
+        With the first.
+    """
+    for what, number, (least, most) in numbers:
+        if not least <= number <= most:
+            raise WeightsError(f"{what} is {number}: it must be from {least:g} to {most:g}")
 
 
 def energy(logits_BK: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:
@@ -63,10 +78,13 @@ class UnknownScore:
     def __post_init__(self) -> None:
         if self.kind not in SCORE_KINDS:
             raise WeightsError(f"unknown score of kind {self.kind!r}: known are {', '.join(SCORE_KINDS)}")
-        if not min(self.scale, self.distance_scale, self.temperature) > 0:
-            raise WeightsError(f"unknown score needs positive scales and temperature, got {self}")
-        if not np.isfinite([self.location, self.scale, self.distance_location, self.distance_scale]).all():
-            raise WeightsError(f"unknown score needs finite locations and scales, got {self}")
+        check_ranges(
+            ("temperature of the unknown score", self.temperature, TEMPERATURES),
+            ("scale of the unknown score", self.scale, SCALES),
+            ("distance_scale of the unknown score", self.distance_scale, SCALES),
+            ("location of the unknown score", self.location, LOCATIONS),
+            ("distance_location of the unknown score", self.distance_location, LOCATIONS),
+        )
 
     def of(self, logits_BK: NDArray, distance_B: NDArray | None) -> NDArray[np.float64]:
         """The score [B] of logits and, where its kind asks for them, distances.
@@ -172,13 +190,13 @@ class ModelCard:
                 raise WeightsError(f"{what} are {names}: they must be named, each once")
             if allowed is not None and not set(names) <= set(allowed):
                 raise WeightsError(f"{what} are {names}: they must be some of {', '.join(allowed)}")
-        for what, number, most in (
-            ("size_px", self.size_px, LARGEST_STAMP_PX),
-            ("frame_limit", self.frame_limit, LONGEST_SERIES),
-            ("group_size", self.group_size, LONGEST_SERIES),
-        ):
-            if not 1 <= number <= most:
-                raise WeightsError(f"{what} is {number}: it must be from 1 to {most}")
+        check_ranges(
+            ("size_px", self.size_px, (1, LARGEST_STAMP_PX)),
+            ("frame_limit", self.frame_limit, (1, LONGEST_SERIES)),
+            ("group_size", self.group_size, (1, LONGEST_SERIES)),
+            ("temperature", self.temperature, TEMPERATURES),
+            *(("logit_offset", offset, LOGIT_OFFSETS) for offset in self.logit_offset),
+        )
         if len(self.classes) != self.network.get("class_count", 4):
             raise WeightsError(f"{len(self.classes)} classes, but the network has {self.network.get('class_count')}")
         if self.logit_offset and len(self.logit_offset) != len(self.classes):
@@ -187,10 +205,6 @@ class ModelCard:
             raise WeightsError(f"prediction sets of {len(self.sets.least)} classes for {len(self.classes)}")
         if self.codes and (without := [name for name in self.classes if name not in self.codes]):
             raise WeightsError(f"classes without a code: {', '.join(without)}")
-        if not 0 < self.temperature < math.inf:
-            raise WeightsError(f"temperature is {self.temperature}: it must be positive and finite")
-        if not np.isfinite(self.logit_offset).all():
-            raise WeightsError(f"logit_offset is {self.logit_offset}: it must be finite")
 
     @property
     def taxonomy(self) -> Taxonomy:

@@ -116,20 +116,17 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
     tensor_path = path.with_name(path.name + ".safetensors")
     tensors = _tensors_of(tensor_path, path, card)
     network = _network_of(path, card)
-    tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     if any(name.startswith("familiar.") for name in tensors):
         network.familiar = ClassDistance(len(card.classes), network.feature_width)
     elif card.unknown is not None and card.unknown.kind != "energy":
         raise WeightsError(f"{tensor_path} lacks what its card's unknown score is measured from: copy both again")
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise WeightsError(f"{tensor_path} does not fit the network of its card: {registry.shown(error)}") from error
+    _check_fit(tensor_path, tensors, network)
+    network.load_state_dict(tensors)
     return network.eval(), card
 
 
 def _tensors_of(tensor_path: Path, path: Path, card: ModelCard) -> dict[str, Tensor]:
-    """The tensors beside a card, if both are as they were written."""
+    """The tensors beside a card, as float32 where they are floats, if both are as they were written."""
     try:
         tensors = load_file(tensor_path)
     except (SafetensorError, OSError) as error:
@@ -144,7 +141,28 @@ def _tensors_of(tensor_path: Path, path: Path, card: ModelCard) -> dict[str, Ten
             f"the card of {path} was changed after it was written: its version is {card.version}, what it says makes "
             f"{version}; copy both files again, or save the weights anew"
         )
+    tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    if broken := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:
+        raise WeightsError(
+            f"{tensor_path} holds numbers that are not finite, in {registry.shown(', '.join(broken))}: train anew"
+        )
     return tensors
+
+
+def _check_fit(tensor_path: Path, tensors: Mapping[str, Tensor], network: GroupedNetwork) -> None:
+    """Refuse tensors that differ from the network's in a name, a type or a shape."""
+    own, held = ({name: _kind(value) for name, value in of.items()} for of in (network.state_dict(), tensors))
+    if differing := sorted(name for name in own | held if own.get(name) != held.get(name)):
+        first = differing[0]
+        raise WeightsError(
+            f"{tensor_path} does not fit the network of its card: {registry.shown(first)} is "
+            f"{held.get(first, 'absent')}, there it is {own.get(first, 'absent')}; {len(differing)} tensors differ"
+        )
+
+
+def _kind(tensor: Tensor) -> str:
+    """Type and shape of a tensor in words."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
 def _network_of(path: Path, card: ModelCard) -> GroupedNetwork:

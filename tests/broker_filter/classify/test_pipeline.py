@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.rows import sortable_id
 from broker_filter.series.store import SeriesStore
 from model.series import compact
-from model.serving.predictor import Predictor
+from model.serving.predictor import Prediction, Predictor
 
 
 @pytest.fixture(params=["lmdb", "redis"])
@@ -128,6 +129,21 @@ def test_what_a_packet_tells_is_answered_with_its_reason(store: SeriesStore) -> 
         assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-12)
         assert answer.broad_probabilities is not None
         assert sum(answer.broad_probabilities.values()) == pytest.approx(1, abs=1e-12)
+
+
+def test_an_answer_that_is_no_number_is_not_published(store: SeriesStore) -> None:
+    """Where the network's arithmetic leaves the range of floats, the alert says so and has no class, nor later ones."""
+
+    class Overflown(fake.FakePredictor):
+        def classify(self, *asked: Any) -> Prediction:
+            answer = super().classify(*asked)
+            return replace(answer, probabilities_BK=np.full_like(answer.probabilities_BK, np.nan))
+
+    pipeline = Pipeline(fake.decoder(), {"ztf": StreamClassifier(Overflown())}, store)
+    first, later = run(pipeline, [fake.message("ZTF1", 1, 60_000.0), fake.message("ZTF1", 2, 60_001.0)], 2)
+    for answer in (first, later):
+        assert (answer.status, answer.reason) == ("not_classified", NotClassified.UNSUPPORTED_STAMP)
+        assert not answer.probabilities and answer.previous_class is None
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 from full_disk import little_room
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from model.networks.layers.class_distance import ClassDistance
 from model.past_photometry import NO_HISTORY
@@ -136,7 +136,10 @@ def test_a_card_changed_by_hand_is_refused(pair, tmp_path, change):
         ({"classes": ["AGN", "SNIa", "Variable", "AGN"]}, "each once"),
         ({"classes": [1, 2, 3, 4]}, r"classes\.0: .*string"),
         ({"colour": "red"}, "colour: Unexpected"),
-        ({"temperature": 0}, "positive"),
+        ({"temperature": 0}, "temperature is 0.0: it must be from 0.001"),
+        ({"temperature": 1e-310}, "temperature is 1e-310"),
+        ({"temperature": 1.7e308}, "temperature is 1.7e"),
+        ({"logit_offset": [1e308, -1e308, 1e308, 0.0]}, "logit_offset is 1e.308: it must be from -100 to 100"),
         ({"temperature": float("inf")}, "temperature: .*finite"),
         ({"temperature": "warm"}, "temperature: .*number"),
         ({"logit_offset": [1.0]}, "1 logit offsets"),
@@ -150,7 +153,10 @@ def test_a_card_changed_by_hand_is_refused(pair, tmp_path, change):
         ({"trained": "yes"}, "trained: .*boolean"),
         ({"network": None}, "network: "),
         ({"unknown": {"kind": "smell"}}, "kind 'smell'"),
-        ({"unknown": {"scale": 0.0}}, "positive scales"),
+        ({"unknown": {"scale": 0.0}}, "scale of the unknown score is 0.0"),
+        ({"unknown": {"distance_scale": 5e-324}}, "distance_scale of the unknown score is 5e-324"),
+        ({"unknown": {"temperature": 1e-310}}, "temperature of the unknown score is 1e-310"),
+        ({"unknown": {"location": 1e308}}, "location of the unknown score is 1e.308"),
     ],
 )
 def test_an_impossible_card_is_refused(pair, tmp_path, change, message):
@@ -186,6 +192,40 @@ def test_a_network_that_cannot_be_is_refused(pair, tmp_path, network, message):
     with pytest.raises(WeightsError, match=message) as caught:
         weights.load(tmp_path / "a")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda value: value.index_fill(0, torch.tensor(1), torch.nan), "not finite, in output.bias"),
+        (lambda value: (value.double() + 1).mul(1e300), "not finite, in output.bias"),
+        (lambda value: value > 0, r"output.bias is bool \[4\], there it is float32 \[4\]"),
+        (lambda value: value.long(), "output.bias is int64"),
+        (lambda value: value.to(torch.complex64), "output.bias is complex64"),
+        (lambda value: value[:2], r"output.bias is float32 \[2\]"),
+    ],
+)
+def test_tensors_that_are_no_weights_are_refused(pair, tmp_path, change, message):
+    """Numbers that are not finite and other types than the network's are told by name, before anything is asked."""
+    card = weights.save(tmp_path / "a", *pair)
+    tensors = load_file(tmp_path / "a.safetensors")
+    tensors["output.bias"] = change(tensors["output.bias"])
+    save_file(tensors, tmp_path / "a.safetensors")
+    (tmp_path / "a.json").write_text(json.dumps(weights.stamped(card, tensors).to_json()))
+    with pytest.raises(WeightsError, match=message) as caught:
+        weights.load(tmp_path / "a")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_floats_of_any_width_are_read(pair, tmp_path, kind):
+    """What a network computes with is float32, whatever the width of the floats in the file."""
+    card = weights.save(tmp_path / "a", *pair)
+    tensors = {n: v.to(kind) if v.is_floating_point() else v for n, v in load_file(tmp_path / "a.safetensors").items()}
+    save_file(tensors, tmp_path / "a.safetensors")
+    (tmp_path / "a.json").write_text(json.dumps(weights.stamped(card, tensors).to_json()))
+    network, _ = weights.load(tmp_path / "a")
+    assert network.output.weight.dtype == torch.float32
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"null", b"7", b'"card"', b"\xff\xfe{", b"[" * 100_000, b"{"])
