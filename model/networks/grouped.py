@@ -108,6 +108,21 @@ class GroupedNetwork(nn.Module):
         if frame_count > self.frame_limit:
             raise ValueError(f"{frame_count} frames, but {self.name} reads at most {self.frame_limit}: cut the series")
 
+    def check_stamps(self, channels: int, size_px: int) -> None:
+        """Refuse stamps that the network cannot read; larger ones are cropped, and light-curve networks read none.
+
+        Raises
+        ------
+        ValueError
+            When the stamps have other channels, or are smaller than what the network reads of them.
+        """
+        read = getattr(self.config, "channels", channels), getattr(self.config, "size", size_px)
+        if read[0] != channels or read[1] > size_px:
+            raise ValueError(
+                f"stamps of {channels} channels and {size_px} pixels, but {self.name} reads {read[0]} channels and "
+                f"{read[1]} pixels: give it those, or another network"
+            )
+
 
 def cut_groups(frames: Frames, group_size: int) -> tuple[Frames, Tensor]:
     """One row per group instead of one per object, and which rows hold a real frame.

@@ -14,6 +14,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -22,6 +23,7 @@ from model.networks.grouped import GroupedNetwork
 
 LONGEST_SHOWN = 300  # characters of a message's part
 LARGEST = 65_536  # of a whole number among the settings: no memory holds such a network
+LARGEST_OF = MappingProxyType({"layers": 64, "size": 256})  # far beyond use: each layer and pixel costs time and memory
 
 # Name -> module, config and network. A module is imported when its network is first asked for: the service need not
 # load what only a comparator needs.
@@ -63,7 +65,8 @@ def build(config: Mapping[str, Any]) -> GroupedNetwork:
     except (TypeError, ArithmeticError) as error:  # what JSON cannot hold; what cannot be shared among no heads
         raise NetworkError(f"{name} with {shown(settings)}: {error}") from error
     for setting in dataclasses.fields(checked):
-        _check_numbers(f"{name}: {setting.name}", getattr(checked, setting.name), least=int(setting.default != 0))
+        least, most = int(setting.default != 0), LARGEST_OF.get(setting.name, LARGEST)
+        _check_numbers(f"{name}: {setting.name}", getattr(checked, setting.name), least, most)
     try:
         return network_class(checked)
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:  # from impossible sizes
@@ -95,12 +98,12 @@ def shown(value: object) -> str:
     return line if len(line) <= LONGEST_SHOWN else line[:LONGEST_SHOWN] + "…"
 
 
-def _check_numbers(where: str, value: Any, least: int) -> None:
+def _check_numbers(where: str, value: Any, least: int, most: int) -> None:
     """Refuse what no size and no constant can be, at any depth of a setting; those in lists may be 0."""
     if isinstance(value, tuple):
         for item in value:
-            _check_numbers(where, item, 0)
+            _check_numbers(where, item, 0, most)
     elif isinstance(value, float) and not math.isfinite(value):
         raise NetworkError(f"{where} is {value}: it must be a finite number")
-    elif isinstance(value, int) and not isinstance(value, bool) and not least <= value <= LARGEST:
-        raise NetworkError(f"{where} is {value}: it must be from {least} to {LARGEST}")
+    elif isinstance(value, int) and not isinstance(value, bool) and not least <= value <= most:
+        raise NetworkError(f"{where} is {value}: it must be from {least} to {most}")

@@ -6,14 +6,16 @@ tensors; its version is derived from everything that changes an answer. Nothing 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from model.files import replacing
 from model.networks import registry
@@ -22,6 +24,33 @@ from model.networks.layers.class_distance import ClassDistance
 from model.serving.card import ModelCard, WeightsError, find, load_card, stem_of
 
 VERSION_DIGITS = 10  # hexadecimal digits of the hash that make a version
+# Values that a network may be built of: each of the file's is made and drawn, and tables that no file holds are few.
+ROOM_FACTOR, ROOM_VALUES = 4, 1 << 24
+
+
+class Room(TorchFunctionMode):
+    """Within it torch makes so many values in all: a card may name a network of any size, its file tells the true one.
+
+    ``ValueError`` beyond, before what was allocated is written to.
+    """
+
+    def __init__(self, values: int) -> None:
+        super().__init__()
+        self._values = self._left = values
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self._left -= made.numel()
+            if self._left < 0:
+                raise ValueError(f"it takes more than the {self._values} values that a network of these tensors needs")
+        return made
 
 
 def stamped(card: ModelCard, tensors: Mapping[str, Tensor]) -> ModelCard:
@@ -115,11 +144,11 @@ def load(weights: Path | str) -> tuple[GroupedNetwork, ModelCard]:
     card = load_card(path)
     tensor_path = path.with_name(path.name + ".safetensors")
     tensors = _tensors_of(tensor_path, path, card)
-    network = _network_of(path, card)
-    if any(name.startswith("familiar.") for name in tensors):
-        network.familiar = ClassDistance(len(card.classes), network.feature_width)
-    elif card.unknown is not None and card.unknown.kind != "energy":
+    familiar = any(name.startswith("familiar.") for name in tensors)
+    if not familiar and card.unknown is not None and card.unknown.kind != "energy":
         raise WeightsError(f"{tensor_path} lacks what its card's unknown score is measured from: copy both again")
+    with Room(ROOM_FACTOR * sum(value.numel() for value in tensors.values()) + ROOM_VALUES):
+        network = _network_of(path, card, familiar)
     _check_fit(tensor_path, tensors, network)
     network.load_state_dict(tensors)
     return network.eval(), card
@@ -165,8 +194,8 @@ def _kind(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def _network_of(path: Path, card: ModelCard) -> GroupedNetwork:
-    """The network that a card names, without its tensors."""
+def _network_of(path: Path, card: ModelCard, familiar: bool) -> GroupedNetwork:
+    """The network that a card names, without its tensors; ``familiar``: one that remembers its training objects."""
     try:
         network = registry.build(card.network)
     except registry.NetworkError as error:
@@ -177,4 +206,10 @@ def _network_of(path: Path, card: ModelCard) -> GroupedNetwork:
             f"the card of {path} says {card.name} of {card.frame_limit} frames in groups of {card.group_size}, "
             f"its network is {made[0]} of {made[1]} in groups of {made[2]}"
         )
+    try:
+        network.check_stamps(len(card.channels), card.size_px)
+    except ValueError as error:
+        raise WeightsError(f"the card of {path} says {error}") from error
+    if familiar:
+        network.familiar = ClassDistance(len(card.classes), network.feature_width)
     return network

@@ -8,6 +8,7 @@ import torch
 from full_disk import little_room
 from safetensors.torch import load_file, save_file
 
+from model.networks import registry
 from model.networks.layers.class_distance import ClassDistance
 from model.past_photometry import NO_HISTORY
 from model.serving import weights
@@ -148,7 +149,7 @@ def test_a_card_changed_by_hand_is_refused(pair, tmp_path, change):
         ({"survey": 7}, "survey: .*string"),
         ({"bands": "xyz"}, "bands are"),
         ({"channels": []}, "channels are"),
-        ({"size_px": 10**9}, "size_px is 1000000000"),
+        ({"size_px": 4096}, "size_px is 4096"),
         ({"frame_limit": -1}, "frame_limit is -1"),
         ({"trained": "yes"}, "trained: .*boolean"),
         ({"network": None}, "network: "),
@@ -175,6 +176,12 @@ def test_an_impossible_card_is_refused(pair, tmp_path, change, message):
         ({"filterz": 8}, "no setting filterz"),
         ({"filters": -8}, "filters is -8"),
         ({"filters": 10**12}, "filters is 1000000000000"),
+        ({"token_width": 65536}, "cannot be built .* it takes more than the [0-9]+ values"),
+        ({"feature_width": 65536, "summary_width": 65536}, "cannot be built .* it takes more than the [0-9]+ values"),
+        ({"layers": 65536}, "layers is 65536: it must be from 1 to 64"),
+        ({"size": 65536}, "size is 65536"),
+        ({"size": 31}, "3 channels and 30 pixels, but vigil reads 3 channels and 31"),
+        ({"channels": 1}, "3 channels and 30 pixels, but vigil reads 1 channels"),
         ({"filters": "many"}, "filters: .*integer"),
         ({"heads": 0}, "'heads': 0"),
         ({"size": 0}, "size is 0"),
@@ -192,6 +199,28 @@ def test_a_network_that_cannot_be_is_refused(pair, tmp_path, network, message):
     with pytest.raises(WeightsError, match=message) as caught:
         weights.load(tmp_path / "a")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [{"size_px": 20}, {"channels": ("science",)}])
+def test_a_card_of_other_stamps_than_its_network_is_refused(pair, tmp_path, change):
+    """Stamps that the network cannot read are told when the weights are read; larger ones are cropped."""
+    network, card = pair
+    weights.save(tmp_path / "a", network, dataclasses.replace(card, size_px=31))
+    assert weights.load(tmp_path / "a")[1].size_px == 31
+    weights.save(tmp_path / "a", network, dataclasses.replace(card, **change))
+    with pytest.raises(WeightsError, match="but vigil reads 3 channels and 21 pixels"):
+        weights.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", registry.NETWORKS)
+def test_every_network_has_room(name):
+    """What a network makes while it is built is well within what its tensors allow."""
+    torch.manual_seed(0)
+    tensors = registry.build({"network": name}).state_dict()
+    torch.manual_seed(0)
+    with weights.Room(weights.ROOM_FACTOR * sum(map(torch.numel, tensors.values()))):
+        again = registry.build({"network": name}).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in tensors.items())
 
 
 @pytest.mark.parametrize(
