@@ -19,7 +19,7 @@ from model.training.data.dataset_identity import identity_of
 from model.training.data.loader import Loader, loader_for
 from model.training.data.splits import Splits, SplitsError
 from model.training.learning.execution import ExecutionSettings
-from model.training.learning.recipe import Recipe
+from model.training.learning.recipe import Recipe, RecipeError
 from model.training.source_commit import commit
 
 
@@ -35,11 +35,30 @@ def engine_of(options: argparse.Namespace) -> ExecutionSettings:
 
 
 def make_network(recipe: Recipe, facts: DatasetFacts, seed: int) -> GroupedNetwork:
-    """Build the recipe's network for this data; what the recipe says goes before what the data say."""
+    """Build the recipe's network for this data; what the recipe says goes before what the data say.
+
+    Raises
+    ------
+    RecipeError
+        When the data have other classes than the recipe lists weights of, or stamps that the network cannot read.
+    NetworkError
+        When there is no such network, or not with these settings.
+    """
+    for i, stage in enumerate(recipe.stages):
+        if stage.listed_weights is not None and len(stage.listed_weights) != facts.class_count:
+            raise RecipeError(
+                f"stages[{i}].listed_weights has {len(stage.listed_weights)} entries: the data set has "
+                f"{facts.class_count} classes, and each needs one"
+            )
     settings = dict(recipe.network)
-    name = settings.pop("network")
+    name = settings.pop("network", "")
     torch.manual_seed(seed)
-    return registry.build({"network": name} | registry.accepted(name, facts.settings()) | settings)
+    network = registry.build({"network": name} | registry.accepted(name, facts.settings()) | settings)
+    try:
+        network.check_stamps(facts.channels, facts.size)
+    except ValueError as error:
+        raise RecipeError(f"recipe {recipe.name} is not for this data set: {error}") from error
+    return network
 
 
 def rows_of(recipe: Recipe, splits: Splits) -> dict[str, NDArray[np.int64]]:

@@ -87,7 +87,6 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     if absent := [name for name, count in zip(dataset.classes, counts_K, strict=True) if count == 0]:
         raise SplitsError(f"{options.data} has no training objects of class {', '.join(absent)}: each class needs some")
     facts = measure(dataset, np.concatenate([splits.pretrain, splits.train]), recipe.form)
-    options.out.mkdir(parents=True, exist_ok=True)
     origin = {"data set": identity_of(dataset), "fold": options.fold}
     if options.labels < 1:
         origin["labels"] = options.labels
@@ -98,6 +97,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
         network.to(device)
         loaders = make_loaders(dataset, splits, recipe, network, device)
         first = processes.rank == 0
+        options.out.mkdir(parents=True, exist_ok=True)
         quiet = options.quiet or not first
         with interrupts_noted() as interrupted, Progress(options.out if first else None, quiet=quiet) as progress:
             training = Training(

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from model.json_text import parse_json
 from model.training.data.augment import Augmentation
 from model.training.data.input_form import FORMS
 from model.training.learning.losses import CLASS_LOSSES
@@ -28,6 +29,53 @@ WEIGHTED_LOSSES = ("focal_of_mean",)
 RESTORE = "restore"  # a loss that needs no labels: see denoising.Restorer
 NONE = "none"  # no loss of classes: two views are pulled together, and no label is looked at
 PULLS_WITHOUT_LABELS = ("cosine", "dino")  # towards what a target network says of the other view
+# What ``loss_options`` may hold, by loss; the others take none.
+LOSS_OPTIONS = {
+    "cross_entropy": ("smoothing",),
+    "focal": ("gamma",),
+    "focal_of_mean": ("gamma",),
+    "class_balanced_focal": ("beta", "gamma"),
+    "logit_adjusted": ("tau", "smoothing"),
+    RESTORE: ("rate", "largest"),
+}
+SHARE = (0.0, 1.0)
+MOMENTUM = (0.0, 0.999999)  # at 1 a mean would never move
+WEIGHT = (0.0, 1e6)
+# The least and the most that each number of a recipe may be, by its key: far beyond use, and within what is computed.
+RANGES: Mapping[str, tuple[float, float]] = {
+    "epochs": (1, 10_000),
+    "passes": (1, 1_000),
+    "learning_rate": (1e-9, 10.0),
+    "warm_up": SHARE,
+    "listed_weights": (1e-6, 1e6),
+    "smoothing": SHARE,
+    "gamma": (0.0, 100.0),
+    "beta": MOMENTUM,
+    "tau": (-100.0, 100.0),
+    "rate": SHARE,
+    "largest": (0.0, 1e6),
+    "weight": WEIGHT,
+    "momentum": MOMENTUM,
+    "projection_width": (1, 8_192),
+    "divergence_weight": WEIGHT,
+    "physics_weight": WEIGHT,
+    "batch_size": (2, 65_536),  # batch normalisation needs two
+    "weight_decay": (0.0, 10.0),
+    "clip_norm": (1e-6, 1e6),
+    "average_momentum": MOMENTUM,
+    "rotation_deg": (0.0, 180.0),
+    "rotation_probability": SHARE,
+    "draw_runs": (0, 65_536),
+    "drop_frames": SHARE,
+    "truncate_probability": SHARE,
+    "late_probability": SHARE,
+    "without_history": SHARE,
+    "short_history": SHARE,
+    "noise_probability": SHARE,
+    "noise_factor": (1.0, 1_000.0),
+    "single_alerts": SHARE,
+    "colour_shift_mag": (0.0, 10.0),
+}
 
 
 class RecipeError(Exception):
@@ -46,7 +94,7 @@ class Stage:
     warm_up: float = 0.05  # fraction of the stage's steps
     sampler: str = "shuffle"  # "weighted": with replacement, every class as often
     loss: str = "cross_entropy"  # key of losses.CLASS_LOSSES, or "restore"
-    loss_options: Mapping[str, float] = field(default_factory=dict)
+    loss_options: Mapping[str, float] = field(default_factory=dict)  # see LOSS_OPTIONS
     class_weights: str = "none"  # "balanced": in the loss, by the objects of the part; "as_listed": listed_weights
     listed_weights: tuple[float, ...] | None = None  # in the order of the data set's classes
     freeze_backbone: bool = False
@@ -112,14 +160,14 @@ def _build(kind: type, table: Any, where: str) -> Any:
     hints = typing.get_type_hints(kind)
     if unknown := sorted(set(table) - set(hints)):
         raise RecipeError(f"{where} has unknown keys {', '.join(unknown)}; known: {', '.join(hints)}")
-    values = {key: _value(hints[key], value, f"{where}.{key}") for key, value in table.items()}
+    values = {key: _value(hints[key], value, f"{where}.{key}", key) for key, value in table.items()}
     try:
         return kind(**values)
     except TypeError as exc:
         raise RecipeError(f"{where}: {exc}") from exc
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
+def _value(hint: Any, value: Any, where: str, key: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, where)
     origin = typing.get_origin(hint)
@@ -127,20 +175,30 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list) or not value:
             raise RecipeError(f"{where} is {value!r}: it must be a list with at least one entry")
         inner = typing.get_args(hint)[0]
-        return tuple(_value(inner, entry, f"{where}[{i}]") for i, entry in enumerate(value))
+        return tuple(_value(inner, entry, f"{where}[{i}]", key) for i, entry in enumerate(value))
     if origin in (types.UnionType, typing.Union):
-        return None if value is None else _value(typing.get_args(hint)[0], value, where)
+        return None if value is None else _value(typing.get_args(hint)[0], value, where, key)
     if origin is not None:  # Mapping[...]
         if not isinstance(value, Mapping):
             raise RecipeError(f"{where} is {value!r}: it must be a table")
         return dict(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+    if hint in (int, float):
+        return _number(hint, value, where, key)
+    if not isinstance(value, hint):
         raise RecipeError(f"{where} is {value!r}: it must be of type {hint.__name__}")
+    return value
+
+
+def _number(kind: type, value: Any, where: str, key: str) -> Any:
+    """A number of a kind, which whole numbers are too, within its range."""
+    if type(value) not in (int, kind):
+        raise RecipeError(f"{where} is {value!r}: it must be of type {kind.__name__}")
     if isinstance(value, float) and not math.isfinite(value):
         raise RecipeError(f"{where} is {value!r}: it must be a finite number")
-    return value
+    least, most = RANGES[key]
+    if not least <= value <= most:
+        raise RecipeError(f"{where} is {value!r}: it must be from {least} to {most}")
+    return kind(value)
 
 
 def _check(recipe: Recipe) -> Recipe:
@@ -167,8 +225,6 @@ def _check(recipe: Recipe) -> Recipe:
     for where, value, allowed in choices:
         if value not in allowed:
             raise RecipeError(f"{where} is {value!r}: it must be one of {', '.join(allowed)}")
-    if recipe.batch_size < 2:
-        raise RecipeError(f"batch_size is {recipe.batch_size}: batch normalisation needs at least 2")
     return recipe
 
 
@@ -193,9 +249,17 @@ def _check_stage(recipe: Recipe, i: int, stage: Stage) -> None:
         )
     if stage.without_labels and stage.sampler == "weighted":
         raise RecipeError(f"stages[{i}].sampler is 'weighted', which needs labels: with loss {NONE!r} use 'shuffle'")
-    for setting in ("epochs", "passes"):
-        if (number := getattr(stage, setting)) < 1:
-            raise RecipeError(f"stages[{i}].{setting} is {number}: it must be at least 1")
+    if stage.loss == "focal_of_mean" and recipe.prefix == "all":
+        raise RecipeError(
+            f"stages[{i}].loss is 'focal_of_mean', one number for a whole batch, and prefix 'all' needs one for each "
+            "frame: use loss 'focal', or prefix 'none'"
+        )
+    options = LOSS_OPTIONS.get(stage.loss, ())
+    for option, value in stage.loss_options.items():
+        where = f"stages[{i}].loss_options.{option}"
+        if option not in options:
+            raise RecipeError(f"{where} is {value!r}: loss {stage.loss!r} takes {', '.join(options) or 'no options'}")
+        _number(float, value, where, option)
 
 
 def recipe_of(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -257,8 +321,8 @@ def _table(name: str) -> dict[str, Any]:
             raise RecipeError(f"there is no recipe {name!r}; there are {', '.join(recipe_names())}")
         text = resources.files("model.training").joinpath("recipes", f"{name}.json").read_bytes()
     try:
-        table = json.loads(text)
-    except ValueError as exc:  # of the text, or of its encoding
+        table = parse_json(text)
+    except ValueError as exc:
         raise RecipeError(f"recipe {name} is not JSON: {exc}") from exc
     if not isinstance(table, dict):
         raise RecipeError(f"recipe {name} must be a table")

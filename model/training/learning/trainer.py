@@ -38,7 +38,7 @@ from model.training.learning.execution import ExecutionSettings
 from model.training.learning.objective import Objective, follow, of_same_class
 from model.training.learning.parameters import decay_groups, head_parameters, renew
 from model.training.learning.progress import Progress
-from model.training.learning.recipe import Recipe, RecipeError, Stage, recipe_of
+from model.training.learning.recipe import Recipe, Stage, recipe_of
 from model.training.learning.validation import validation_scores
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -391,7 +391,5 @@ def sampled_counts(loader: Loader, stage: Stage, classes: int) -> Tensor:
 def class_weights(loader: Loader, stage: Stage, classes: int) -> Tensor | None:
     """What an object of each class weighs in a stage's loss [K], whatever its sampler; None: all the same."""
     if stage.listed_weights is not None:
-        if len(stage.listed_weights) != classes:
-            raise RecipeError(f"listed_weights has {len(stage.listed_weights)} entries for {classes} classes")
         return torch.tensor(stage.listed_weights)
     return losses.balanced_weights(loader.counts(classes)) if stage.class_weights == "balanced" else None

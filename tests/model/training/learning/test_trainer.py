@@ -1,7 +1,9 @@
 """Training: it lowers the loss, goes on exactly after a kill, and its control on permuted labels stays at chance."""
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,7 +125,7 @@ def test_an_epoch_of_several_passes_takes_every_object_as_often(toy: Dataset, mo
     assert len(first) == len(training.loaders["train"]) // 20 * 20
     assert len(set(first.tolist())) == len(set(second.tolist())) == len(set(third.tolist())) == len(first)
     assert not torch.equal(first, second)
-    with pytest.raises(RecipeError, match=r"stages\[0\].passes is 0: it must be at least 1"):
+    with pytest.raises(RecipeError, match=r"stages\[0\].passes is 0: it must be from 1"):
         recipe_of({**recipe.as_json(), "stages": [{"passes": 0}]})
 
 
@@ -486,6 +488,9 @@ def test_too_few_objects_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
         (b'{"like": 5}', "is like 5"),
         (b'{"like": "SELF"}', "like itself"),
         (b'{"like": "lstm", "weight_decay": NaN}', "finite number"),
+        (b"[" * 100_000, "nested more than 100 deep"),
+        (b'{"like": "lstm", "note": ' + b"[" * 101 + b"]" * 101 + b"}", "nested more than 100 deep"),
+        (b'{"like": "lstm", "batch_size": 8, "batch_size": 4096}', "'batch_size' stands there twice"),
     ],
 )
 def test_broken_recipes_are_refused(tmp_path: Path, text: bytes, words: str):
@@ -494,6 +499,30 @@ def test_broken_recipes_are_refused(tmp_path: Path, text: bytes, words: str):
     path.write_bytes(text.replace(b"SELF", str(path).encode()))
     with pytest.raises(RecipeError, match=words):
         load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"network": {"network": "vigil", "size": 64}}, "vigil reads 1 channels and 64 pixels"),
+        ({"network": {"network": "nonsense"}}, "network is 'nonsense'"),
+        ({"network": {"size": 17}}, "network is ''"),
+        (
+            {"stages": [{"loss": "focal_of_mean", "class_weights": "as_listed", "listed_weights": [1.0, 2.0]}]},
+            "listed_weights has 2 entries: the data set has 4 classes",
+        ),
+    ],
+)
+def test_recipes_for_other_data_leave_no_folder(
+    toy: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, Any], words: str
+):
+    """What does not go with the data set is told in one line before anything is written."""
+    recipe = tmp_path / "r.json"
+    recipe.write_text(json.dumps({"network": {"network": "lstm"}, "stages": [{"epochs": 1}], **changed}))
+    assert main([str(recipe), "--data", str(toy.folder), "--out", str(tmp_path / "out"), "--quiet"]) == 2
+    errors = capsys.readouterr().err
+    assert words in errors and errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_explains_what_is_wrong(toy: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
