@@ -1,6 +1,6 @@
 """The classes we publish and their codes in the field's taxonomy, read from ``taxonomy.json`` or a file like it."""
 
-import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -10,10 +10,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model.json_text import parse_json
+
 # Objects of each class among those that a survey itself labelled: of SDSS, supernovae by their spectra. Nobody has
 # counted so what ZTF and LSST send.
 NATURAL_MIX = MappingProxyType({"sdss": MappingProxyType({"AGN": 906, "SNIa": 499, "Variable": 3225, "SNOther": 89})})
 SUPERNOVAE = ("SNIa", "SNOther")  # of our own classes
+LARGEST_BYTES, MOST_CLASSES = 1 << 20, 1_000  # of a file, far beyond any taxonomy in use
 Code = Annotated[int, Field(ge=0, le=99_999)]
 Name = Annotated[str, Field(pattern=r"^\w+$", max_length=32)]
 
@@ -60,7 +63,7 @@ class _TaxonomyTable(BaseModel):
     version: Annotated[str, Field(min_length=1)]
     comment: str = ""
     not_classified: Code
-    classes: Annotated[dict[Name, _Class], Field(min_length=1)]
+    classes: Annotated[dict[Name, _Class], Field(min_length=1, max_length=MOST_CLASSES)]
     groups: dict[Name, _Group] = {}
     subtypes: dict[Name, Code] = {}
 
@@ -75,21 +78,24 @@ def load_taxonomy(path: Path | None = None) -> Taxonomy:
     """
     where = resources.files("model").joinpath("taxonomy.json") if path is None else path
     try:
-        content = where.read_bytes()
+        with where.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
     except OSError as exc:
         raise TaxonomyError(f"the taxonomy {where} cannot be read: {exc.strerror}") from exc
+    if len(content) > LARGEST_BYTES:
+        raise TaxonomyError(f"{where} is no taxonomy: it has more than {LARGEST_BYTES} bytes")
     try:
         return _parse(content)
     except ValidationError as exc:
         fault = exc.errors(include_url=False)[0]
         key = ".".join(str(step) for step in fault["loc"])
         raise TaxonomyError(f"{where} is no taxonomy: {key or 'it'}: {fault['msg']}") from exc
-    except (ValueError, RecursionError) as exc:
+    except ValueError as exc:
         raise TaxonomyError(f"{where} is no taxonomy: {exc}") from exc
 
 
 def _parse(content: bytes) -> Taxonomy:
-    table = _TaxonomyTable.model_validate(json.loads(content.decode("utf-8"), object_pairs_hook=_without_twins))
+    table = _TaxonomyTable.model_validate(parse_json(content))
     _check_names(table)
     codes = {name: entry.elasticc for name, entry in (table.classes | table.groups).items()} | table.subtypes
     groups = {name: group.classes for name, group in table.groups.items()}
@@ -102,17 +108,8 @@ def _check_names(table: _TaxonomyTable) -> None:
         raise ValueError(f"{', '.join(sorted(twice))} stands among classes and subtypes: name it once")
     if twice := table.groups.keys() & (table.classes.keys() | table.subtypes.keys()):
         raise ValueError(f"{', '.join(sorted(twice))} is a group and a class or subtype: name it once")
-    members = [name for group in table.groups.values() for name in group.classes]
-    if foreign := set(members) - table.classes.keys():
+    members = Counter(name for group in table.groups.values() for name in group.classes)
+    if foreign := members.keys() - table.classes.keys():
         raise ValueError(f"a group holds {', '.join(sorted(foreign))}, which is no class")
-    if shared := {name for name in members if members.count(name) > 1}:
+    if shared := {name for name, count in members.items() if count > 1}:
         raise ValueError(f"{', '.join(sorted(shared))} stands in groups twice")
-
-
-def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands there twice")
-    return table

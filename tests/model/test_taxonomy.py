@@ -48,6 +48,13 @@ def test_first_level_sums_over_groups() -> None:
         (json.dumps(OWN | {"groups": {"A": GROUP | {"classes": ["AGN"]}}}).encode(), "holds AGN, which is no class"),
         (json.dumps(OWN | {"groups": {"A": GROUP | {"classes": []}}}).encode(), "groups.A.classes"),
         (b'{"version": "a", "version": "b"}', "twice"),
+        (b"[" * 100_000, "nested more than 100 deep"),
+        (b" " * (1 << 20) + b"{}", "more than 1048576 bytes"),
+        (json.dumps(OWN | {"classes": {f"c{i}": {"elasticc": 1} for i in range(1_001)}}).encode(), "at most 1000"),
+        (
+            json.dumps(OWN | {"groups": {"A": GROUP | {"classes": ["TDE"] * 60_000}}}).encode(),
+            "TDE stands in groups twice",
+        ),
     ],
 )
 def test_what_is_no_taxonomy_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
