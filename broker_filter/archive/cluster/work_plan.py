@@ -14,6 +14,7 @@ from broker_filter.archive.cluster.shared_folder import SharedFolder, files_at
 from broker_filter.archive.left_out import LeftOutCounts
 from broker_filter.errors import ConfigurationError
 from broker_filter.records import Rejected
+from model.json_text import parse_json
 
 PLAN = "plan.json"
 TASK_BYTES = 512 << 20  # of input; a task holds no more than a few frames of it at a time
@@ -68,7 +69,7 @@ class Plan:
             When it is none.
         """
         try:
-            table = json.loads(text)
+            table = parse_json(text)
             settings = {
                 **table["settings"],
                 **{name: tuple(table["settings"][name]) for name in ("weights", "networks")},

@@ -4,7 +4,6 @@ Each (system, fold, seed) is a file of its own, written when it is done: what ex
 training goes on from its checkpoint, and several of these commands may share one folder.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 
 from model.commands import command
 from model.data.dataset import Dataset, DatasetError
+from model.json_text import parse_json
 from model.networks.layers.fused import CompilerMissingError
 from model.networks.registry import NetworkError
 from model.serving.predictor import DeviceUnavailableError
@@ -81,7 +81,7 @@ def check_runs(out: Path, identity: Mapping[str, Any], systems: Mapping[str, Rec
     recipes = {name: recipe for name, recipe in systems.items() if recipe is not None}
     for path in sorted((out / "runs").glob("*.json")):
         try:
-            entry = json.loads(path.read_bytes())
+            entry = parse_json(path.read_bytes())
         except ValueError as error:
             raise RunError(f"{path} is not JSON: {error}; remove it to do that run again") from error
         if not isinstance(entry, dict) or not isinstance(entry.get("data"), dict):

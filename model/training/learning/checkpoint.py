@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.files import replacing
+from model.json_text import parse_json
 
 STATE = "state"  # key of the JSON text in the file's header
 FACTS = ("identity", "place", "history")  # what that text must hold
@@ -56,7 +57,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if STATE not in metadata:
         raise CheckpointError(f"{path} holds no state of a training; remove it to start anew")
     try:
-        state = json.loads(metadata[STATE])
+        state = parse_json(metadata[STATE])
     except ValueError as exc:
         raise CheckpointError(f"{path} holds a damaged state: {exc}; remove it to start anew") from exc
     if not isinstance(state, dict) or any(fact not in state for fact in FACTS):

@@ -188,6 +188,13 @@ def _decode_and_die(work: str, number: int, after_s: float) -> None:
     stages.decode_files(work, number)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}", "[" * 100_000])
+def test_what_is_no_plan_is_refused(text: str) -> None:
+    """A plan's file that is damaged, or too deep to be followed, is told with the remedy."""
+    with pytest.raises(ConfigurationError, match=r"is no plan .*: choose another --work"):
+        Plan.from_json(text)
+
+
 @pytest.mark.slow
 def test_a_worker_killed_half_way_leaves_nothing_half_done(archive: Path, weights: str, tmp_path: Path) -> None:
     """Killed at any moment, a task is either done or not begun for who comes next."""

@@ -294,9 +294,10 @@ def test_runs_of_another_data_set_are_refused(toy: Dataset, tmp_path: Path, caps
     path.write_text(json.dumps({**entry, "data": {"survey": "sdss", "recipe": "toy", "seed": 7}}))
     assert compare.main([*other, "majority", "--tables-only"]) == 2
     assert "seed 7, not 1" in capsys.readouterr().err
-    path.write_text("{")
-    assert compare.main([*other, "majority"]) == 2
-    assert "is not JSON" in capsys.readouterr().err
+    for text in ("{", "[" * 100_000):
+        path.write_text(text)
+        assert compare.main([*other, "majority"]) == 2
+        assert "is not JSON" in capsys.readouterr().err
 
 
 def test_systems_may_be_files(toy: Dataset, tmp_path: Path, capsys):

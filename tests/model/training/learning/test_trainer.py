@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from full_disk import little_room
+from safetensors.torch import save_file
 from torch.nn import functional
 from toy_sky import write_toy
 
@@ -190,6 +191,14 @@ def test_a_checkpoint_from_before_a_setting_was_there_is_gone_on_from(toy: Datas
     again.run(resume=True)
     for name, tensor in whole.network.state_dict().items():
         assert torch.equal(tensor, again.network.state_dict()[name]), name
+
+
+def test_a_checkpoint_with_a_damaged_state_is_refused(tmp_path: Path):
+    """Text that is no JSON, or too deep to be followed, is told with the file and the remedy."""
+    for text in ("{", "[" * 100_000):
+        save_file({"a": torch.zeros(1)}, tmp_path / "c", metadata={"state": text})
+        with pytest.raises(CheckpointError, match=r"damaged state: .*; remove it to start anew"):
+            load_checkpoint(tmp_path / "c")
 
 
 def test_a_checkpoint_of_another_data_set_is_refused(toy: Dataset, tmp_path: Path):
