@@ -267,7 +267,7 @@ def find(weights: Path | str) -> Path:
     names = shipped_names()
     shipped = str(weights) in (*names, *SHIPPED_SURVEYS)
     path = SHIPPED_FOLDER / str(weights) if shipped else stem_of(Path(weights))
-    if not path.with_name(path.name + ".json").is_file():
+    if not path.name or not path.with_name(path.name + ".json").is_file():
         if shipped:
             raise WeightsError(
                 f"this package ships no trained weights for {weights}: give a path to weights, train them with "
