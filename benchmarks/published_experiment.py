@@ -21,6 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from benchmarks.experiment import COMPILED, Experiment, is_done, make_data, simulate
+from model.data.checked import open_checked
 from model.data.dataset import Dataset
 from model.files import replacing
 from model.training.comparison.baselines import BASELINES
@@ -167,7 +168,7 @@ def carry_on(places: Places, runs: tuple[SystemRun, ...], precision: str) -> Non
     make_data(places.data, "sdss", "convention", SEED_OF_THE_SKY)
     systems = {run.system for run in runs if run != ALERTS}
     recipes = {name: None if name in BASELINES else load_recipe(name) for name in systems}
-    experiment = Experiment(Dataset.open(places.data, verify=True), recipes, places.results, places.work, PAIRS)
+    experiment = Experiment(open_checked(places.data), recipes, places.results, places.work, PAIRS)
     for run in runs:
         if places.done(run):
             continue

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.data.dataset import Dataset
+from model.data.checked import open_checked
 from model.networks.grouped import GroupedNetwork
 from model.serving import weights
 from model.training.comparison.markdown import table_of
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=8)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    dataset = Dataset.open(options.data, verify=True)
+    dataset = open_checked(options.data)
     head = ["weights", "frames", "accuracy", "macro-F1", "log loss", "same class"]
     rows = [head]
     for path in options.weights:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
+from model.data.checked import open_checked
 from model.data.dataset import Dataset
 from model.serving import weights
 from model.training.comparison.markdown import table_of
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--history", action="append", default=[], type=named, metavar="NAME=FILE")
     options = parser.parse_args()
     mpl.use("agg")
-    dataset = Dataset.open(options.data, verify=True)
+    dataset = open_checked(options.data)
     features = {name: features_of(path, dataset, options.split) for name, path in options.weights}
     head = ["weights", "within", "between", "between / within", "silhouette"]
     rows = [head + [f"within {name}" for name in dataset.classes]]

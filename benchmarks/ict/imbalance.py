@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.experiment import Experiment, make_data
-from model.data.dataset import Dataset
+from model.data.checked import open_checked
 from model.training.comparison.run import SystemRun
 from model.training.learning.recipe import load_recipe
 
@@ -63,7 +63,7 @@ def main() -> int:
     if unknown := set(wanted) - {recipe.stem for recipe in RECIPES}:
         parser.error(f"no recipe of benchmarks/recipes/imbalance is named {', '.join(sorted(unknown))}")
     make_mix(options.work / "mix")
-    dataset = Dataset.open(options.work / "mix", verify=True)
+    dataset = open_checked(options.work / "mix")
     recipes = {path.stem: load_recipe(str(path)) for path in RECIPES}
     torch.set_num_threads(1)
     experiment = Experiment(dataset, recipes, options.results, options.work, PAIRS)

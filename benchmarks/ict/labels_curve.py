@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.experiment import COMPILED
 from benchmarks.ict.imbalance import BENCHMARKS, make_mix
+from model.data.checked import open_checked
 from model.data.dataset import Dataset
 from model.files import replacing
 from model.serving import weights
@@ -94,7 +95,7 @@ def main() -> int:
     options = parser.parse_args()
     data = options.work / "mix"
     make_mix(data)
-    dataset = Dataset.open(data, verify=True)
+    dataset = open_checked(data)
     options.results.mkdir(parents=True, exist_ok=True)
     for seed in map(int, options.seeds.split(",")):
         for start, recipe in STARTS.items():

@@ -104,8 +104,8 @@ class Dataset:
         Parameters
         ----------
         verify
-            Compare every byte with the manifest's checksums first (0.5 s/GB on one core), as commands do that were
-            given a folder. Otherwise only sizes are checked.
+            Compare every byte with the manifest's checksums first (0.5 s/GB on one core). Otherwise only sizes are
+            checked. Commands that were given a folder open it by ``model.data.checked``.
 
         Raises
         ------
@@ -191,7 +191,7 @@ class Dataset:
         Raises
         ------
         DatasetError
-            When the file is damaged, or tells of other objects.
+            When the file is damaged, or tells of another number of objects (``model.data.checked`` compares them).
         """
         try:
             truth = pq.read_table(self.folder / TRUTH)

@@ -8,10 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from model.data.checked import SIMULATOR, open_checked
 from model.data.dataset import Dataset, DatasetContents, DatasetError, DatasetWriter
 from model.data.format import TRUTH
 
-SIMULATOR = "simulator"
 FORM = ("survey", "channels", "size_px", "classes")  # of the manifest: in these parts must be alike
 LAWS = ("level", "frames_at_most")  # of the recipe: what is taken over where all parts say the same
 
@@ -32,7 +32,7 @@ def join(folders: Sequence[Path], out: Path, *, any_simulator: bool = False) -> 
         When a part is damaged, of another form or simulator than the first, or holds the first's objects again; when
         ``out`` cannot be written.
     """
-    parts = [Dataset.open(folder, verify=True) for folder in folders]
+    parts = [open_checked(folder) for folder in folders]
     _check_alike(parts, FORM if any_simulator else (*FORM, SIMULATOR))
     first = parts[0].manifest
     contents = DatasetContents(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from model.commands import add_common_options, is_quiet, picture_path
+from model.data.checked import open_checked
 from model.data.dataset import Dataset, DatasetError
 from model.simulation.alerts.alert_files import EARLIEST_MJD, LATEST_MJD, holds_alerts, read_alerts, write_alerts
 from model.simulation.datasets.plan import (
@@ -290,7 +291,7 @@ def _look(options: argparse.Namespace) -> int:
         print(f"ictc-simulate: there is no data set at {options.dataset}", file=sys.stderr)
         return MISUSE
     try:
-        save_object(Dataset.open(options.dataset, verify=True), options.object, options.png)
+        save_object(open_checked(options.dataset), options.object, options.png)
     except NoSuchObjectError as exc:
         print(f"ictc-simulate: {exc}", file=sys.stderr)
         return MISUSE

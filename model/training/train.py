@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from model.commands import command, interrupts_noted
-from model.data.dataset import Dataset, DatasetError
+from model.data.checked import open_checked
+from model.data.dataset import DatasetError
 from model.networks.grouped import GroupedNetwork
 from model.networks.layers.fused import CompilerMissingError
 from model.networks.registry import NetworkError
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     engine = engine_of(options)
     check_out(options.out, options.resume)
     recipe = load_recipe(options.recipe)
-    dataset = Dataset.open(options.data, verify=True)
+    dataset = open_checked(options.data)
     splits = with_fewer_labels(
         divide(dataset, options.fold, options.seed), dataset.labels, options.labels, options.seed
     )

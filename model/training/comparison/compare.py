@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from model.commands import command
+from model.data.checked import open_checked
 from model.data.dataset import Dataset, DatasetError
 from model.json_text import parse_json
 from model.networks.layers.fused import CompilerMissingError
@@ -134,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = compare_parser().parse_args(argv)
     engine = engine_of(options)
-    dataset = Dataset.open(options.data, verify=True)
+    dataset = open_checked(options.data)
     identity = identity_of(dataset)
     folds = options.folds or [None]
     systems = systems_of(options.systems.split(",") if options.systems else SYSTEMS)

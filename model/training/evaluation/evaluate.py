@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.commands import command
+from model.data.checked import open_checked
 from model.data.dataset import Dataset, DatasetError
 from model.data.format import read_json
 from model.files import replacing
@@ -271,10 +272,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = evaluate_parser().parse_args(argv)
     device = resolve_device(options.device)
     network, card = weights.load(options.weights)
-    dataset = Dataset.open(options.data, verify=True)
+    dataset = open_checked(options.data)
     check_fit(card, dataset)
     rows = divide(dataset, options.fold).test if options.fold is not None else split_rows(dataset, options.split)
-    strange = None if options.unknown is None else Dataset.open(options.unknown, verify=True)
+    strange = None if options.unknown is None else open_checked(options.unknown)
     if strange is not None:
         check_strange(card, strange)
     controls = None if options.controls is None else read_json(options.controls, "is not the JSON of controls")

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from model.commands import command
-from model.data.dataset import Dataset, DatasetError
+from model.data.checked import open_checked
+from model.data.dataset import DatasetError
 from model.serving import weights
 from model.serving.card import WeightsError
 from model.training.data.dataset_identity import identity_of
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = calibrate_parser().parse_args(argv)
     network, card = weights.load(options.weights)
-    dataset = Dataset.open(options.data, verify=True)
+    dataset = open_checked(options.data)
     check_fit(card, dataset)
     splits = divide(dataset)
     provenance = {key: value for key, value in card.provenance.items() if key not in OF_OTHER_CALIBRATIONS}
