@@ -1,33 +1,153 @@
-"""Data sets opened with nothing taken on trust: every byte and every object's truth compared once.
+"""Data sets opened with nothing taken on trust: bytes, columns, counts and truth, each checked once.
 
-What a command was given is opened here; what it made itself, ``Dataset.open`` opens faster.
+What a command was given is opened here; what it made itself, ``Dataset.open`` opens faster. Of pixels the lengths
+alone are looked at.
+
+Legend: ``B`` objects of a record batch, ``N`` values of all of them.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from model.data.dataset import Dataset
-from model.data.format import MANIFEST, TRUTH, DatasetError
+from model.data.format import FRAME_COLUMNS, HISTORY_COLUMNS, MANIFEST, TRUTH, DatasetError
+from model.series import BANDS, SMALLEST_SCALE
 
 REMEDY = "copy it again or make it again"
 SIMULATOR = "simulator"  # of a manifest: its objects were drawn, so that there is a truth of them
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+LONGEST_D = 1e6  # from the first frame: past photometry sets bands so far apart on one axis of times
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    least: float
+    most: float
+    or_nan: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.least:g} to {self.most:g}" + (", or NaN" if self.or_nan else "")
+
+    def are_kept(self, values_N: NDArray) -> NDArray[np.bool_]:
+        within_N = (values_N >= self.least) & (values_N <= self.most)
+        return within_N | np.isnan(values_N) if self.or_nan else within_N
+
+
+LIMITS: Mapping[str, _Limits] = {
+    "band": _Limits(0, len(BANDS) - 1),
+    "time": _Limits(0, LONGEST_D),
+    "flux": _Limits(-LARGEST_FLOAT32, LARGEST_FLOAT32, or_nan=True),
+    "flux_error": _Limits(0, LARGEST_FLOAT32, or_nan=True),
+    "scale": _Limits(SMALLEST_SCALE, LARGEST_FLOAT32),
+    "history_band": _Limits(0, len(BANDS) - 1),
+    "history_time": _Limits(-LONGEST_D, LONGEST_D),
+    "history_flux": _Limits(-LARGEST_FLOAT32, LARGEST_FLOAT32),
+    "history_flux_error": _Limits(SMALLEST_SCALE, LARGEST_FLOAT32),
+}
 
 
 def open_checked(folder: str | Path) -> Dataset:
-    """Map a data set into memory, every byte of which has its checksum and whose truth is of its objects.
+    """Map a data set into memory: bytes as their checksums, numbers within limits, truth of the same objects.
 
     Raises
     ------
     DatasetError
         When the folder holds no whole data set of a format that we read, or one that contradicts itself; the message
-        names file and object, and says what was found.
+        names file and object, and says what was found and what is allowed.
     """
     dataset = Dataset.open(folder, verify=True)
+    frames = 0
+    for path, batch in _batches(dataset):
+        try:
+            frames += _frames_of(batch, len(dataset.channels), dataset.size_px)
+        except (pa.ArrowException, ValueError) as exc:
+            raise DatasetError(f"{path} is damaged, or its {MANIFEST} is, {REMEDY}: {exc}") from exc
+    _check_totals(dataset, frames)
     _check_truth(dataset)
     return dataset
+
+
+def _batches(dataset: Dataset) -> Iterator[tuple[Path, pa.RecordBatch]]:
+    for path in (dataset.folder / name for name in dataset.manifest["files"] if name != TRUTH):
+        shard = pa.ipc.open_file(pa.memory_map(str(path)))
+        for b in range(shard.num_record_batches):
+            yield path, shard.get_batch(b)
+
+
+def _frames_of(batch: pa.RecordBatch, channels: int, size_px: int) -> int:
+    """How many frames the objects of a record batch have, once all that is told of them is found sound.
+
+    Raises
+    ------
+    ValueError
+        When it is not.
+    """
+    batch.validate(full=True)
+    if missing := [name for name in batch.schema.names if batch.column(name).null_count]:
+        raise ValueError(f"an object without {', '.join(missing)}")
+    object_B, frames_B = batch.column("object_id").to_numpy(), _lengths(batch.column("band"))
+    if not frames_B.all():
+        raise ValueError(f"object {object_B[frames_B.argmin()]} has no frames")
+    values_a_frame = {"scale": channels, "pixels": channels * size_px**2}
+    for name in (*FRAME_COLUMNS, *values_a_frame):
+        _check_column(batch, name, [frames * values_a_frame.get(name, 1) for frames in frames_B.tolist()])
+    if "history_band" in batch.schema.names:
+        epochs = _lengths(batch.column("history_band")).tolist()
+        for name in HISTORY_COLUMNS:
+            _check_column(batch, name, epochs)
+    row_N = np.repeat(np.arange(len(batch)), frames_B)
+    earlier_N = (np.diff(batch.column("time").flatten().to_numpy()) < 0) & (np.diff(row_N) == 0)
+    if earlier_N.any():
+        raise ValueError(f"object {object_B[row_N[earlier_N.argmax()]]} has frames that are not in time order")
+    return len(row_N)
+
+
+def _check_column(batch: pa.RecordBatch, name: str, due: Sequence[int]) -> None:
+    """Compare how many values each object has with how many are due, and the values with their limits."""
+    column, object_B = batch.column(name), batch.column("object_id").to_numpy()
+    length_B = _lengths(column)
+    for number, length, expected in zip(object_B.tolist(), length_B.tolist(), due, strict=True):
+        if length != expected:
+            raise ValueError(f"object {number} has {length} values of {name}, not {expected}")
+    if column.values.null_count:
+        raise ValueError(f"{name} has empty places")
+    if name in LIMITS:
+        value_N = column.flatten().to_numpy()
+        kept_N = LIMITS[name].are_kept(value_N)
+        if not kept_N.all():
+            number = np.repeat(object_B, length_B)[kept_N.argmin()]
+            raise ValueError(f"object {number} has {name} {value_N[kept_N.argmin()]}, not {LIMITS[name]}")
+
+
+def _lengths(column: pa.LargeListArray) -> NDArray[np.int64]:
+    lengths_B: NDArray[np.int64] = np.diff(column.offsets.to_numpy())
+    return lengths_B
+
+
+def _check_totals(dataset: Dataset, frames: int) -> None:
+    """Compare the manifest's own sums with what is there."""
+    manifest = dataset.manifest
+    if frames != manifest["frames"]:
+        raise DatasetError(f"{dataset.folder} holds {frames} frames, its manifest says {manifest['frames']}: {REMEDY}")
+    held = {
+        (split, label): int(np.count_nonzero(dataset.labels[rows] == k))
+        for split, rows in dataset.splits.items()
+        for k, label in enumerate(dataset.classes)
+    }
+    counted = {(split, label): n for split, counts in manifest["counts"].items() for label, n in counts.items()}
+    for split, label in sorted(held.keys() | counted.keys()):
+        of_data, of_manifest = held.get((split, label), 0), counted.get((split, label), 0)
+        if of_data != of_manifest:
+            raise DatasetError(
+                f"{dataset.folder} holds {of_data} objects of class {label} in split {split}, its manifest says "
+                f"{of_manifest}: {REMEDY}"
+            )
 
 
 def _check_truth(dataset: Dataset) -> None:

@@ -13,6 +13,7 @@ from model.data.dataset import Dataset, DatasetContents, DatasetError, DatasetWr
 from model.data.format import TRUTH
 
 FORM = ("survey", "channels", "size_px", "classes")  # of the manifest: in these parts must be alike
+OF_SERIES = ("object_id", "label", "split")  # what a truth repeats
 LAWS = ("level", "frames_at_most")  # of the recipe: what is taken over where all parts say the same
 
 
@@ -49,17 +50,21 @@ def join(folders: Sequence[Path], out: Path, *, any_simulator: bool = False) -> 
     with DatasetWriter(out, contents) as writer:
         held, number = len(writer), 0
         for part in parts:
-            truths = part.truth().to_pylist()
-            for row, truth in enumerate(truths):
+            truths, split_of_row = part.truth().to_pylist(), _splits_by_row(part)
+            for row, (truth, split) in enumerate(zip(truths, split_of_row, strict=True)):
                 if number >= held:
-                    _append(writer, part, row, number, truth)
+                    _append(writer, part, row, number, split, truth)
                 number += 1
     return Dataset.open(out)
 
 
-def _append(writer: DatasetWriter, part: Dataset, row: int, number: int, truth: dict[str, Any]) -> None:
-    label, split = truth.pop("label"), truth.pop("split")
-    facts = {name: value for name, value in truth.items() if name != "object_id" and value is not None}
+def _splits_by_row(part: Dataset) -> list[str]:
+    return [split for _, split in sorted((row, split) for split, rows in part.splits.items() for row in rows)]
+
+
+def _append(writer: DatasetWriter, part: Dataset, row: int, number: int, split: str, truth: dict[str, Any]) -> None:
+    label = part.classes[part.labels[row]]
+    facts = {name: value for name, value in truth.items() if name not in OF_SERIES and value is not None}
     fold = None if part.folds is None or part.folds[row] < 0 else int(part.folds[row])
     history = part.history(row) if part.has_history else None
     seed = part.manifest.get("seed")
@@ -79,6 +84,8 @@ def _check_alike(parts: Sequence[Dataset], keys: Sequence[str]) -> None:
                 )
         if part.has_history != first.has_history:
             raise DatasetError(f"of {first.folder} and {part.folder} one alone tells what packets hold beside frames")
+        if TRUTH not in part.manifest["files"]:
+            raise DatasetError(f"{part.folder} has no {TRUTH}: only data sets that tell of their objects are joined")
         objects = part.manifest["files"][TRUTH]["sha256"]
         if objects in seen:
             raise DatasetError(f"{part.folder} holds objects that are there already: draw it with another --seed")

@@ -1,18 +1,21 @@
 """A data set is believed only where bytes, manifest, series and truth agree; else a line says where they do not."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_dataset import fill, writer_at
+from test_dataset import draw_series, fill, writer_at
 
 from model.data.checked import open_checked
 from model.data.dataset import DatasetError
 from model.files import sha256_of
+from model.past_photometry import NO_HISTORY, History
 
 
 @pytest.fixture
@@ -34,6 +37,17 @@ def sign(folder: Path, name: str) -> None:
     path = folder / name
     entry = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     change_manifest(folder, lambda manifest: manifest["files"].update({name: entry}))
+
+
+def change_column(folder: Path, name: str, change: Callable[[list], list]) -> None:
+    """Give the objects other values of a column, and the file its checksum."""
+    path = folder / "series-00000.arrow"
+    table = pa.ipc.open_file(path.read_bytes()).read_all()
+    at, field = table.schema.get_field_index(name), table.schema.field(name)
+    table = table.set_column(at, field, pa.array(change(table[name].to_pylist()), field.type))
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+    sign(folder, path.name)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +80,92 @@ def test_a_truth_without_checksum_is_refused(folder: Path) -> None:
     change_manifest(folder, lambda manifest: manifest.update(simulator="abc"))
     with pytest.raises(DatasetError, match=r"has no checksum of truth\.parquet"):
         open_checked(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size_px": 31}, "object 0 has 50 values of pixels, not 1922"),
+        ({"size_px": 10**40}, "object 0 has 50 values of pixels"),
+        ({"channels": ["science"]}, "object 0 has 2 values of scale, not 1"),
+        ({"frames": 10**9}, "holds 10 frames, its manifest says 1000000000: copy it again or make it again"),
+        ({"counts": {}}, r"holds \d objects of class \w+ in split \w+, its manifest says 0"),
+        ({"counts": {"train": {"AGN": 2, "SNIa": 1}, "test": {"SNIa": 2}}}, "1 objects of class SNIa in split test"),
+        ({"classes": ["SNIa", "AGN"]}, r"holds \d objects of class"),
+    ],
+)
+def test_a_manifest_of_other_series_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
+    """Size, channels, frames and counts are those of the series, or an error that says which are not."""
+    change_manifest(folder, lambda manifest: manifest.update(change))
+    with pytest.raises(DatasetError, match=message):
+        open_checked(folder)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("scale", 0.0, "object 2 has scale 0.0, not 1.17549e-38 to"),
+        ("scale", math.nan, "object 2 has scale nan"),
+        ("band", 9, "object 2 has band 9, not 0 to 5"),
+        ("band", -1, "object 2 has band -1, not 0 to 5"),
+        ("time", math.nan, r"object 2 has time nan, not 0 to 1e\+06"),
+        ("time", 1e300, r"object 2 has time 1e\+300"),
+        ("time", 90.5, "object 2 has frames that are not in time order"),
+        ("flux", math.inf, "object 2 has flux inf"),
+        ("flux_error", -1.0, "object 2 has flux_error -1.0, not 0 to .*, or NaN"),
+        ("pixels", None, "pixels has empty places"),
+    ],
+)
+def test_numbers_beyond_their_limits_are_refused(folder: Path, column: str, value: float, message: str) -> None:
+    """A number that no series can have is an error that names object, value and limits, whatever the checksum."""
+    change_column(folder, column, lambda rows: [*rows[:2], [value, *rows[2][1:]], *rows[3:]])
+    with pytest.raises(DatasetError, match=f"series-00000.arrow .* copy it again or make it again: {message}"):
+        open_checked(folder)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (("flux",), "object 3 has 0 values of flux, not 4"),
+        (("pixels",), "object 3 has 0 values of pixels, not 200"),
+        (("band", "time", "flux", "flux_error", "scale", "pixels"), "object 3 has no frames"),
+    ],
+)
+def test_columns_of_other_lengths_are_refused(folder: Path, columns: tuple[str, ...], message: str) -> None:
+    """Every frame has all of its values, and every object a frame."""
+    for column in columns:
+        change_column(folder, column, lambda rows: [*rows[:3], []])
+    with pytest.raises(DatasetError, match=message):
+        open_checked(folder)
+
+
+def test_offsets_that_lead_nowhere_are_refused(folder: Path) -> None:
+    """Offsets beyond the values are found before anything is read there."""
+    path = folder / "series-00000.arrow"
+    batch = pa.ipc.open_file(path.read_bytes()).get_batch(0)
+    at, field = batch.schema.get_field_index("flux"), batch.schema.field("flux")
+    flux = pa.LargeListArray.from_arrays(pa.array([0, 1, 1_000, 6, 10], pa.int64()), batch["flux"].values, field.type)
+    with pa.ipc.new_file(path, batch.schema) as writer:
+        writer.write_batch(batch.set_column(at, field, flux))
+    sign(folder, path.name)
+    with pytest.raises(DatasetError, match=r"series-00000\.arrow .* make it again"):
+        open_checked(folder)
+
+
+def test_unknown_fluxes_and_histories_are_sound(tmp_path: Path) -> None:
+    """NaN is a flux that nobody knows; epochs of a history lie before the first frame, or there are none."""
+    series = draw_series(1, 3)
+    series.flux_T[0] = series.flux_error_T[0] = math.nan
+    history = History(
+        np.array([53590.0, 53600.5]), np.array([1, 2], np.int8), np.float32([0, 70]), np.float32([20, 30])
+    )
+    with writer_at(tmp_path / "set", with_history=True) as writer:
+        writer.append(1, "AGN", "train", None, series, {}, history)
+        writer.append(2, "AGN", "train", None, series, {}, NO_HISTORY)
+    assert len(open_checked(tmp_path / "set").history(0)) == 2
+    change_column(tmp_path / "set", "history_flux_error", lambda rows: [[20.0, 0.0], []])
+    with pytest.raises(DatasetError, match=r"object 1 has history_flux_error 0\.0"):
+        open_checked(tmp_path / "set")
+    change_column(tmp_path / "set", "history_flux_error", lambda rows: [[20.0], []])
+    with pytest.raises(DatasetError, match="object 1 has 1 values of history_flux_error, not 2"):
+        open_checked(tmp_path / "set")

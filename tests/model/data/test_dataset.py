@@ -5,11 +5,13 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import model.data.writer
 from model.data.dataset import Dataset, DatasetContents, DatasetError, DatasetWriter
 from model.data.join import join
+from model.files import sha256_of
 from model.past_photometry import History
 from model.series import Series, compact
 
@@ -342,3 +344,22 @@ def test_parts_of_other_simulators_are_joined_where_asked(tmp_path: Path) -> Non
     whole = join([tmp_path / "a", tmp_path / "b"], tmp_path / "whole", any_simulator=True)
     assert "simulator" not in whole.manifest
     assert [part["simulator"] for part in whole.manifest["recipe"]["joined"]] == ["a", "b"]
+
+
+def test_a_part_whose_truth_tells_little_is_joined(tmp_path: Path) -> None:
+    """Label and split are those of the series; a part without any truth is refused by name."""
+    for seed in (1, 2):
+        with writer_at(tmp_path / f"{seed}", seed=seed) as writer:
+            fill(writer, 3 + seed)
+    manifest = json.loads((tmp_path / "2/manifest.json").read_text())
+    truth = tmp_path / "2/truth.parquet"
+    pq.write_table(pq.read_table(truth).select(["object_id"]), truth)
+    manifest["files"][truth.name] = {"bytes": truth.stat().st_size, "sha256": sha256_of(truth)}
+    (tmp_path / "2/manifest.json").write_text(json.dumps(manifest))
+    whole = join([tmp_path / "1", tmp_path / "2"], tmp_path / "whole")
+    assert whole.labels.tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0] and whole.splits["test"].tolist() == [3, 7]
+    truth.unlink()
+    manifest["files"].pop(truth.name)
+    (tmp_path / "2/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DatasetError, match=r"has no truth\.parquet"):
+        join([tmp_path / "1", tmp_path / "2"], tmp_path / "other")
