@@ -1,17 +1,77 @@
 """Limits of weights: the sentences of a model card that warn of what was measured. It measures nothing."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Self
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from model.data.format import DatasetError, read_json
 from model.serving.card import ModelCard
 from model.training.evaluation.scorecard import Scorecard, Strangers
 
+HOST_ONLY, UNCHANGED, ALL_MODES = "host only", "unchanged", "all"  # as benchmarks.controls calls them
 MOST_UNEQUAL = 1.5  # between the largest and the smallest class of a set that counts as balanced
 NEVER_SEEN_REAL = "no real one of {survey} with a known class was ever classified: how they hold on the sky is unknown"
 ON_THE_SKY = {
     "ztf": "on labelled real alerts, which the weights never met in training, they are lower (docs/results.md, "
     "python -m benchmarks.real_ztf)"
 }
+
+
+class _Interval(BaseModel):
+    model_config = ConfigDict(strict=True)
+    value: float
+    low: float
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(strict=True)
+    control: str
+    mode: str
+    macro_f1: _Interval
+    recall: Annotated[dict[str, Any], Field(min_length=1)]
+
+
+class _Weights(BaseModel):
+    model_config = ConfigDict(strict=True)
+    version: str
+
+
+class _Controls(BaseModel):
+    """What a card's limits read of controls; the rest is for people."""
+
+    model_config = ConfigDict(strict=True)
+    weights: _Weights
+    controls: Annotated[list[_Line], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _compare(self) -> Self:
+        modes = [{line.mode for line in self.controls if line.control == name} for name in (HOST_ONLY, UNCHANGED)]
+        if alone := modes[0] - modes[1] - {ALL_MODES}:
+            raise ValueError(f"mode {min(alone)} has {HOST_ONLY!r} and no {UNCHANGED!r} to compare it with")
+        return self
+
+
+def read_controls(path: Path) -> dict[str, Any]:
+    """What ``benchmarks.controls`` found, as :func:`limits` takes it.
+
+    Raises
+    ------
+    DatasetError
+        When the file cannot be read, or holds something else.
+    """
+    content = read_json(path, "is not the JSON of controls")
+    try:
+        _Controls.model_validate(content if isinstance(content, dict) else {})
+    except ValidationError as exc:
+        fault = exc.errors(include_url=False)[0]
+        where = "".join(f"{step}: " for step in fault["loc"])
+        raise DatasetError(
+            f"{path} is not the JSON of controls, make it with benchmarks.controls --out: {where}{fault['msg']}"
+        ) from exc
+    checked: dict[str, Any] = content
+    return checked
 
 
 def limits(card: ModelCard, scorecard: Scorecard, controls: Mapping[str, Any] | None = None) -> list[str]:
@@ -77,8 +137,8 @@ def _host(controls: Mapping[str, Any]) -> str:
     leaning: list[str] = []
     free: list[str] = []
     for (control, mode), alone in f1_of.items():
-        if control == "host only" and mode != "all":
-            words = f"{mode}: macro-F1 {alone['value']:.2f} of {f1_of['unchanged', mode]['value']:.2f}"
+        if control == HOST_ONLY and mode != ALL_MODES:
+            words = f"{mode}: macro-F1 {alone['value']:.2f} of {f1_of[UNCHANGED, mode]['value']:.2f}"
             (leaning if alone["low"] > chance else free).append(words)
     sentences = (
         [f"they lean on the host, which alone gives much of the score ({'; '.join(leaning)})"] if leaning else []

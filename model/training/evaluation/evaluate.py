@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from model.commands import command
 from model.data.checked import open_checked
 from model.data.dataset import Dataset, DatasetError
-from model.data.format import read_json
 from model.files import replacing
 from model.networks.grouped import GroupedNetwork
 from model.serving import weights
@@ -28,7 +27,7 @@ from model.training.data.loader import Loader, loader_for
 from model.training.data.splits import SplitsError, divide
 from model.training.evaluation import early
 from model.training.evaluation.calibrate import unknown_scores
-from model.training.evaluation.card_limits import is_balanced, limits
+from model.training.evaluation.card_limits import is_balanced, limits, read_controls
 from model.training.evaluation.evaluation_report import write_report
 from model.training.evaluation.intervals import bootstrap, macro_f1_interval, wilson
 from model.training.evaluation.plain_table import plain_table
@@ -278,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     strange = None if options.unknown is None else open_checked(options.unknown)
     if strange is not None:
         check_strange(card, strange)
-    controls = None if options.controls is None else read_json(options.controls, "is not the JSON of controls")
+    controls = None if options.controls is None else read_controls(options.controls)
     options.out.mkdir(parents=True, exist_ok=True)  # what cannot be written to is told before the work, not after
     evaluation = evaluate(network, card, dataset, rows, device, strange)
     write(evaluation, dataset, rows, options.out)

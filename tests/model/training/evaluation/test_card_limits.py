@@ -1,13 +1,16 @@
 """A card's limits follow from its facts: survey, mix of classes, seed, unknown score, controls."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from model.data.dataset import DatasetError
 from model.serving.predictor import untrained
-from model.training.evaluation.card_limits import limits
+from model.training.evaluation.card_limits import limits, read_controls
 from model.training.evaluation.intervals import Interval
 from model.training.evaluation.scorecard import (
     ClassCounts,
@@ -106,3 +109,29 @@ def test_hosts_are_spoken_of_where_controls_asked(leans: bool):
     leaning = "they lean on the host, which alone gives much of the score (sdss_label: macro-F1 0.61 of 0.78)"
     assert (leaning in words) == leans
     assert "do not lean on the host where it tells no class (deconfounded: macro-F1 0.18 of 0.74)" in words
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ({}, "weights: Field required"),
+        ([], "weights: Field required"),
+        ({"controls": "x"}, "weights: Field required"),
+        ({"weights": {"version": "1"}, "controls": "x"}, "controls: Input should be a valid list"),
+        ({"weights": {"version": "1"}, "controls": []}, "controls: List should have at least 1 item"),
+        ({"weights": {"version": "1"}, "controls": [{"control": "host only"}]}, "controls: 0: mode: Field required"),
+        ({"weights": {"version": "1"}, "controls": [{**HOST_LINES[0], "recall": {}}]}, "recall: Dictionary should"),
+        (
+            {"weights": {"version": "1"}, "controls": [HOST_LINES[1]]},
+            "Value error, mode sdss_label has 'host only' and no 'unch",
+        ),
+    ],
+)
+def test_controls_are_those_of_the_benchmark(tmp_path: Path, content: Any, fault: str):
+    """What another program wrote is refused when it is read, with the place in it."""
+    path = tmp_path / "controls.json"
+    path.write_text(json.dumps({"weights": {"version": "1"}, "controls": HOST_LINES}))
+    assert len(read_controls(path)["controls"]) == len(HOST_LINES)
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=f"controls.json is not the JSON of controls, make it with .*: {fault}"):
+        read_controls(path)
