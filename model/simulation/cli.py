@@ -10,9 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from model.commands import add_common_options, is_quiet, picture_path
+from model.commands import DONE, FAILED, INTERRUPTED, MISUSE, add_common_options, command, is_quiet, picture_path
 from model.data.checked import open_checked
 from model.data.dataset import Dataset, DatasetError
+from model.printable import printable
 from model.simulation.alerts.alert_files import EARLIEST_MJD, LATEST_MJD, holds_alerts, read_alerts, write_alerts
 from model.simulation.datasets.plan import (
     MODES,
@@ -29,10 +30,10 @@ from model.simulation.surveys import SURVEYS, survey_named
 from model.taxonomy import Taxonomy, TaxonomyError, load_taxonomy
 
 Commands = argparse._SubParsersAction  # argparse gives it no public name
-MISUSE = 2
 MOST_NIGHTS, MOST_WORKERS = 3_650, 256
 
 
+@command("ictc-simulate", DatasetRecipeError, TaxonomyError, TemplatesError, failed=(DatasetError, UnseenError))
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -44,15 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser_of_simulate().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (DatasetRecipeError, TaxonomyError, TemplatesError) as exc:
-        print(f"ictc-simulate: {exc}", file=sys.stderr)
-        return MISUSE
-    except (DatasetError, UnseenError) as exc:
-        print(f"ictc-simulate: {exc}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print(f"ictc-simulate: {options.interrupted}", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def parser_of_simulate() -> argparse.ArgumentParser:
@@ -189,6 +184,15 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _print(line: str) -> None:
+    print(printable(line))
+
+
+def _refused(why: str, status: int = MISUSE) -> int:
+    print(f"ictc-simulate: {printable(why)}", file=sys.stderr)
+    return status
+
+
 def _taxonomy(options: argparse.Namespace) -> Taxonomy | None:
     return None if options.taxonomy is None else load_taxonomy(options.taxonomy)
 
@@ -224,22 +228,22 @@ def _dataset(options: argparse.Namespace) -> int:
     with progress_bar(f"{recipe.name} {options.survey}") as progress:
         write_dataset(request, options.out, options.workers, progress)
     _tell(Dataset.open(options.out))
-    return 0
+    return DONE
 
 
 def _tell(dataset: Dataset) -> None:
     """How many objects of each class the splits of a data set hold."""
     for split, counts in dataset.manifest["counts"].items():
-        print(f"{split:12}" + "".join(f"{label:>10} {count:6}" for label, count in counts.items()))
+        _print(f"{split:12}" + "".join(f"{label:>10} {count:6}" for label, count in counts.items()))
     size = sum(entry["bytes"] for entry in dataset.manifest["files"].values())
-    print(f"{dataset.folder}: {len(dataset)} objects, {dataset.manifest['frames']} frames, {size / 1e6:.0f} MB")
+    _print(f"{dataset.folder}: {len(dataset)} objects, {dataset.manifest['frames']} frames, {size / 1e6:.0f} MB")
 
 
 def _join(options: argparse.Namespace) -> int:
     from model.data.join import join  # noqa: PLC0415 - as above
 
     _tell(join(options.datasets, options.out, any_simulator=options.any_simulator))
-    return 0
+    return DONE
 
 
 def _alerts(options: argparse.Namespace) -> int:
@@ -247,8 +251,7 @@ def _alerts(options: argparse.Namespace) -> int:
     from model.simulation.alerts.publish import PublishError, SurveyPace, publish  # noqa: PLC0415
 
     if options.out is None and options.publish is None:
-        print("ictc-simulate: say where the alerts go: --out DIR, --publish TOPIC, or both", file=sys.stderr)
-        return MISUSE
+        return _refused("say where the alerts go: --out DIR, --publish TOPIC, or both")
     taxonomy = _taxonomy(options)
     request: dict[str, object] = {
         name: getattr(options, name) for name in ("survey", "nights", "objects", "seed", "start", "mode")
@@ -272,31 +275,28 @@ def _alerts(options: argparse.Namespace) -> int:
         packets = alerts_of_stream(stream, options.workers, progress)
         if options.out is not None and not made_already:
             count = write_alerts(packets, options.out, request)
-            print(f"{options.out}: {count} alerts of {options.survey}, truth in truth.parquet")
+            _print(f"{options.out}: {count} alerts of {options.survey}, truth in truth.parquet")
         if options.publish is not None:
             source = packets if options.out is None else read_alerts(options.out)
             try:
                 sent = publish(source, options.publish, options.brokers, SurveyPace(options.rate, options.burst))
             except PublishError as exc:
-                print(f"ictc-simulate: {exc}", file=sys.stderr)
-                return 1
-            print(f"{sent} alerts sent to {options.publish} at {options.brokers}")
-    return 0
+                return _refused(str(exc), FAILED)
+            _print(f"{sent} alerts sent to {options.publish} at {options.brokers}")
+    return DONE
 
 
 def _look(options: argparse.Namespace) -> int:
     from model.simulation.datasets.object_sheet import NoSuchObjectError, save_object  # noqa: PLC0415 - as above
 
     if not options.dataset.exists():
-        print(f"ictc-simulate: there is no data set at {options.dataset}", file=sys.stderr)
-        return MISUSE
+        return _refused(f"there is no data set at {options.dataset}")
     try:
         save_object(open_checked(options.dataset), options.object, options.png)
     except NoSuchObjectError as exc:
-        print(f"ictc-simulate: {exc}", file=sys.stderr)
-        return MISUSE
-    print(options.png)
-    return 0
+        return _refused(str(exc))
+    _print(str(options.png))
+    return DONE
 
 
 def _validate(options: argparse.Namespace) -> int:
@@ -304,8 +304,7 @@ def _validate(options: argparse.Namespace) -> int:
 
     real_data = options.real or default_real_data()
     if real_data is not None and not real_data.is_dir():
-        print(f"ictc-simulate: there is no folder {real_data}", file=sys.stderr)
-        return MISUSE
+        return _refused(f"there is no folder {real_data}")
     return validate(options.html, options.quick, options.seed, real_data)
 
 

@@ -5,11 +5,13 @@ import socket
 import struct
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from busy_producer import BusyProducer
 
-from model.data.dataset import Dataset
+from model.data.dataset import Dataset, DatasetContents, DatasetWriter
+from model.series import Series
 from model.simulation.alerts import publish as publishing
 from model.simulation.alerts.publish import PublishError, SurveyPace, paced, publish
 from model.simulation.cli import main
@@ -293,3 +295,29 @@ def test_events_in_the_queue_are_no_alerts(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(publishing, "_producer", lambda *_: BusyProducer(delivers=False))
     with pytest.raises(PublishError, match="1 of 1 alerts were not delivered"):
         publish(packets, "night", "ignored", SurveyPace())
+
+
+def test_what_others_wrote_reaches_a_terminal_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences in manifests, splits and paths are printed as what they are, on either stream."""
+    for seed in (1, 2):
+        contents = DatasetContents("sdss", ("science",), 5, ("AGN",), {}, seed, "0")
+        with DatasetWriter(tmp_path / f"{seed}", contents) as writer:
+            pixels_TCHW, ones_T = np.zeros((1, 1, 5, 5), np.float16), np.ones(1, np.float32)
+            series = Series(pixels_TCHW, ones_T[:, None], np.int8([1]), np.float64([0]), ones_T, ones_T)
+            writer.append(seed, "AGN", "te\x1b[31mst", None, series, {})
+    assert main(["join", f"{tmp_path}/1", f"{tmp_path}/2", "--out", f"{tmp_path}/\x1b[31mq"]) == 0
+    manifest = tmp_path / "2/manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"counts": {"\x1b[31mevil\x07": 1}}))
+    assert main(["look", f"{tmp_path}/2", "--png", f"{tmp_path}/a.png"]) == 1
+    assert main(["look", f"{tmp_path}/\x1b[31m", "--png", f"{tmp_path}/a.png"]) == 2
+    told = capsys.readouterr()
+    assert "te\\x1b[31mst" in told.out and "\\x1b[31mq: 2 objects" in told.out
+    assert "\\x1b[31mevil\\x07: Input should be" in told.err and "no data set at" in told.err
+    assert not {"\x1b", "\x07"} & set(told.out + told.err)
+
+
+@pytest.mark.parametrize("words", ["dataset --survey sdss --recipe smoke --seed 1", "alerts --survey ztf"])
+def test_a_name_that_no_disk_takes_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str) -> None:
+    """A folder's name that is too long ends with a line, before anything is drawn."""
+    assert ask(f"{words} --out {tmp_path}/{'a' * 300}") == 1
+    assert "File name too long" in capsys.readouterr().err
