@@ -61,23 +61,35 @@ def open_checked(folder: str | Path) -> Dataset:
         When the folder holds no whole data set of a format that we read, or one that contradicts itself; the message
         names file and object, and says what was found and what is allowed.
     """
+    for path in sorted(Path(folder).glob("series-*.arrow")):  # Arrow follows offsets blindly: before any text is read
+        try:
+            for batch in _batches(path):
+                _check_layout(batch)
+        except (pa.ArrowException, ValueError, OSError) as exc:
+            raise DatasetError(f"{path} is damaged, {REMEDY}: {exc}") from exc
     dataset = Dataset.open(folder, verify=True)
     frames = 0
-    for path, batch in _batches(dataset):
+    for path in (dataset.folder / name for name in dataset.manifest["files"] if name != TRUTH):
         try:
-            frames += _frames_of(batch, len(dataset.channels), dataset.size_px)
-        except (pa.ArrowException, ValueError) as exc:
+            frames += sum(_frames_of(batch, len(dataset.channels), dataset.size_px) for batch in _batches(path))
+        except ValueError as exc:
             raise DatasetError(f"{path} is damaged, or its {MANIFEST} is, {REMEDY}: {exc}") from exc
     _check_totals(dataset, frames)
     _check_truth(dataset)
     return dataset
 
 
-def _batches(dataset: Dataset) -> Iterator[tuple[Path, pa.RecordBatch]]:
-    for path in (dataset.folder / name for name in dataset.manifest["files"] if name != TRUTH):
-        shard = pa.ipc.open_file(pa.memory_map(str(path)))
-        for b in range(shard.num_record_batches):
-            yield path, shard.get_batch(b)
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    shard = pa.ipc.open_file(pa.memory_map(str(path)))
+    for b in range(shard.num_record_batches):
+        yield shard.get_batch(b)
+
+
+def _check_layout(batch: pa.RecordBatch) -> None:
+    """Check that offsets lead to values, that text is text, and that no object lacks a column."""
+    batch.validate(full=True)
+    if missing := [name for name in batch.schema.names if batch.column(name).null_count]:
+        raise ValueError(f"an object without {', '.join(missing)}")
 
 
 def _frames_of(batch: pa.RecordBatch, channels: int, size_px: int) -> int:
@@ -88,9 +100,6 @@ def _frames_of(batch: pa.RecordBatch, channels: int, size_px: int) -> int:
     ValueError
         When it is not.
     """
-    batch.validate(full=True)
-    if missing := [name for name in batch.schema.names if batch.column(name).null_count]:
-        raise ValueError(f"an object without {', '.join(missing)}")
     object_B, frames_B = batch.column("object_id").to_numpy(), _lengths(batch.column("band"))
     if not frames_B.all():
         raise ValueError(f"object {object_B[frames_B.argmin()]} has no frames")

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from test_dataset import draw_series, fill, writer_at
 
 from model.data.checked import open_checked
@@ -139,16 +140,39 @@ def test_columns_of_other_lengths_are_refused(folder: Path, columns: tuple[str, 
         open_checked(folder)
 
 
-def test_offsets_that_lead_nowhere_are_refused(folder: Path) -> None:
-    """Offsets beyond the values are found before anything is read there."""
+@pytest.mark.parametrize(
+    ("column", "values", "offsets"),
+    [
+        ("flux", None, np.int64([0, 1, 1_000, 6, 10])),
+        ("split", b"train" * 4, np.int32([0, 5, 1 << 30, 15, 20])),
+        ("split", b"\xff" * 20, np.int32([0, 5, 10, 15, 20])),
+    ],
+)
+def test_offsets_that_lead_nowhere_are_refused(
+    folder: Path, column: str, values: bytes | None, offsets: NDArray[np.integer]
+) -> None:
+    """Offsets beyond the values, and bytes that are no text, are found before anything is read there."""
     path = folder / "series-00000.arrow"
     batch = pa.ipc.open_file(path.read_bytes()).get_batch(0)
-    at, field = batch.schema.get_field_index("flux"), batch.schema.field("flux")
-    flux = pa.LargeListArray.from_arrays(pa.array([0, 1, 1_000, 6, 10], pa.int64()), batch["flux"].values, field.type)
+    at, field = batch.schema.get_field_index(column), batch.schema.field(column)
+    if values is None:
+        changed = pa.LargeListArray.from_arrays(pa.array(offsets), batch[column].values, field.type)
+    else:
+        changed = pa.Array.from_buffers(
+            field.type, len(batch), [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(values)]
+        )
     with pa.ipc.new_file(path, batch.schema) as writer:
-        writer.write_batch(batch.set_column(at, field, flux))
+        writer.write_batch(batch.set_column(at, field, changed))
     sign(folder, path.name)
-    with pytest.raises(DatasetError, match=r"series-00000\.arrow .* make it again"):
+    with pytest.raises(DatasetError, match=r"series-00000\.arrow is damaged, copy it again or make it again"):
+        open_checked(folder)
+
+
+@pytest.mark.parametrize("column", ["split", "label", "flux"])
+def test_an_object_without_a_value_is_refused(folder: Path, column: str) -> None:
+    """Null is no split, no class and no series."""
+    change_column(folder, column, lambda rows: [None, *rows[1:]])
+    with pytest.raises(DatasetError, match=f"an object without {column}"):
         open_checked(folder)
 
 
