@@ -127,7 +127,7 @@ def test_a_registry_that_is_down(stage, run, tmp_path):
     server = HTTPServer(("127.0.0.1", port), Registry)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     wait_until(lambda: len(last_of_each(stage.results())) == len(containers))
-    wait_until(lambda: page(pages, "/healthz")[0] == 200)  # health is judged once a second
+    wait_until(lambda: page(pages, "/healthz") == (200, "ok\n"))  # health is judged once a second
     assert page(pages, "/healthz") == (200, "ok\n")
     assert page(pages, "/readyz") == (200, "ready\n")
     assert metric(pages, "ictc_alerts_read_total") == len(containers)
