@@ -65,18 +65,18 @@ def command(
                     sys.stdout.flush()  # a full disk may show only now
                 return status
             except KeyboardInterrupt:
-                _say(name, interrupted)
+                say(name, interrupted)
                 return INTERRUPTED
             except wrong as error:
-                _say(name, hide(str(error)))
+                say(name, hide(str(error)))
                 return MISUSE
             except failed as error:
-                _say(name, hide(str(error)))
+                say(name, hide(str(error)))
             except BrokenPipeError:
                 drop_output()
                 return unread
             except OSError as error:
-                _say(name, hide(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
+                say(name, hide(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
                 drop_output()
                 return MISUSE if isinstance(error, WRONG_PATHS) else FAILED
             return FAILED
@@ -194,5 +194,6 @@ def is_quiet() -> bool:
     return os.environ.get(QUIET_VARIABLE, "") not in ("", "0")
 
 
-def _say(name: str, what: str) -> None:
+def say(name: str, what: str) -> None:
+    """Print one line about a command on standard error."""
     print(f"{name}: {printable(' '.join(what.split()))}", file=sys.stderr)

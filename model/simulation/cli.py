@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from model.commands import DONE, FAILED, INTERRUPTED, MISUSE, add_common_options, command, is_quiet, picture_path
+from model.commands import DONE, FAILED, INTERRUPTED, MISUSE, add_common_options, command, is_quiet, picture_path, say
 from model.data.checked import open_checked
 from model.data.dataset import Dataset, DatasetError
 from model.printable import printable
@@ -189,7 +189,7 @@ def _print(line: str) -> None:
 
 
 def _refused(why: str, status: int = MISUSE) -> int:
-    print(f"ictc-simulate: {printable(why)}", file=sys.stderr)
+    say("ictc-simulate", why)
     return status
 
 
