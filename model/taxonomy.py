@@ -1,7 +1,8 @@
 """The classes we publish and their codes in the field's taxonomy, read from ``taxonomy.json`` or a file like it."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -16,9 +17,24 @@ from model.json_text import parse_json
 # counted so what ZTF and LSST send.
 NATURAL_MIX = MappingProxyType({"sdss": MappingProxyType({"AGN": 906, "SNIa": 499, "Variable": 3225, "SNOther": 89})})
 SUPERNOVAE = ("SNIa", "SNOther")  # of our own classes
+SHOWN = 60  # characters of a wrong name
 LARGEST_BYTES, MOST_CLASSES = 1 << 20, 1_000  # of a file, far beyond any taxonomy in use
+CLASS_NAME = r"^\w{1,32}$"  # of letters, digits and _: it becomes keys, labels of metrics, columns
 Code = Annotated[int, Field(ge=0, le=99_999)]
-Name = Annotated[str, Field(pattern=r"^\w+$", max_length=32)]
+Name = Annotated[str, Field(pattern=CLASS_NAME)]
+
+
+def check_class_names(names: Iterable[str]) -> None:
+    """Refuse a name that could be no key, label of a metric or column.
+
+    Raises
+    ------
+    ValueError
+        Naming the first.
+    """
+    for name in names:
+        if not re.fullmatch(CLASS_NAME, name):
+            raise ValueError(f"{name[:SHOWN]!r} is no name of a class: 1 to 32 letters, digits and _")
 
 
 class TaxonomyError(ValueError):

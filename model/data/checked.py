@@ -51,6 +51,22 @@ LIMITS: Mapping[str, _Limits] = {
     "history_flux_error": _Limits(SMALLEST_SCALE, LARGEST_FLOAT32),
 }
 
+NUMBERS, TEXT, LISTS = "numbers", "text", "lists of numbers without empty places"
+TRUTH_COLUMNS: Mapping[str, str] = {  # what is read of a truth, where it has them
+    "redshift": NUMBERS,
+    "peak_b_abs_mag": NUMBERS,
+    "peak_r_abs_mag": NUMBERS,
+    "origin_mjd": NUMBERS,
+    "first_mjd": NUMBERS,
+    "peak_day": NUMBERS,
+    "explosion_day": NUMBERS,
+    "first_detection": NUMBERS,
+    "kind": TEXT,
+    "label_mode": TEXT,
+    "visit_T": LISTS,
+    "true_flux_T": LISTS,
+}
+
 
 def open_checked(folder: str | Path) -> Dataset:
     """Map a data set into memory: bytes as their checksums, numbers within limits, truth of the same objects.
@@ -168,10 +184,12 @@ def _check_truth(dataset: Dataset) -> None:
         return
     try:
         with pq.ParquetFile(path) as file:
-            truth = file.read(columns=["object_id"])
+            truth = file.read(columns=["object_id", *TRUTH_COLUMNS])
     except (pa.ArrowException, OSError) as exc:
         raise DatasetError(f"{path} is damaged, {REMEDY}: {exc}") from exc
-    if truth.column_names != ["object_id"]:
+    if twice := sorted({name for name in truth.column_names if truth.column_names.count(name) > 1}):
+        raise DatasetError(f"{path} has more than one column {', '.join(twice)}: {REMEDY}")
+    if "object_id" not in truth.column_names:
         raise DatasetError(f"{path} has no column object_id, so that nobody knows of which objects it tells: {REMEDY}")
     if len(truth) != len(dataset):
         raise DatasetError(f"{path} tells of {len(truth)} objects, the data set holds {len(dataset)}: {REMEDY}")
@@ -179,3 +197,23 @@ def _check_truth(dataset: Dataset) -> None:
     if len(other):
         told, held = truth["object_id"][int(other[0])], dataset.object_ids[other[0]]
         raise DatasetError(f"{path} tells of object {told} where the series are of object {held}: {REMEDY}")
+    for name, kind in TRUTH_COLUMNS.items():
+        if name in truth.column_names and not _holds(truth[name], kind):
+            raise DatasetError(f"{path} has {truth[name].type} as {name}, not {kind}: {REMEDY}")
+
+
+def _holds(column: pa.ChunkedArray, kind: str) -> bool:
+    """Whether a column has values of this kind, or none at all; lists have no empty places."""
+    if pa.types.is_null(column.type):
+        return kind != LISTS
+    if kind == TEXT:
+        return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if kind == NUMBERS:
+        return _are_numbers(column.type)
+    lists = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    whole = lists and not column.null_count and not sum(chunk.values.null_count for chunk in column.chunks)
+    return whole and _are_numbers(column.type.value_type)
+
+
+def _are_numbers(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)

@@ -38,6 +38,7 @@ from model.data.writer import DatasetContents, DatasetWriter
 from model.files import sha256_of
 from model.past_photometry import History
 from model.series import Series
+from model.taxonomy import CLASS_NAME
 
 __all__ = ["Dataset", "DatasetContents", "DatasetError", "DatasetWriter"]
 
@@ -55,7 +56,7 @@ class _Manifest(BaseModel):
     survey: Literal["sdss", "ztf", "lsst"]
     channels: Annotated[list[str], Field(min_length=1)]
     size_px: Annotated[int, Field(ge=1)]
-    classes: Annotated[list[str], Field(min_length=1)]
+    classes: Annotated[list[Annotated[str, Field(pattern=CLASS_NAME)]], Field(min_length=1)]
     objects: Annotated[int, Field(ge=0)]
     frames: Annotated[int, Field(ge=0)]
     counts: dict[str, dict[str, int]]

@@ -3,11 +3,12 @@
 Legend: ``T`` frames of one object, ``P`` epochs without stamp, ``C`` image channels, ``H W`` pixels.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+
+from model.json_text import parse_json
 
 FORMAT = "ictc-dataset-1"
 MANIFEST = "manifest.json"
@@ -60,10 +61,10 @@ def read_json(path: Path, fault: str) -> Any:
         When it cannot be read, or is none: then with these words for it.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        return parse_json(path.read_bytes())
     except OSError as exc:
         raise DatasetError(f"{path} cannot be read: {exc.strerror}") from exc
-    except (ValueError, RecursionError) as exc:
+    except ValueError as exc:
         raise DatasetError(f"{path} {fault}: {exc}") from exc
 
 

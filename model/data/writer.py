@@ -34,6 +34,7 @@ from model.data.format import (
 from model.files import sha256_of
 from model.past_photometry import History
 from model.series import BANDS, Series
+from model.taxonomy import check_class_names
 
 BATCH_BYTES = 4 << 20  # pixels per record batch: what one random read may have to map
 SHARD_BYTES = 64 << 20  # pixels per file: what an interrupted run loses at most, and the writer's memory
@@ -90,13 +91,17 @@ class DatasetWriter:
     Raises
     ------
     DatasetError
-        When the folder holds something else, another writer is at work, or the disk is full.
+        When a class has no proper name, the folder holds something else, another writer works, or the disk is full.
     """
 
     def __init__(self, folder: str | Path, contents: DatasetContents) -> None:
         self.folder = Path(folder)
         self._partial = self.folder.with_name(self.folder.name + ".partial")
         self._shape_CHW = (len(contents.channels), contents.size_px, contents.size_px)
+        try:
+            check_class_names(contents.classes)
+        except ValueError as exc:
+            raise DatasetError(str(exc)) from exc
         self._identity = contents.to_json()
         self._schema = SCHEMA_WITH_HISTORY if contents.with_history else SCHEMA
         self._classes = {name: index for index, name in enumerate(contents.classes)}

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from scipy import special
 
 from model.series import BANDS
-from model.taxonomy import Taxonomy, load_taxonomy
+from model.taxonomy import Taxonomy, check_class_names, load_taxonomy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -190,6 +190,10 @@ class ModelCard:
                 raise WeightsError(f"{what} are {names}: they must be named, each once")
             if allowed is not None and not set(names) <= set(allowed):
                 raise WeightsError(f"{what} are {names}: they must be some of {', '.join(allowed)}")
+        try:
+            check_class_names((*self.classes, *self.codes, *self.groups))
+        except ValueError as error:
+            raise WeightsError(str(error)) from error
         check_ranges(
             ("size_px", self.size_px, (1, LARGEST_STAMP_PX)),
             ("frame_limit", self.frame_limit, (1, LONGEST_SERIES)),

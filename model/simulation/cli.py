@@ -16,7 +16,6 @@ from model.data.dataset import Dataset, DatasetError
 from model.printable import printable
 from model.simulation.alerts.alert_files import EARLIEST_MJD, LATEST_MJD, holds_alerts, read_alerts, write_alerts
 from model.simulation.datasets.plan import (
-    MODES,
     DatasetRecipeError,
     DatasetRequest,
     UnseenError,
@@ -25,6 +24,7 @@ from model.simulation.datasets.plan import (
 )
 from model.simulation.datasets.recipe_schema import LARGEST_PX, MOST_OBJECTS, SMALLEST_PX
 from model.simulation.identity import simulator_hash
+from model.simulation.sky.labels import MODES
 from model.simulation.sources.templates import TemplatesError, hash_of_templates
 from model.simulation.surveys import SURVEYS, survey_named
 from model.taxonomy import Taxonomy, TaxonomyError, load_taxonomy

@@ -22,6 +22,7 @@ from model.simulation.alerts.fits_bytes import lsst_stamp
 from model.simulation.alerts.neighbours import neighbours
 from model.simulation.alerts.observe import CHANNELS, Observed
 from model.simulation.survey.cameras import CAMERAS
+from model.simulation.survey.psf import FWHM_PER_SIGMA
 from model.simulation.survey.psf import images as psf_images
 from model.simulation.surveys import LSST
 
@@ -140,7 +141,7 @@ class LsstObject:
         flux, error = float(observed.flux_T[t]), float(observed.flux_error_T[t])
         band = int(schedule.band_T[t])
         template = float(sum(near.flux_B[band] for near in self.near if near.distance_arcsec < 1.0))
-        second_moment = (float(schedule.fwhm_T[t]) / 2.355) ** 2  # arcsec^2
+        second_moment = (float(schedule.fwhm_T[t]) / FWHM_PER_SIGMA) ** 2  # arcsec^2
         snr = abs(flux) / error
         side = observed.pixels_NCHW.shape[-1]
         real = observed.kind != "bogus"

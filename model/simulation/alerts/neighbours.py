@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from model.simulation.images import sersic
 from model.simulation.sky_records import Galaxy, SimulatedObject
+from model.simulation.survey.psf import FWHM_PER_SIGMA
 
 LEAST_FLUX_NJY = 575.0  # AB 24.5 in r: fainter ones are in no wide catalogue
-SIGMA_OF_FWHM = 1 / 2.355
 BLENDED_ARCSEC = 0.8  # sources closer than this are one source of a catalogue from the ground
 
 
@@ -42,7 +42,7 @@ class Neighbour:
 def _psf_share(galaxy: Galaxy, fwhm_arcsec: float) -> float:
     """Of a galaxy's light, what the best-fitting point source at its centre has."""
     flux_K, variance_K = sersic.gaussians(galaxy.sersic_index)
-    psf = 2 * (SIGMA_OF_FWHM * fwhm_arcsec) ** 2  # of the image and of the model that is fitted to it
+    psf = 2 * (fwhm_arcsec / FWHM_PER_SIGMA) ** 2  # of the image and of the model that is fitted to it
     major_K = variance_K * galaxy.half_light_arcsec**2
     return float(np.sum(flux_K * psf / np.sqrt((psf + major_K) * (psf + galaxy.axis_ratio**2 * major_K))))
 

@@ -31,6 +31,7 @@ from model.simulation.alerts.fits_bytes import ztf_stamp
 from model.simulation.alerts.neighbours import Neighbour, from_a_place, neighbours, scattered
 from model.simulation.alerts.observe import DETECTION_SNR, Observed
 from model.simulation.survey.cameras import CAMERAS
+from model.simulation.survey.psf import FWHM_PER_SIGMA
 from model.simulation.surveys import ZTF, flux_njy
 from model.simulation.surveys import ab_mag as ab_magnitude
 
@@ -222,7 +223,7 @@ class ZtfObject:
         real = observed.kind != "bogus"
         fwhm_px = float(schedule.fwhm_T[t]) / ZTF.pixel_arcsec
         elongation = float(1 + (0.08 if real else 0.6) * abs(noise[2]))
-        semi_minor = max(fwhm_px / 2.355, 0.5)
+        semi_minor = max(fwhm_px / FWHM_PER_SIGMA, 0.5)
         aperture = magnitude + 0.03 * noise[3]
         nearest = self._nearest_reference(t)
         return {

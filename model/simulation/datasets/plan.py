@@ -3,7 +3,6 @@
 A recipe is a small JSON file: groups of objects with counts per class, stamps per survey, which labels are noisy.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -14,12 +13,12 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from model.json_text import parse_json
 from model.simulation.datasets.recipe_schema import MOST_OBJECTS, GroupTable, Part, RecipeTable, what_is_wrong
 from model.simulation.sky.labels import CLASSES, EXTENSIONS, SUBTYPES_OF_SNOTHER
 from model.simulation.surveys import SURVEYS, Survey
 from model.taxonomy import Taxonomy
 
-MODES = ("physical", "sdss_label", "deconfounded")
 SURVEY_MODE = {"sdss": "sdss_label", "ztf": "physical", "lsst": "physical"}  # what the survey's own labels would be
 NOISY_LEVEL = 4
 SUM_TOLERANCE = 1e-6
@@ -125,8 +124,8 @@ def load_recipe(name_or_path: str, taxonomy: Taxonomy | None = None) -> DatasetR
         except OSError as exc:
             raise DatasetRecipeError(f"recipe {path} cannot be read: {exc.strerror}") from exc
     try:
-        table = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as exc:
+        table = parse_json(content)
+    except ValueError as exc:
         raise DatasetRecipeError(f"{origin} is not JSON: {exc}") from exc
     return parse_recipe(table, origin, taxonomy)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from model.simulation.images.noise import robust_sigma
+from model.simulation.survey.psf import FWHM_PER_SIGMA
 
 Window = tuple[int, int, int, int]  # first and past-the-last row, first and past-the-last column
 
@@ -175,7 +176,7 @@ def _trail(size: int, fwhm_px: float, rng: np.random.Generator) -> NDArray[np.fl
     angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.5, 0.5) * size
     axis = np.arange(size) - size // 2
     across_HW = axis * np.sin(angle) - axis[:, None] * np.cos(angle) - offset
-    return (rng.lognormal(2.0, 0.7) * np.exp(-0.5 * (across_HW * 2.355 / fwhm_px) ** 2)).astype(np.float32)
+    return (rng.lognormal(2.0, 0.7) * np.exp(-0.5 * (across_HW * FWHM_PER_SIGMA / fwhm_px) ** 2)).astype(np.float32)
 
 
 def _saturate(
@@ -289,7 +290,7 @@ def bogus(kind: str, size: int, x: float, y: float, fwhm_px: float, rng: np.rand
     if kind == "satellite":
         angle = rng.uniform(0, np.pi)
         across_HW = x_W * np.sin(angle) - y_H1 * np.cos(angle)
-        return np.exp(-0.5 * (across_HW * 2.355 / fwhm_px) ** 2).astype(np.float32)
+        return np.exp(-0.5 * (across_HW * FWHM_PER_SIGMA / fwhm_px) ** 2).astype(np.float32)
     if kind == "ghost":
         radius = rng.uniform(2, 5) * fwhm_px
         distance_HW = np.hypot(x_W - radius * 0.3, y_H1) / radius

@@ -100,7 +100,7 @@ def residual(
 ) -> NDArray[np.float32]:
     """What is left of the constant sky: dipoles from misregistration, rings from a PSF matched imperfectly."""
     shift_x, shift_y = rng.normal(0, camera.subtraction_px, 2)
-    width = rng.normal(0, camera.subtraction_width) * (fwhm_px / 2.355) ** 2 / 2
+    width = rng.normal(0, camera.subtraction_width) * (fwhm_px / psf.FWHM_PER_SIGMA) ** 2 / 2
     down_HW, across_HW = np.gradient(static_HW)
     laplacian_HW = np.gradient(down_HW, axis=0) + np.gradient(across_HW, axis=1)
     reach_HW = gaussian_filter(static_HW, camera.subtraction_reach_px) if camera.subtraction_reach_px > 0 else static_HW

@@ -19,6 +19,7 @@ import erfa
 import numpy as np
 from numpy.random import Generator
 
+from model.simulation.sky.disc import FARTHEST_KPC, OLD_KPC, YOUNG_KPC
 from model.simulation.sky.intrinsic import IntrinsicObject
 from model.simulation.surveys import Survey
 
@@ -29,9 +30,7 @@ DECLINATION_DEG: Mapping[str, tuple[float, float]] = {
 }
 STRIPE_82_RIGHT_ASCENSION_DEG = (-47.0, 52.0)
 PLANE_OF_DUST_DEG = 7.0
-OLD_KPC, YOUNG_KPC = 0.3, 0.1
 DUST_MAG = 1.0
-FARTHEST_KPC = 8.0
 DISC: Mapping[str, tuple[float, float]] = {  # height in kpc, absolute magnitude in r; RR Lyrae stars are of the halo
     "DeltaScuti": (OLD_KPC, 2.0),
     "EW": (OLD_KPC, 4.5),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import erf
 
+FWHM_PER_SIGMA = 2.355  # of a Gaussian
 PIXEL_VARIANCE = 1 / 12  # variance of a uniform pixel, pixel^2: what integrating over pixels adds to any profile
 
 

@@ -58,6 +58,7 @@ def change_column(folder: Path, name: str, change: Callable[[list], list]) -> No
         (lambda t: t.slice(1), "tells of 3 objects, the data set holds 4"),
         (lambda t: t.drop_columns("object_id"), "has no column object_id"),
         (lambda t: t.set_column(0, "object_id", pa.array(["0", "1", "2", "3"])), "tells of object 0 where"),
+        (lambda t: t.append_column("object_id", t["object_id"]), "has more than one column object_id"),
     ],
 )
 def test_a_truth_of_other_objects_is_refused(
@@ -69,6 +70,30 @@ def test_a_truth_of_other_objects_is_refused(
     sign(folder, "truth.parquet")
     with pytest.raises(DatasetError, match=message):
         open_checked(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("peak_day", ["1", "2", "3", "4"], "string as peak_day, not numbers"),
+        ("kind", [1, 2, 3, 4], "int64 as kind, not text"),
+        ("visit_T", [1, 2, 3, 4], "int64 as visit_T, not lists of numbers"),
+        ("visit_T", [[1], [2], None, [4]], "> as visit_T, not lists of numbers"),
+        ("visit_T", [[1], [2], [None, 3], [4]], "> as visit_T, not lists of numbers"),
+        ("true_flux_T", [["1"], ["2"], ["3"], ["4"]], "string> as true_flux_T, not lists of numbers"),
+    ],
+)
+def test_a_truth_of_other_types_is_refused(folder: Path, name: str, values: list, kind: str) -> None:
+    """Columns that are read later hold what they are read as; one without any value is none of it."""
+    path = folder / "truth.parquet"
+    columns = dict(zip((sound := pq.read_table(path)).column_names, sound.columns, strict=True))
+    pq.write_table(pa.table({**columns, name: pa.array(values)}), path)
+    sign(folder, path.name)
+    with pytest.raises(DatasetError, match=kind):
+        open_checked(folder)
+    pq.write_table(pa.table({**columns, "redshift": pa.nulls(4)}), path)
+    sign(folder, path.name)
+    assert len(open_checked(folder)) == 4
 
 
 def test_a_truth_without_checksum_is_refused(folder: Path) -> None:

@@ -170,6 +170,14 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert "MiB" not in str(history.value)
 
 
+def test_a_class_without_a_name_is_told(tmp_path: Path) -> None:
+    """What could be no label of a metric and no column is refused before the first object is drawn."""
+    for name in ("", "SN Ia", "SNIa\n", "a" * 33):
+        with pytest.raises(DatasetError, match="is no name of a class: 1 to 32 letters, digits and _"):
+            writer_at(tmp_path / "set", classes=("AGN", name))
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_writers_do_not_share_a_folder(tmp_path: Path) -> None:
     """A second writer of the same data set is refused while the first is at work."""
     with writer_at(tmp_path / "set") as writer:
@@ -237,6 +245,7 @@ def test_a_damaged_truth_is_told(tmp_path: Path) -> None:
         (lambda m: m.update(objects="4"), "objects: Input should be a valid integer"),
         (lambda m: m.update(files=[]), "files: Input should be a valid dictionary"),
         (lambda m: m.update(classes=["AGN"]), "none of its 1 classes"),
+        (lambda m: m.update(classes=["AGN", "SNIa\n"]), "classes.1: String should match pattern"),
         (lambda m: m["files"].update({"../other": {"bytes": 1, "sha256": "0" * 64}}), "should match pattern"),
         (lambda m: m.update(format="x"), "format"),
         (lambda m: m.update(objects=3), "holds 4 objects"),

@@ -135,6 +135,8 @@ def test_a_card_changed_by_hand_is_refused(pair, tmp_path, change):
     [
         ({"classes": ["AGN", "SNIa"]}, "2 classes"),
         ({"classes": ["AGN", "SNIa", "Variable", "AGN"]}, "each once"),
+        ({"classes": ["AGN", "SNIa", "Variable", "SN\x1b[31m"]}, r"'SN.x1b\[31m' is no name of a class"),
+        ({"groups": {"a\nb": ["AGN"]}}, "'a.nb' is no name of a class"),
         ({"classes": [1, 2, 3, 4]}, r"classes\.0: .*string"),
         ({"colour": "red"}, "colour: Unexpected"),
         ({"temperature": 0}, "temperature is 0.0: it must be from 0.001"),
