@@ -4,7 +4,6 @@ Everything that a command prints for people passes here, once: what cannot be se
 nothing is taken for markup.
 """
 
-import sys
 from functools import partial
 
 from rich.console import Console
@@ -38,5 +37,5 @@ def console(error: bool = False) -> Console:
 
 
 def complain(command: str, what: object) -> None:
-    """Print one line about a command on standard error."""
-    print(f"{command}: {secret.conceal(printable(' '.join(str(what).split())))}", file=sys.stderr)
+    """Print one line about a command on standard error, without secrets."""
+    commands.say(command, secret.conceal(str(what)))

@@ -40,7 +40,7 @@ from broker_filter.records import Classification, Message, Observation, Origin, 
 from broker_filter.series.lmdb.store import LmdbSeriesStore
 from broker_filter.series.store import Change
 from broker_filter.service import assembly
-from broker_filter.service.main import routes_of
+from broker_filter.service.served_pages import routes_of
 from model.series import compact
 from model.simulation.alerts.night import write_night
 

@@ -26,7 +26,7 @@ SHIPPED_FOLDER = Path(__file__).parents[1] / "weights"
 SHIPPED_SURVEYS = ("sdss", "ztf", "lsst")
 CHANNELS = ("science", "template", "difference")
 SCORE_KINDS = ("energy_and_distance", "energy")
-LARGEST_STAMP_PX, LONGEST_SERIES = 256, 65_536  # beyond anything that a survey cuts or a store keeps
+LARGEST_STAMP_PX, LONGEST_SERIES = 256, 4_096  # beyond what surveys cut; four times what a store keeps
 # Far beyond what calibration finds, and within what float64 computes with.
 TEMPERATURES, SCALES, LOCATIONS, LOGIT_OFFSETS = (1e-3, 1e3), (1e-12, 1e12), (-1e30, 1e30), (-100.0, 100.0)
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # how JSON becomes a card

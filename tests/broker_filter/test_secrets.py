@@ -19,7 +19,7 @@ from broker_filter.monitoring.recent import Recent
 from broker_filter.monitoring.status import StatusPage
 from broker_filter.secret import MASK, conceal, is_secret_name, masked_address, remember
 from broker_filter.service import check
-from broker_filter.service.main import routes_of
+from broker_filter.service.served_pages import routes_of
 
 pytestmark = pytest.mark.usefixtures("networks_once")
 SECRETS = [f"s3cret-{n}" for n in range(9)]

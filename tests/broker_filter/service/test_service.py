@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from broker_filter.config import LifeSettings, Settings, load
+from broker_filter.config import LifeSettings, load
 from broker_filter.errors import ConfigurationError, RetryableError
 from broker_filter.monitoring.health import Health
 from broker_filter.monitoring.metrics import Metrics
 from broker_filter.service import check
-from broker_filter.service.main import _introduce, _patiently, main
+from broker_filter.service.main import main
+from broker_filter.service.retries import patiently
+from broker_filter.service.serve import introduce_model
 from broker_filter.service.stop import Stop
 from model.serving.card import load_card
 
@@ -39,7 +41,7 @@ def test_wrong_settings_end_with_two(capsys, arguments):
 def test_what_is_not_there_yet_is_waited_for():
     """A registry or broker that comes up later is no reason to end; readiness says what is missing."""
     health = Health(60, time.monotonic)
-    settings = Settings(life=LifeSettings(retry_first_s=0.01, retry_longest_s=0.02))
+    life = LifeSettings(retry_first_s=0.01, retry_longest_s=0.02)
     answers = [RetryableError("away"), RetryableError("away"), None]
 
     def step() -> str:
@@ -48,7 +50,7 @@ def test_what_is_not_there_yet_is_waited_for():
             raise answer
         return "there"
 
-    assert _patiently(step, settings, Stop(), health) == "there"
+    assert patiently(step, life, Stop(), health) == "there"
     assert health.able().text == "away"
 
 
@@ -56,7 +58,7 @@ def test_waiting_ends_when_asked():
     """Who asks for the end while the service waits gets it."""
     stop = Stop()
     stop.requested = True
-    assert _patiently(lambda: "there", Settings(), stop, Health(60, time.monotonic)) is None
+    assert patiently(lambda: "there", LifeSettings(), stop, Health(60, time.monotonic)) is None
 
 
 def test_what_will_not_come_is_not_waited_for():
@@ -66,7 +68,7 @@ def test_what_will_not_come_is_not_waited_for():
         raise ConfigurationError("wrong")
 
     with pytest.raises(ConfigurationError):
-        _patiently(step, Settings(), Stop(), Health(60, time.monotonic))
+        patiently(step, LifeSettings(), Stop(), Health(60, time.monotonic))
 
 
 @pytest.mark.parametrize("name", ["file", "x" * 300])
@@ -83,6 +85,6 @@ def test_a_card_may_tell_anything_of_its_training(scores: Any) -> None:
     """What nothing vouches for stops no start: an accuracy is shown where it is a number."""
     card = dataclasses.replace(load_card("ztf"), provenance={"validation_scores": scores})
     metrics = Metrics()
-    _introduce(card, metrics)
+    introduce_model(card, metrics)
     shown = metrics.value("ictc_model_validation_accuracy_ratio", survey="ztf")
     assert shown == (0.5 if scores == {"accuracy": 0.5} else 0.0)
