@@ -47,14 +47,19 @@ OTHERS = (
     "scone-two-stage",
     "sits-bert-pretrained-two-stage",
     "vigil-two-stage",
-    "supernnova-bayesian-two-stage-mini",  # with the divergence at full weight it learns nothing
+    "supernnova-bayesian-two-stage",
+    "supernnova-bayesian-two-stage-mini",  # a fiftieth of the divergence, four times the learning rate
     "cnn-gru-reduced",
     "cnn-lstm-reduced",
 )
-PAIRS = tuple(  # the second is the control
-    (ours, other)
-    for other in ("cnn-gru-reduced", "cnn-lstm-reduced")
-    for ours in ("ict-convention-reduced", "convention-sampled-reduced")
+STAGES = ("convention-sampled-whole-reduced", "convention-whole-frozen-reduced")  # one stage of each of two systems
+PAIRS = (  # the second is the control
+    *[
+        (ours, other)
+        for other in ("cnn-gru-reduced", "cnn-lstm-reduced")
+        for ours in ("ict-convention-reduced", "convention-sampled-reduced")
+    ],
+    *[(mixed, whole) for mixed in STAGES for whole in ("convention-sampled-reduced", "convention-whole-reduced")],
 )
 ALERTS = SystemRun("ict-convention-alerts", None, 0)  # on the ZTF sky, for the stream: see carry_out_alerts
 RUNS = (
@@ -62,6 +67,7 @@ RUNS = (
     *[SystemRun(name, None, 0) for name in OTHERS],
     ALERTS,
     *[SystemRun(name, None, 1) for name in MAIN],
+    *[SystemRun(name, None, 1) for name in STAGES],
     SystemRun("convention-sampled-all-epochs", None, 1),
     SystemRun("supervised-contrastive-reduced", None, 0),
     SystemRun("convention-published-constants-reduced", None, 0),

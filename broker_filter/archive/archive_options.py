@@ -15,6 +15,7 @@ from model.commands import add_common_options, picture_path, png_path
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 HIGHEST_NUMBER = 10**15
+WEIGHTS_HELP = "network: its path, or a name that ships (ztf, lsst, ict-convention-ztf); repeat for each survey"
 LOOK_LIMIT = 60  # objects that are drawn unless more are asked for
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ def look_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="most objects, those with most alerts (default: %(default)s)",
     )
-    p.add_argument(
-        "--weights", action="append", default=[], metavar="PATH|SURVEY", help="network to use; repeat for each survey"
-    )
+    p.add_argument("--weights", action="append", default=[], metavar="PATH|NAME", help=WEIGHTS_HELP)
     p.add_argument("--allow-untrained", action="store_true", help="accept networks that were never trained")
     p.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     p.add_argument("--schema", type=Path, metavar="FILE", help="schema of alerts that carry neither id nor schema")
@@ -124,9 +123,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--summary", metavar="FILE", help="where the accounts go as JSON; standard error without it")
     p.add_argument("--order", choices=("time", "given"), default="time", help="of alerts (default: %(default)s)")
     p.add_argument("--limit", type=_positive, metavar="N", help="stop reading after N messages")
-    p.add_argument(
-        "--weights", action="append", default=[], metavar="PATH|SURVEY", help="network to use; repeat for each survey"
-    )
+    p.add_argument("--weights", action="append", default=[], metavar="PATH|NAME", help=WEIGHTS_HELP)
     p.add_argument("--allow-untrained", action="store_true", help="accept networks that were never trained")
     p.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     p.add_argument("--deterministic", action="store_true", help="equal bytes whatever the batches, more slowly")

@@ -144,14 +144,15 @@ def load_classifiers(
     Parameters
     ----------
     weights
-        Paths, or names of surveys whose weights the package ships; all that it ships when empty.
+        Paths, or names of weights that the package ships; the first choice for each survey when empty.
     allow_untrained
         Accept weights that nothing trained, and make some for surveys without any.
 
     Raises
     ------
     ConfigurationError
-        When weights are missing, broken, for one survey twice or untrained, or the device is absent.
+        When weights are missing, broken, untrained, for one survey twice or for one without alerts, or the device is
+        absent.
     """
     if deterministic:
         use_threads(1)  # the last bits of a sum depend on how many threads share it
@@ -167,6 +168,11 @@ def load_classifiers(
                 raise ConfigurationError(f"weights {name}: {error}") from error
             missing.append(str(name))
             continue
+        if loaded.card.survey not in survey.SURVEYS:
+            raise ConfigurationError(
+                f"weights {name} are for {loaded.card.survey}, which sends no alerts: choose weights for one of "
+                f"{', '.join(survey.SURVEYS)}"
+            )
         if not loaded.card.trained and not allow_untrained:
             raise ConfigurationError(f"weights {name} are untrained: train them, or say --allow-untrained")
         if loaded.card.survey in classifiers:

@@ -165,8 +165,8 @@ class ModelSettings(Section):
     """Which network classifies, and where."""
 
     weights: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
-    """one for each survey to read: a safetensors file with its JSON beside it, or the name of a survey (ztf, lsst) for
-    the weights that the package ships; all that it ships when not given"""
+    """one for each survey to read: a safetensors file with its JSON beside it, or a name of weights that the package
+    ships (ztf, lsst: the first choice; ict-convention-ztf); ztf and lsst when not given"""
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
     """asked for and absent: the service stops and says so"""
     engine: Literal["auto", "torch", "onnxruntime"] = "auto"

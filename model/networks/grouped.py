@@ -108,6 +108,11 @@ class GroupedNetwork(nn.Module):
         if frame_count > self.frame_limit:
             raise ValueError(f"{frame_count} frames, but {self.name} reads at most {self.frame_limit}: cut the series")
 
+    @property
+    def reads_stamps(self) -> bool:
+        """Whether images go in; networks of light curves read none."""
+        return hasattr(self.config, "size")
+
     def check_stamps(self, channels: int, size_px: int) -> None:
         """Refuse stamps that the network cannot read; larger ones are cropped, and light-curve networks read none.
 

@@ -40,7 +40,8 @@ def make_network(recipe: Recipe, facts: DatasetFacts, seed: int) -> GroupedNetwo
     Raises
     ------
     RecipeError
-        When the data have other classes than the recipe lists weights of, or stamps that the network cannot read.
+        When the data have other classes than the recipe lists weights of, or stamps that the network cannot read, or
+        nothing differs between two views that are to be pulled together without labels.
     NetworkError
         When there is no such network, or not with these settings.
     """
@@ -58,7 +59,19 @@ def make_network(recipe: Recipe, facts: DatasetFacts, seed: int) -> GroupedNetwo
         network.check_stamps(facts.channels, facts.size)
     except ValueError as error:
         raise RecipeError(f"recipe {recipe.name} is not for this data set: {error}") from error
+    if any(stage.without_labels for stage in recipe.stages) and not _views_differ(recipe, network):
+        raise RecipeError(
+            f"recipe {recipe.name} has two views pulled together without labels, and {name} would read the same in "
+            "both: turn the stamps that it reads (augmentation.dihedral, rotation_deg), or draw frames for each view "
+            "(ict.own_frames with augmentation.draw_runs or drop_frames)"
+        )
     return network
+
+
+def _views_differ(recipe: Recipe, network: GroupedNetwork) -> bool:
+    """Whether two views of an object are anything but one."""
+    how = recipe.augmentation
+    return (network.reads_stamps and how.turns_stamps) or (recipe.ict.own_frames and how.changes_epochs)
 
 
 def rows_of(recipe: Recipe, splits: Splits) -> dict[str, NDArray[np.int64]]:
@@ -78,7 +91,7 @@ def rows_of(recipe: Recipe, splits: Splits) -> dict[str, NDArray[np.int64]]:
 
 def learned_objects(recipe: Recipe, splits: Splits) -> int:
     """How many objects the recipe learns from."""
-    return sum(map(len, rows_of(recipe, splits).values()))
+    return len(np.unique(np.concatenate(list(rows_of(recipe, splits).values()))))
 
 
 def make_loaders(

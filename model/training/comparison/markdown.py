@@ -23,7 +23,8 @@ def markdown(table: Line) -> str:
                 f"\nKendall's τ between this ranking and the published one over {len(agreement['systems'])} systems: "
                 f"{agreement['tau']:.2f} (p {agreement['p']:.2g}); a stand-in for the published size would need 0.7.\n"
             )
-        text += "\nRecall of each class, mean over seeds:\n\n" + recalls_table(lines)
+        for of, name in (("recall", "Recall"), ("f1", "F1")):
+            text += f"\n{name} of each class, mean over seeds ± their standard deviation:\n\n" + by_class(lines, of)
         if tests:
             text += "\nPairs, the second being the control:\n\n" + pairs_table(tests)
         if early := [line for line in lines if line["intervals_by_night"]]:
@@ -54,14 +55,21 @@ def systems_table(lines: Sequence[Line]) -> str:
     return table_of(rows)
 
 
-def recalls_table(lines: Sequence[Line]) -> str:
-    """Recall of each class, and of each seed's worst one."""
-    classes = list(lines[0]["recall"])
-    rows = [["system", *classes, "worst of a seed"]]
+def by_class(lines: Sequence[Line], of: str) -> str:
+    """A score of each class, and from the worst to the best of these."""
+    classes = list(lines[0][of])
+    rows = [["system", *classes, "from – to"]]
     for line in reversed(lines):
-        recalls = [shown(line["recall"][name]) for name in classes]
-        rows.append([line["system"], *recalls, shown(line["worst_recall"])])
+        deviation = line[f"{of}_sd_over_seeds"]
+        reached = [
+            shown(line[of][name]) + ("" if deviation is None else f" ± {shown(deviation[name])}") for name in classes
+        ]
+        rows.append([line["system"], *reached, worst_to_best(line[of])])
     return table_of(rows)
+
+
+def worst_to_best(of_class: Mapping[str, float]) -> str:
+    return f"{min(of_class.values()):.2f} – {max(of_class.values()):.2f}"
 
 
 def pairs_table(tests: Sequence[Line]) -> str:

@@ -27,9 +27,10 @@ from model.training.comparison.pooling import (
     protocol_of,
 )
 from model.training.evaluation.intervals import holm, mcnemar, nadeau_bengio
-from model.training.evaluation.scoring import macro_f1, score
+from model.training.evaluation.scoring import Scores, macro_f1, score
 
 EARLY_RESAMPLES = 500
+BY_CLASS = ("recall", "f1")
 BY_NIGHT = ("macro_f1", "balanced_accuracy", "auc", "log_loss", "ece")
 
 Runs = dict[str, list[tuple[dict[str, Any], dict[str, NDArray]]]]
@@ -59,7 +60,7 @@ def summary(system: str, pools: Sequence[PooledRuns], classes: Sequence[str]) ->
         "parameters": entries[0].get("parameters"),
         "macro_f1_sd_over_seeds": float(np.std(f1_S, ddof=1)) if len(pools) > 1 else None,
         **{f"{name}_interval": dataclasses.asdict(interval) for name, interval in intervals.items()},
-        "recall": {name: float(np.mean([scores.recall[name] for scores in reached])) for name in classes},
+        **by_class(reached, classes),
         "by_label_mode": by_label_mode(pools, len(classes)),
         "train_minutes": float(np.mean([entry.get("train_seconds", 0.0) for entry in entries])) / 60,
     }
@@ -78,6 +79,20 @@ def summary(system: str, pools: Sequence[PooledRuns], classes: Sequence[str]) ->
         for night in shared_nights(pools)
         for interval_of in [intervals_over_seeds(pools, night, EARLY_RESAMPLES)]
     }
+    return line
+
+
+def by_class(reached: Sequence[Scores], classes: Sequence[str]) -> dict[str, dict[str, float] | None]:
+    """Mean over seeds of the scores of each class, and their standard deviation where there are several seeds."""
+    line: dict[str, dict[str, float] | None] = {}
+    for of in BY_CLASS:
+        values_CS = {name: [getattr(scores, of)[name] for scores in reached] for name in classes}
+        line[of] = {name: float(np.mean(values_S)) for name, values_S in values_CS.items()}
+        line[f"{of}_sd_over_seeds"] = None
+        if len(reached) > 1:
+            line[f"{of}_sd_over_seeds"] = {
+                name: float(np.std(values_S, ddof=1)) for name, values_S in values_CS.items()
+            }
     return line
 
 

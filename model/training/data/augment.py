@@ -41,6 +41,18 @@ class Augmentation:
     single_alerts: float = 0.0  # share of the batches in which one alert of each object is all that came, its past told
     colour_shift_mag: float = 0.0  # scatter by which an object's bands are shifted against each other
 
+    @property
+    def turns_stamps(self) -> bool:
+        """Whether two views of the same frames differ (:func:`change_view`)."""
+        return self.dihedral or self.rotation_deg * self.rotation_probability > 0
+
+    @property
+    def changes_epochs(self) -> bool:
+        """Whether views with frames of their own differ in them (:func:`change_epochs`)."""
+        strengths = self.drop_frames, self.truncate_probability, self.late_probability, self.single_alerts
+        noise = self.noise_probability > 0 and self.noise_factor > 1
+        return self.draw_runs > 0 or any(strengths) or noise or self.colour_shift_mag > 0
+
 
 def dihedral(frames: Frames, generator: torch.Generator) -> Frames:
     """Turn and flip each object by one of the eight symmetries of the square."""

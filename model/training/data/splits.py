@@ -24,6 +24,11 @@ class Splits:
     validation: NDArray[np.int64]
     test: NDArray[np.int64]
 
+    @property
+    def all(self) -> NDArray[np.int64]:
+        """Every object to learn from, whatever its label is made of."""
+        return np.sort(np.concatenate([self.pretrain, self.train]))
+
 
 def with_fewer_labels(splits: Splits, label_N: NDArray[np.int64], share: float, seed: int = 0) -> Splits:
     """Splits with a share of the training objects: of each class as large a part, at least one.

@@ -64,7 +64,7 @@ class Evaluation:
 
 
 def check_fit(card: ModelCard, dataset: Dataset) -> None:
-    """Refuse a data set that the weights cannot read.
+    """Refuse a data set that the weights cannot read or know no classes of.
 
     Raises
     ------
@@ -72,6 +72,9 @@ def check_fit(card: ModelCard, dataset: Dataset) -> None:
         Naming what differs.
     """
     check_pixels(card, dataset)
+    if not card.trained:
+        raise WeightsError("the weights were told no class, their answers are guesses: go on with them by ictc-train "
+                           "--start-from, and score what comes of it")  # fmt: skip
     if card.form not in OF_EACH_FRAME:
         raise WeightsError(f"the weights were trained on series in the form {card.form!r}, in which early frames show "
                            "what came later: score that recipe by ictc-compare")  # fmt: skip

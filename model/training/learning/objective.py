@@ -113,6 +113,10 @@ class Objective(nn.Module):
         """
         if stage.restores:
             return self._restoring(first, stage)
+        if stage.without_labels:
+            assert second is not None  # the recipe was checked
+            pull = self._pull(first, second, self.network.features(first), self.network.features(second), label_B)
+            return {"pull": pull, "loss": self.ict.weight * pull}
         if self.prefix == "all":
             return self._over_prefixes(first, second, label_B, counts_K, stage, beta, weight_K, truth)
 
@@ -120,10 +124,6 @@ class Objective(nn.Module):
             return self._class_loss(self.network.head(features_BF), label_B, counts_K, stage, beta, weight_K).mean()
 
         feature_BF = self.network.features(first)
-        if stage.without_labels:
-            assert second is not None  # the recipe was checked
-            pull = self._pull(first, second, feature_BF, self.network.features(second), label_B)
-            return {"pull": pull, "loss": self.ict.weight * pull}
         parts = {"class": class_loss(feature_BF)}
         if second is not None and self.projector is not None:
             other_BF = self.network.features(second)
@@ -177,11 +177,10 @@ class Objective(nn.Module):
 
         Each object weighs the same, however long. Two views are pulled together by what is known of whole series.
         """
-        mask_BT = first.curve.mask_BT
-        label = label_B[:, None].expand(mask_BT.shape).flatten()
-        length_B = mask_BT.sum(1)
 
-        def class_losses(features_BTF: Tensor) -> tuple[Tensor, Tensor]:
+        def class_losses(view: Frames, features_BTF: Tensor) -> tuple[Tensor, Tensor]:
+            mask_BT = view.curve.mask_BT
+            label, length_B = label_B[:, None].expand(mask_BT.shape).flatten(), mask_BT.sum(1)
             logits_BTK = self.network.head(features_BTF)
             loss_BT = self._class_loss(logits_BTK.flatten(0, 1), label, counts_K, stage, beta, weight_K)
             loss_BT = loss_BT.reshape(mask_BT.shape)
@@ -190,16 +189,17 @@ class Objective(nn.Module):
 
         prefix_features = cast(Callable[[Frames], Tensor], self.network.prefix_features)
         features_BTF = prefix_features(first)
-        prefixes, whole = class_losses(features_BTF)
+        prefixes, whole = class_losses(first, features_BTF)
         parts = {"prefixes": prefixes, "whole": whole, "loss": (prefixes + whole) / 2}
         if second is not None and self.projector is not None:
             other_BTF = prefix_features(second)
-            parts["loss"] = parts["loss"] + sum(class_losses(other_BTF)) / 2
-            feature_BF, other_BF = (at_last_frame(of_BTF, mask_BT) for of_BTF in (features_BTF, other_BTF))
+            parts["loss"] = parts["loss"] + sum(class_losses(second, other_BTF)) / 2
+            feature_BF = at_last_frame(features_BTF, first.curve.mask_BT)
+            other_BF = at_last_frame(other_BTF, second.curve.mask_BT)
             parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
             parts["loss"] = parts["loss"] + self.ict.weight * parts["pull"]
         if self.physics is not None and truth is not None:
-            parts["physics"] = self.physics.loss(features_BTF, first.curve, mask_BT, truth)
+            parts["physics"] = self.physics.loss(features_BTF, first.curve, first.curve.mask_BT, truth)
             parts["loss"] = parts["loss"] + self.physics_weight * parts["physics"]
         return parts
 

@@ -17,7 +17,7 @@ from model.training.data.input_form import FORMS
 from model.training.learning.losses import CLASS_LOSSES
 from model.training.training_options import recipe_names
 
-PARTS = ("pretrain", "train")
+PARTS = ("pretrain", "train", "all")
 PULLS = ("none", "cosine", "dino", "supervised_contrastive", "balanced_contrastive")
 PREFIXES = ("none", "all")
 KEEPS = ("last", "best_f1", "best_loss")
@@ -86,7 +86,7 @@ class RecipeError(Exception):
 class Stage:
     """One pass of training over one part of a data set, with that part's own class prior."""
 
-    part: str = "train"  # "pretrain": photometric labels; "train": spectroscopic labels
+    part: str = "train"  # "pretrain": photometric labels; "train": spectroscopic labels; "all": both
     epochs: int = 30
     passes: int = 1  # through the objects in an epoch: more where few of them have labels
     learning_rate: float = 1e-3

@@ -117,6 +117,13 @@ def test_untrained_weights_need_consent(tmp_path: Path) -> None:
     assert set(loaded) == {"ztf", "lsst"}
 
 
+@pytest.mark.parametrize("name", ["sdss", "ict-convention-sdss"])
+def test_weights_of_a_survey_without_alerts_are_refused(name: str) -> None:
+    """No alert could ever reach them: every one would be rejected as another survey's."""
+    with pytest.raises(ConfigurationError, match=f"weights {name} are for sdss, which sends no alerts: .* ztf, lsst"):
+        load_classifiers([name])
+
+
 def test_absent_device_is_refused() -> None:
     """A device that the machine lacks is an error of configuration, never another device."""
     if torch.cuda.is_available():

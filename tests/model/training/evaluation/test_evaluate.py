@@ -168,6 +168,7 @@ def test_evaluation_refuses_what_does_not_fit(toy: Dataset, some_weights: Path, 
         ({"survey": "ztf"}, "is of survey sdss, the weights are for ztf"),
         ({"classes": ("SNIa", "AGN", "Variable", "SNOther")}, "in this order"),
         ({"network": {**card.network, "size": 99}}, "make a data set with --size 99"),
+        ({"trained": False}, "told no class, their answers are guesses: go on with them by ictc-train --start-from"),
     ):
         with pytest.raises(WeightsError, match=words):
             evaluate.check_fit(dataclasses.replace(card, **change), toy)

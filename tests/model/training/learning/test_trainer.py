@@ -270,6 +270,29 @@ def test_two_views_are_pulled_together_beside_a_loss_on_prefixes(toy: Dataset):
     assert all(parameter.grad is None for parameter in training.objective.target.parameters())
 
 
+@pytest.mark.parametrize("other", ["own_frames", "class_positive"])
+def test_views_of_other_lengths_are_each_judged_by_their_own_prefixes(toy: Dataset, other: str):
+    """A second view with other frames, or of another object, costs what it would cost alone."""
+    recipe = load_recipe("vigil-ict-mini")
+    recipe = dataclasses.replace(
+        recipe,
+        network={**recipe.network, "size": 15},
+        ict=dataclasses.replace(recipe.ict, **{other: True}),
+        augmentation=Augmentation(truncate_probability=0.8),
+        batch_size=20,
+    )
+    training = prepare(recipe, toy)
+    objective, loader = training.objective.eval(), training.loaders["train"]
+    first, second, label_B = views(recipe, loader, torch.arange(20), seed=1)
+    assert second is not None
+    assert first.curve.mask_BT.sum(1).tolist() != second.curve.mask_BT.sum(1).tolist()
+    stage, counts_K = recipe.stages[0], loader.counts(4)
+    both = objective(first, second, label_B, counts_K, stage, 0.0)
+    alone = [objective(view, None, label_B, counts_K, stage, 0.0)["loss"] for view in (first, second)]
+    expected = sum(alone) + recipe.ict.weight * both["pull"]
+    assert both["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["ict-convention", "cnn-gru", "sits-bert", "supernnova-bayesian", "scone", "vigil"])
 def test_half_precision_trains_alike(toy: Dataset, name: str):
     """A step with products in bfloat16 has the loss of one in float32 to 2 %, and moves the weights as far."""

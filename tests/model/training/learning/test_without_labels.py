@@ -10,13 +10,14 @@ import torch
 
 from model.data.dataset import Dataset
 from model.serving.weights import load
+from model.training.data.augment import Augmentation
 from model.training.data.dataset_facts import measure
 from model.training.data.splits import SplitsError, divide, with_fewer_labels
 from model.training.learning.execution import ExecutionSettings
 from model.training.learning.progress import Progress
-from model.training.learning.recipe import PULLS_WITHOUT_LABELS, Ict, Recipe, RecipeError, Stage, recipe_of
+from model.training.learning.recipe import PULLS_WITHOUT_LABELS, Ict, Recipe, RecipeError, Stage, load_recipe, recipe_of
 from model.training.learning.trainer import Training
-from model.training.setup import make_loaders, make_network
+from model.training.setup import learned_objects, make_loaders, make_network, rows_of
 from model.training.train import main
 
 CPU = torch.device("cpu")
@@ -68,6 +69,42 @@ def test_recipes_that_would_need_labels_are_refused(changed: dict, what: str):
     assert recipe_of(table).stages[0].without_labels
     with pytest.raises(RecipeError, match=what):
         recipe_of(table | changed)
+
+
+def test_a_network_of_prefixes_learns_without_labels(toy: Dataset):
+    """Vigil's views are pulled together by what is known of whole series, as its classes are not asked for."""
+    recipe = load_recipe("vigil-ict-mini")
+    network = {**recipe.network, "size": 15}
+    recipe = dataclasses.replace(recipe, network=network, stages=ALONE.stages, keep="last", batch_size=20)
+    before = make_network(recipe, measure(toy, divide(toy).train), 1).state_dict()
+    after = trained(recipe, toy)
+    assert any(not torch.equal(after[name], before[name]) for name in after)
+    assert all(torch.equal(after[name], before[name]) for name in after if name.startswith("output."))
+
+
+def test_two_views_of_which_nothing_differs_are_refused(toy: Dataset):
+    """Stamps that are turned teach no network of light curves, and stamps that are not teach no network at all."""
+    light_curves = dataclasses.replace(load_recipe("lstm"), stages=ALONE.stages, ict=ALONE.ict, keep="last")
+    still = dataclasses.replace(ALONE, augmentation=Augmentation(dihedral=False))
+    facts = measure(toy, divide(toy).train)
+    for recipe in (light_curves, still):
+        with pytest.raises(RecipeError, match="would read the same in both"):
+            make_network(recipe, facts, 1)
+        own = dataclasses.replace(
+            recipe, ict=dataclasses.replace(recipe.ict, own_frames=True), augmentation=Augmentation(drop_frames=0.3)
+        )
+        make_network(own, facts, 1)
+
+
+def test_unlabelled_objects_are_all_that_no_other_part_keeps(toy: Dataset):
+    """Part ``all`` is what there is to learn from, also where a data set has no photometric labels."""
+    splits = divide(toy)
+    assert len(splits.all) == len(splits.pretrain) + len(splits.train)
+    recipe = dataclasses.replace(ALONE, stages=(Stage("all", epochs=1, loss="none"),))
+    assert learned_objects(recipe, splits) == len(splits.all)
+    unlabelled = dataclasses.replace(splits, pretrain=splits.pretrain[:0])
+    assert np.array_equal(rows_of(recipe, unlabelled)["all"], splits.train)
+    assert {stage.part for name in ("ict-pretrain", "dino-pretrain") for stage in load_recipe(name).stages} == {"all"}
 
 
 def test_fewer_labels_are_of_every_class(toy: Dataset):
