@@ -97,7 +97,7 @@ class Places:
 
 
 def make_alert_data(work: Path) -> Path:
-    """Simulate and join what trained the shipped ZTF weights, where it is missing: 13,600 objects to train on."""
+    """Simulate and join what trained ``ztf-6a2fff7b62`` and ICT on alerts, where it is missing: 13,600 objects."""
     first, more, joined = (work / name for name in ("ztf-first", "ztf-more", "ztf"))
     if not (joined / "manifest.json").exists():
         make_data(first, "ztf", str(RECIPES / "shipped_ztf.json"), 21)
@@ -143,7 +143,7 @@ def pack_unfinished(places: Places) -> None:
 
 
 def carry_out_alerts(run: SystemRun, places: Places) -> None:
-    """Train, score and keep weights for ZTF's alerts, on the set that the shipped weights were trained on.
+    """Train, score and keep weights for ZTF's alerts, on the set of :func:`make_alert_data`.
 
     The weights lie with the results as ``ict-convention-ztf``; put both files into ``model/weights`` to ship them.
     """

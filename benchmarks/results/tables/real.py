@@ -136,6 +136,9 @@ def brightest() -> str:
     )
 
 
+VIGIL_OF_THE_SAME_SKY = "ztf-6a2fff7b62"  # as ICT-ConvEntion on alerts
+
+
 def convention_on_alerts() -> str:
     """ICT-ConvEntion on ZTF's alerts, the same without its second branch, and the weights that ship as first choice."""
     ways = {
@@ -153,4 +156,9 @@ def convention_on_alerts() -> str:
         told = [flight["supernova"]["auc"], flight["supernova"]["p10"], flight["ia_among_supernovae"]["auc"]]
         of_all = [f"{scores['last_alert'][score]:.3f}" for score in ("macro_f1", "balanced_accuracy")]
         rows.append([name, *of_all, *[value_and_range(one) for one in told]])
+    if (like := (read(RESULTS / "real_ztf" / "scored_weights.json") or {}).get(VIGIL_OF_THE_SAME_SKY)) is not None:
+        figures = [
+            f"{like[name]:.3f}" for name in ("macro_f1", "balanced_accuracy", "p10_in_flight", "ia_auc_in_flight")
+        ]
+        rows.append([f"Vigil of the same sky and objects, `{VIGIL_OF_THE_SAME_SKY}`", *figures[:2], "–", *figures[2:]])
     return table_of(rows)
