@@ -4,11 +4,12 @@ Each is a process of its own, without options; ``--all`` runs those that need no
 tells of the options of one.
 """
 
-import argparse
 import ast
 import subprocess
 import sys
 from pathlib import Path
+
+from benchmarks.parser import parser_of
 
 HERE = Path(__file__).parent
 WITH_ARGUMENTS = ("controls", "ict.", "published_experiment", "real_ztf")  # a folder, weights or real alerts
@@ -27,7 +28,7 @@ def known() -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     """List the benchmarks, or run some; return how many failed."""
-    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--all", action="store_true", help="run those that need no options")
     options = parser.parse_args(arguments)

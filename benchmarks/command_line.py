@@ -4,7 +4,6 @@
 over the rounds of its processor time (all threads, user and system), and its largest resident memory.
 """
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.end_to_end.alerts import many
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe
 from broker_filter.series.lmdb.store import LmdbSeriesStore
 from ictc.command import COMMANDS
@@ -90,7 +90,7 @@ def started(words: tuple[str, ...]) -> Start:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(arguments)
     console = Console()

@@ -3,7 +3,6 @@
 Without ``--full`` a sample of the recipe ``convention`` is made and the time of the whole is extrapolated.
 """
 
-import argparse
 import os
 import resource
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import setting
+from benchmarks.parser import parser_of
 from model.data.dataset import Dataset
 from model.simulation.alerts.night import write_night
 from model.simulation.datasets.draw import write_dataset
@@ -94,6 +94,6 @@ def _peak_mb(whose: str) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--full", action="store_true", help="make the whole of convention")
     main(parser.parse_args().full)

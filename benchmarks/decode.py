@@ -5,7 +5,6 @@ The plain reading is what brokers do: the packet by fastavro, every stamp by ``a
 ours in the last column of work: no calibration, no crop, no float16.
 """
 
-import argparse
 import gzip
 import io
 import statistics
@@ -20,6 +19,7 @@ from fastavro.schema import load_schema
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe, shared_data
 from broker_filter.alerts.alert import read_alert, read_alerts, read_datums
 from broker_filter.alerts.packet_epochs import light_curve
@@ -126,7 +126,7 @@ def sets_of_messages() -> tuple[str, dict[str, list[Message]]]:
 
 def main() -> int:
     """Measure and print the table; return 1 where a target is missed."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser_of(__doc__).parse_args()
     warnings.simplefilter("ignore")  # astropy has much to say about ZTF's headers
     source, sets = sets_of_messages()
     table = Table(

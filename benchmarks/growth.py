@@ -5,7 +5,6 @@ Processor time of one thread (of all processes together for the last table), no 
 (a million take some 5 GB of disk), and worker processes side by side: what N do is the sum, where there are N cores.
 """
 
-import argparse
 import multiprocessing
 import os
 import statistics
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.end_to_end.alerts import many
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe
 from broker_filter.alerts.decode import Arrival, connect
 from broker_filter.alerts.packet_schema import Schemas
@@ -165,7 +165,7 @@ def of_processes() -> Table:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--objects", type=int, default=100_000, metavar="N", help="most objects in the store")
     options = parser.parse_args()
     use_threads(1)

@@ -8,7 +8,6 @@ frames. "ONNX" is onnxruntime on whole series of 20 frames, which keeps no embed
 exported; ``benchmarks.peers`` times it on updates.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe
 from model.networks.contract import collate
 from model.networks.grouped import cut_groups, select_rows
@@ -112,7 +112,7 @@ def median_seconds(call: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=BATCH, metavar="N", help="updates at a time, here %(default)s")
     options = parser.parse_args()

@@ -11,7 +11,6 @@ References
 Duev et al. 2021, arXiv:2111.12142 (ACAI). Rehemtulla et al. 2024, ApJ 972, 7 (BTSbot).
 """
 
-import argparse
 import gzip
 import io
 import logging
@@ -33,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.parser import parser_of
 from benchmarks.real_ztf.alerts import labels_of, read
 from benchmarks.setting import describe, shared_data
 from broker_filter.alerts.packet_schema import Schemas
@@ -193,7 +193,7 @@ def areas(networks: Mapping[str, Scores], alerts: list[Prepared], labels: Mappin
 
 def main() -> int:
     """Time, score, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--acai", type=Path, metavar="DIR", help="folder of acai_{b,h,n,o,v}.onnx")
     parser.add_argument("--btsbot", type=Path, metavar="FILE", help="BTSbot as ONNX")
     options = parser.parse_args()

@@ -11,7 +11,6 @@ without a checkpoint of its own goes on from there. ``--tables`` writes the tabl
 ``--only NAME[,NAME]`` takes these runs alone, ``--list`` says where each stands.
 """
 
-import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from benchmarks.experiment import COMPILED, Experiment, is_done, make_data, simulate
+from benchmarks.parser import parser_of
 from model.data.checked import open_checked
 from model.data.dataset import Dataset
 from model.files import replacing
@@ -188,7 +188,7 @@ def carry_on(places: Places, runs: tuple[SystemRun, ...], precision: str) -> Non
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for data and checkpoints")
     parser.add_argument("--data", type=Path, help="folder of the data set (default: WORK/data)")
     parser.add_argument("--results", type=Path, default=RESULTS)

@@ -4,7 +4,6 @@ Run: ``python benchmarks/simulate.py``. An object is 100 single-band 64x64 SDSS 
 profiles' worth of Gaussians, one neighbouring galaxy, a star, the varying source. The goal is 0.05 s on one core.
 """
 
-import argparse
 import os
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
+from benchmarks.parser import parser_of
 from model.simulation.images import noise_free, profiles
 from model.simulation.images import render as products
 from model.simulation.sky_records import Galaxy, Scene, Schedule, SimulatedObject, Star
@@ -93,7 +93,7 @@ def with_galsim(obj: SimulatedObject) -> float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Images and objects a second of every renderer.")
+    parser = parser_of(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
     obj = an_object()

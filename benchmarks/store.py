@@ -7,7 +7,6 @@ curve, and the pixels of those ten. Frames are three 32 x 32 channels, 6 kB; pac
 as ZTF's do on average, or of the most that is kept. Wall time, median of repeats.
 """
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.neighbours.servers import AbsentError, redis_server
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe
 from broker_filter.records import Observation
 from broker_filter.series.lmdb.store import LmdbSeriesStore
@@ -92,7 +92,7 @@ def read_per_second(store: SeriesStore, night: list[Observation]) -> float:
 
 def main() -> int:
     """Print the table."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser_of(__doc__).parse_args()
     nights = {epochs: frames(epochs) for epochs in EPOCH_COUNTS}
     with ExitStack() as stack:
         stores: dict[str, Opener] = {

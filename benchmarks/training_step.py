@@ -9,7 +9,6 @@ timed with its wide convolutions by spectra and direct, with freed memory kept a
 what lies between products of spectra compiled too; the arithmetic is that of the direct one.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from rich.table import Table
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe
 from model.networks import convention, registry
 from model.networks.contract import Frames, collate
@@ -113,7 +113,7 @@ def ways_of(recipe: Recipe, engine: ExecutionSettings) -> list[tuple[str, bool, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=8)

@@ -37,6 +37,7 @@ from rich.table import Table
 
 from benchmarks.archive.model import Rates, cluster_model
 from benchmarks.end_to_end.alerts import replaced
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe, shared_data
 from broker_filter.avro.container import write_long
 from model.simulation.alerts.night import START_MJD, write_night
@@ -310,7 +311,7 @@ def _real_archive() -> Path | None:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--alerts", type=int, default=50_000, help="about, to simulate (default: %(default)s)")
     parser.add_argument("--nights", type=int, default=60)
     parser.add_argument("--workers", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])

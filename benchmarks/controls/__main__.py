@@ -7,7 +7,6 @@ ones. Objects labelled ``deconfounded``, whose hosts, brightness and offsets do 
 ones too. With ``--data`` models on dates, positions, numbers and times, and on shuffled labels are trained as well.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -46,6 +45,7 @@ from benchmarks.controls.scores import (
     stays,
     together,
 )
+from benchmarks.parser import parser_of
 from model.data.dataset import Dataset, DatasetError
 from model.networks.contract import collate
 from model.networks.grouped import GroupedNetwork
@@ -226,7 +226,7 @@ def cases_of(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks.controls", description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--weights", help="shipped or own weights (default: those of the data set's survey, or sdss)")
     parser.add_argument("--data", type=Path, help="a data set of ictc-simulate")
     parser.add_argument("--per-class", type=int, default=50, help="objects of each class and label mode")

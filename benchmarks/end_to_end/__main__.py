@@ -8,7 +8,6 @@ same run, fastavro and astropy read a sample of the same alerts. On Apache Kafka
 the embedded server.
 """
 
-import argparse
 import io
 import os
 import subprocess
@@ -34,6 +33,7 @@ from benchmarks.decode import PlainLsst, plain_ztf
 from benchmarks.end_to_end.alerts import SURVEYS, Packet, many
 from benchmarks.neighbours.kafka_node import kafka_node
 from benchmarks.neighbours.servers import AbsentError
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin
@@ -232,7 +232,7 @@ def a_broker(folder: Path) -> Iterator[tuple[str, str]]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--survey", choices=SURVEYS, action="append", help="default: both")
     parser.add_argument("--alerts", type=int, help="default: 20,000 of ZTF, 4,000 of LSST, beside the burst")
     parser.add_argument("--burst", type=int, help="default: 10,000 of ZTF, 1,000 of LSST")

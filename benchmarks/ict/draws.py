@@ -5,13 +5,13 @@ the test objects are answered both ways, the draws as in training: accuracy, mac
 often the two answers name the same class.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.parser import parser_of
 from model.data.checked import open_checked
 from model.networks.grouped import GroupedNetwork
 from model.serving import weights
@@ -41,7 +41,7 @@ def drawn_probability(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("weights", nargs="+", help="paths of weights, or names of shipped ones")
     parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
     parser.add_argument("--runs", type=int, default=8, help="of three frames in a draw")

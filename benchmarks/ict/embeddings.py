@@ -7,7 +7,6 @@ given once or more, adds what a training's ``history.jsonl``, or the file of a c
 validation objects after each epoch. ``--table`` keeps the table.
 """
 
-import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
+from benchmarks.parser import parser_of
 from model.data.checked import open_checked
 from model.data.dataset import Dataset
 from model.serving import weights
@@ -89,7 +89,7 @@ def named(text: str) -> tuple[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("weights", nargs="+", type=named, help="[NAME=]PATH of weights, or names of shipped ones")
     parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
     parser.add_argument("--split", default="test")

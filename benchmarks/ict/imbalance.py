@@ -7,13 +7,13 @@ stopped, and several of these commands may share the work; runs and tables lie i
 ``benchmarks/results/imbalance``. ``--seeds 0`` does the first seed of each alone, ``--only NAME[,NAME]`` some recipes.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 import torch
 
 from benchmarks.experiment import Experiment, make_data
+from benchmarks.parser import parser_of
 from model.data.checked import open_checked
 from model.training.comparison.run import SystemRun
 from model.training.learning.recipe import load_recipe
@@ -52,7 +52,7 @@ def make_mix(folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for the data set and checkpoints")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--only", default=",".join(recipe.stem for recipe in RECIPES), help="recipes, by name")

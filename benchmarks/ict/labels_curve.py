@@ -8,7 +8,6 @@ an epoch: a tuning has about as many steps on one label in a hundred as on all. 
 ``benchmarks/results/labels``; what is there is not done again. ``table.md`` has the curve.
 """
 
-import argparse
 import json
 import sys
 from dataclasses import replace
@@ -20,6 +19,7 @@ import torch
 
 from benchmarks.experiment import COMPILED
 from benchmarks.ict.imbalance import BENCHMARKS, make_mix
+from benchmarks.parser import parser_of
 from model.data.checked import open_checked
 from model.data.dataset import Dataset
 from model.files import replacing
@@ -88,7 +88,7 @@ def curve_of(folder: Path) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for data and trainings")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--results", type=Path, default=BENCHMARKS / "results" / "labels")

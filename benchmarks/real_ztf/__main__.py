@@ -26,6 +26,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from benchmarks.parser import parser_of
 from benchmarks.real_ztf import peers, simulated
 from benchmarks.real_ztf.alerts import PLANE_DEG, Facts, labels_of, may_be_opened, repaired_copy
 from benchmarks.real_ztf.rises import ia_without_rise
@@ -361,7 +362,7 @@ def with_range(interval: Mapping[str, float] | None) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks.real_ztf", description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--weights", default="ztf")
     parser.add_argument("--against", help="other weights, for paired differences")
     parser.add_argument("--out", type=Path, default=REPO_ROOT / "benchmarks" / "results" / "real_ztf")

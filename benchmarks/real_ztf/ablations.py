@@ -5,7 +5,6 @@ to read an input misses it more than one that never had it, so each line is the 
 is compared with the whole network on the same alerts. Writes ``ablations.json`` and ``ablations.png``.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ mpl.use("Agg")
 import torch
 from matplotlib.figure import Figure
 
+from benchmarks.parser import parser_of
 from benchmarks.real_ztf import simulated
 from benchmarks.real_ztf.learning_curve import NAMES, OUT, dress, whiskers
 from benchmarks.setting import describe
@@ -120,7 +120,7 @@ def draw(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="benchmarks.real_ztf.ablations", description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--weights", default="ztf")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR")

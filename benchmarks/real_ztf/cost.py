@@ -5,7 +5,6 @@ get those of another commit: ``git show COMMIT:model/weights/ztf.json > old/ztf.
 Alerts come one by one and 64 at a time, each with what its packet tells of the past; networks alone, one thread.
 """
 
-import argparse
 import logging
 import sys
 import time
@@ -20,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.parser import parser_of
 from benchmarks.real_ztf.alerts import read
 from benchmarks.setting import describe, shared_data
 from broker_filter.alerts.packet_schema import Schemas
@@ -79,7 +79,7 @@ def quartiles_of_turns(measures: dict[Way, Callable[[], float]]) -> dict[Way, li
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="benchmarks.real_ztf.cost", description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("weights", nargs="+", help="paths of weights, or a shipped survey")
     options = parser.parse_args(argv)
     data = shared_data()

@@ -9,7 +9,6 @@ parameter is fitted to these alerts, and no score on them chooses between versio
 are chosen by who happened to label them, and they are what the weights are judged on.
 """
 
-import argparse
 import csv
 import json
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
+from benchmarks.parser import parser_of
 from benchmarks.real_ztf.__main__ import answers, replay
 from benchmarks.real_ztf.alerts import CONFIDENCES, LABELS
 from benchmarks.setting import shared_data
@@ -171,7 +171,7 @@ def compared(real: Sequence[Row], simulated: Sequence[Row]) -> dict[str, dict[st
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks.real_ztf.kinds")
+    parser = parser_of(__doc__)
     parser.add_argument("--simulated", type=Path, help="a data set of ictc-simulate, survey ztf")
     parser.add_argument("--weights", default="ztf", help="shipped or own weights, or 'none': compare the skies only")
     parser.add_argument("--per-class", type=int, default=200)

@@ -6,7 +6,6 @@ its difference from the one before on the same alerts, with an interval over the
 seed is not in it. Writes ``curve.json`` and ``curve.png``.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ mpl.use("Agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.parser import parser_of
 from benchmarks.real_ztf import simulated
 from benchmarks.setting import REPO_ROOT, describe
 from model.serving.card import load_card
@@ -97,7 +97,7 @@ def draw(steps: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="benchmarks.real_ztf.learning_curve", description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("weights", nargs="+", help="paths of weights, or a shipped survey")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR")

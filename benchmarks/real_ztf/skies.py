@@ -9,7 +9,6 @@ seen twice, which moving bodies and artefacts hardly are. One alert of each obje
 are thinned to the classes that ``validate`` takes alerts to be of.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -26,6 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
+from benchmarks.parser import parser_of
 from benchmarks.real_ztf.alerts import clock_stood_still, labels_of, read
 from benchmarks.setting import REPO_ROOT, shared_data
 from broker_filter.alerts.alert import read_alerts
@@ -237,7 +237,7 @@ def tell(table: Mapping[str, Mapping[str, Any]]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="benchmarks.real_ztf.skies", description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--simulated", type=Path, required=True, metavar="DIR", help="alerts of ictc-simulate")
     parser.add_argument("--out", type=Path, default=REPO_ROOT / "benchmarks" / "results" / "real_ztf" / "skies.json")
     options = parser.parse_args(argv)

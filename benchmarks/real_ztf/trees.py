@@ -7,7 +7,6 @@ say what its numbers hold; those that learn from a half and a quarter of the obj
 No real alert is read.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from benchmarks.parser import parser_of
 from benchmarks.real_ztf.scores import auc
 from benchmarks.setting import describe
 from model.data.dataset import Dataset
@@ -114,7 +114,7 @@ def tell(name: str, scores: dict[str, dict[str, float]]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", default="ztf")
     parser.add_argument("--shift", type=float, default=0.3, metavar="MAG", help="of colours, as in training")

@@ -6,7 +6,6 @@ others, and all together, by the mean of their logarithms of probabilities. Each
 the same alerts, with an interval over the objects; training anew with another seed is not in it.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.parser import parser_of
 from benchmarks.real_ztf import simulated
 from benchmarks.real_ztf.learning_curve import tell
 from benchmarks.setting import describe
@@ -56,7 +56,7 @@ def measure(names: Sequence[str], folder: Path, average: bool) -> dict[str, Any]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="benchmarks.real_ztf.variants", description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("weights", nargs="+", help="paths of weights, or a shipped survey")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")

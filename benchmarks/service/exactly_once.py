@@ -8,7 +8,6 @@ stand there once, each alert at least once, the last word on each alert must kno
 object, and the group's offsets must be the ends of the topic.
 """
 
-import argparse
 import io
 import os
 import random
@@ -34,6 +33,7 @@ from rich.table import Table
 from benchmarks.neighbours import forked
 from benchmarks.neighbours.kafka_node import KafkaNode, kafka_node
 from benchmarks.neighbours.servers import AbsentError, redis_server
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin
@@ -339,7 +339,7 @@ def small_weights(folder: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.service.exactly_once", description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--alerts", type=int, default=20_000)
     parser.add_argument("--only", choices=("proof", "cost"))

@@ -8,7 +8,6 @@ dashboards.
 Needs ``redis-server`` (or Valkey) and ``prometheus`` on this machine, and says so where they are absent.
 """
 
-import argparse
 import random
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.neighbours.servers import AbsentError, Prometheus, prometheus, redis_server
+from benchmarks.parser import parser_of
 from benchmarks.setting import REPO_ROOT, describe
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin
@@ -162,7 +162,7 @@ def report(watcher: Prometheus, sent: int, minutes: float) -> Table:
 
 def main() -> int:
     """Run, report, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--minutes", type=float, default=2.0, help="length of the night")
     parser.add_argument("--rate", type=float, default=10.0, help="alerts a second, on average")
     parser.add_argument("--png", type=Path, metavar="FOLDER", help="draw both dashboards into this folder")

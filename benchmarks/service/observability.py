@@ -6,7 +6,6 @@ are a simulated stretch of ZTF, classified by the network that the package ships
 none).
 """
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe
 from broker_filter.alerts.decode import connect
 from broker_filter.classify.classifier import cards_of, load_classifiers, use_threads
@@ -231,7 +231,7 @@ def tabled(of: _Measured) -> tuple[Table, int]:
 
 def main() -> int:
     """Print the table; 1 when a target is missed."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser_of(__doc__).parse_args()
     console = Console(width=110)
     with ExitStack() as stack:
         packets = [packet for packet, _ in write_night("ztf", OBJECTS, NIGHTS, SEED)]

@@ -7,7 +7,6 @@ counted). Pages and queries are asked of the store and index that this leaves, w
 rounds. A route's message costs what any message to Kafka costs, which is not counted here.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -19,6 +18,7 @@ from rich.table import Table
 from starlette.testclient import TestClient
 
 from benchmarks.end_to_end.alerts import many
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe
 from broker_filter.alerts.decode import connect
 from broker_filter.alerts.packet_schema import Schemas
@@ -109,7 +109,7 @@ def pages(objects: Objects) -> dict[str, Callable[[], object]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--alerts", type=int, default=2000)
     options = parser.parse_args(arguments)

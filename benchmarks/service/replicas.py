@@ -5,7 +5,6 @@ Needs ``redis-server`` (or Valkey) on this machine. Broker, publisher, store and
 processes can only be faster than one where there are cores for them: the table says how many there were.
 """
 
-import argparse
 import io
 import queue
 import socket
@@ -29,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.neighbours.servers import AbsentError, redis_server
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.admin import Admin
@@ -329,7 +329,7 @@ def _rate(seen: list[tuple[float, float, float, float]], low: float, high: float
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--alerts", type=int, default=1500, help="of the night that one and three processes read")
     parser.add_argument("--burst", type=int, default=10_000, help="alerts of the burst")
     parser.add_argument("--burst-s", type=float, default=10.0, help="length of the burst")

@@ -8,7 +8,6 @@ alerts: anonymous (the heap), and that of mapped files (the store, programs), wh
 it.
 """
 
-import argparse
 import io
 import os
 import struct
@@ -27,6 +26,7 @@ from rich.table import Table
 
 from benchmarks.end_to_end.__main__ import PARTITIONS, SERVICE_CORE, Reader, a_broker, publish, service
 from benchmarks.end_to_end.alerts import Packet, many, replaced
+from benchmarks.parser import parser_of
 from benchmarks.setting import describe
 from broker_filter.avro.container import write_long
 from broker_filter.kafka.clients import LIBRARY_LOG
@@ -110,7 +110,7 @@ def soak(address: str, originals: Sequence[Original], alerts: int, table: Table)
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--alerts", type=int, default=300_000)
     parser.add_argument("--objects", type=int, default=200)
     parser.add_argument("--allocator", default="", help="settings of the service's environment: NAME=VALUE NAME=VALUE")
