@@ -47,7 +47,10 @@ class Experiment:
         for run in runs:
             if not is_done(self.results, run):
                 print(f"{run.name} begins or goes on", flush=True)
-                carry_out(run, self.recipes[run.system], self.dataset, engine, self.results, self.work)
+                try:
+                    carry_out(run, self.recipes[run.system], self.dataset, engine, self.results, self.work)
+                except KeyboardInterrupt:  # its checkpoint is written
+                    sys.exit(f"{run.name} is interrupted: the same command goes on with it")
         self.write_tables()
 
     def write_tables(self) -> None:

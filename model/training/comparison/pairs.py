@@ -29,6 +29,8 @@ PUBLISHED = {  # macro-F1 in the published table
     "lstm": 0.4033,
 }
 LAST_VERSION = {"convention-sampled": "convention"}  # stands for its name before others do
+# At its divergence's full weight it learns nothing; what its ``-mini`` learns stands for the published system.
+LEARNS_NOTHING = ("supernnova-bayesian-two-stage",)
 ENDING = re.compile(r"(-two-stage)?(-mini|-reduced)?$")
 PRETRAINED = re.compile(r"-pretrained.*")
 
@@ -46,13 +48,13 @@ def ending(system: str) -> str:
 def published(systems: Iterable[str]) -> dict[str, str]:
     """Name in the published table -> the system that stands for it.
 
-    Of several the one as its authors last trained it, then the one with the plainest name.
+    Of several that learn anything the one as its authors last trained it, then the one with the plainest name.
     """
     system_of: dict[str, str] = {}
     for system in sorted(systems, key=lambda system: (stem(system) not in LAST_VERSION, len(system))):
         name = PRETRAINED.sub("", stem(system))
         name = LAST_VERSION.get(name, name)
-        if name in PUBLISHED:
+        if name in PUBLISHED and system not in LEARNS_NOTHING:
             system_of.setdefault(name, system)
     return system_of
 

@@ -276,6 +276,8 @@ def test_each_published_system_counts_once():
     )
     assert system_of == {"sits-bert": "sits-bert-two-stage", "cnn-gru": "cnn-gru-two-stage-mini"}
     assert published(["sits-bert-pretrained"]) == {"sits-bert": "sits-bert-pretrained"}
+    bayesian = "supernnova-bayesian-two-stage-mini"
+    assert published(["supernnova-bayesian-two-stage", bayesian]) == {"supernnova-bayesian": bayesian}
 
 
 def test_label_modes_are_pooled_where_runs_tell_them(tmp_path):
