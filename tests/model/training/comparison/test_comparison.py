@@ -185,16 +185,21 @@ def test_mcnemar_counts_an_object_once(tmp_path):
     assert 0 < folds["p_nadeau_bengio"] < 1
 
 
-def test_each_recall_is_in_a_table(tmp_path):
-    """Recall of every class and the worst one are means over seeds."""
+def test_each_class_is_in_a_table(tmp_path):
+    """Recall and F1 of every class are means over seeds, with their deviation, from the worst to the best."""
     for seed in range(2):
         write_run(tmp_path, "lstm", None, seed, 0.7, np.arange(300))
     table, text = table_of(tmp_path)
     reached = [score(pool.label_N, pool.probability_NK, CLASSES) for pool in pools_of(read_runs(tmp_path)["lstm"])]
     (line,) = table["systems"]
-    for name in CLASSES:
-        assert line["recall"][name] == pytest.approx(np.mean([one.recall[name] for one in reached]))
-    assert "| lstm | " + " | ".join(f"{line['recall'][name]:.3f}" for name in CLASSES) in text
+    for of in ("recall", "f1"):
+        cells = []
+        for name in CLASSES:
+            values_S = [getattr(one, of)[name] for one in reached]
+            assert line[of][name] == pytest.approx(np.mean(values_S))
+            cells.append(f"{np.mean(values_S):.3f} ± {np.std(values_S, ddof=1):.3f}")
+        ends = f"{min(line[of].values()):.2f} – {max(line[of].values()):.2f}"
+        assert f"| lstm | {' | '.join(cells)} | {ends} |" in text
 
 
 def pairs_among(*systems):
