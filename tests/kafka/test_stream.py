@@ -8,11 +8,14 @@ from collections import Counter
 import pytest
 from nights import assert_equal, last_of_each, night, replayed
 from raw_produce import produce
-from stages import FOREVER
+from stages import DONE_LIMIT_S, FOREVER
+from watching import committed, wait_until
 
 from broker_filter.errors import Rejection
 
 KILLS = 20
+# Of a member that is killed at once; the embedded server puts one that stays out again after a second.
+SOON_FORGOTTEN = {"session.timeout.ms": 500, "heartbeat.interval.ms": 150}
 
 
 def identity(result):
@@ -39,17 +42,18 @@ def test_live_equals_replay(stage, run, tmp_path, deterministic):
 def test_killed_twenty_times(stage, run, tmp_path):
     """No alert is without a classification, and every duplicate is recognisable and equal to its twin."""
     packets = list(night(6, KILLS))
-    group = ("--kafka.consumer", "session.timeout.ms=500", "--kafka.consumer", "heartbeat.interval.ms=150")
-    flags = stage.flags(tmp_path / "store", "--batch.alert-limit", "2", *group, *FOREVER)
+    store, mode = tmp_path / "store", ("--batch.alert-limit", "2", *FOREVER)
     rng = random.Random(KILLS)
     for number in range(KILLS):
         stage.publish(packets[6 * number : 6 * (number + 1)])
-        process = run(flags)
+        process = run(stage.flags(store, *mode, group=SOON_FORGOTTEN))
         process.wait_for("partitions assigned")
         time.sleep(rng.uniform(0.0, 0.3))
         process.kill()
         time.sleep(0.5)  # until the group knows that it is dead
-    assert run([*flags, "--life.idle-exit-s", "2"]).wait() == 0
+    survivor = run(stage.flags(store, *mode))
+    wait_until(lambda: sum(committed(stage).values()) == len(packets), DONE_LIMIT_S)
+    assert survivor.stop() == 0
     results = [r for r in stage.results() if not r["revision"]]
     expected = replayed(packets, stage.weights, tmp_path)
     last = last_of_each(stage.results())
