@@ -1,6 +1,6 @@
 """Images and objects a second of our renderer and of GalSim, on one thread.
 
-Run: ``python benchmarks/simulate.py``. An object is 100 single-band 64x64 SDSS images of one scene: a host of two
+Run: ``python -m benchmarks.simulate``. An object is 100 single-band 64x64 SDSS images of one scene: a host of two
 profiles' worth of Gaussians, one neighbouring galaxy, a star, the varying source. The goal is 0.05 s on one core.
 """
 
