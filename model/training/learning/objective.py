@@ -133,7 +133,7 @@ class Objective(nn.Module):
         if self.physics is not None and truth is not None:
             curve, last_B1 = first.curve, last_frame(first.curve.mask_BT).unsqueeze(1)
             at_last = curve.map(lambda values: values.gather(1, last_B1))
-            parts["physics"] = self.physics.loss(feature_BF.unsqueeze(1), at_last, at_last.mask_BT, truth)
+            parts["physics"] = self.physics.loss(feature_BF.unsqueeze(1), at_last, truth)
             parts["loss"] = parts["loss"] + self.physics_weight * parts["physics"]
         extra = getattr(self.network, "extra_loss", lambda: None)()
         if extra is not None:  # a Bayesian network's divergence from its prior, shared out over the objects
@@ -199,7 +199,7 @@ class Objective(nn.Module):
             parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
             parts["loss"] = parts["loss"] + self.ict.weight * parts["pull"]
         if self.physics is not None and truth is not None:
-            parts["physics"] = self.physics.loss(features_BTF, first.curve, first.curve.mask_BT, truth)
+            parts["physics"] = self.physics.loss(features_BTF, first.curve, truth)
             parts["loss"] = parts["loss"] + self.physics_weight * parts["physics"]
         return parts
 

@@ -29,15 +29,13 @@ class PhysicsHead(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(feature_width, WIDTH), nn.GELU(), nn.Linear(WIDTH, 3))
 
-    def loss(self, features_BTF: Tensor, curve: LightCurve, asked_BT: Tensor, truth: Physics) -> Tensor:
+    def loss(self, features_BTF: Tensor, curve: LightCurve, truth: Physics) -> Tensor:
         """Smooth L1 distance to what is true, a scalar: each supernova weighs the same, 0 where there is none.
 
         Parameters
         ----------
         curve
             Of the frames after which features were computed; its times since ``zero_B`` days after the first frame.
-        asked_BT
-            The frames that count.
         """
         zero_B = torch.zeros_like(truth.explosion_B) if curve.zero_B is None else curve.zero_B
         age_BT = curve.time_BT + (zero_B - truth.explosion_B).unsqueeze(1)
@@ -49,7 +47,7 @@ class PhysicsHead(nn.Module):
             ],
             -1,
         )
-        known_BT3 = target_BT3.isfinite() & asked_BT.unsqueeze(-1)
+        known_BT3 = target_BT3.isfinite() & curve.mask_BT.unsqueeze(-1)
         distance_BT3 = functional.smooth_l1_loss(
             self.layers(features_BTF).float(), torch.where(known_BT3, target_BT3, 0.0), reduction="none"
         )

@@ -104,15 +104,15 @@ def test_the_loss_counts_supernovae_alone():
     mask = torch.ones(2, 3, dtype=torch.bool)
     curve = LightCurve(mask.long(), torch.arange(3.0).expand(2, 3), mask.float(), mask.float(), mask)
     both = Physics(torch.tensor([0.1, nan]), torch.tensor([-19.0, nan]), torch.tensor([-5.0, nan]))
-    loss = head.loss(features, curve, mask, both)
-    alone = head.loss(features[:1], curve.select(torch.tensor([0])), mask[:1], both.select(torch.tensor([0])))
+    loss = head.loss(features, curve, both)
+    alone = head.loss(features[:1], curve.select(torch.tensor([0])), both.select(torch.tensor([0])))
     assert loss.item() == pytest.approx(alone.item())
     loss.backward()
     assert features.grad is not None
     assert features.grad[0].abs().sum() > 0
     assert features.grad[1].abs().sum() == 0
     none = both.select(torch.tensor([1]))
-    assert head.loss(features[1:], curve.select(torch.tensor([1])), mask[1:], none).item() == 0.0
+    assert head.loss(features[1:], curve.select(torch.tensor([1])), none).item() == 0.0
 
 
 @pytest.mark.parametrize("name", ["vigil-mini", "ict-convention-mini"])
