@@ -226,7 +226,13 @@ class DatasetWriter:
             row["history_time"] = row["history_time"] - row["time"][0]
         row["time"] = row["time"] - row["time"][0]  # a network must not learn from the date
         row["scale"] = series.scale_TC.ravel()
-        row["pixels"] = np.ascontiguousarray(series.pixels_TCHW, np.float16).ravel()
+        with np.errstate(over="ignore"):
+            row["pixels"] = np.ascontiguousarray(series.pixels_TCHW, np.float16).ravel()
+        if np.isinf(row["pixels"]).any():
+            raise ValueError(
+                f"object {object_id}: a pixel is infinite in float16, whose largest is 65,504: give pixels in units of "
+                "their noise, as model.series.compact makes them"
+            )
         self._rows.append(row)
         self._truths.append({"object_id": object_id, "label": label, "split": split, **truth})
         self._counts[split, label] += 1

@@ -5,12 +5,14 @@ import json
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
 from broker_filter.config import Settings
 from broker_filter.output import formats
+from model.data.checked import open_checked
 
 LINES, CHARACTERS = 130, 120
 
@@ -34,6 +36,26 @@ def test_the_readme_can_be_read(repo_root: Path):
     assert max(map(len, lines)) <= CHARACTERS
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         assert target.startswith("https://") or (repo_root / target).exists(), target
+
+
+def test_the_pages_way_to_write_a_data_set_works(repo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What the page of training shows writes a data set that opens."""
+    page = (repo_root / "docs" / "training.md").read_text("utf-8")
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "DatasetWriter(" in block)
+    rng = np.random.default_rng(1)
+    mine = [
+        SimpleNamespace(
+            stamps_njy=rng.normal(0, 1e6, (2, 3, 63, 63)), bands="gr", mjd=[60000.1, 60003.2], flux_njy=[1e5, np.nan],
+            error_njy=[1e3, np.nan], label=label, split=split, subtype=label,
+        )
+        for label in ("AGN", "SNIa", "Variable", "SNOther") for split in ("train", "test")
+    ]  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"my_objects": mine})
+    dataset = open_checked("data/mine")
+    assert len(dataset) == len(mine) and set(dataset.splits) == {"train", "test"}
+    pixels = dataset.series(0).pixels_TCHW * dataset.series(0).scale_TC[..., None, None]
+    np.testing.assert_allclose(pixels, mine[0].stamps_njy, rtol=2e-3, atol=1e3)
 
 
 def test_every_setting_is_explained(generated: ModuleType):

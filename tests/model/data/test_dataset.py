@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -264,16 +265,23 @@ def test_a_wrong_manifest_is_refused(tmp_path: Path, change: object, message: st
         Dataset.open(tmp_path / "set")
 
 
+def in_njy(series: Series) -> Series:
+    """With pixels that nobody divided by their noise."""
+    bright = series.pixels_TCHW.astype(np.float32) + 1e5
+    return replace(series, pixels_TCHW=bright)
+
+
 @pytest.mark.parametrize(
     ("label", "series", "message"),
     [
         ("Quasar", draw_series(0, 2), "none of"),
         ("AGN", draw_series(0, 2, size=4), "pixels"),
         ("AGN", draw_series(0, 3)[::-1], "time order"),
+        ("AGN", in_njy(draw_series(0, 2)), "infinite in float16"),
     ],
 )
 def test_series_that_do_not_fit_are_refused(tmp_path: Path, label: str, series: Series, message: str) -> None:
-    """An unknown class, another stamp size or unordered frames are errors at once."""
+    """An unknown class, another stamp size, unordered frames or pixels beyond float16 are errors at once."""
     with pytest.raises(ValueError, match=message), writer_at(tmp_path / "set") as writer:
         writer.append(1, label, "train", None, series, {})
 
