@@ -4,12 +4,19 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
 
 from broker_filter.config import KafkaSettings, Settings
 from broker_filter.errors import ConfigurationError
-from broker_filter.kafka.clients import LIBRARY_LOG, common_configuration, refuse_contradictions
+from broker_filter.kafka.clients import (
+    LIBRARY_LOG,
+    answer_of,
+    common_configuration,
+    consumer_configuration,
+    producer_configuration,
+    refuse_contradictions,
+)
 from broker_filter.kafka.refusals import HOPELESS, explained, is_hopeless, refused_configuration, translated
 from broker_filter.kafka.rights import missing_rights
 from broker_filter.logs import facts, logger
@@ -105,7 +112,7 @@ class Admin:
         wanted = [NewTopic(topic, num_partitions=partitions) for topic in topics]
         for topic, future in self._client.create_topics(wanted, operation_timeout=ANSWER_S).items():
             try:
-                future.result(timeout=2 * ANSWER_S)
+                answer_of(future, 2 * ANSWER_S)
                 log.info("topic created", extra=facts(topic=topic, partitions=partitions))
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
@@ -118,9 +125,28 @@ class Admin:
         """Remove topics; one that is gone already is no failure."""
         for topic, future in self._client.delete_topics(list(topics), operation_timeout=ANSWER_S).items():
             try:
-                future.result(timeout=2 * ANSWER_S)
+                answer_of(future, 2 * ANSWER_S)
             except KafkaException as error:
                 log.warning("cannot remove a topic", extra=facts(topic=topic, error=str(error)))
+
+
+def refuse_unknown_settings(settings: Settings) -> None:
+    """Let librdkafka read what its consumer and producer are to be given, before either connects.
+
+    Raises
+    ------
+    ConfigurationError
+        It does not know a key, or refuses its value.
+    """
+    reading = consumer_configuration(settings.kafka)
+    writing = producer_configuration(settings.kafka, settings.output.delivery_timeout_s)
+    try:
+        client = "consumer"
+        Consumer(reading, logger=LIBRARY_LOG).close()
+        client = "producer"
+        Producer(writing, logger=LIBRARY_LOG)
+    except (KafkaException, TypeError, ValueError) as error:
+        raise refused_configuration(error, client) from error
 
 
 def output_topics(settings: Settings) -> list[str]:

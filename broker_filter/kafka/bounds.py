@@ -3,7 +3,7 @@
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from broker_filter.kafka.clients import LIBRARY_LOG, Configuration
+from broker_filter.kafka.clients import LIBRARY_LOG, Configuration, answer_of
 
 ANSWER_S = 5.0
 SHARED_KEYS = ("bootstrap.servers", "client.id", "security.protocol")
@@ -29,4 +29,4 @@ def _broker_settings(configuration: Configuration) -> dict[str, str]:
     client = AdminClient(keys, logger=LIBRARY_LOG)
     broker = next(iter(client.list_topics(timeout=ANSWER_S).brokers))
     (answer,) = client.describe_configs([ConfigResource(ResourceType.BROKER, str(broker))]).values()
-    return {name: entry.value for name, entry in answer.result(ANSWER_S).items()}
+    return {name: entry.value for name, entry in answer_of(answer, ANSWER_S).items()}

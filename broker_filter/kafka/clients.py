@@ -1,8 +1,10 @@
 """Configurations of librdkafka's clients from our settings, and its messages as ours. Opens no connection itself."""
 
+from concurrent.futures import Future
 from operator import methodcaller
 from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Message as KafkaMessage
 
 from broker_filter.config import KafkaSettings
@@ -100,6 +102,20 @@ def transactional_configuration(producer: Configuration, transactional_id: str) 
         "transactional.id": transactional_id,
         "delivery.timeout.ms": timeout_ms,  # librdkafka asks that it is no longer
     }
+
+
+def answer_of(future: "Future[Any]", limit_s: float) -> Any:
+    """What Kafka answers to a request of the administrator's client.
+
+    Raises
+    ------
+    KafkaException
+        It refuses, or does not answer within ``limit_s``.
+    """
+    try:
+        return future.result(limit_s)
+    except TimeoutError:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no answer within {limit_s:g} s")) from None
 
 
 def as_message(raw: KafkaMessage) -> Message:

@@ -6,6 +6,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
+from broker_filter.kafka.clients import answer_of
 from broker_filter.kafka.refusals import is_hopeless
 
 ANSWER_S = 10.0
@@ -26,7 +27,7 @@ def missing_rights(client: AdminClient, reads: Sequence[str], writes: Sequence[s
             yield f"the right {operation.name} on topic {topic}"
     groups = client.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=ANSWER_S)
     try:
-        operations = groups[group].result(ANSWER_S).authorized_operations
+        operations = answer_of(groups[group], ANSWER_S).authorized_operations
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # a group that is new: nothing forbids it
             return
@@ -43,4 +44,4 @@ def _answers(client: AdminClient, topics: Sequence[str]) -> dict[str, Any]:
     futures = client.describe_topics(
         TopicCollection(list(topics)), include_authorized_operations=True, request_timeout=ANSWER_S
     )
-    return {topic: future.result(ANSWER_S).authorized_operations for topic, future in futures.items()}
+    return {topic: answer_of(future, ANSWER_S).authorized_operations for topic, future in futures.items()}

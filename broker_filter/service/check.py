@@ -70,6 +70,7 @@ def _finding(what: str, look: Callable[[], str]) -> Finding:
 
 
 def _kafka(settings: Settings) -> str:
+    topics.refuse_unknown_settings(settings)
     cluster = topics.Admin(settings.kafka).cluster()
     return f"{cluster.brokers} brokers at {settings.kafka.brokers}, {len(cluster.partitions)} topics that we may see"
 

@@ -14,6 +14,7 @@ from nights import last_of_each, night
 from stages import FOREVER, Stage
 
 from broker_filter.config import load
+from broker_filter.kafka import rights
 from broker_filter.service.check import findings_of
 
 HEARTBEAT = 12  # one of Kafka's API keys
@@ -125,3 +126,23 @@ def test_wrong_credentials(doorkeeper: str, weights: Path, run: Any, tmp_path: P
         assert "wrong password" in words
         assert "check kafka.username, kafka.password" in words
     assert "not-this-one" not in service.text() + finding.text
+
+
+def test_a_broker_that_tells_no_rights(
+    guarded: Stage, strict: MockCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--check says that there was no answer to the question which rights we have."""
+    monkeypatch.setattr(rights, "ANSWER_S", 1.0)
+    (finding,) = (f for f in findings_of(load(guarded.flags(tmp_path / "store")).settings) if f.what == "topics")
+    assert not finding.good
+    assert f"no answer from Kafka at {strict.address}" in finding.text
+
+
+@pytest.mark.parametrize("client", ["consumer", "producer"])
+def test_a_setting_that_librdkafka_does_not_know(guarded: Stage, tmp_path: Path, client: str) -> None:
+    """--check says so, as the service would, and asks Kafka nothing before."""
+    flags = guarded.flags(tmp_path / "store", f"--kafka.{client}", "linger.mss=5")
+    finding = next(findings_of(load(flags).settings))
+    assert (finding.what, finding.good) == ("kafka", False)
+    assert f"refuses the settings of the {client}" in finding.text
+    assert "linger.mss" in finding.text
