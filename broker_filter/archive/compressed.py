@@ -150,12 +150,17 @@ def _open_xz(file: BinaryIO) -> _Streams:
     return _Streams(file, partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, MOST_XZ_MEMORY_BYTES))
 
 
-_OPENERS: Mapping[bytes, Callable[[BinaryIO], Any]] = {
+def _open_zstd(file: BinaryIO) -> _Streams:
+    return _Streams(file, zstd.ZstdDecompressor)
+
+
+_OPENERS: Mapping[bytes, Callable[[BinaryIO], _Streams]] = {
     b"\x1f\x8b": _open_gzip,
     b"BZh": _open_bzip2,
     b"\xfd7zXZ": _open_xz,
-    b"\x28\xb5\x2f\xfd": zstd.open,
-    b"\x50\x2a\x4d\x18": zstd.open,  # a frame to pass over, with which pzstd begins
+    b"\x28\xb5\x2f\xfd": _open_zstd,
+    # Frames to pass over, with one of which pzstd begins.
+    **{bytes([number]) + b"\x2a\x4d\x18": _open_zstd for number in range(0x50, 0x60)},
 }
 _LONGEST_MAGIC_BYTES = max(map(len, _OPENERS))
 MOST_INFLATED_BYTES = 64 * 1024 * 1024  # of a file, and beyond that

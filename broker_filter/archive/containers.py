@@ -3,7 +3,8 @@
 What is rejected later can be read again alone. A container of one record is passed on byte for byte.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO
 
@@ -49,6 +50,29 @@ class Feed:
         return data
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A block of a container, as it is written there."""
+
+    index: int  # of its first record
+    count: int
+    start: int  # of the records within the content
+    content: bytes  # with its head and the sync marker behind it
+
+    @property
+    def records(self) -> bytes:
+        """What the records take, compressed where the container is."""
+        return self.content[self.start : -SYNC_BYTES]
+
+    def messages(self, header: Header, prefix: bytes, source: str) -> Iterator[Message]:
+        """A message for each record."""
+        if self.count == 1:
+            yield Message(prefix + self.content, Origin(source, 0, self.index))
+        elif self.count > 1:
+            for offset, value in _cut(header, prefix, self):
+                yield Message(value, Origin(source, 0, self.index + offset))
+
+
 def read_container(feed: Feed, source: str) -> Iterator[Message | Rejected]:
     """The messages of a container; what is broken is passed on as it is, for the alert room to say why."""
     head = feed.peek(HEAD_BYTES)
@@ -59,67 +83,76 @@ def read_container(feed: Feed, source: str) -> Iterator[Message | Rejected]:
         return
     prefix = feed.take(header.end)
     index = tiny = crumbs = 0
+    held: list[_Block] = []  # of crumbs, until it is known that they are no bomb
     while feed.peek(1):
         try:
             count, size, start = read_block_head(feed.peek(BLOCK_HEAD_BYTES))
         except RejectedAlertError:
             count, size, start = -1, 0, 0
         if size > MAX_BLOCK_BYTES:
+            yield from _messages(held, header, prefix, source)
             yield too_large(source, index)
             return
-        block = feed.take(start + size + SYNC_BYTES)
-        if count == 0 or size < count * LEAST_ALERT_BYTES:
-            tiny += max(count, 1)
-            crumbs += max(count, 1) if _are_crumbs(header, block[start : start + size], count) else 0
-        is_bomb = crumbs > DEFAULT_LIMITS.records or tiny * len(prefix) > MOST_TINY_BYTES  # the rest is one rejection
-        if count < 0 or block[start + size :] != header.sync or is_bomb:
-            yield Message(prefix + block + feed.take(MAX_MESSAGE_BYTES), Origin(source, 0, index))
+        block = _Block(index, count, start, feed.take(start + size + SYNC_BYTES))
+        is_whole = count >= 0 and block.content[start + size :] == header.sync
+        is_tiny = count == 0 or size < count * LEAST_ALERT_BYTES
+        is_crumbs = is_whole and (is_tiny or count > DEFAULT_LIMITS.records) and _are_crumbs(header, block)
+        tiny += max(count, 1) if is_tiny else 0
+        crumbs += max(count, 1) if is_crumbs else 0
+        if crumbs > DEFAULT_LIMITS.records or tiny * len(prefix) > MOST_TINY_BYTES:  # one rejection, with the rest
+            before = b"".join(one.content for one in held)
+            first = held[0].index if held else index
+            yield Message(prefix + before + block.content + feed.take(MAX_MESSAGE_BYTES), Origin(source, 0, first))
             return
-        if count == 1:
-            yield Message(prefix + block, Origin(source, 0, index))
-        elif count > 1:
-            for offset, value in _cut(header, prefix, block, block[start : start + size], count):
-                yield Message(value, Origin(source, 0, index + offset))
+        if is_crumbs:
+            held += [block] if count else []
+        else:
+            yield from _messages(held, header, prefix, source)
+            held = []
+            if not is_whole:
+                yield Message(prefix + block.content + feed.take(MAX_MESSAGE_BYTES), Origin(source, 0, index))
+                return
+            yield from block.messages(header, prefix, source)
         index += count
+    yield from _messages(held, header, prefix, source)
     if index == 0:
         yield Message(prefix, Origin(source))  # holds nothing, and is accounted for as that
 
 
-def _are_crumbs(header: Header, data: bytes, count: int) -> bool:
+def _messages(blocks: Sequence[_Block], header: Header, prefix: bytes, source: str) -> Iterator[Message]:
+    for block in blocks:
+        yield from block.messages(header, prefix, source)
+
+
+def _are_crumbs(header: Header, block: _Block) -> bool:
     """Whether records are too small to be alerts; compressed, many that resemble each other may take few bytes."""
+    least_bytes = block.count * LEAST_ALERT_BYTES
     try:
-        return count == 0 or len(decompress(data, header.codec, MAX_BLOCK_BYTES)) < count * LEAST_ALERT_BYTES
+        return block.count == 0 or len(decompress(block.records, header.codec, MAX_BLOCK_BYTES)) < least_bytes
     except RejectedAlertError:
         return True
 
 
-def _cut(header: Header, prefix: bytes, block: bytes, data: bytes, count: int) -> Iterator[tuple[int, bytes]]:
-    """Containers of one record each, and one of the rest where a record cannot be passed.
-
-    A block of more records than a message may hold, each too small to be an alert, is passed on as a whole: cutting it
-    would make thousands of messages, each with the schema, out of a few bytes.
-    """
+def _cut(header: Header, prefix: bytes, block: _Block) -> Iterator[tuple[int, bytes]]:
+    """Containers of one record each, and one of the rest where a record cannot be passed."""
     try:
         skip = _skipper(header.schema_text)
-        data = decompress(data, header.codec, MAX_BLOCK_BYTES)
+        data = decompress(block.records, header.codec, MAX_BLOCK_BYTES)
     except RejectedAlertError:
-        yield 0, prefix + block
-        return
-    if count > DEFAULT_LIMITS.records and len(data) < count * LEAST_ALERT_BYTES:
-        yield 0, prefix + block
+        yield 0, prefix + block.content
         return
     plain = write_header(header.schema_text, header.sync)
     at = 0
-    for index in range(count):
+    for index in range(block.count):
         try:
             end = skip(data, at)
         except RejectedAlertError:
-            yield index, plain + write_block(count - index, data[at:], header.sync)
+            yield index, plain + write_block(block.count - index, data[at:], header.sync)
             return
         yield index, plain + write_block(1, data[at:end], header.sync)
         at = end
     if at != len(data):
-        yield count, plain + write_block(1, data[at:], header.sync)
+        yield block.count, plain + write_block(1, data[at:], header.sync)
 
 
 @lru_cache(16)
