@@ -11,6 +11,7 @@ from typing import Any
 
 MASK = "**********"
 SHORTEST = 4  # a shorter secret would blot out half of every sentence
+LONGEST_SHOWN = 80  # characters of a value or a name in an error
 _SECRET_NAME = re.compile(
     r"passw|passphrase|\bpwd\b|[._-]pwd|secret|token|credential|api_?key|access_?key|private|oauthbearer\.config|"
     r"user\.?info|authoriz|signature|\.pem$|jaas|kinit",
@@ -18,6 +19,7 @@ _SECRET_NAME = re.compile(
 )
 _USER_IN_ADDRESS = re.compile(r"(?<=://)[^\s,]*@|(?<![\w/.@:-])[^\s@,/:\"'=(]+:[^\s@,/]+@")
 _QUERY_VALUE = re.compile(r"(?<=[?&])([^=&\s#]+)=[^&\s#]*")
+_NO_NAME = re.compile(r"[^\w.<\[\]-].*", re.DOTALL)  # but << of YAML and [key] of pydantic
 _known: frozenset[str] = frozenset()
 
 
@@ -41,6 +43,21 @@ def mask(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return masked_address(value)
     return [mask(name, one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: cut where it is long, a mask where a secret may stand in it."""
+    text = str(value)
+    if is_secret_name(text) or "@" in text or masked_address(text) != text:
+        return MASK
+    return repr(value) if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]!r}…"
+
+
+def shown_name(name: object) -> str:
+    """A name that somebody wrote, as far as it can be one: what follows, as in ``password=...``, may be a secret."""
+    text = str(name)
+    start = _NO_NAME.sub("", text)[:LONGEST_SHOWN]
+    return text if text and start == text else f"{start}…"
 
 
 def secrets_in_address(text: str, whole: bool = True) -> list[str]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import CliSettingsSource, SettingsError
 
 from broker_filter.config.file import read_yaml
 from broker_filter.config.settings import Settings, apart, remember_secrets, secret_names
 from broker_filter.config.variables import PREFIX, refuse_unknown_variables
 from broker_filter.errors import ConfigurationError
-from broker_filter.secret import is_secret_name, masked_address
+from broker_filter.secret import is_secret_name, shown, shown_name
 from model.commands import add_common_options
 
 
@@ -115,15 +116,30 @@ def load(arguments: Sequence[str] | None = None, program: str = "ictc-broker") -
     return Arguments(apart(settings), parsed.check)
 
 
+# What pydantic calls a value that is no mapping, and one that is no text.
+_NO_MAPPING = ("model_type", "dict_type")
+_NO_TEXT = ("string_type", "path_type")
+
+
 def _explain(error: ValidationError) -> str:
     lines, secrets = [], secret_names()
     for problem in error.errors(include_url=False):
-        name = ".".join(str(part) for part in problem["loc"]) or "settings"
+        name = ".".join(map(str, problem["loc"])) or "settings"
+        known = ".".join(map(shown_name, problem["loc"])) or name
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{name} is no setting: see --help for their names")
+            lines.append(f"{known} is no setting: see --help for their names")
             continue
         given = problem["input"]
-        shown = isinstance(given, str | int | float) and name not in secrets and not is_secret_name(name)
-        shown = shown and masked_address(str(given)) == str(given) and "@" not in str(given)
-        lines.append(f"{name}{f' = {given!r}' if shown else ''}: {problem['msg'].removeprefix('Value error, ')}")
+        is_open = name not in secrets and not is_secret_name(name) and problem["type"] not in _NO_MAPPING
+        value = f" = {shown(given)}" if is_open and isinstance(given, str | int | float) else ""
+        lines.append(f"{known}{value}: {_words(problem)}")
     return "; ".join(lines)
+
+
+def _words(problem: ErrorDetails) -> str:
+    """What is wrong about a value: in our words where pydantic's name Python's classes or no remedy."""
+    if problem["type"] in _NO_MAPPING:
+        return "must be a mapping of names to values"
+    if problem["type"] in _NO_TEXT:
+        return "must be text: a number, a date, yes, no, on and off want quotes in YAML"
+    return problem["msg"].removeprefix("Value error, ")

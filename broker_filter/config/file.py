@@ -1,17 +1,24 @@
 """A file of settings in YAML, read with bounds: whatever is in it, it is read or refused in a line, at once."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from broker_filter.errors import ConfigurationError
+from broker_filter.secret import shown_name
 
 LARGEST_FILE_BYTES = 1 << 18
 LARGEST_TREE = 5_000  # values, each alias counted as what it stands for
 DEEPEST = 32
 LARGEST_INTEGER_BITS = 64
 _MERGE = "tag:yaml.org,2002:merge"  # of the key <<
+_MAPPING, _NULL, _TEXT = "tag:yaml.org,2002:map", "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_OLD_NUMBER = re.compile(r"[-+]?0[0-7_]+|.*:.*")  # YAML 1.1 reads 0777 as 511 and 1:30 as 90
+_WANTS_QUOTES = "a text that begins with *, & or ! wants quotes"
+_REPEATED = re.compile(r"(alias|tag|tag handle) ['\"].*", re.DOTALL)  # which PyYAML takes from the file
 # What PyYAML raises over a value that does not fit its tag, such as !!bool maybe.
 _MISFITS = (ValueError, OverflowError, LookupError, AttributeError, TypeError)
 
@@ -21,28 +28,36 @@ class _OverBoundError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key written twice, of which one would be silently lost."""
+    """YAML that refuses a key written twice, of which one would be silently lost, and reads no number as another."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
+        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        return _TEXT if tag in _NUMBERS and _OLD_NUMBER.fullmatch(value) else tag
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        node = super().compose_scalar_node(anchor)  # type: ignore[no-untyped-call]
+        if anchor is not None and not node.value and node.style is None:
+            raise yaml.composer.ComposerError(None, None, f"an anchor of nothing: {_WANTS_QUOTES}", node.start_mark)
+        return node
 
 
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
-        if key_node.tag == _MERGE:
-            continue
-        key = loader.construct_object(key_node, deep=True)
+        key = key_node.value if key_node.tag == _MERGE else loader.construct_object(key_node, deep=True)
         if isinstance(key, list | dict | set):
             raise yaml.constructor.ConstructorError(
                 None, None, f"a key is a {type(key).__name__}, not a name", key_node.start_mark
             )
         if key in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"{str(key)[:40]!r} is written twice: keep one", key_node.start_mark
+                None, None, f"{shown_name(key)} is written twice: keep one", key_node.start_mark
             )
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+_Loader.add_constructor(_MAPPING, _unique_mapping)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -66,7 +81,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         # Without the line itself, in which a secret may stand.
         mark = error.problem_mark
         where = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
-        raise ConfigurationError(f"{path} cannot be read{where}: {error.problem}") from error
+        problem = _REPEATED.sub(rf"\1: {_WANTS_QUOTES}", str(error.problem))
+        raise ConfigurationError(f"{path} cannot be read{where}: {problem}") from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path} is not YAML: {error}") from error
     except UnicodeDecodeError as error:
@@ -80,8 +96,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ) from None
     if settings is None:
         return {}
-    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+    if not isinstance(settings, dict):
         raise ConfigurationError(f"{path} holds {type(settings).__name__}; settings are a mapping of sections")
+    # With an underscore before it, pydantic would take a name for one of its own.
+    if foreign := [shown_name(key) for key in settings if not isinstance(key, str) or key.startswith("_")]:
+        raise ConfigurationError(
+            f"{path}: {foreign[0]} is no section (YAML reads yes, no, on and off as true and false): see --help for "
+            "their names"
+        )
     return settings
 
 
@@ -94,6 +116,7 @@ def _parse(content: bytes) -> Any:
         if node is None:
             return None
         _unfolded_size(node, {}, 0)
+        _fill_empty_sections(node)
         settings = loader.construct_document(node)
         _refuse_odd_values(settings)
         return settings
@@ -111,6 +134,15 @@ def _refuse_size(text: str) -> None:
             raise _OverBoundError(f"it nests deeper than {DEEPEST} levels")
         if values > LARGEST_TREE:
             raise _OverBoundError(f"it has more than {LARGEST_TREE} values")
+
+
+def _fill_empty_sections(root: yaml.Node) -> None:
+    """Let a section whose every line is a comment say nothing, where YAML reads null; a null that is written stays."""
+    if isinstance(root, yaml.MappingNode):
+        root.value = [
+            (name, yaml.MappingNode(_MAPPING, []) if section.tag == _NULL and not section.value else section)
+            for name, section in root.value
+        ]
 
 
 def _refuse_odd_values(value: Any) -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,13 +15,15 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
 from pydantic_settings import NoDecode
 
 from broker_filter.errors import ConfigurationError
-from broker_filter.secret import mask
+from broker_filter.secret import mask, shown
 from broker_filter.topic_pattern import compile_pattern
 
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
@@ -35,6 +38,7 @@ _REDIS_ADDRESS_IS = (
 _HTTP_ADDRESS = re.compile(
     r"https?://([\w-]{1,63}(\.[\w-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\])(:(\d{1,5}))?([/?][!-?A-~]*)?", re.ASCII
 )
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 LONGEST_S = 2_000_000.0  # 23 days; librdkafka counts milliseconds in 32 bits
 MOST_BYTES = 2**46  # of a file in an address space
 MOST_PORT = 65_535
@@ -44,7 +48,6 @@ Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
 Count = Annotated[int, Field(ge=1, le=2**40)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Topic = Annotated[str, Field(pattern=_TOPIC)]
-LibrdkafkaValue = str | int | float | bool
 
 # Keys that the service sets itself, with the setting to use instead: another value would break what it promises.
 OWN_KEYS = {
@@ -76,6 +79,28 @@ def _is_http_address(text: str) -> bool:
     return found is not None and int(found[4] or 0) <= MOST_PORT
 
 
+def _named(text: object) -> object:
+    """Text that names something: C libraries stop at a zero byte, and librdkafka ends the process over no group."""
+    if isinstance(text, str) and (not text or _CONTROL.search(text)):
+        raise ValueError(
+            "must have a character, and no control character such as a zero byte or a line's end: write it without, or "
+            "leave the setting away"
+        )
+    return text
+
+
+def _unbroken(value: object) -> object:
+    """A value that librdkafka takes whole; a text may be empty, or have lines."""
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("has a zero byte, at which librdkafka stops reading: write it without")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be finite, as every number that librdkafka takes")
+    return value
+
+
+LibrdkafkaValue = Annotated[str | int | float | bool, BeforeValidator(_unbroken)]
+
+
 def _foreign_keys(mapping: dict[str, LibrdkafkaValue]) -> dict[str, LibrdkafkaValue]:
     for key in mapping:
         if key in OWN_KEYS:
@@ -83,13 +108,32 @@ def _foreign_keys(mapping: dict[str, LibrdkafkaValue]) -> dict[str, LibrdkafkaVa
     return mapping
 
 
-Librdkafka = Annotated[dict[str, LibrdkafkaValue], AfterValidator(_foreign_keys)]
+Name = Annotated[str, BeforeValidator(_named)]
+Place = Annotated[Path, BeforeValidator(_named)]
+Librdkafka = Annotated[dict[Name, LibrdkafkaValue], AfterValidator(_foreign_keys)]
 
 
 class Section(BaseModel):
     """A room's own small part of the settings; a secret in it is not printed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _nothing_is_empty(cls, value: object, info: ValidationInfo) -> object:
+        """A list or mapping of which every line is a comment, which YAML reads as null."""
+        default = cls.model_fields[str(info.field_name)].default
+        return default if value is None and default in ((), {}) else value
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _of_its_kind(cls, value: object, read: ValidatorFunctionWrapHandler) -> object:
+        """A value that is no number where true or false is due, nor the other way: pydantic reads one as the other."""
+        setting = read(value)
+        if isinstance(value, int | float) and isinstance(value, bool) != isinstance(setting, bool):
+            due = "true or false, no number" if isinstance(setting, bool) else "a number; YAML reads yes and on as true"
+            raise ValueError(f"must be {due}")
+        return setting
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         return [(name, mask(name or "", value)) for name, value in super().__repr_args__()]
@@ -98,19 +142,19 @@ class Section(BaseModel):
 class KafkaSettings(Section):
     """Where alerts come from, and every librdkafka key."""
 
-    brokers: str = "127.0.0.1:9092"
+    brokers: Annotated[str, BeforeValidator(_unbroken)] = "127.0.0.1:9092"
     """host:port[,host:port...] to start from"""
     topics: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     """topics to read; one that starts with ^ is a regular expression, e.g. ^ztf_[0-9]{8}_programid1$"""
-    group: str = "ictc"
+    group: Name = "ictc"
     """consumer group; some surveys ask that it starts with your user name"""
-    instance_id: str | None = None
+    instance_id: Name | None = None
     """static membership: a name of this process that survives its restart, so that none of its partitions move"""
     start: Literal["earliest", "latest"] = "earliest"
     """where a group without committed offsets begins"""
-    username: str | None = None
+    username: Name | None = None
     """SASL user"""
-    password: SecretStr | None = None
+    password: Annotated[SecretStr, BeforeValidator(_unbroken)] | None = None
     """SASL password; better given as ICTC_KAFKA__PASSWORD than on a command line"""
     client: Librdkafka = {}
     """librdkafka keys of every client, e.g. security.protocol, sasl.mechanism, ssl.ca.location"""
@@ -133,7 +177,7 @@ class KafkaSettings(Section):
             if topic.startswith("^"):
                 compile_pattern(topic)
             elif not re.fullmatch(_TOPIC, topic):
-                raise ValueError(f"{topic!r} is no topic: 1-249 of letters, digits, '.', '_', '-', or ^regex$")
+                raise ValueError(f"{shown(topic)} is no topic: 1-249 of letters, digits, '.', '_', '-', or ^regex$")
         return topics
 
 
@@ -146,9 +190,9 @@ class RegistrySettings(Section):
     """basic authentication"""
     password: SecretStr | None = None
     """basic authentication"""
-    folder: Path | None = None
+    folder: Place | None = None
     """folder of schemas that were fetched before: <id>.avsc or, of LSST, <major>.<minor>.avsc"""
-    datum_schema: Path | None = None
+    datum_schema: Place | None = None
     """schema (.avsc) of messages that carry neither an id nor their schema"""
     timeout_s: Seconds = 10.0
     """longest wait for one answer"""
@@ -164,7 +208,7 @@ class RegistrySettings(Section):
 class ModelSettings(Section):
     """Which network classifies, and where."""
 
-    weights: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    weights: Annotated[tuple[Name, ...], NoDecode, BeforeValidator(_split)] = ()
     """one for each survey to read: a safetensors file with its JSON beside it, or a name of weights that the package
     ships (ztf, lsst: the first choice; ict-convention-ztf); ztf and lsst when not given"""
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
@@ -198,7 +242,7 @@ class StoreSettings(Section):
 
     kind: Literal["lmdb", "redis"] = "lmdb"
     """lmdb: embedded, for one process that reads all partitions; redis: a server that many processes share"""
-    path: Path = Path("ictc-store")
+    path: Place = Path("ictc-store")
     """folder of the embedded store"""
     url: SecretStr | None = None
     """redis://[user:password@]host:port/db of the shared store"""
@@ -311,7 +355,7 @@ class DeadLetterSettings(Section):
 class HttpSettings(Section):
     """Where metrics, health and readiness are served."""
 
-    host: str = "127.0.0.1"
+    host: Name = "127.0.0.1"
     """interface, for instance ::1; 0.0.0.0 in a container"""
     port: Annotated[int, Field(ge=0, le=65535)] | None = 8080
     """0 takes a free one; null: no server"""
@@ -321,7 +365,7 @@ class HttpSettings(Section):
     """pages of the objects that this service saw, from an index beside the store"""
     api: bool = False
     """query interface over them under /api, for whoever reaches the port"""
-    index: Path | None = None
+    index: Place | None = None
     """file of that index; null: objects.sqlite in store.path"""
     index_object_limit: Count = 100_000
     """objects in it; the longest-silent ones leave"""

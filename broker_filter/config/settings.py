@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import SecretStr, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from broker_filter.config.sections import (
     BatchSettings,
@@ -31,10 +31,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
+        case_sensitive=True,  # in a file, of which one of kafka and Kafka would be lost
         env_prefix=PREFIX,
         env_nested_delimiter="__",
         env_parse_none_str="null",
-        nested_model_default_partial_update=True,
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )
@@ -76,8 +76,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment beats what the file says, which arrives as keyword arguments."""
-        return env_settings, init_settings
+        """The environment, in letters of either case, beats what the file says, which arrives as keyword arguments."""
+        return EnvSettingsSource(settings_cls, case_sensitive=False), init_settings
 
 
 def apart(settings: Settings) -> Settings:

@@ -28,13 +28,21 @@ def refuse_unknown_variables(environment: Mapping[str, str], sections: Mapping[s
     Raises
     ------
     ConfigurationError
-        Naming the variable, without its value, and the nearest setting.
+        Naming the variable, without its value, and the nearest setting; or one that is given twice.
     """
     known = {f"{PREFIX}{section}".upper() for section in sections}
     names = {f"{PREFIX}{section}{DELIMITER}{name}".upper() for section, own in sections.items() for name in own}
+    seen: set[str] = set()
     for given, value in environment.items():
         name = given.upper()
-        if not name.startswith(PREFIX) or name in known | names or _is_foreign(name, value):
+        if name in known | names:
+            if name in seen:  # of which one would be lost
+                raise ConfigurationError(
+                    f"the variable {given} is given twice, in small and in capital letters: keep one"
+                )
+            seen.add(name)
+            continue
+        if not name.startswith(PREFIX) or _is_foreign(name, value):
             continue
         if any(name.startswith(f"{setting}{DELIMITER}") for setting in names):  # one key of a mapping
             continue

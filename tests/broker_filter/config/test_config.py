@@ -169,7 +169,7 @@ def test_wrong_file_is_refused(tmp_path, text):
 
 def test_key_written_twice_is_refused(tmp_path):
     """YAML would keep the last of two silently."""
-    with pytest.raises(ConfigurationError, match=r"line 3, column 3: 'group' is written twice"):
+    with pytest.raises(ConfigurationError, match=r"line 3, column 3: group is written twice"):
         load(["--config", write(tmp_path, "kafka:\n  group: a\n  group: b\n")])
 
 
@@ -202,6 +202,14 @@ def test_nearest_setting_is_named(monkeypatch, name, nearest):
     with pytest.raises(ConfigurationError, match=rf"{name} is no setting: did you mean {nearest}\?") as caught:
         load([])
     assert "hunter22" not in str(caught.value)
+
+
+def test_variable_given_twice_is_refused(monkeypatch):
+    """Small and capital letters name one setting, of which one value would be silently lost."""
+    monkeypatch.setenv("ICTC_KAFKA__GROUP", "a")
+    monkeypatch.setenv("ictc_kafka__group", "b")
+    with pytest.raises(ConfigurationError, match=r"(?i)ICTC_KAFKA__GROUP is given twice.*keep one"):
+        load([])
 
 
 def test_variables_of_others_are_left_alone(monkeypatch):
@@ -260,6 +268,26 @@ HOSTILE_FILES = {
     "a set": "kafka: !!set {a, b}\n",
     "two documents": "kafka: {}\n---\nkafka: {}\n",
     "a secret in a broken line": "kafka:\n  password: hunter22: x: [\n",
+    "a secret as an alias": "kafka: {password: *hunter22}\n",
+    "a secret as an anchor": "kafka: {password: &hunter22}\n",
+    "a secret as a tag": "kafka: {password: !hunter22 x}\n",
+    "a secret as a tag of YAML's": "kafka: {password: !!hunter22 x}\n",
+    "a secret as a handle of a tag": "kafka: {password: !hunter22!a x}\n",
+    "a secret in a tag's own words": "%TAG !hunter22! a\n%TAG !hunter22! b\n---\nkafka: {}\n",
+    "a secret for a section": "kafka: 'password=hunter22'\n",
+    "a secret for a mapping": "kafka: {client: 'ssl.key.password=hunter22,x'}\n",
+    "a secret for a list": "kafka: {topics: ['password=hunter22']}\n",
+    "a secret for a number": "http: {port: 'password=hunter22'}\n",
+    "a secret in an address as a key": "redis://u:hunter22@h/0: x\n",
+    "a secret in a key": "kafka.password=hunter22: x\n",
+    "a secret in a key of a section": "kafka: {password=hunter22: x}\n",
+    "a secret in a key of librdkafka": "kafka: {client: {ssl.key.password=hunter22: [x]}}\n",
+    "a secret in a key twice": "password=hunter22: x\npassword=hunter22: y\n",
+    "a topic without end": "kafka: {topics: [" + "x" * 50_000 + "]}\n",
+    "a value without end": "http: {port: " + "x" * 50_000 + "}\n",
+    "a key without end": "kafka: {? " + "x" * 50_000 + " : 1}\n",
+    "a name of pydantic's own": "_env_prefix: X_\n",
+    "a name of pydantic's own object": "__pydantic_self__: x\n",
 }
 
 
@@ -279,6 +307,69 @@ def test_merge_keys_are_read(tmp_path):
     text = "kafka:\n  <<: {group: theirs, brokers: 'host:1'}\n  group: mine\n"
     kafka = load(["--config", write(tmp_path, text)]).settings.kafka
     assert (kafka.group, kafka.brokers) == ("mine", "host:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Kafka: {group: a}\nkafka: {group: b}\nKAFKA: {group: c}", "Kafka is no setting.*KAFKA is no setting"),
+        ("kafka:\n  <<: {group: a}\n  <<: {group: b}", "line 3, column 3: << is written twice"),
+        ("kafka: {password: *a}", r"line 1, column 19: found undefined alias: .* \*, & or ! wants quotes"),
+        ("kafka: {password: !a b}", "tag: .* wants quotes"),
+        ("kafka: {password: &a}", "wants quotes"),
+        ("kafka: {group: 123}", r"kafka\.group = 123: must be text.*quotes"),
+        ("kafka: {group: 2026-11-28}", r"kafka\.group: must be text.*quotes"),
+        ("kafka: {group: on}", r"kafka\.group = True: must be text.*quotes"),
+        ("span: {night: 20240101}", r"span\.night = 20240101: must be text.*quotes"),
+        ("store: {path: 5}", r"store\.path = 5: must be text.*quotes"),
+        ("kafka: 5", "kafka: must be a mapping"),
+        ("dead_letter: null", "dead_letter: must be a mapping"),
+        ("kafka: {client: a}", r"kafka\.client: must be a mapping"),
+        ("yes: a", "True is no section.*YAML reads yes"),
+        ("5: a", "5 is no section"),
+        ("http: {port: yes}", r"http\.port = True: must be a number"),
+        ("life: {workers: true}", r"life\.workers = True: must be a number"),
+        ("registry: {timeout_s: true}", r"registry\.timeout_s = True: must be a number"),
+        ("store: {sync: 1.0}", r"store\.sync = 1\.0: must be true or false"),
+        ("store: {sync: 0}", r"store\.sync = 0: must be true or false"),
+        ("http: {port: 1:30}", r"http\.port = '1:30'"),
+        ("life: {drain_s: 1:30}", r"life\.drain_s = '1:30'"),
+        ("batch: {wait_s: 1:30.5}", r"batch\.wait_s = '1:30\.5'"),
+        ("batch: {alert_limit: 190:20:30}", r"batch\.alert_limit = '190:20:30'"),
+        ("kafka: {client: {a: .nan}}", r"kafka\.client\.a = nan: must be finite"),
+        ("kafka: {client: {a: -.inf}}", r"kafka\.client\.a = -inf: must be finite"),
+        ('kafka: {client: {"enable.auto.commit\\0": true}}', "control character such as a zero byte"),
+        ('kafka: {client: {a: "b\\0"}}', r"kafka\.client\.a = 'b\\x00': has a zero byte"),
+        ('model: {weights: ["a\\0"]}', r"model\.weights\.0 = 'a\\x00': .*control character"),
+        ('kafka: {password: "a\\0"}', r"kafka\.password: has a zero byte"),
+    ],
+)
+def test_what_is_wrong_is_said_with_a_remedy(tmp_path, text, words):
+    """What YAML or pydantic would take for something else, or lose, is refused by name, with what to write."""
+    with pytest.raises(ConfigurationError, match=words):
+        load(["--config", write(tmp_path, text)])
+
+
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [("12:30", "12:30"), ("0777", "0777"), ("-1:30.5", "-1:30.5"), ("'5'", "5"), ("'*a'", "*a"), ("&a b", "b")],
+)
+def test_texts_stay_as_they_are_written(tmp_path, text, group):
+    """Neither a time nor a number with zeros before it becomes another number, as in YAML 1.1."""
+    assert load(["--config", write(tmp_path, f"kafka: {{group: {text}}}")]).settings.kafka.group == group
+
+
+@pytest.mark.parametrize("text", ["kafka:\n  # group: a\n", "kafka:\n  client:\n  topics:\n", "output:\n  routes:\n"])
+def test_empty_parts_say_nothing(tmp_path, text):
+    """A header whose every line is a comment leaves what it heads as it is."""
+    assert load(["--config", write(tmp_path, text)]).settings == Settings()
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)])
+def test_switches_in_variables(monkeypatch, text, value):
+    """A variable is text, in which 1 and 0 are true and false."""
+    monkeypatch.setenv("ICTC_STORE__SYNC", text)
+    assert load([]).settings.store.sync is value
 
 
 def test_given_cases_are_refused_in_a_line(shared_data):
@@ -357,6 +448,12 @@ def test_one_moment_in_every_notation(text, tmp_path):
         load(["--config", write(tmp_path, "span: {from_time: 20240601}")])
 
 
+NAMES = (
+    *("kafka.group", "kafka.instance-id", "kafka.username", "http.host"),
+    *("store.path", "http.index", "registry.folder", "registry.datum-schema"),
+)
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
@@ -376,10 +473,12 @@ def test_one_moment_in_every_notation(text, tmp_path):
         ("registry.url", "http://host:70000"),
         ("registry.url", "http://host/\x1b[31m"),
         ("trace.endpoint", "http://[::1"),
+        ("kafka.brokers", "a\0b"),
+        *((setting, text) for setting in NAMES for text in ("", "a\0b", "a\n")),
     ],
 )
 def test_values_without_measure_are_refused(setting, value):
-    """Numbers that no machine holds and addresses that no client reads are refused by name, when settings are read."""
+    """Numbers that no machine holds, and names and addresses that no library reads, are refused when they are read."""
     name = setting.replace("-", "_").removesuffix(".night")
     with pytest.raises(ConfigurationError, match=f"^{name}"):
         load([f"--{'night' if setting == 'span.night' else setting}", value])
