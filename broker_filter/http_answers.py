@@ -5,7 +5,8 @@ from functools import cache
 
 import httpx2 as httpx
 
-UNENCODED = {"Accept-Encoding": "identity"}  # to ask for: a kilobyte of another encoding may be a gigabyte
+IDENTITY = "identity"
+UNENCODED = {"Accept-Encoding": IDENTITY}  # to ask for: a kilobyte of another encoding may be a gigabyte
 
 
 @cache
@@ -26,7 +27,8 @@ def content_of(answer: httpx.Response, most_bytes: int) -> bytes:
     UnacceptableAnswerError
         When it is encoded, or longer than ``most_bytes``.
     """
-    if (encoding := answer.headers.get("content-encoding", "identity")) != "identity":
+    encoding = answer.headers.get("content-encoding", "")
+    if not {coding.strip().lower() for coding in encoding.split(",")} <= {IDENTITY, ""}:
         raise UnacceptableAnswerError(f"an answer encoded as {ascii(encoding)[:80]}, unasked")
     content = bytearray()
     for some in answer.iter_raw():

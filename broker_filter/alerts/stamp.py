@@ -20,7 +20,9 @@ from model.series import BANDS, compact, fit_to_size
 
 # An uncompressed stamp may be followed by extensions. LSST's largest, with variance and PSF, has some 180 kB.
 MAX_STAMP_BYTES = 4 * 1024 * 1024
+MOST_GZIP_MEMBERS = 100  # each may be empty
 _GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_BITS = 16 + zlib.MAX_WBITS  # for the inflater: gzip, of any window
 _FITS_MAGIC = b"SIMPLE"
 _PICTURE_MAGICS = (b"\xff\xd8\xff", b"\x89PNG")
 
@@ -141,15 +143,27 @@ def _inflate(content: bytes, survey: AlertSurvey) -> bytes:
         MAX_HEADER_BYTES + 4 * survey.largest_side**2 + BLOCK_BYTES
     )  # of one image of 32-bit floats, as surveys send
     most = limit + MAX_HEADER_BYTES + BLOCK_BYTES + 4 * survey.largest_side**2  # of doubles, or in an extension
-    inflater = isal_zlib.decompressobj(16 + zlib.MAX_WBITS)
+    inflater = isal_zlib.decompressobj(_GZIP_BITS)
     try:
         inflated = inflater.decompress(content, limit)
         if not inflater.eof and len(inflated) >= limit:
-            inflated += inflater.decompress(inflater.unconsumed_tail, most - limit)
+            inflated += inflater.decompress(inflater.unconsumed_tail, most + 1 - limit)
+        members = 1
+        while inflater.eof and len(inflated) <= most and (rest := _next_member(inflater.unused_data)):
+            if members == MOST_GZIP_MEMBERS:
+                raise RejectedAlertError(Rejection.BAD_STAMP, f"stamp of over {MOST_GZIP_MEMBERS} gzip members")
+            inflater, members = isal_zlib.decompressobj(_GZIP_BITS), members + 1
+            inflated += inflater.decompress(rest, most + 1 - len(inflated))
     except isal_zlib.error as error:  # type: ignore[misc] # its stub does not say that it is an exception
         raise RejectedAlertError(Rejection.BAD_STAMP, f"stamp does not inflate: {error}") from error
+    if len(inflated) > most:
+        raise RejectedAlertError(Rejection.TOO_LARGE, f"stamp inflates beyond {most} bytes")
     if inflater.eof:
         return inflated
-    if len(inflated) >= most:
-        raise RejectedAlertError(Rejection.TOO_LARGE, f"stamp inflates beyond {most} bytes")
     raise RejectedAlertError(Rejection.BAD_STAMP, f"gzip breaks off after {len(inflated)} bytes")
+
+
+def _next_member(unused: bytes) -> bytes:
+    """What follows the end of a gzip member, zeros passed over; nothing where it is no member."""
+    rest = unused.lstrip(b"\0")
+    return rest if rest.startswith(_GZIP_MAGIC) else b""

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
@@ -217,6 +218,14 @@ class _Connection(H11Protocol):
         if self._watch is None:  # the first byte of another request on this connection
             self._wait(REQUEST_TIMEOUT_S)
         super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        if self.is_answering:
+            self.cycle.disconnected = True  # the page that is being made has nowhere to go
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:  # the request whose end is broken has its answer, or a part of it, already
+            self.abort()
 
     def on_response_complete(self) -> None:
         if self._watch is not None:

@@ -12,9 +12,11 @@ import lmdb
 from broker_filter.errors import ConfigurationError, FatalError
 from broker_filter.logs import facts, logger
 from broker_filter.series.lmdb.walk import walk
+from model.json_text import parse_json
 
-DATA, OWNER_LOCK, CLOSED = "data.mdb", "owner.lock", "closed.json"
+DATA, READERS, OWNER_LOCK, CLOSED = "data.mdb", "lock.mdb", "owner.lock", "closed.json"
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
+LARGEST_NOTE_BYTES = 4096  # of CLOSED
 WALKED_UP_TO_BYTES = 4 << 30  # larger files are not read through at a start; rows are checked when they are read
 REBUILD = (
     "no alert is lost: move the folder away and fill a new one from the archive with ictc-replay --store "
@@ -43,9 +45,12 @@ class _State:
 
 def wrong_with(folder: Path) -> str | None:
     """What is wrong with the file in a folder that nobody owns; None when it was closed in order, or is sound."""
+    for name in (DATA, READERS):
+        if os.path.lexists(folder / name) and not (folder / name).is_file():
+            return f"{name} is no file, and no link to one"
     data = folder / DATA
     if not data.exists():
-        return None
+        return f"{DATA} is gone, and {CLOSED} tells of it" if (folder / CLOSED).exists() else None
     state = _State.of(data)
     if state.bytes == 0:
         return f"{DATA} is empty: it was cut off, or its first start was interrupted"
@@ -62,10 +67,12 @@ def wrong_with(folder: Path) -> str | None:
 
 
 def _closed_as(folder: Path) -> _State | None:
+    """What the note of an orderly close tells; None where there is none, or a damaged one."""
     try:
-        fields = json.loads((folder / CLOSED).read_text("utf-8"))
+        with (folder / CLOSED).open("rb") as file:
+            fields = parse_json(file.read(LARGEST_NOTE_BYTES))
         return _State(int(fields["bytes"]), int(fields["modified_ns"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
@@ -125,9 +132,9 @@ class Folder:
 
     def closed(self) -> None:
         """Remember the file as it is now, after it was closed."""
-        state = _State.of(self._data)
         fresh = self.path / f"{CLOSED}.new"
         with contextlib.suppress(OSError):  # then the next start reads the file through
+            state = _State.of(self._data)
             fresh.write_text(json.dumps({"bytes": state.bytes, "modified_ns": state.modified_ns}), "utf-8")
             fresh.chmod(FILE_MODE)
             fresh.replace(self.path / CLOSED)

@@ -38,11 +38,11 @@ def look_at(folder: Path) -> Look | None:
     FatalError
         When it is damaged.
     """
-    if not (folder / DATA).exists():
-        return None
     is_owned = _is_owned(folder)
     if not is_owned and (wrong := wrong_with(folder)) is not None:
         raise damaged(folder, wrong)
+    if not (folder / DATA).exists():
+        return None
     try:
         with lmdb.open(str(folder), readonly=True, create=False, lock=is_owned, max_dbs=MOST_TABLES) as env:
             totals = env.open_db(b"totals", create=False)
@@ -65,7 +65,7 @@ def _is_owned(folder: Path) -> bool:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
         raise ConfigurationError(f"the series store {folder} (store.path) cannot be read: {error.strerror}") from error

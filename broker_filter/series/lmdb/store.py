@@ -82,6 +82,11 @@ DAMAGE = (
     lmdb.BadValsizeError,
     lmdb.BadTxnError,
 )
+ROOM = "raise store.byte_limit, or free the disk"
+REMEDIES: dict[type[lmdb.Error], str] = {  # of what is neither damage nor a want of room
+    lmdb.MemoryError: "lower store.byte_limit, half as much again is mapped",
+    lmdb.ReadonlyError: "let this user read and write its files",
+}
 log = logger("store")
 
 
@@ -167,7 +172,8 @@ class LmdbSeriesStore:
         except DAMAGE as error:
             raise damaged(self._path, f"{type(error).__name__}: {error}") from error
         except lmdb.Error as error:
-            raise FatalError(self._says(f"cannot be written: {error}")) from error
+            remedy = REMEDIES.get(type(error), ROOM)
+            raise FatalError(self._says(f"cannot be written: {error}", remedy)) from error
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[lmdb.Transaction]:
@@ -334,9 +340,9 @@ class LmdbSeriesStore:
         for key in self._repaired:
             self._damaged.pop(key, None)
 
-    def _says(self, what: str) -> str:
+    def _says(self, what: str, remedy: str = ROOM) -> str:
         limit = f"limit {self._max_bytes} bytes, {self._max_objects} objects"
-        return f"series store {self._path} {what} ({limit}): raise store.byte_limit, or free the disk"
+        return f"series store {self._path} {what} ({limit}): {remedy}"
 
     def _open_object(self, txn: lmdb.Transaction, key: str) -> StoredObject:
         stored = StoredObject(txn, self._tables, key, suspect=key in self._damaged)

@@ -45,6 +45,20 @@ def test_ztf_stamp_equals_astropy(shape):
     assert decode(content, ZTF).dtype == np.dtype("=f4")
 
 
+def in_members(content, *cuts):
+    """A gzip file of as many members and one more, the last filled up with zeros."""
+    pieces = (content[i:j] for i, j in zip((0, *cuts), (*cuts, None), strict=True))
+    return b"".join(map(gzip.compress, pieces)) + bytes(7)
+
+
+@pytest.mark.parametrize("cuts", [(3000,), (0,), (2880, 2880, 9000), (100_000,), range(0, 9900, 100)])
+def test_gzip_members_are_one_stamp(cuts):
+    """A stamp of several gzip members, empty ones among them, has the pixels that astropy finds."""
+    pixels = sky(3, 63)
+    content = in_members(gzip.decompress(ztf_stamp(pixels)), *cuts)
+    np.testing.assert_array_equal(decode(content, ZTF), pixels)
+
+
 @pytest.mark.parametrize("side", [30, 31, 102])
 def test_lsst_stamp_is_the_primary_image(side):
     """Of LSST's image, variance and PSF, the image is read."""
@@ -196,7 +210,12 @@ PIXELS = bytes(4 * 63 * 63)
         (b"\x1f\x8b", Rejection.BAD_STAMP),
         (b"\x1f\x8bnot a gzip", Rejection.BAD_STAMP),
         (gzip.compress(header() + PIXELS)[:-20], Rejection.BAD_STAMP),
+        (in_members(header() + PIXELS, 3000)[:-20], Rejection.BAD_STAMP),
+        (gzip.compress(header() + PIXELS) + b"\x1f\x8bnot a gzip", Rejection.BAD_STAMP),
+        (gzip.compress(b"") * 1000 + gzip.compress(header() + PIXELS), Rejection.BAD_STAMP),
         (gzip.compress(b"SIMPLE" + bytes(50_000_000)), Rejection.TOO_LARGE),
+        (gzip.compress(header()) + gzip.compress(bytes(50_000_000)), Rejection.TOO_LARGE),
+        (gzip.compress(header() + bytes(60_000)) * 4, Rejection.TOO_LARGE),
         (header() + bytes(5_000_000), Rejection.TOO_LARGE),
     ],
 )

@@ -279,6 +279,13 @@ def test_encoded_answers_are_not_inflated(server, connect, encoding):
     assert server.encodings == {"identity"}
 
 
+@pytest.mark.parametrize("encoding", ["identity", "Identity", "", "identity, IDENTITY"])
+def test_an_answer_may_say_that_it_is_not_encoded(server, connect, encoding):
+    """Names of codings have letters of any case, and none at all is none."""
+    server.answers(1, 200, {"schema": json.dumps(ztf_schema())}, Content_Encoding=encoding)
+    assert connect(server).schema(1)
+
+
 @pytest.mark.parametrize("wait", ["²", "٣", "①", "-5", "1e999", "", "Fri, 31 Dec 1999 23:59:59 GMT", "5, 6"])
 def test_a_wait_of_no_number_is_passed_over(server, connect, wait):
     """What Retry-After says is believed where it is a number of seconds."""

@@ -86,6 +86,24 @@ def raw(server: HttpServer, *pieces: bytes, wait_s: float = 0.0) -> bytes:
     return answer
 
 
+CHUNKED = b" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status"),
+    [
+        ((b"POST /hello" + CHUNKED + b"5\r\n", b"a" * 8), b"405"),  # it breaks when the answer is given
+        ((b"GET /hello" + CHUNKED + b"no size\r\n",), b"400"),  # while the page is made
+        ((b"GET /broken" + CHUNKED + b"no size\r\n",), b"400"),
+    ],
+)
+def test_a_body_that_breaks_writes_nothing_into_the_log(server, caplog, monkeypatch, pieces, status):
+    """A request whose body is none is answered once, and its connection closed."""
+    monkeypatch.setattr(logging.getLogger("ictc"), "propagate", True)
+    assert raw(server, *pieces, wait_s=0.2).split()[1] == status
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 @pytest.mark.parametrize("start", [b"GET /", b"GET /hello HTTP/1.1\r\nX: "])
 def test_a_request_has_a_largest_size(server, start):
     """Neither the address nor the headers may go on and on."""

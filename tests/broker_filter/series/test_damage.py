@@ -1,12 +1,14 @@
 """Damaged stores: cut off, overwritten, emptied. Nothing wrong is read, and the message says what to do."""
 
 import multiprocessing
+import os
 import random
 import shutil
 import stat
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
@@ -16,6 +18,7 @@ import redis
 
 from broker_filter.errors import FatalError
 from broker_filter.records import Observation
+from broker_filter.series.lmdb.look import look_at
 from broker_filter.series.lmdb.store import LmdbSeriesStore
 from broker_filter.series.lmdb.tables import INCARNATION, VERSION
 from broker_filter.series.redis.store import RedisSeriesStore
@@ -71,9 +74,58 @@ def test_a_file_that_was_cut_is_refused(folder: Path) -> None:
     reopen(folder).close()
 
 
-def test_an_emptied_file_is_refused(folder: Path) -> None:
-    """A file of no bytes is not taken for a new store."""
-    (folder / "data.mdb").write_bytes(b"")
+@pytest.mark.parametrize(
+    ("name", "put", "what"),
+    [
+        ("data.mdb", Path.touch, "is empty"),
+        ("data.mdb", None, "is gone"),
+        ("data.mdb", lambda path: path.symlink_to(path.name), "is no file"),
+        ("data.mdb", lambda path: path.symlink_to("/dev/null"), "is no file"),
+        ("data.mdb", Path.mkdir, "is no file"),
+        ("lock.mdb", Path.mkdir, "is no file"),
+    ],
+)
+def test_what_stands_in_a_files_place_is_refused(
+    folder: Path, name: str, put: Callable[[Path], object] | None, what: str
+) -> None:
+    """A file that was emptied, is gone, or is none any more, is told as such and not taken for a new store."""
+    (folder / name).unlink()
+    if put is not None:
+        put(folder / name)
+    for look in (look_at, reopen):
+        with pytest.raises(FatalError, match=f"{name} {what}.*no alert is lost"):
+            look(folder)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        b'{"bytes": 1e999, "modified_ns": 1}',
+        b'{"bytes": 1, "modified_ns": NaN}',
+        b"[" * 100_000,
+        b"9" * 5000,
+        b"\xff",
+        b"[1]",
+        b"{}",
+        b'{"bytes": ',
+    ],
+)
+def test_a_damaged_note_of_a_close_is_disregarded(folder: Path, note: bytes) -> None:
+    """A file whose note of an orderly close cannot be read is read through: a sound one opens, a cut one does not."""
+    (folder / "closed.json").write_bytes(note)
+    assert look_at(folder) is not None
+    reopen(folder).close()
+    (folder / "closed.json").write_bytes(note)
+    os.truncate(folder / "data.mdb", 5000)
+    with pytest.raises(FatalError, match=REMEDY):
+        reopen(folder)
+
+
+def test_a_file_that_vanishes_is_told_at_the_next_start(folder: Path) -> None:
+    """A store whose file is deleted under it closes as any other, and is damaged from then on."""
+    store = reopen(folder)
+    (folder / "data.mdb").unlink()
+    store.close()
     with pytest.raises(FatalError, match=REMEDY):
         reopen(folder)
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import fake_stream as fake
 import lmdb
@@ -281,6 +282,24 @@ def test_killed_embedded_store_holds_whole_settled_batches(tmp_path: Path) -> No
         store.close()
         assert len(lengths) == 1
         assert lengths.pop() in (acknowledged + 1, acknowledged + 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (lmdb.DiskError("No space left on device"), "raise store.byte_limit, or free the disk"),
+        (lmdb.MemoryError("Cannot allocate memory"), "lower store.byte_limit"),
+        (lmdb.ReadonlyError("Permission denied"), "let this user read and write its files"),
+    ],
+)
+def test_a_file_that_cannot_be_opened_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: lmdb.Error, remedy: str
+) -> None:
+    """The remedy is that of what is in the way, and the folder is free afterwards."""
+    with monkeypatch.context() as patch, pytest.raises(FatalError, match=f"{error}.*limit 1048576 bytes.*: {remedy}"):
+        patch.setattr(lmdb, "open", Mock(side_effect=error))
+        LmdbSeriesStore(tmp_path, max_bytes=1 << 20)
+    LmdbSeriesStore(tmp_path, max_bytes=1 << 20).close()
 
 
 def test_full_file_says_what_to_do(tmp_path: Path) -> None:
