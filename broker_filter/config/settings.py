@@ -1,6 +1,8 @@
 """All settings as one frozen object, apart for a span of time that is read apart, and masked where they are shown."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr, model_validator
@@ -22,6 +24,7 @@ from broker_filter.config.sections import (
     TraceSettings,
 )
 from broker_filter.config.variables import PREFIX
+from broker_filter.errors import ConfigurationError
 from broker_filter.secret import is_secret_name, mask, remember, secrets_in_address
 
 
@@ -88,16 +91,24 @@ def apart(settings: Settings) -> Settings:
     kafka, output, dead_letter = settings.kafka, settings.output, settings.dead_letter
     routes = tuple(route.model_copy(update={"topic": f"{route.topic}.{name}"}) for route in output.routes)
     index = settings.http.index
-    path = settings.store.path.with_name(f"{settings.store.path.name}.{name}")
+    path = _beside(settings.store.path, name)
     changed = {
         "kafka": kafka.model_copy(update={"group": f"{kafka.group}.{name}"}),
         "output": output.model_copy(update={"topic": f"{output.topic}.{name}", "routes": routes}),
         "store": settings.store.model_copy(update={"kind": "lmdb", "path": path, "url": None}),
-        "http": settings.http.model_copy(update={"index": index and index.with_name(f"{index.name}.{name}")}),
+        "http": settings.http.model_copy(update={"index": index and _beside(index, name)}),
     }
     if dead_letter.topic is not None:
         changed["dead_letter"] = dead_letter.model_copy(update={"topic": f"{dead_letter.topic}.{name}"})
     return settings.model_copy(update=changed)
+
+
+def _beside(path: Path, span: str) -> Path:
+    """The place of a span's own store or index: beside the other one, with the span behind its name."""
+    path = path if path.name not in ("", "..") else Path(os.path.abspath(path))  # noqa: PTH100 - resolves no links
+    if not path.name:
+        raise ConfigurationError(f"{path} has nothing beside it, where a span is kept: name a folder within it")
+    return path.with_name(f"{path.name}.{span}")
 
 
 def remember_secrets(settings: Settings) -> None:

@@ -585,3 +585,14 @@ def test_example_is_valid_and_names_every_section(repo_root):
     assert settings.kafka.topics
     text = path.read_text()
     assert all(f"\n{section}:" in text for section in Settings.model_fields)
+
+
+def test_the_store_of_a_span_lies_beside_the_other(tmp_path, monkeypatch):
+    """Also where that one is the folder we are in; beside the root lies nothing."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path / "data")
+    paths = [load(["--night", "20240101", "--store.path", path]).settings.store.path for path in ("near", ".")]
+    assert [path.name.split(".")[0] for path in paths] == ["near", "data"]
+    assert paths[1].parent == tmp_path
+    with pytest.raises(ConfigurationError, match="nothing beside it"):
+        load(["--night", "20240101", "--store.path", "/"])
