@@ -71,18 +71,26 @@ class Classifier:
 
         Each alert is answered from what was known of its object when it was taken. What is no alert is no error: it
         stands in ``Classifications.rejected`` with its reason.
+
+        Raises
+        ------
+        TypeError
+            When this is one packet: give a list of it.
         """
+        if isinstance(packets, bytes | bytearray | memoryview | str):
+            raise TypeError("packets are given as a list, also where there is one")
         return self._classify(Message(packet, Origin("packets", 0, number)) for number, packet in enumerate(packets))
 
     def classify_files(self, *paths: str | Path, objects: Iterable[str] = ()) -> "Classifications":
-        """Classify the alerts in files, folders and tar archives, of all objects or of those named.
+        """Classify the alerts in files, folders and tar archives, of all objects or of the one or those named.
 
         Raises
         ------
         ConfigurationError
             When a path does not exist.
         """
-        return self._classify(read_messages([Path(path) for path in paths]), frozenset(objects))
+        named = frozenset([objects] if isinstance(objects, str) else objects)
+        return self._classify(read_messages([Path(path) for path in paths]), named)
 
     def _classify(
         self, messages: Iterable[Message | Rejected], objects: frozenset[str] = frozenset()

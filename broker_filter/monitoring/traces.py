@@ -45,7 +45,7 @@ def open_traces(
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
         raise ConfigurationError(
-            f"trace.endpoint is set, but {error.name} is not installed: pip install 'ictc[trace]', "
+            f"trace.endpoint is set, but {error.name} is not installed: pip install '.[trace]', "
             "or leave trace.endpoint out"
         ) from error
     _speak_as_we_do("opentelemetry")

@@ -23,5 +23,5 @@ def required(module: str, extra: str) -> ModuleType:
         if error.name is not None and module.partition(".")[0] != error.name.partition(".")[0]:
             raise  # it is there, and something that it needs is not
         raise ConfigurationError(
-            f"ictc.adapters.{extra} needs {module.partition('.')[0]}: pip install 'ictc[{extra}]'"
+            f"ictc.adapters.{extra} needs {module.partition('.')[0]}: pip install '.[{extra}]'"
         ) from error

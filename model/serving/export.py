@@ -293,7 +293,7 @@ def _need(module: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        raise ExportError(f"{module} is not installed: pip install 'ictc[export]'") from error
+        raise ExportError(f"{module} is not installed: pip install '.[export]'") from error
 
 
 if __name__ == "__main__":

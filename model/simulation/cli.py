@@ -159,6 +159,17 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+def number(least: float, most: float) -> Callable[[str], float]:
+    """Reader of an argument that must be a number within limits."""
+
+    def read(text: str) -> float:
+        if (value := _number(text)) is None or not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+        return value
+
+    return read
+
+
 def mjd(text: str) -> float:
     """Reader of an argument that must be a date."""
     if (date := _number(text)) is None or not EARLIEST_MJD <= date <= LATEST_MJD:

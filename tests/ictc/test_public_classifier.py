@@ -81,5 +81,7 @@ def test_files_are_classified_as_packets_are(
         (tmp_path / f"{number}.avro").write_bytes(packet)
     name = max(result, key=lambda story: len(story.answers)).object_id
     one = classifier.classify_files(tmp_path, objects=[name])
-    assert list(one.objects) == [name]
+    assert list(one.objects) == list(classifier.classify_files(tmp_path, objects=name).objects) == [name]
+    with pytest.raises(TypeError, match="as a list"):
+        classifier.classify(night[0])  # type: ignore[arg-type]
     assert one[name].newest.probabilities == pytest.approx(result[name].newest.probabilities, abs=1e-5)

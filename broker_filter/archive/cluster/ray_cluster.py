@@ -17,7 +17,7 @@ TASKS_PER_CORE = 2  # given out ahead: one runs, one waits
 TRIES = 5  # of a task whose machine died or whose disk was full
 LOOPBACK = "127.0.0.1"
 START_WAIT_S = "120"  # for Ray's own processes: a machine at work starts them slowly
-MISSING = "ictc-replay --engine ray needs Ray, which is not installed: pip install 'ictc[archive]'"
+MISSING = "ictc-replay --engine ray needs Ray, which is not installed: pip install '.[archive]'"
 
 
 @contextmanager

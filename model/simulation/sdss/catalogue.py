@@ -25,6 +25,7 @@ CLASS_WORDS = {
     "snii": "SNOther",
     "spectosnii": "SNOther",
 } | {name.lower(): name for name in CLASSES}
+LARGEST_ID = 2**63 - 1
 COLUMN_WORDS = {
     "id": ("id", "object_id", "objectid", "sdss_sn_cid", "snid", "name"),
     "ra": ("ra", "ra_deg", "raj2000"),
@@ -116,10 +117,13 @@ def _position(
         raise PositionsError(f"{where}: {exc}") from exc
     except KeyError as exc:
         raise PositionsError(f"{where}: the catalogue does not hold object {exc}") from exc
+    if abs(object_id) > LARGEST_ID:
+        raise PositionsError(f"{where}: id {object_id} is beyond 64 bits")
     if not (-360 <= ra <= 360 and -90 <= dec <= 90):
         raise PositionsError(f"{where}: ra {ra}, dec {dec} is no position in degrees")
     spectroscopic = row[columns["class"]].strip().lower().startswith("specto")
-    split = row[columns["split"]].strip() if "split" in columns else "spectroscopic" if spectroscopic else "all"
+    told = row[columns["split"]].strip() if "split" in columns else ""
+    split = told or ("spectroscopic" if spectroscopic else "all")
     return CataloguedObject(object_id, ra % 360, dec, label, split)
 
 

@@ -5,6 +5,7 @@ Finds the scans that cover each position, fetches their corrected frames, cuts, 
 """
 
 import csv
+import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -70,8 +71,12 @@ def fetch(
     CoverageError
         When nobody can say which frames cover a position.
     """
-    request = {"name": "stripe82", "positions": [position.object_id for position in positions], "bands": bands}
-    request["mjd_range"] = list(mjd_range)
+    request = {
+        "name": "stripe82",
+        "positions": [dataclasses.astuple(position) for position in positions],
+        "bands": bands,
+        "mjd_range": list(mjd_range),
+    }
     missing: list[Missing] = _read_missing(missing_path(folder))
     contents = DatasetContents("sdss", ("science",), size_px, CLASSES, request, 0, version("ictc"))
     with DatasetWriter(folder, contents) as writer:
@@ -191,7 +196,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 everything fetched, 1 some frames are missing or it could not go on, 2 asked wrongly, 130 interrupted.
     """
-    options = parser_of_fetch().parse_args(arguments)
+    parser = parser_of_fetch()
+    options = parser.parse_args(arguments)
+    if options.first_mjd > options.last_mjd:
+        parser.error(f"--first-mjd {options.first_mjd:g} is later than --last-mjd {options.last_mjd:g}")
     try:
         positions = read_positions(options.positions, options.catalogue)[: options.limit]
         coverage: Coverage = FieldTable(options.fields) if options.fields else CatalogueServer(options.pause)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from model.files import sha256_of
+from model.files import replacing, sha256_of
 
 BANDS = "ugriz"
 BASE_URL = "https://data.sdss.org/sas"
@@ -85,7 +85,7 @@ class CatalogueServer:
         try:
             from astroquery.sdss import SDSS  # noqa: PLC0415 - an optional extra
         except ImportError as exc:
-            raise CoverageError("astroquery is not installed: pip install 'ictc[fetch]', or give --fields") from exc
+            raise CoverageError("astroquery is not installed: pip install '.[fetch]', or give --fields") from exc
         self._sleep(self._pause_s)
         sql = COVERING_SQL.format(ra=ra_deg, dec=dec_deg, first=first_mjd, last=last_mjd)
         try:
@@ -163,7 +163,10 @@ class FrameStore:
         self._pause_s, self._limit_bytes, self._sleep = pause_s, limit_bytes, sleep
         folder.mkdir(parents=True, exist_ok=True)
         ledger = folder / self.LEDGER
-        self._sha256: dict[str, str] = json.loads(ledger.read_text("utf-8")) if ledger.exists() else {}
+        try:
+            self._sha256: dict[str, str] = json.loads(ledger.read_text("utf-8")) if ledger.exists() else {}
+        except ValueError as exc:
+            raise CoverageError(f"{ledger} is damaged: remove it, and frames are fetched again: {exc}") from exc
         self.downloads = 0
 
     def frame(self, field: Field, band: str) -> Path:
@@ -203,7 +206,8 @@ class FrameStore:
         self._make_room()
         partial.rename(path)
         self._sha256[path.name] = sha256_of(path)
-        (self.folder / self.LEDGER).write_text(json.dumps(self._sha256, indent=0), "utf-8")
+        with replacing(self.folder / self.LEDGER) as ledger:
+            ledger.write_text(json.dumps(self._sha256, indent=0), "utf-8")
         return path
 
     def _download(self, url: str, partial: Path) -> None:

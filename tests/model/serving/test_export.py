@@ -23,7 +23,7 @@ from model.serving.export import (
 from model.serving.export_notes import inputs
 from model.serving.predictor import Predictor, untrained
 
-onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'ictc[export]'")
+onnxruntime = pytest.importorskip("onnxruntime", reason="pip install '.[export]'")
 SMALL_VIGIL = {"filters": 2, "size": 16, "token_width": 16, "layers": 1, "frame_limit": 9}
 SMALL_CNN = {"width": 0.125, "size": 16, "vector_width": 16, "recurrent_width": 8, "frame_limit": 9}
 SMALL_CONVENTION = {"width": 0.05, "size": 16, "frame_limit": 9, "layers": 1}

@@ -209,6 +209,40 @@ def test_frames_are_fetched_once(tmp_path: Path, server: FrameServer) -> None:
     assert len(server.requests) == requests
 
 
+def test_a_damaged_ledger_is_told(tmp_path: Path, server: FrameServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty list of checksums is a line with a remedy, not the end of every further fetch."""
+    (tmp_path / "set.frames").mkdir()
+    (tmp_path / "set.frames" / "frames.json").write_text("")
+    assert ask(server, tmp_path) == 1
+    assert "frames.json is damaged: remove it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--cache-gb", "nan"], "is not a number from 0.1"),
+        (["--cache-gb", "-1"], "is not a number from 0.1"),
+        (["--pause", "-5"], "is not a number from 0 to 3600"),
+        (["--first-mjd", "54000", "--last-mjd", "53900"], "is later than --last-mjd"),
+    ],
+)
+def test_options_that_make_no_sense(
+    tmp_path: Path, server: FrameServer, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    """Waits, rooms and spans that nothing can keep to are refused before anybody is asked."""
+    with pytest.raises(SystemExit, match="2"):
+        ask(server, tmp_path, *more)
+    assert message in capsys.readouterr().err
+    assert not server.requests
+
+
+def test_a_list_that_was_mended_is_another(tmp_path: Path, server: FrameServer) -> None:
+    """What is known again of a data set is each position with its class and split, not the id alone."""
+    ask(server, tmp_path)
+    manifest = Dataset.open(tmp_path / "set").manifest
+    assert manifest["recipe"]["positions"][0] == [7, pytest.approx(RA), DEC, "AGN", "test"]
+
+
 def quick_store(server: FrameServer, folder: Path) -> FrameStore:
     return FrameStore(folder, server.url, pause_s=0, sleep=lambda _: None)
 
@@ -285,6 +319,7 @@ def test_stamps_at_an_edge_are_padded(tmp_path: Path) -> None:
     [
         (["1,10,0,Quark,a"], "Quark"),
         (["x,10,0,AGN,a"], "x"),
+        ([f"{2**63},10,0,AGN,a"], "64 bits"),
         (["1,10,95,AGN,a"], "no position"),
         (["1,10,0,AGN,a", "1,11,0,AGN,a"], "twice"),
         ([], "lists no object"),
