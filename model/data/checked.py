@@ -7,7 +7,6 @@ Legend: ``B`` objects of a record batch, ``N`` values of all of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,39 +16,10 @@ from numpy.typing import NDArray
 
 from model.data.dataset import Dataset
 from model.data.format import FRAME_COLUMNS, HISTORY_COLUMNS, MANIFEST, TRUTH, DatasetError
-from model.series import BANDS, SMALLEST_SCALE
+from model.data.limits import LIMITS
 
 REMEDY = "copy it again or make it again"
 SIMULATOR = "simulator"  # of a manifest: its objects were drawn, so that there is a truth of them
-LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
-LONGEST_D = 1e6  # from the first frame: past photometry sets bands so far apart on one axis of times
-
-
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    least: float
-    most: float
-    or_nan: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.least:g} to {self.most:g}" + (", or NaN" if self.or_nan else "")
-
-    def are_kept(self, values_N: NDArray) -> NDArray[np.bool_]:
-        within_N = (values_N >= self.least) & (values_N <= self.most)
-        return within_N | np.isnan(values_N) if self.or_nan else within_N
-
-
-LIMITS: Mapping[str, _Limits] = {
-    "band": _Limits(0, len(BANDS) - 1),
-    "time": _Limits(0, LONGEST_D),
-    "flux": _Limits(-LARGEST_FLOAT32, LARGEST_FLOAT32, or_nan=True),
-    "flux_error": _Limits(0, LARGEST_FLOAT32, or_nan=True),
-    "scale": _Limits(SMALLEST_SCALE, LARGEST_FLOAT32),
-    "history_band": _Limits(0, len(BANDS) - 1),
-    "history_time": _Limits(-LONGEST_D, LONGEST_D),
-    "history_flux": _Limits(-LARGEST_FLOAT32, LARGEST_FLOAT32),
-    "history_flux_error": _Limits(SMALLEST_SCALE, LARGEST_FLOAT32),
-}
 
 NUMBERS, TEXT, LISTS = "numbers", "text", "lists of numbers without empty places"
 TRUTH_COLUMNS: Mapping[str, str] = {  # what is read of a truth, where it has them
@@ -90,6 +60,7 @@ def open_checked(folder: str | Path) -> Dataset:
             frames += sum(_frames_of(batch, len(dataset.channels), dataset.size_px) for batch in _batches(path))
         except ValueError as exc:
             raise DatasetError(f"{path} is damaged, or its {MANIFEST} is, {REMEDY}: {exc}") from exc
+    _check_numbering(dataset)
     _check_totals(dataset, frames)
     _check_truth(dataset)
     return dataset
@@ -153,6 +124,16 @@ def _check_column(batch: pa.RecordBatch, name: str, due: Sequence[int]) -> None:
 def _lengths(column: pa.LargeListArray) -> NDArray[np.int64]:
     lengths_B: NDArray[np.int64] = np.diff(column.offsets.to_numpy())
     return lengths_B
+
+
+def _check_numbering(dataset: Dataset) -> None:
+    """Check that no two objects have one number."""
+    number_M, count_M = np.unique(dataset.object_ids, return_counts=True)
+    if (count_M > 1).any():
+        number, count = number_M[count_M.argmax()], count_M.max()
+        raise DatasetError(
+            f"{dataset.folder} holds object {number} {count} times: make it again, each object with a number of its own"
+        )
 
 
 def _check_totals(dataset: Dataset, frames: int) -> None:

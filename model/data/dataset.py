@@ -15,7 +15,7 @@ While a data set is being written it lives in ``<folder>.partial``; only a whole
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,13 +32,13 @@ from model.data.format import (
     SCHEMA_WITH_HISTORY,
     TRUTH,
     DatasetError,
+    Head,
     read_json,
 )
 from model.data.writer import DatasetContents, DatasetWriter
 from model.files import sha256_of
 from model.past_photometry import History
 from model.series import Series
-from model.taxonomy import CLASS_NAME
 
 __all__ = ["Dataset", "DatasetContents", "DatasetError", "DatasetWriter"]
 
@@ -49,14 +49,9 @@ class _File(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Manifest(BaseModel):
+class _Manifest(Head):
     """What a reader relies on; the rest of a manifest is for people."""
 
-    model_config = ConfigDict(strict=True)
-    survey: Literal["sdss", "ztf", "lsst"]
-    channels: Annotated[list[str], Field(min_length=1)]
-    size_px: Annotated[int, Field(ge=1)]
-    classes: Annotated[list[Annotated[str, Field(pattern=CLASS_NAME)]], Field(min_length=1)]
     objects: Annotated[int, Field(ge=0)]
     frames: Annotated[int, Field(ge=0)]
     counts: dict[str, dict[str, int]]

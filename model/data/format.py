@@ -4,11 +4,13 @@ Legend: ``T`` frames of one object, ``P`` epochs without stamp, ``C`` image chan
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
 
 from model.json_text import parse_json
+from model.taxonomy import CLASS_NAME
 
 FORMAT = "ictc-dataset-1"
 MANIFEST = "manifest.json"
@@ -46,6 +48,16 @@ SCHEMA_WITH_HISTORY = pa.schema(
         pa.field("history_flux_error", pa.large_list(pa.float32()), nullable=False),  # [P] nJy
     ]
 )
+
+
+class Head(BaseModel):
+    """What a manifest says of every object: the writer begins by it, a reader relies on it."""
+
+    model_config = ConfigDict(strict=True)
+    survey: Literal["sdss", "ztf", "lsst"]
+    channels: Annotated[list[str], Field(min_length=1)]
+    size_px: Annotated[int, Field(ge=1)]
+    classes: Annotated[list[Annotated[str, Field(pattern=CLASS_NAME)]], Field(min_length=1)]
 
 
 class DatasetError(Exception):

@@ -3,6 +3,7 @@
 So a set grows without being drawn again: more objects of the same laws under another seed, joined to what is there.
 """
 
+import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -30,11 +31,12 @@ def join(folders: Sequence[Path], out: Path, *, any_simulator: bool = False) -> 
     Raises
     ------
     DatasetError
-        When a part is damaged, of another form or simulator than the first, or holds the first's objects again; when
+        When a part is damaged, of another form or simulator than the first, or shares an object with another; when
         ``out`` cannot be written.
     """
     parts = [open_checked(folder) for folder in folders]
     _check_alike(parts, FORM if any_simulator else (*FORM, SIMULATOR))
+    _check_apart(parts)
     first = parts[0].manifest
     contents = DatasetContents(
         first["survey"],
@@ -90,6 +92,28 @@ def _check_alike(parts: Sequence[Dataset], keys: Sequence[str]) -> None:
         if objects in seen:
             raise DatasetError(f"{part.folder} holds objects that are there already: draw it with another --seed")
         seen.add(objects)
+
+
+def _check_apart(parts: Sequence[Dataset]) -> None:
+    """Refuse an object that two parts hold, by whatever number and in whatever split."""
+    where: dict[bytes, tuple[Dataset, int]] = {}
+    for part in parts:
+        of_part = {_digest(part, row): (part, row) for row in range(len(part))}
+        if shared := [one for one in of_part if one in where]:
+            (other, there), (_, here) = where[shared[0]], of_part[shared[0]]
+            raise DatasetError(
+                f"{part.folder} holds as object {part.object_ids[here]} what {other.folder} holds as object "
+                f"{other.object_ids[there]}, {len(shared)} objects in all: draw it with another --seed"
+            )
+        where |= of_part
+
+
+def _digest(part: Dataset, row: int) -> bytes:
+    """A hash of an object's pixels and times."""
+    series = part.series(row)
+    digest = hashlib.blake2b(series.pixels_TCHW.data, digest_size=16)
+    digest.update(series.time_T.data)
+    return digest.digest()
 
 
 def _recipe_of(parts: Sequence[Dataset]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from typing import Any, Self, TextIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from model.data.format import (
     FORMAT,
@@ -29,16 +31,25 @@ from model.data.format import (
     SCHEMA_WITH_HISTORY,
     TRUTH,
     DatasetError,
+    Head,
     shard_name,
 )
+from model.data.limits import LIMITS
 from model.files import sha256_of
 from model.past_photometry import History
-from model.series import BANDS, Series
+from model.series import Series
 from model.taxonomy import check_class_names
 
 BATCH_BYTES = 4 << 20  # pixels per record batch: what one random read may have to map
 SHARD_BYTES = 64 << 20  # pixels per file: what an interrupted run loses at most, and the writer's memory
 IDENTITY = "identity.json"
+
+LARGEST_FOLD = 127  # of the column's type
+_TYPES = {
+    field.name: np.dtype(field.type.value_type.to_pandas_dtype())
+    for field in SCHEMA_WITH_HISTORY
+    if field.name in LIMITS
+}
 
 Row = dict[str, Any]
 
@@ -91,7 +102,8 @@ class DatasetWriter:
     Raises
     ------
     DatasetError
-        When a class has no proper name, the folder holds something else, another writer works, or the disk is full.
+        When a class has no proper name or the survey is unknown, the folder holds something else, another writer
+        works, or the disk is full.
     """
 
     def __init__(self, folder: str | Path, contents: DatasetContents) -> None:
@@ -103,6 +115,7 @@ class DatasetWriter:
         except ValueError as exc:
             raise DatasetError(str(exc)) from exc
         self._identity = contents.to_json()
+        _check_head(self._identity)
         self._schema = SCHEMA_WITH_HISTORY if contents.with_history else SCHEMA
         self._classes = {name: index for index, name in enumerate(contents.classes)}
         self._rows: list[Row] = []
@@ -111,11 +124,13 @@ class DatasetWriter:
         self._objects = self._frames = self._shard_bytes = 0
         self._shards: list[str] = []
         self.object_ids: list[int] = []  # in the order in which they were appended
+        self._held: set[int] = set()  # the same, to look up
         self._closed = False
         self._lock = self._claim_folder()
         try:
             self._take_over()
             self._resume()
+            self._held.update(self.object_ids)
         except DatasetError:
             self._lock.close()
             raise
@@ -205,27 +220,24 @@ class DatasetWriter:
         Raises
         ------
         ValueError
-            When the series does not fit this data set.
+            When the series does not fit this data set, a number is beyond its limits, or the object is there already:
+            then nothing of it is kept.
         """
+        self._check_place(object_id, label, split, fold)
         shape = (len(series), *self._shape_CHW)
-        if label not in self._classes:
-            raise ValueError(f"object {object_id}: class {label!r} is none of {', '.join(self._classes)}")
         if len(series) == 0 or series.pixels_TCHW.shape != shape or series.scale_TC.shape != shape[:2]:
-            raise ValueError(f"object {object_id}: pixels {series.pixels_TCHW.shape}, this data set has {shape}")
-        if np.any(np.diff(series.time_T) < 0):
-            raise ValueError(f"object {object_id}: frames are not in time order")
-        if series.band_T.min() < 0 or series.band_T.max() >= len(BANDS):
-            raise ValueError(f"object {object_id}: a band outside {BANDS!r}")
+            raise ValueError(
+                f"object {object_id}: pixels {series.pixels_TCHW.shape} of scale {series.scale_TC.shape}, this data "
+                f"set has {shape} of {shape[:2]}, and one frame or more"
+            )
         if (history is None) == (self._schema is SCHEMA_WITH_HISTORY):
             raise ValueError(f"object {object_id}: all objects of a data set have a history, or none has")
         row: Row = {"object_id": object_id, "label": self._classes[label], "split": split}
         row["fold"] = -1 if fold is None else fold
-        row |= {column: np.asarray(getattr(series, field)) for column, field in FRAME_COLUMNS.items()}
-        if history is not None:
-            row |= {column: np.asarray(getattr(history, field)) for column, field in HISTORY_COLUMNS.items()}
-            row["history_time"] = row["history_time"] - row["time"][0]
-        row["time"] = row["time"] - row["time"][0]  # a network must not learn from the date
-        row["scale"] = series.scale_TC.ravel()
+        try:
+            row |= _columns(series, history)
+        except ValueError as exc:
+            raise ValueError(f"object {object_id}: {exc}") from exc
         with np.errstate(over="ignore"):
             row["pixels"] = np.ascontiguousarray(series.pixels_TCHW, np.float16).ravel()
         if np.isinf(row["pixels"]).any():
@@ -238,10 +250,24 @@ class DatasetWriter:
         self._counts[split, label] += 1
         self._objects += 1
         self.object_ids.append(object_id)
+        self._held.add(object_id)
         self._frames += len(series)
         self._shard_bytes += row["pixels"].nbytes
         if self._shard_bytes >= SHARD_BYTES:
             self._finish_shard()
+
+    def _check_place(self, object_id: int, label: str, split: str, fold: int | None) -> None:
+        """Check the number of an object, and where it belongs."""
+        if not isinstance(object_id, int | np.integer) or not -(2**63) <= object_id < 2**63:
+            raise ValueError(f"object {object_id!r}: give each object a whole number of 64 bits as its own")
+        if object_id in self._held:
+            raise ValueError(f"object {object_id}: it is there already: give each object a number of its own")
+        if label not in self._classes:
+            raise ValueError(f"object {object_id}: class {label!r} is none of {', '.join(self._classes)}")
+        if not isinstance(split, str) or not split:
+            raise ValueError(f"object {object_id}: split {split!r} is no name: give one, such as 'train'")
+        if fold is not None and (not isinstance(fold, int | np.integer) or not 0 <= fold <= LARGEST_FOLD):
+            raise ValueError(f"object {object_id}: fold {fold!r} is none of 0 to {LARGEST_FOLD}, nor None for no fold")
 
     def _finish_shard(self) -> None:
         if not self._rows:
@@ -280,6 +306,59 @@ class DatasetWriter:
             self._partial.rename(self.folder)
         self._closed = True
         self._lock.close()
+
+
+def _check_head(identity: Mapping[str, Any]) -> None:
+    try:
+        Head.model_validate(identity)
+    except ValidationError as exc:
+        fault = exc.errors(include_url=False)[0]
+        name = str(fault["loc"][0])
+        raise DatasetError(f"no data set can have {name} {identity[name]!r}: {fault['msg']}") from exc
+
+
+def _columns(series: Series, history: History | None) -> Row:
+    """The columns of numbers of one object but its pixels, of their types; times count from the first frame.
+
+    Raises
+    ------
+    ValueError
+        When one has not a number a frame, or a number that none can be.
+    """
+    values: Row = {column: getattr(series, field) for column, field in FRAME_COLUMNS.items()}
+    due = dict.fromkeys(values, len(series)) | {"scale": series.scale_TC.size}
+    values["scale"] = series.scale_TC.ravel()
+    if history is not None:
+        values |= {column: getattr(history, field) for column, field in HISTORY_COLUMNS.items()}
+        due |= dict.fromkeys(HISTORY_COLUMNS, len(history))
+    columns = {name: _numbers(name, value, due[name]) for name, value in values.items()}
+    first = columns["time"][0]
+    for name in {"time", "history_time"} & columns.keys():
+        with np.errstate(invalid="ignore"):  # of infinite ones, which are refused below
+            columns[name] = columns[name] - first  # a network must not learn from the date
+    if np.any(np.diff(columns["time"]) < 0):
+        raise ValueError("frames are not in time order: sort them")
+    for name, value_N in columns.items():
+        kept_N = LIMITS[name].are_kept(value_N)
+        if not kept_N.all():
+            since = " days after the first frame" if name.endswith("time") else ""
+            raise ValueError(
+                f"{name} {value_N[kept_N.argmin()]}{since}, not {LIMITS[name]}: correct it, or leave the object out"
+            )
+    return {name: value_N.astype(_TYPES[name], copy=False) for name, value_N in columns.items()}
+
+
+def _numbers(name: str, values: Any, due: int) -> NDArray:
+    """So many numbers as numpy keeps them, of a column's type if that can hold fractions."""
+    value_N = np.asarray(values)
+    if value_N.shape != (due,):
+        raise ValueError(f"{value_N.shape} values of {name}, not {due}: give each frame or epoch its own")
+    if not np.can_cast(value_N.dtype, _TYPES[name], "same_kind"):
+        raise ValueError(f"{name} of type {value_N.dtype}, not {_TYPES[name]}: convert it")
+    if _TYPES[name].kind != "f":
+        return value_N  # as it was told: a number beyond its type would come back as another
+    with np.errstate(over="ignore"):
+        return value_N.astype(_TYPES[name], copy=False)
 
 
 def _record_batches(rows: list[Row]) -> Iterator[list[Row]]:

@@ -13,7 +13,9 @@ order of classes, is in the file's metadata (:mod:`model.serving.export_notes`).
 CNN+LSTM are exported: the others read nights, whose number depends on the data.
 """
 
+import errno
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -45,6 +47,7 @@ EXPORTABLE = ("convention", "vigil", "cnn_rnn")
 FREE_LENGTH = ("vigil", "cnn_rnn")  # whose graph takes any number of frames
 TOLERANCE = 1e-4
 CHECK_SEED = 1
+SUFFIX = ".onnx"
 
 
 class ExportError(ValueError):
@@ -264,14 +267,31 @@ def random_series(card: ModelCard, length: int, seed: int) -> Series:
     )
 
 
+def check_place(out: Path) -> None:
+    """Refuse a file that is no ONNX file's, or cannot be written: before the work, not after.
+
+    Raises
+    ------
+    ExportError
+        When it is a folder, or has another suffix.
+    OSError
+        When its folder cannot be made or written to.
+    """
+    if out.is_dir():
+        raise ExportError(f"{out} is a folder: --out is the file to write")
+    if out.suffix != SUFFIX:
+        raise ExportError(f"{out} does not end in {SUFFIX}: give --out {out}{SUFFIX}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(out.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(out.parent))
+
+
 @command("ictc-export", WeightsError, ExportError)
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = export_parser().parse_args(argv)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports every package that it can do without
-    if options.out.is_dir():
-        raise ExportError(f"{options.out} is a folder: --out is the file to write")
-    options.out.parent.mkdir(parents=True, exist_ok=True)  # what cannot be is told before the work, not after
+    check_place(options.out)
     written = export(options.weights, options.out, options.opset)
     size_kb = written.path.stat().st_size / 1000
     print(f"{written.path}: {size_kb:.0f} kB, largest difference from torch {written.largest_difference:.1e}")

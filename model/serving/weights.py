@@ -6,6 +6,7 @@ tensors; its version is derived from everything that changes an answer. Nothing 
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,25 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     return sha256.hexdigest()
 
 
+def check_place(path: Path) -> None:
+    """Make the folder that weights are to be written to, and refuse a place that no file can have.
+
+    Raises
+    ------
+    WeightsError
+        When the path names no file, or its folder cannot be made or written to.
+    """
+    stem = stem_of(path)
+    if stem.name in ("", ".."):
+        raise WeightsError(f"{str(path)!r} names a folder: give the path of the weights to write, such as out/weights")
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(f"cannot write {path}: {error}: choose another path") from error
+    if not os.access(stem.parent, os.W_OK):
+        raise WeightsError(f"cannot write {path}: {stem.parent} may not be written to: choose another path")
+
+
 def save(path: Path, network: GroupedNetwork, card: ModelCard, *, half: bool = False) -> ModelCard:
     """Write ``path`` with the suffixes .safetensors and .json; return the card as written.
 
@@ -114,10 +134,10 @@ def save(path: Path, network: GroupedNetwork, card: ModelCard, *, half: bool = F
         group_size=network.group_size,
     )
     card = stamped(ModelCard.from_json(json.dumps(card.to_json())), tensors)  # as it will be read
+    check_place(path)
     path = stem_of(path)
     tensor_path, card_path = (path.with_name(path.name + suffix) for suffix in (".safetensors", ".json"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(tensor_path) as tensors_beside, replacing(card_path) as card_beside:
             save_file(tensors, tensors_beside)
             card_beside.write_text(json.dumps(card.to_json(), indent=2) + "\n", "utf-8")

@@ -40,8 +40,9 @@ def make_network(recipe: Recipe, facts: DatasetFacts, seed: int) -> GroupedNetwo
     Raises
     ------
     RecipeError
-        When the data have other classes than the recipe lists weights of, or stamps that the network cannot read, or
-        nothing differs between two views that are to be pulled together without labels.
+        When the data have other classes than the recipe tells or lists weights of, or stamps that the network cannot
+        read, or views are to have frames of their own where none are chosen, or nothing differs between two views that
+        are to be pulled together without labels.
     NetworkError
         When there is no such network, or not with these settings.
     """
@@ -53,12 +54,21 @@ def make_network(recipe: Recipe, facts: DatasetFacts, seed: int) -> GroupedNetwo
             )
     settings = dict(recipe.network)
     name = settings.pop("network", "")
+    if (told := settings.get("class_count", facts.class_count)) != facts.class_count:
+        raise RecipeError(
+            f"network.class_count is {told!r}: the data set has {facts.class_count} classes; leave the setting out"
+        )
     torch.manual_seed(seed)
     network = registry.build({"network": name} | registry.accepted(name, facts.settings()) | settings)
     try:
         network.check_stamps(facts.channels, facts.size)
     except ValueError as error:
         raise RecipeError(f"recipe {recipe.name} is not for this data set: {error}") from error
+    if recipe.ict.pull != "none" and recipe.ict.own_frames and not recipe.augmentation.changes_epochs:
+        raise RecipeError(
+            f"recipe {recipe.name} has ict.own_frames true, and nothing chooses or changes frames: set "
+            "augmentation.draw_runs or drop_frames, or ict.own_frames to false"
+        )
     if any(stage.without_labels for stage in recipe.stages) and not _views_differ(recipe, network):
         raise RecipeError(
             f"recipe {recipe.name} has two views pulled together without labels, and {name} would read the same in "

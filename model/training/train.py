@@ -19,12 +19,13 @@ from model.serving.card import ModelCard, WeightsError
 from model.serving.predictor import DeviceUnavailableError
 from model.training.data.dataset_facts import measure
 from model.training.data.dataset_identity import identity_of
-from model.training.data.splits import SplitsError, divide, with_fewer_labels
+from model.training.data.splits import LABELLED, SplitsError, divide, refuse_absent_classes, with_fewer_labels
 from model.training.evaluation.calibrated_card import calibrated, validated
 from model.training.learning.checkpoint import CheckpointError
 from model.training.learning.distributed import DistributedError, launched
+from model.training.learning.parameters import head_parameters
 from model.training.learning.progress import Progress
-from model.training.learning.recipe import RecipeError, load_recipe
+from model.training.learning.recipe import Recipe, RecipeError, load_recipe
 from model.training.learning.trainer import CHECKPOINT, Training
 from model.training.setup import engine_of, make_card, make_loaders, make_network, provenance_of
 from model.training.training_options import train_parser
@@ -54,8 +55,10 @@ def check_out(folder: Path, resume: bool) -> None:
         raise OutError(f"{folder} holds {', '.join(held)} but no checkpoint to resume: choose another --out")
 
 
-def start_from(network: GroupedNetwork, path: str) -> str:
+def start_from(network: GroupedNetwork, path: str, recipe: Recipe, classes: Sequence[str], quiet: bool) -> str:
     """Take over the tensors of trained weights that a network has too, of the same shape; the others stay as drawn.
+
+    A last layer that was told other classes, or these in another order, stays as drawn too.
 
     Returns
     -------
@@ -64,15 +67,37 @@ def start_from(network: GroupedNetwork, path: str) -> str:
     Raises
     ------
     WeightsError
-        When they cannot be read, or share nothing with the network.
+        When they cannot be read, are of another network, share nothing with this one, or lack a part of the backbone
+        that the recipe freezes at once.
     """
     trained, card = weights.load(path)
+    if card.name != network.name:
+        raise WeightsError(f"{path} holds {card.name}, the recipe trains {network.name}: start from weights of that")
     own = network.state_dict()
-    fitting = {n: v for n, v in trained.state_dict().items() if n in own and own[n].shape == v.shape}
+    kept = names_of_head(network) if card.trained and card.classes != tuple(classes) else set()
+    fitting = {
+        name: tensor
+        for name, tensor in trained.state_dict().items()
+        if name in own and own[name].shape == tensor.shape and name not in kept
+    }
     if not fitting:
-        raise WeightsError(f"{path} holds {card.name}, which shares no tensor with {network.name}: start from others")
+        raise WeightsError(f"{path} shares no tensor with the {network.name} of the recipe: start from others")
+    first = recipe.stages[0]
+    if first.freeze_backbone and (drawn := own.keys() - fitting.keys() - names_of_head(network, first.head)):
+        raise WeightsError(
+            f"{path} lacks {len(drawn)} tensors of the backbone in their shapes, {min(drawn)} among them, and recipe "
+            f"{recipe.name} freezes it as drawn: start from weights of the same settings, or train the backbone first"
+        )
     network.load_state_dict(fitting, strict=False)
+    if not quiet:
+        print(f"begun at {card.name} {card.version}: {len(fitting)} of {len(own)} tensors are taken over")
     return card.version
+
+
+def names_of_head(network: GroupedNetwork, head: str = "last") -> set[str]:
+    """The names of what :func:`head_parameters` finds."""
+    of_head = {id(parameter) for parameter in head_parameters(network, head)}
+    return {name for name, parameter in network.named_parameters() if id(parameter) in of_head}
 
 
 def run(options: argparse.Namespace) -> ModelCard | None:
@@ -84,22 +109,25 @@ def run(options: argparse.Namespace) -> ModelCard | None:
     splits = with_fewer_labels(
         divide(dataset, options.fold, options.seed), dataset.labels, options.labels, options.seed
     )
-    counts_K = np.bincount(dataset.labels[splits.train], minlength=len(dataset.classes))
-    if absent := [name for name, count in zip(dataset.classes, counts_K, strict=True) if count == 0]:
-        raise SplitsError(f"{options.data} has no training objects of class {', '.join(absent)}: each class needs some")
+    refuse_absent_classes(dataset, splits, ("train",) if recipe.stages[-1].without_labels else LABELLED)
     facts = measure(dataset, np.concatenate([splits.pretrain, splits.train]), recipe.form)
-    origin = {"data set": identity_of(dataset), "fold": options.fold}
-    if options.labels < 1:
-        origin["labels"] = options.labels
     with launched(engine.device) as (processes, device):
         engine = dataclasses.replace(engine, device=device)
         network = make_network(recipe, facts, options.seed)
-        begun_at = None if options.start_from is None else start_from(network, options.start_from)
+        first = processes.rank == 0
+        quiet = options.quiet or not first
+        begun_at = None
+        if options.start_from is not None:
+            begun_at = start_from(network, options.start_from, recipe, dataset.classes, quiet)
+        origin = {
+            "data set": identity_of(dataset),
+            "fold": options.fold,
+            "labels": options.labels,
+            "started_from": begun_at,
+        }
         network.to(device)
         loaders = make_loaders(dataset, splits, recipe, network, device)
-        first = processes.rank == 0
         options.out.mkdir(parents=True, exist_ok=True)
-        quiet = options.quiet or not first
         with interrupts_noted() as interrupted, Progress(options.out if first else None, quiet=quiet) as progress:
             training = Training(
                 recipe, network, loaders, len(dataset.classes), options.seed, engine, progress, options.out, processes,

@@ -19,9 +19,9 @@ from model.networks.registry import NetworkError
 from model.serving.predictor import DeviceUnavailableError
 from model.training.comparison.baselines import BASELINES
 from model.training.comparison.run import SystemRun, carry_out
-from model.training.comparison.system_table import NoRunsError, write_tables
+from model.training.comparison.system_table import NoRunsError, RunError, write_tables
 from model.training.data.dataset_identity import differences, identity_of
-from model.training.data.splits import SplitsError, divide
+from model.training.data.splits import SplitsError, divide, refuse_absent_classes
 from model.training.learning.checkpoint import CheckpointError
 from model.training.learning.distributed import DistributedError
 from model.training.learning.recipe import Recipe, RecipeError, load_recipe, recipe_of
@@ -45,22 +45,23 @@ SYSTEMS = (
 )
 
 
-class RunError(ValueError):
-    """A folder holds runs that cannot stand in one table with what is asked for."""
-
-
 def systems_of(names: Sequence[str]) -> dict[str, Recipe | None]:
     """Systems by the name that their runs get: baselines without a recipe, recipes by name, or by their files' names.
 
     Raises
     ------
     RecipeError
-        When there is no such recipe, or two systems would share a name.
+        When there is no such recipe, or one that tells its network no class, or two systems would share a name.
     """
     systems: dict[str, Recipe | None] = {}
     taken = {**dict.fromkeys((*BASELINES, *recipe_names()), "one that the package has")}
     for name in dict.fromkeys(names):
         recipe = None if name in BASELINES else load_recipe(name)
+        if recipe is not None and recipe.stages[-1].without_labels:
+            raise RecipeError(
+                f"recipe {name} ends with loss 'none', which tells its network no class, and its answers would be "
+                "guesses: compare one that goes on with labels"
+            )
         shared = name if recipe is None else recipe.name
         if shared != name and shared in taken:
             raise RecipeError(f"{name} would share its runs' name {shared!r} with {taken[shared]}: rename the file")
@@ -103,15 +104,17 @@ def check_runs(out: Path, identity: Mapping[str, Any], systems: Mapping[str, Rec
             )
 
 
-def check_splits(dataset: Dataset, fold: int | None, systems: Mapping[str, Recipe | None]) -> None:
+def check_splits(dataset: Dataset, fold: int | None, seed: int, systems: Mapping[str, Recipe | None]) -> None:
     """Refuse before the first training what the last one would need and the data set lacks.
 
     Raises
     ------
     SplitsError
-        When there is no such fold, or no rows of a part that a recipe trains on.
+        When there is no such fold, or no rows of a part that a recipe trains on, or some class has none to train or
+        to validate on.
     """
-    splits = divide(dataset, fold)
+    splits = divide(dataset, fold, seed)
+    refuse_absent_classes(dataset, splits)
     for recipe in systems.values():
         if recipe is not None:
             rows_of(recipe, splits)
@@ -141,8 +144,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     systems = systems_of(options.systems.split(",") if options.systems else SYSTEMS)
     check_runs(options.out, identity, systems)
     if not options.tables_only:
-        for fold in folds:
-            check_splits(dataset, fold, systems)
+        for number in options.seeds:
+            for fold in folds:
+                check_splits(dataset, fold, number, systems)
         for number in options.seeds:
             for fold in folds:
                 for system, recipe in systems.items():

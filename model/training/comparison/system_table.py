@@ -5,6 +5,8 @@ Answers to the test split and answers out of fold are never mixed: each protocol
 
 import dataclasses
 import json
+import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,20 +32,43 @@ from model.training.evaluation.intervals import holm, mcnemar, nadeau_bengio
 from model.training.evaluation.scoring import Scores, macro_f1, score
 
 EARLY_RESAMPLES = 500
+ANSWERS = ("row", "label", "probability")  # what every run keeps
 BY_CLASS = ("recall", "f1")
 BY_NIGHT = ("macro_f1", "balanced_accuracy", "auc", "log_loss", "ece")
 
 Runs = dict[str, list[tuple[dict[str, Any], dict[str, NDArray]]]]
 
 
+class RunError(ValueError):
+    """A folder holds runs that cannot stand in one table with what is asked for."""
+
+
 def read_runs(folder: Path) -> Runs:
-    """Every run that is done, by system: what it scored and what it answered."""
+    """Every run that is done, by system: what it scored and what it answered.
+
+    Raises
+    ------
+    RunError
+        When what a run answered cannot be read.
+    """
     runs: Runs = defaultdict(list)
     for path in sorted((folder / "runs").glob("*.json")):
         entry = json.loads(path.read_text("utf-8"))
-        with np.load(path.with_suffix(".npz")) as arrays:
-            runs[entry["system"]].append((entry, {name: arrays[name] for name in arrays.files}))
+        runs[entry["system"]].append((entry, _answers_of(path)))
     return dict(runs)
+
+
+def _answers_of(path: Path) -> dict[str, NDArray]:
+    """The arrays beside the file of a run."""
+    answers_path = path.with_suffix(".npz")
+    try:
+        with answers_path.open("rb") as file, np.load(file) as arrays:
+            answers = {name: arrays[name] for name in arrays.files}
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(f"cannot read {answers_path}: {error}; remove {path} to do that run again") from error
+    if absent := [name for name in ANSWERS if name not in answers]:
+        raise RunError(f"{answers_path} lacks {', '.join(absent)}: remove {path} to do that run again")
+    return answers
 
 
 def summary(system: str, pools: Sequence[PooledRuns], classes: Sequence[str]) -> dict[str, Any]:
@@ -202,6 +227,8 @@ def write_tables(folder: Path, classes: Sequence[str], pairs: Sequence[tuple[str
     ------
     NoRunsError
         When there are none.
+    RunError
+        When what a run answered cannot be read.
     """
     runs = read_runs(folder)
     if not runs:

@@ -1,5 +1,6 @@
 """Row numbers to pretrain, train, validate and test on, by data set and fold; no row is in two of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.model_selection import train_test_split
 
 from model.data.dataset import Dataset
 
+LABELLED = ("train", "validation")  # parts that a network which tells classes is trained and calibrated on
 VALIDATION_FRACTION = 0.15  # of the training rows, where the data set has no validation split of its own
 
 
@@ -49,6 +51,23 @@ def with_fewer_labels(splits: Splits, label_N: NDArray[np.int64], share: float, 
         members = order[label_N[order] == label]
         chosen.append(members[: max(1, round(share * len(members)))])
     return replace(splits, train=np.sort(np.concatenate(chosen)))
+
+
+def refuse_absent_classes(dataset: Dataset, splits: Splits, parts: Sequence[str] = LABELLED) -> None:
+    """Refuse parts without objects of some class: nothing learns that class from them, nor how often to tell it.
+
+    Raises
+    ------
+    SplitsError
+        Naming the part and the classes.
+    """
+    for part in parts:
+        counts_K = np.bincount(dataset.labels[getattr(splits, part)], minlength=len(dataset.classes))
+        if absent := [name for name, count in zip(dataset.classes, counts_K, strict=True) if count == 0]:
+            raise SplitsError(
+                f"{dataset.folder} has no objects of class {', '.join(absent)} in part {part!r}: each class needs some "
+                "to train and to calibrate with"
+            )
 
 
 def divide(dataset: Dataset, fold: int | None = None, seed: int = 0) -> Splits:

@@ -45,6 +45,7 @@ from model.training.evaluation.scorecard import (
     StrangersAtNight,
 )
 from model.training.evaluation.scoring import balanced_accuracy, reliability, score
+from model.training.evaluation.seen_objects import TO_LEARN_FROM, check_unseen, count_seen
 from model.training.training_options import evaluate_parser
 
 ALERTS_IN_A_ROW = (1, 2)  # after which somebody may act
@@ -273,10 +274,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = evaluate_parser().parse_args(argv)
     device = resolve_device(options.device)
+    if options.copy_to is not None:
+        weights.check_place(options.copy_to)
     network, card = weights.load(options.weights)
     dataset = open_checked(options.data)
     check_fit(card, dataset)
     rows = divide(dataset, options.fold).test if options.fold is not None else split_rows(dataset, options.split)
+    asked_for = options.fold is None and options.split in TO_LEARN_FROM
+    if not asked_for:
+        check_unseen(card, dataset, rows)
     strange = None if options.unknown is None else open_checked(options.unknown)
     if strange is not None:
         check_strange(card, strange)
@@ -289,6 +295,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.copy_to, network.cpu(), with_scores(card, evaluation.scorecard, controls), half=options.half
         )
     print(plain_table(evaluation.scorecard), end="")
+    if asked_for and (seen := count_seen(card, dataset, rows)):
+        print(f"The weights were trained on or chosen by {seen} of these {len(rows)} objects.")
     return 0
 
 

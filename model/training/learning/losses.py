@@ -34,10 +34,15 @@ def cross_entropy(logits_BK: Tensor, label_B: Tensor, counts_K: Tensor, smoothin
     return functional.cross_entropy(logits_BK, label_B, reduction="none", label_smoothing=smoothing)
 
 
+def focal_factor(entropy: Tensor, gamma: float) -> Tensor:
+    """The factor (1 - p)^gamma of a cross entropy of -log p, with a finite gradient also where p is 1."""
+    return (1 - torch.exp(-entropy)).clamp(min=torch.finfo(entropy.dtype).tiny).pow(gamma)
+
+
 def focal(logits_BK: Tensor, label_B: Tensor, counts_K: Tensor, gamma: float = 2.0) -> Tensor:
     """Cross entropy times (1 - p)^gamma, per object. Returns [B]."""
     entropy_B = functional.cross_entropy(logits_BK, label_B, reduction="none")
-    return (1 - torch.exp(-entropy_B)).pow(gamma) * entropy_B
+    return focal_factor(entropy_B, gamma) * entropy_B
 
 
 def balanced_weights(counts_K: Tensor) -> Tensor:
@@ -54,7 +59,7 @@ def focal_of_mean(
     With ``weight_K`` the mean is one of objects that weigh what their class does.
     """
     entropy = functional.cross_entropy(logits_BK, label_B, weight=weight_K)
-    return ((1 - torch.exp(-entropy)).pow(gamma) * entropy).reshape(1)
+    return (focal_factor(entropy, gamma) * entropy).reshape(1)
 
 
 def class_balanced_focal(

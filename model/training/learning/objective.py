@@ -50,7 +50,8 @@ class Objective(nn.Module):
     Raises
     ------
     RecipeError
-        When a stage restores nights and the network cannot read them.
+        When a stage restores nights and the network cannot read them, or prefixes are examples and it has no features
+        of them.
     """
 
     def __init__(self, network: GroupedNetwork, recipe: Recipe, classes: int) -> None:
@@ -66,6 +67,10 @@ class Objective(nn.Module):
         self.physics_weight = recipe.physics_weight
         self.physics = PhysicsHead(network.feature_width) if recipe.physics_weight else None
         self.centre_P: Tensor
+        if recipe.prefix == "all" and not hasattr(network, "prefix_features"):
+            raise RecipeError(
+                f"recipe {recipe.name} has prefix 'all', and {network.name} knows no prefixes: use prefix 'none'"
+            )
         if any(stage.restores for stage in recipe.stages):
             if not isinstance(network, ReadsNights):
                 raise RecipeError(f"recipe {recipe.name} has a stage that restores nights, which {network.name} cannot")

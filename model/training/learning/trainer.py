@@ -38,13 +38,14 @@ from model.training.learning.execution import ExecutionSettings
 from model.training.learning.objective import Objective, follow, of_same_class
 from model.training.learning.parameters import decay_groups, head_parameters, renew
 from model.training.learning.progress import Progress
-from model.training.learning.recipe import Recipe, Stage, recipe_of
+from model.training.learning.recipe import Recipe, RecipeError, Stage, recipe_of
 from model.training.learning.validation import validation_scores
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY_S = 120.0  # what a kill may cost
 DEFERRED_FROM = 0.8  # of a stage: where LDAM's deferred re-weighting begins
 DEFERRED_BETA = 0.9999
+BEGUN_PLAINLY = {"labels": 1, "started_from": None}  # what a checkpoint that does not tell is of
 
 
 @dataclass(slots=True)
@@ -76,7 +77,8 @@ class Training:
         Asked after every epoch with the network as it would be handed out; its numbers go to the log, and
         decide nothing.
     origin
-        Where the rows come from, data set and fold: a checkpoint is of one origin, and JSON can hold it.
+        Where the rows come from, data set and fold, and what else is no setting of the recipe: a checkpoint is of one
+        origin, and JSON can hold it.
     processes
         Which of several processes this is: all of them train alike, and the first keeps the checkpoint.
     interrupted
@@ -146,6 +148,8 @@ class Training:
             When the checkpoint is damaged, of another recipe, seed, data set or fold, or cannot be written.
         DistributedError
             When the processes have not read the same checkpoint.
+        RecipeError
+            When an epoch ends with a loss or weights that are not finite.
         KeyboardInterrupt
             When ``interrupted`` says so in any process; the checkpoint is of that step.
         """
@@ -254,6 +258,7 @@ class Training:
     def _judge(self, stage: Stage, steps: int) -> None:
         """Score the epoch of so many steps on the validation loader, and keep its weights if they are to be kept."""
         place = self.place
+        self._check_finite(place.loss_sum / steps)
         scores = validation_scores(self.handed_out, self.loaders["validation"], self.classes)
         macro_f1, log_loss = scores["validation_macro_f1"], scores["validation_log_loss"]
         entry: dict[str, Any] = {
@@ -273,6 +278,19 @@ class Training:
         place.epoch, place.step, place.loss_sum, place.seconds = place.epoch + 1, 0, 0.0, 0.0
         if self.processes.rank == 0:
             self.progress.epoch(entry, len(self.log))
+
+    def _check_finite(self, loss: float) -> None:
+        """Refuse to judge an epoch of which the mean loss or the weights are no numbers any more."""
+        if not math.isfinite(loss):
+            broken = f"the loss is {loss:g}"
+        elif not all(bool(torch.isfinite(tensor).all()) for tensor in self.objective.state_dict().values()):
+            broken = "some weights are not finite"
+        else:
+            return
+        raise RecipeError(
+            f"stages[{self.place.stage}], epoch {self.place.epoch}: {broken}; lower the learning_rate of the stage or "
+            "the recipe's clip_norm, and train anew in another folder"
+        )
 
     def _end(self, stage: Stage) -> None:
         """What a stage hands to the next one: the averaged weights, where they are kept."""
@@ -315,7 +333,7 @@ class Training:
         network = {
             setting.name: setting.default for setting in fields(self.network.config) if setting.default is not MISSING
         } | identity["network"]
-        return json.loads(json.dumps({**identity, "recipe": recipe, "network": network}))
+        return json.loads(json.dumps({**BEGUN_PLAINLY, **identity, "recipe": recipe, "network": network}))
 
     def _save(self) -> None:
         self._saved_at_s = time.monotonic()

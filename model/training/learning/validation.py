@@ -16,7 +16,7 @@ def validation_scores(network: GroupedNetwork, loader: Loader, classes: int) -> 
     if network.one_pass:
         feature_NF, logits_NK = predict_features(network, loader)
         probability_NK = softmax(logits_NK)
-        if len(np.unique(label_N)) > 1:
+        if 1 < len(np.unique(label_N)) < len(label_N):  # else there is no silhouette
             spread = separation(feature_NF, label_N, classes)
             apart = {
                 "validation_within": spread.within,

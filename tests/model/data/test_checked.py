@@ -201,6 +201,13 @@ def test_an_object_without_a_value_is_refused(folder: Path, column: str) -> None
         open_checked(folder)
 
 
+def test_objects_of_one_number_are_refused(folder: Path) -> None:
+    """Two objects of one number could lie in train and test unseen."""
+    change_column(folder, "object_id", lambda rows: [0, 1, 1, 3])
+    with pytest.raises(DatasetError, match="set holds object 1 2 times: make it again"):
+        open_checked(folder)
+
+
 def test_unknown_fluxes_and_histories_are_sound(tmp_path: Path) -> None:
     """NaN is a flux that nobody knows; epochs of a history lie before the first frame, or there are none."""
     series = draw_series(1, 3)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import model.data.writer
+from model.data.checked import open_checked
 from model.data.dataset import Dataset, DatasetContents, DatasetError, DatasetWriter
 from model.data.join import join
 from model.files import sha256_of
@@ -47,12 +48,12 @@ def writer_at(folder: Path, **changes: object) -> DatasetWriter:
     return DatasetWriter(folder, DatasetContents(**(settings | changes)))
 
 
-def fill(writer: DatasetWriter, count: int, start: int = 0) -> None:
+def fill(writer: DatasetWriter, count: int, start: int = 0, first_seed: int = 0) -> None:
     for i in range(start, count):
         split = "test" if i % 4 == 3 else "train"
         fold = None if split == "test" else i % 3
         truth = {"redshift": 0.1 * i, "flux_T": [1.0] * (i + 1)} | ({"period_d": 0.5} if i % 2 else {})
-        writer.append(i, CLASSES[i % 2], split, fold, draw_series(i, 1 + i), truth)
+        writer.append(i, CLASSES[i % 2], split, fold, draw_series(first_seed + i, 1 + i), truth)
 
 
 @pytest.fixture
@@ -286,6 +287,96 @@ def test_series_that_do_not_fit_are_refused(tmp_path: Path, label: str, series: 
         writer.append(1, label, "train", None, series, {})
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"object_id": None}, "object None: give each object a whole number of 64 bits"),
+        ({"object_id": 1.5}, r"object 1\.5: give each"),
+        ({"object_id": 2**63}, "object 9223372036854775808: give each"),
+        ({"object_id": 0}, "object 0: it is there already"),
+        ({"fold": 200}, "object 7: fold 200 is none of 0 to 127"),
+        ({"fold": -2}, "object 7: fold -2 is none of"),
+        ({"split": None}, "object 7: split None is no name"),
+        ({"split": ""}, "object 7: split '' is no name"),
+    ],
+)
+def test_a_place_that_no_object_has_is_refused(tmp_path: Path, changes: dict, message: str) -> None:
+    """A number, split or fold that could not be written or read is an error at once, and the neighbours are kept."""
+    place = {"object_id": 7, "label": "AGN", "split": "train", "fold": None} | changes
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 2)
+        with pytest.raises(ValueError, match=message):
+            writer.append(**place, series=draw_series(7, 3), truth={})
+        writer.append(8, "AGN", "train", 127, draw_series(8, 3), {})
+    assert open_checked(tmp_path / "set").object_ids.tolist() == [0, 1, 8]
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "message"),
+    [
+        ("time_T", [53600.0, np.nan, 53602.0], r"time nan days after the first frame, not 0 to 1e\+06"),
+        ("time_T", [np.inf, np.inf, np.inf], "time nan days"),
+        ("time_T", [0.0, 1.0, 2e6], r"time 2000000\.0 days"),
+        ("band_T", [0, 1, 256], "band 256, not 0 to 5"),
+        ("band_T", [0, -1, 0], "band -1, not 0 to 5"),
+        ("band_T", [0.0, 1.5, 0.0], "band of type float64, not int8"),
+        ("band_T", np.int8([0, 1]), r"\(2,\) values of band, not 3"),
+        ("flux_T", [1.0, 2.0, 3.0, 4.0], r"\(4,\) values of flux, not 3"),
+        ("flux_T", [1.0, np.inf, 3.0], "flux inf, not .*, or NaN"),
+        ("flux_T", [1.0, 1e39, 3.0], "flux inf"),
+        ("flux_error_T", [1.0], r"\(1,\) values of flux_error"),
+        ("flux_error_T", [1.0, -1.0, 3.0], r"flux_error -1\.0, not 0 to"),
+        ("scale_TC", np.ones((3, 1)), r"of scale \(3, 1\), this data set has .* of \(3, 2\)"),
+        ("scale_TC", np.zeros((3, 2)), r"scale 0\.0, not 1\.17549e-38 to .*: correct it, or leave the object out"),
+        ("scale_TC", -np.ones((3, 2)), r"scale -1\.0"),
+        ("scale_TC", np.full((3, 2), np.nan), "scale nan"),
+        ("time_P", [0.0, np.nan], "history_time nan"),
+        ("time_P", [0.0], r"\(2,\) values of history_band, not 1"),
+        ("band_P", [0, 9], "history_band 9, not 0 to 5"),
+        ("flux_P", [0.0, np.nan], "history_flux nan"),
+        ("flux_error_P", [1.0, 0.0], r"history_flux_error 0\.0"),
+    ],
+)
+def test_numbers_that_no_reader_believes_are_refused(tmp_path: Path, field: str, values: list, message: str) -> None:
+    """A column of another length or with a number beyond its limits is an error at once; the neighbours are kept."""
+    series = draw_series(1, 3)
+    history = History(53590.0 + np.arange(2), np.int8([1, 2]), np.float32([0, 70]), np.float32([20, 30]))
+    change = {field: np.asarray(values)}
+    broken = (replace(series, **change), history) if hasattr(series, field) else (series, replace(history, **change))
+    with writer_at(tmp_path / "set", with_history=True) as writer:
+        writer.append(1, "AGN", "train", None, series, {}, history)
+        with pytest.raises(ValueError, match=f"object 2: .*{message}"):
+            writer.append(2, "AGN", "train", None, broken[0], {}, broken[1])
+        writer.append(2, "AGN", "train", None, series, {}, history)
+    assert open_checked(tmp_path / "set").object_ids.tolist() == [1, 2]
+
+
+def test_a_number_is_given_once(tmp_path: Path, small_shards: None) -> None:
+    """Also after an interruption an object whose number is there already is refused."""
+    with pytest.raises(KeyboardInterrupt), writer_at(tmp_path / "set") as writer:
+        fill(writer, 9)
+        raise KeyboardInterrupt
+    with writer_at(tmp_path / "set") as writer:
+        with pytest.raises(ValueError, match="object 0: it is there already: give each object a number of its own"):
+            fill(writer, 1)
+        fill(writer, 12, start=len(writer))
+    assert len(open_checked(tmp_path / "set")) == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"survey": "panstarrs"}, "have survey 'panstarrs': Input should be 'sdss', 'ztf' or 'lsst'"),
+        ({"channels": ()}, r"have channels \[\]: "),
+    ],
+)
+def test_a_head_that_no_reader_takes_is_refused(tmp_path: Path, change: dict, message: str) -> None:
+    """What a manifest may not say is refused before the first object is drawn."""
+    with pytest.raises(DatasetError, match=message):
+        writer_at(tmp_path / "set", **change)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_empty_data_set_opens(tmp_path: Path) -> None:
     """A data set without objects is whole."""
     with writer_at(tmp_path / "set"):
@@ -323,7 +414,7 @@ def test_joined_data_sets_hold_every_object_of_their_parts(tmp_path: Path, small
     """Series, labels, splits and truth of the parts follow one another, numbered anew, each with its own seed."""
     for seed, count in ((1, 7), (2, 5)):
         with writer_at(tmp_path / f"{seed}", seed=seed) as writer:
-            fill(writer, count)
+            fill(writer, count, first_seed=100 * seed)
     parts = [Dataset.open(tmp_path / name) for name in ("1", "2")]
     whole = join([part.folder for part in parts], tmp_path / "whole")
     whole.verify()
@@ -353,11 +444,22 @@ def test_what_does_not_belong_together_is_not_joined(tmp_path: Path, changes: di
     assert not (tmp_path / "whole").exists()
 
 
+def test_parts_that_share_an_object_are_not_joined(tmp_path: Path) -> None:
+    """The same pixels at the same times under another number, label or split are one object: both are named."""
+    for name, first_seed in (("first", 0), ("second", 7)):
+        with writer_at(tmp_path / name) as writer:
+            fill(writer, 2, first_seed=first_seed)
+            writer.append(5 + first_seed, "AGN", name, None, draw_series(3, 4), {})
+    with pytest.raises(DatasetError, match=r"second holds as object 12 what .*first holds as object 5, 1 objects"):
+        join([tmp_path / "first", tmp_path / "second"], tmp_path / "whole")
+    assert not (tmp_path / "whole").exists()
+
+
 def test_parts_of_other_simulators_are_joined_where_asked(tmp_path: Path) -> None:
     """The whole names no simulator then, each part its own."""
     for name, seed in (("a", 1), ("b", 2)):
         with writer_at(tmp_path / name, seed=seed, simulator=name) as writer:
-            fill(writer, 2 + seed)
+            fill(writer, 2 + seed, first_seed=100 * seed)
     whole = join([tmp_path / "a", tmp_path / "b"], tmp_path / "whole", any_simulator=True)
     assert "simulator" not in whole.manifest
     assert [part["simulator"] for part in whole.manifest["recipe"]["joined"]] == ["a", "b"]
@@ -367,7 +469,7 @@ def test_a_part_whose_truth_tells_little_is_joined(tmp_path: Path) -> None:
     """Label and split are those of the series; a part without any truth is refused by name."""
     for seed in (1, 2):
         with writer_at(tmp_path / f"{seed}", seed=seed) as writer:
-            fill(writer, 3 + seed)
+            fill(writer, 3 + seed, first_seed=100 * seed)
     manifest = json.loads((tmp_path / "2/manifest.json").read_text())
     truth = tmp_path / "2/truth.parquet"
     pq.write_table(pq.read_table(truth).select(["object_id"]), truth)

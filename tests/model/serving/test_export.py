@@ -143,3 +143,18 @@ def test_a_folder_is_no_file_to_write(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["sdss", "--out", str(tmp_path / "file" / "x.onnx")]) == 2
     assert capsys.readouterr().err == f"ictc-export: {tmp_path}/file: File exists\n"
+
+
+def test_a_file_of_another_kind_is_not_written_over(tmp_path, capsys):
+    """What does not end in .onnx stays as it is."""
+    (tmp_path / "r.json").write_text("{}")
+    assert main(["sdss", "--out", str(tmp_path / "r.json")]) == 2
+    assert f"does not end in .onnx: give --out {tmp_path}/r.json.onnx" in capsys.readouterr().err
+    assert (tmp_path / "r.json").read_text() == "{}"
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path, capsys, monkeypatch):
+    """A folder without leave to write ends the command before any weights are read."""
+    monkeypatch.setattr("os.access", lambda *_: False)  # whoever runs the tests may be allowed everything
+    assert main(["no-such", "--out", str(tmp_path / "x.onnx")]) == 2
+    assert capsys.readouterr().err == f"ictc-export: {tmp_path}: Permission denied\n"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -283,6 +284,22 @@ def test_weights_are_not_written_below_a_file(pair, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WeightsError, match="cannot write"):
         weights.save(tmp_path / "file" / "w", *pair)
+
+
+@pytest.mark.parametrize("path", [".", "/", "", "..", "out/.."])
+def test_weights_need_a_name(pair, tmp_path, monkeypatch, path):
+    """A folder is no path of weights: an error that says what to give, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="names a folder: give the path of the weights to write"):
+        weights.save(Path(path), *pair)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    """A folder without leave to write is refused before anything is written there."""
+    monkeypatch.setattr("os.access", lambda *_: False)  # whoever runs the tests may be allowed everything
+    with pytest.raises(WeightsError, match="may not be written to: choose another path"):
+        weights.check_place(tmp_path / "w")
 
 
 def test_incomplete_or_broken_files_are_refused(pair, tmp_path):

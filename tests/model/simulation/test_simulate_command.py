@@ -302,7 +302,7 @@ def test_what_others_wrote_reaches_a_terminal_as_text(tmp_path: Path, capsys: py
     for seed in (1, 2):
         contents = DatasetContents("sdss", ("science",), 5, ("AGN",), {}, seed, "0")
         with DatasetWriter(tmp_path / f"{seed}", contents) as writer:
-            pixels_TCHW, ones_T = np.zeros((1, 1, 5, 5), np.float16), np.ones(1, np.float32)
+            pixels_TCHW, ones_T = np.full((1, 1, 5, 5), seed, np.float16), np.ones(1, np.float32)
             series = Series(pixels_TCHW, ones_T[:, None], np.int8([1]), np.float64([0]), ones_T, ones_T)
             writer.append(seed, "AGN", "te\x1b[31mst", None, series, {})
     assert main(["join", f"{tmp_path}/1", f"{tmp_path}/2", "--out", f"{tmp_path}/\x1b[31mq"]) == 0

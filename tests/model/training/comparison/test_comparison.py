@@ -5,12 +5,13 @@ import json
 
 import numpy as np
 import pytest
+from toy_sky import write_toy
 
 from model.data.dataset import Dataset
 from model.simulation.datasets.draw import write_dataset
 from model.simulation.datasets.plan import DatasetRequest, load_recipe, parse_recipe
 from model.simulation.surveys import SDSS
-from model.training.comparison import run
+from model.training.comparison import compare, run
 from model.training.comparison.pairs import pairs_of, published, recipe_of_run
 from model.training.comparison.pooling import (
     FOLDS,
@@ -21,9 +22,10 @@ from model.training.comparison.pooling import (
     mean_answers,
     pools_of,
 )
-from model.training.comparison.system_table import rank_agreement, read_runs, write_tables
+from model.training.comparison.system_table import RunError, rank_agreement, read_runs, write_tables
 from model.training.evaluation.scoring import score
 from model.training.evaluation.weighted import SCORES, weighted_scores
+from model.training.learning.recipe import RecipeError
 from model.training.learning.recipe import load_recipe as load_training_recipe
 
 CLASSES = ("a", "b", "c")
@@ -313,6 +315,38 @@ def test_the_ranking_is_compared_with_the_published_one(tmp_path):
     assert "over 4 systems: 1.00" in text
     assert table["systems"][-1]["macro_f1_by_night"] == {"1": 0.95}
     assert table["systems"][-1]["auc_by_night"] is None
+
+
+@pytest.mark.parametrize("broken", ["empty", "cut off", "one array", "array lacking"])
+def test_a_run_whose_answers_are_broken_is_named(tmp_path, broken):
+    """The file is told, and what to remove."""
+    write_run(tmp_path, "majority", None, 0, 0.5, np.arange(30))
+    path = tmp_path / "runs" / "majority-split-seed0.npz"
+    if broken == "array lacking":
+        np.savez(path, row=np.arange(30))
+    elif broken == "one array":
+        with path.open("wb") as file:
+            np.save(file, np.arange(30))
+    else:
+        path.write_bytes(b"" if broken == "empty" else path.read_bytes()[:-50])
+    with pytest.raises(RunError, match=r"majority-split-seed0.npz.*remove .*seed0.json to do that run again"):
+        write_tables(tmp_path, CLASSES)
+
+
+def test_networks_that_were_told_no_class_are_not_compared():
+    """Their answers are guesses."""
+    with pytest.raises(RecipeError, match="ict-pretrain ends with loss 'none'"):
+        compare.systems_of(["majority", "ict-pretrain"])
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_class_that_a_part_lacks_is_told_before_the_first_run(tmp_path, capsys, part):
+    """As in a training alone."""
+    folder = write_toy(tmp_path / "sky", {"train": 40, "validation": 16, "test": 16, part: 3}).folder
+    arguments = ["--data", str(folder), "--out", str(tmp_path / "out"), "--systems", "majority", "--seeds", "0"]
+    assert compare.main(arguments) == 2
+    assert f"no objects of class SNOther in part '{part}'" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_runs_keep_the_label_mode_of_each_answer(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from model.networks import registry
 from model.networks.contract import collate
 from model.serving import weights
 from model.serving.card import WeightsError, load_card
+from model.training import train
 from model.training.comparison import compare, run
 from model.training.comparison.baselines import (
     BASELINES,
@@ -27,7 +29,7 @@ from model.training.data.dataset_facts import measure
 from model.training.data.input_form import FORMS
 from model.training.data.loader import Loader
 from model.training.data.splits import divide
-from model.training.evaluation import evaluate, recalibrate
+from model.training.evaluation import evaluate, recalibrate, seen_objects
 from model.training.evaluation.calibrated_card import calibrated
 from model.training.evaluation.prefix_predictions import first_frames, predict_prefixes, prefix_answers
 from model.training.evaluation.scoring import log_loss, macro_f1
@@ -172,6 +174,80 @@ def test_evaluation_refuses_what_does_not_fit(toy: Dataset, some_weights: Path, 
     ):
         with pytest.raises(WeightsError, match=words):
             evaluate.check_fit(dataclasses.replace(card, **change), toy)
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Objects in five folds, which a split for validation is no part of."""
+    return write_toy(tmp_path_factory.mktemp("folded") / "sky", {"train": 80, "test": 40})
+
+
+def trained(data: Dataset, out: Path, *arguments: str) -> Path:
+    """Weights of a training that is over at once."""
+    recipe = out.with_suffix(".json")
+    recipe.write_text(json.dumps({"network": {"network": "lstm"}, "stages": [{"epochs": 1}], "batch_size": 32}))
+    common = [str(recipe), "--data", str(data.folder), "--out", str(out), "--quiet"]
+    assert train.main([*common, *arguments]) == 0
+    return out / train.WEIGHTS
+
+
+def test_objects_of_the_training_are_not_scored(folded: Dataset, tmp_path: Path, capsys):
+    """What weights were trained on or chosen by is refused with its number and the remedy, unless asked for by name."""
+    of_fold, of_split = (trained(folded, tmp_path / name, *fold) for name, fold in (("a", ["--fold", "0"]), ("b", [])))
+    asked = {
+        (of_fold, "--split", "test"): "by 32 of these 40 objects of .*: score them on the others, by --fold 0$",
+        (of_fold, "--fold", "1"): "by 24 of these 24 objects",
+        (of_split, "--fold", "0"): "by 16 of these 24 objects .*, by --split test without --fold$",
+    }
+    capsys.readouterr()
+    for (path, *arguments), words in asked.items():
+        common = [str(path), "--data", str(folded.folder), "--out", str(tmp_path / "none")]
+        assert evaluate.main([*common, *arguments]) == 2
+        assert re.search(words, capsys.readouterr().err.strip())
+    assert not (tmp_path / "none").exists()
+    for path, arguments, told in (
+        (of_fold, ("--fold", "0"), ""),
+        (of_split, (), ""),
+        (of_split, ("--split", "train"), "The weights were trained on or chosen by 80 of these 80 objects.\n"),
+    ):
+        common = [str(path), "--data", str(folded.folder), "--out", str(tmp_path / "out")]
+        assert evaluate.main([*common, *arguments]) == 0
+        assert capsys.readouterr().out.endswith(told) and ("chosen by" in told or not told)
+
+
+def test_calibration_divides_as_the_training_did(folded: Dataset, tmp_path: Path):
+    """On the data set of the training the held-out objects are the same ones, on another whatever it holds out."""
+    other = write_toy(tmp_path / "other", {"train": 60, "validation": 20, "test": 20}, seed=9)
+    for arguments in (["--fold", "0"], ["--seed", "5"], ["--labels", "0.5", "--fold", "1"]):
+        path = trained(folded, tmp_path / "-".join(arguments).replace(".", ""), *arguments)
+        card = load_card(path)
+        splits = seen_objects.splits_of_training(card, folded)
+        assert splits is not None and len(splits.train) == card.provenance["trained_on"]
+        assert len(splits.validation) == card.provenance["validated_on"]
+        assert seen_objects.splits_of_training(card, other) is None
+        again = dataclasses.replace(card, temperature=20.0, version="")
+        weights.save(tmp_path / "hot", weights.load(path)[0], again)
+        for data, same in ((folded, True), (other, False)):
+            calibration = ["--data", str(data.folder), "--out", str(tmp_path / "again")]
+            assert recalibrate.main([str(tmp_path / "hot"), *calibration]) == 0
+            assert (load_card(tmp_path / "again").version == card.version) == same
+
+
+def test_calibration_needs_every_class(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):
+    """A split for validation that lacks a class is refused by name."""
+    lacking = write_toy(tmp_path / "lacking", {"train": 40, "validation": 3, "test": 20}, seed=9)
+    arguments = [str(some_weights), "--data", str(lacking.folder), "--out", str(tmp_path / "again")]
+    assert recalibrate.main(arguments) == 2
+    assert f"no objects of class {toy.classes[3]} in part 'validation'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["", ".", "..", "/"])
+def test_a_place_without_a_name_is_refused_before_the_work(toy: Dataset, tmp_path: Path, capsys, path: str):
+    """Neither command reads weights before it knows where to write some."""
+    common = ["no-such", "--data", str(toy.folder), "--out"]
+    assert recalibrate.main([*common, path]) == 2
+    assert evaluate.main([*common, str(tmp_path / "out"), "--copy-to", path]) == 2
+    assert capsys.readouterr().err.count("names a folder: give the path of the weights to write") == 2
 
 
 def test_what_is_not_unknown_is_refused(toy: Dataset, some_weights: Path, tmp_path: Path, capsys):

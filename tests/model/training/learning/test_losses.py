@@ -53,6 +53,15 @@ def test_focal_at_even_odds():
     assert value.item() == pytest.approx(math.log(2) / 4)
 
 
+@pytest.mark.parametrize("focal", [losses.focal, losses.focal_of_mean])
+@pytest.mark.parametrize("gamma", [0.0, 0.01, 0.5, 1.0, 2.0])
+def test_a_certain_answer_has_a_finite_gradient(focal, gamma):
+    """Also where gamma is less than 1 and the slope of the focal factor has no bound."""
+    o = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    focal(o, torch.tensor([0]), torch.ones(2), gamma=gamma).sum().backward()
+    assert torch.isfinite(o.grad).all()
+
+
 def test_logit_adjustment_shifts_by_the_log_prior():
     """Equal logits under logit adjustment answer the prior, and balanced softmax is the same with tau 1."""
     o = torch.zeros(4, 4)

@@ -18,7 +18,7 @@ from model.networks import convention, registry
 from model.networks.layers import fused
 from model.serving.card import WeightsError
 from model.serving.predictor import Predictor
-from model.serving.weights import load
+from model.serving.weights import load, save
 from model.training.data.augment import Augmentation
 from model.training.data.dataset_facts import measure
 from model.training.data.loader import Loader
@@ -33,8 +33,8 @@ from model.training.learning.parameters import head_parameters, renew
 from model.training.learning.progress import Progress
 from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, load_recipe, recipe_of
 from model.training.learning.trainer import Training, learning_rate, views
-from model.training.setup import make_loaders, make_network
-from model.training.train import main
+from model.training.setup import make_card, make_loaders, make_network
+from model.training.train import main, names_of_head, start_from
 
 CPU = torch.device("cpu")
 PLAINLY = ExecutionSettings(CPU)
@@ -216,6 +216,41 @@ def test_a_checkpoint_of_another_data_set_is_refused(toy: Dataset, tmp_path: Pat
             other.run(resume=True)
 
 
+def test_a_checkpoint_begun_at_other_weights_or_labels_is_refused(toy: Dataset, tmp_path: Path):
+    """One that tells neither, of an earlier version, is of all labels and of weights as drawn."""
+    plain = {"labels": 1.0, "started_from": None}
+    for begun_as, goes_on, words in (
+        ({}, plain, None),
+        ({}, {"labels": 0.5, "started_from": None}, "labels 1, not 0.5"),
+        (plain, {"labels": 1.0, "started_from": "a"}, "started_from None, not 'a'"),
+        ({"labels": 0.5, "started_from": "a"}, plain, "labels 0.5, not 1.0, started_from 'a', not None"),
+    ):
+        begun, other = prepare(PLAIN, toy, tmp_path), prepare(PLAIN, toy, tmp_path)
+        begun.origin, other.origin = begun_as, goes_on
+        begun.run(stop_after_steps=1)
+        if words is None:
+            other.run(resume=True, stop_after_steps=1)
+        else:
+            with pytest.raises(CheckpointError, match=words):
+                other.run(resume=True)
+
+
+def test_a_training_that_breaks_is_told_with_its_epoch(toy: Dataset, monkeypatch: pytest.MonkeyPatch):
+    """A loss that is no number, and weights that the last step broke, end the epoch with what to change."""
+    training = prepare(dataclasses.replace(PLAIN, batch_size=200), toy)
+
+    def broken() -> bool:
+        training.network.state_dict()["output.bias"].fill_(torch.nan)
+        return False
+
+    training.interrupted = broken
+    with pytest.raises(RecipeError, match=r"stages\[0\], epoch 0: some weights are not finite; lower the learning"):
+        training.run()
+    monkeypatch.setitem(losses.CLASS_LOSSES, "cross_entropy", lambda logits, *others: logits.sum(1) * torch.nan)
+    with pytest.raises(RecipeError, match=r"stages\[0\], epoch 0: the loss is nan; lower the learning_rate"):
+        prepare(PLAIN, toy).run()
+
+
 @pytest.mark.parametrize(
     "ict",
     [
@@ -376,6 +411,12 @@ def test_only_a_network_with_a_dense_head_trains_it_alone(toy: Dataset):
         prepare(recipe, toy).run()
 
 
+def test_only_a_network_of_prefixes_learns_from_them(toy: Dataset):
+    """Asked of another network, the recipe is refused with the remedy."""
+    with pytest.raises(RecipeError, match="prefix 'all', and convention knows no prefixes: use prefix 'none'"):
+        prepare(dataclasses.replace(PLAIN, prefix="all"), toy)
+
+
 def test_every_epoch_tells_how_far_the_classes_lie_apart(toy: Dataset):
     """The history holds scatter within and between the classes and the silhouette, beside the scores."""
     recipe = dataclasses.replace(PLAIN, stages=(Stage(epochs=1),))
@@ -383,6 +424,14 @@ def test_every_epoch_tells_how_far_the_classes_lie_apart(toy: Dataset):
     assert entry["validation_within"] > 0
     assert entry["validation_between"] >= 0
     assert -1 <= entry["validation_silhouette"] <= 1
+
+
+def test_one_validation_object_a_class_has_no_silhouette(tmp_path: Path):
+    """The epoch is scored all the same."""
+    few = write_toy(tmp_path / "few", {"train": 40, "validation": 4, "test": 8})
+    (entry,) = prepare(dataclasses.replace(PLAIN, stages=(Stage(epochs=1),)), few).run()
+    assert np.isfinite(entry["validation_log_loss"])
+    assert "validation_silhouette" not in entry
 
 
 def test_permuted_labels_teach_nothing(toy: Dataset):
@@ -490,6 +539,8 @@ def test_the_command_goes_on_only_with_what_it_began(toy: Dataset, tmp_path: Pat
         ([str(other.folder), "--resume"], "seed 1, not 2"),
         ([str(toy.folder), "--resume", "--fold", "1"], "fold None, not 1"),
         ([str(toy.folder), "--resume", "--seed", "1"], "seed 0, not 1"),
+        ([str(toy.folder), "--resume", "--labels", "0.5"], "labels 1.0, not 0.5"),
+        ([str(toy.folder), "--resume", "--start-from", str(out / "weights")], "started_from None, not 'sdss-"),
     ):
         assert main([*arguments, *more]) == 2
         errors = capsys.readouterr().err
@@ -501,10 +552,55 @@ def test_the_command_goes_on_only_with_what_it_began(toy: Dataset, tmp_path: Pat
     assert "no checkpoint to resume" in capsys.readouterr().err
 
 
+@pytest.fixture
+def lstm_weights(toy: Dataset, tmp_path: Path) -> Path:
+    """Weights of an LSTM as drawn, which say that they were trained."""
+    recipe = dataclasses.replace(PLAIN, network={"network": "lstm"})
+    facts = measure(toy, divide(toy).train)
+    network = make_network(recipe, facts, 1)
+    save(tmp_path / "lstm", network, make_card(toy, facts, network, {}))
+    return tmp_path / "lstm"
+
+
+@pytest.mark.parametrize(
+    ("network", "freeze", "words"),
+    [
+        ({"network": "supernnova"}, False, "holds lstm, the recipe trains supernnova"),
+        ({"network": "lstm", "hidden": 32}, True, "tensors of the backbone .* recipe plain freezes it as drawn"),
+    ],
+)
+def test_weights_that_are_no_start_are_refused(
+    toy: Dataset, lstm_weights: Path, network: dict[str, Any], freeze: bool, words: str
+):
+    """Those of another network, and those that leave a part of a frozen backbone as it was drawn."""
+    recipe = dataclasses.replace(PLAIN, network=network, stages=(Stage(freeze_backbone=freeze),))
+    fresh = make_network(recipe, measure(toy, divide(toy).train), 2)
+    with pytest.raises(WeightsError, match=words):
+        start_from(fresh, str(lstm_weights), recipe, toy.classes, quiet=True)
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_head_that_was_told_other_classes_is_not_taken_over(
+    toy: Dataset, lstm_weights: Path, told: bool, reverse: bool, capsys: pytest.CaptureFixture[str]
+):
+    """The others are, of weights that were told none too; how many is printed."""
+    trained, card = load(lstm_weights)
+    save(lstm_weights, trained, dataclasses.replace(card, trained=told))
+    recipe = dataclasses.replace(PLAIN, network={"network": "lstm"}, stages=(Stage(freeze_backbone=True),))
+    fresh = make_network(recipe, measure(toy, divide(toy).train), 2)
+    drawn = names_of_head(fresh) if told and reverse else set()
+    start_from(fresh, str(lstm_weights), recipe, toy.classes[::-1] if reverse else toy.classes, quiet=False)
+    state, held = fresh.state_dict(), trained.state_dict()
+    assert {name for name in state if not torch.equal(state[name], held[name])} == drawn
+    assert f"{len(state) - len(drawn)} of {len(state)} tensors are taken over" in capsys.readouterr().out
+
+
 def test_too_few_objects_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """A class without training objects, and a set too small to cut validation rows from, end with status 2."""
+    """A class without objects of a part, and a set too small to cut validation rows from, end with status 2."""
     for splits, words in (
-        ({"train": 3, "validation": 8, "test": 8}, "no training objects of class SNOther"),
+        ({"train": 3, "validation": 8, "test": 8}, "no objects of class SNOther in part 'train'"),
+        ({"train": 40, "validation": 3, "test": 8}, "no objects of class SNOther in part 'validation'"),
         ({"train": 5, "test": 8}, "too few training objects"),
     ):
         folder = write_toy(tmp_path / words, splits).folder
@@ -539,6 +635,8 @@ def test_broken_recipes_are_refused(tmp_path: Path, text: bytes, words: str):
         ({"network": {"network": "vigil", "size": 64}}, "vigil reads 1 channels and 64 pixels"),
         ({"network": {"network": "nonsense"}}, "network is 'nonsense'"),
         ({"network": {"size": 17}}, "network is ''"),
+        ({"network": {"network": "lstm", "class_count": 3}}, "class_count is 3: the data set has 4 classes"),
+        ({"ict": {"pull": "cosine", "own_frames": True}}, "ict.own_frames true, and nothing chooses"),
         (
             {"stages": [{"loss": "focal_of_mean", "class_weights": "as_listed", "listed_weights": [1.0, 2.0]}]},
             "listed_weights has 2 entries: the data set has 4 classes",

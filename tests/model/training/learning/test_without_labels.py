@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toy_sky import write_toy
 
 from model.data.dataset import Dataset
 from model.serving.weights import load
@@ -141,3 +142,11 @@ def test_a_network_without_labels_is_one_to_start_from(
     assert tuned.trained
     assert tuned.provenance["started_from"] == card.version
     assert tuned.provenance["share_of_labels"] == 0.2
+
+
+def test_a_network_without_labels_needs_no_class_to_validate_on(tmp_path: Path):
+    """What is not calibrated asks for no labels of validation objects."""
+    few = write_toy(tmp_path / "few", {"pretrain": 40, "train": 40, "validation": 3, "test": 8})
+    recipe = tmp_path / "alone.json"
+    recipe.write_text(json.dumps(ALONE.as_json()))
+    assert main([str(recipe), "--data", str(few.folder), "--quiet", "--out", str(tmp_path / "out")]) == 0
