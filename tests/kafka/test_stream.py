@@ -52,6 +52,7 @@ def test_killed_twenty_times(stage, run, tmp_path):
         process.kill()
         time.sleep(0.5)  # until the group knows that it is dead
     survivor = run(stage.flags(store, *mode))
+    survivor.wait_for("partitions assigned")
     wait_until(lambda: sum(committed(stage).values()) == len(packets), DONE_LIMIT_S)
     assert survivor.stop() == 0
     results = [r for r in stage.results() if not r["revision"]]

@@ -107,7 +107,7 @@ def test_tracing_is_off_by_default():
 def test_asked_for_and_not_installed_is_said(monkeypatch):
     """The message names the setting and the remedy."""
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
-    with ExitStack() as stack, pytest.raises(ConfigurationError, match=r"trace\.endpoint.*ictc\[trace\]"):
+    with ExitStack() as stack, pytest.raises(ConfigurationError, match=r"trace\.endpoint.*'\.\[trace\]"):
         open_traces(TraceSettings(endpoint="http://127.0.0.1:1/v1/traces"), stack)
 
 

@@ -22,7 +22,7 @@ on_request = pytest.mark.skipif(
 def test_without_ray_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the extra is not installed the error names it."""
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'ictc\[archive\]'"), ray_cluster():
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[archive\]'"), ray_cluster():
         pass
 
 
