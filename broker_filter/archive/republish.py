@@ -18,7 +18,7 @@ from broker_filter.alerts.packet_schema import Schemas
 from broker_filter.archive.time_order import TimeOrder
 from broker_filter.errors import FatalError
 from broker_filter.kafka.clients import LIBRARY_LOG
-from broker_filter.kafka.refusals import explained, refused_configuration
+from broker_filter.kafka.refusals import configuring, explained
 from broker_filter.records import Alert, Message
 from model.clock import SECONDS_PER_DAY
 
@@ -81,10 +81,8 @@ class AlertPublisher:
     def __init__(self, topic: str, brokers: str, settings: Mapping[str, str]) -> None:
         self._topic = topic
         keys = {"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 5, **settings}
-        try:
+        with configuring("producer"):
             self._producer = Producer(keys, logger=LIBRARY_LOG)
-        except KafkaException as error:
-            raise refused_configuration(error, "producer") from error
         self._error: KafkaError | None = None
         self._sent, self.acknowledged = 0, 0
 

@@ -17,7 +17,7 @@ from broker_filter.kafka.clients import (
     producer_configuration,
     refuse_contradictions,
 )
-from broker_filter.kafka.refusals import HOPELESS, explained, is_hopeless, refused_configuration, translated
+from broker_filter.kafka.refusals import HOPELESS, configuring, explained, is_hopeless, translated
 from broker_filter.kafka.rights import missing_rights
 from broker_filter.logs import facts, logger
 from broker_filter.topic_pattern import compile_pattern
@@ -51,12 +51,10 @@ class Admin:
     def __init__(self, settings: KafkaSettings) -> None:
         refuse_contradictions(settings)
         self._refusal: KafkaError | None = None
-        try:
+        with configuring("client"):
             self._client = AdminClient(
                 common_configuration(settings) | {"error_cb": self._remember}, logger=LIBRARY_LOG
             )
-        except (KafkaException, TypeError, ValueError) as error:
-            raise refused_configuration(error, "client") from error
         self._brokers = settings.brokers
 
     def _remember(self, error: KafkaError) -> None:
@@ -140,13 +138,10 @@ def refuse_unknown_settings(settings: Settings) -> None:
     """
     reading = consumer_configuration(settings.kafka)
     writing = producer_configuration(settings.kafka, settings.output.delivery_timeout_s)
-    try:
-        client = "consumer"
+    with configuring("consumer"):
         Consumer(reading, logger=LIBRARY_LOG).close()
-        client = "producer"
+    with configuring("producer"):
         Producer(writing, logger=LIBRARY_LOG)
-    except (KafkaException, TypeError, ValueError) as error:
-        raise refused_configuration(error, client) from error
 
 
 def output_topics(settings: Settings) -> list[str]:

@@ -20,7 +20,7 @@ from broker_filter.errors import FatalError, RetryableError
 from broker_filter.kafka.bounds import refused_value
 from broker_filter.kafka.clients import LIBRARY_LOG, Configuration, as_message, rebalances_in_steps
 from broker_filter.kafka.offsets import Offsets, Ticket
-from broker_filter.kafka.refusals import explained, is_hopeless, refused_configuration
+from broker_filter.kafka.refusals import configuring, explained, is_hopeless
 from broker_filter.logs import Repeats, facts, logger
 from broker_filter.records import Message, Partition, partition_of
 
@@ -108,12 +108,10 @@ class AlertConsumer:
         self._astray: dict[Partition, int | None] = {}  # without a position, or with this one outside the log
         self._halted: set[Partition] = set()  # of which librdkafka may fetch no more, though their position is right
         self._unresolved: set[Partition] = set()  # nothing of these is read before it is known what is committed
-        try:
+        with configuring("consumer"):
             self._consumer = Consumer(
                 configuration | {"error_cb": self._on_error, "on_commit": self._on_commit}, logger=LIBRARY_LOG
             )
-        except (KafkaException, TypeError, ValueError) as error:
-            raise refused_configuration(error, "consumer") from error
         self._consumer.subscribe(
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )

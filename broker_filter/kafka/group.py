@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from broker_filter.config import KafkaSettings
 from broker_filter.kafka.clients import CLIENT_ID, LIBRARY_LOG, common_configuration
-from broker_filter.kafka.refusals import refused_configuration
+from broker_filter.kafka.refusals import configuring
 from broker_filter.logs import logger
 
 ANSWER_S = 10.0
@@ -33,10 +33,8 @@ class GroupWatch:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._group = settings.group
-        try:
+        with configuring("client"):
             self._client = AdminClient(common_configuration(settings), logger=LIBRARY_LOG)
-        except (KafkaException, TypeError, ValueError) as error:
-            raise refused_configuration(error, "client") from error
         self._asked: Future[Any] | None = None
         self._asked_s = -ASK_EVERY_S
         self._members: tuple[Member, ...] = ()

@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from broker_filter.errors import ConfigurationError, FatalError
 from broker_filter.kafka.clients import LIBRARY_LOG, as_message
-from broker_filter.kafka.refusals import explained, refused_configuration
+from broker_filter.kafka.refusals import configuring, explained
 from broker_filter.records import Message
 
 METADATA_TIMEOUT_S = 10.0
@@ -31,10 +31,8 @@ def read_topic(topic: str, brokers: str, settings: Mapping[str, str]) -> Iterato
     """
     keys: dict[str, str | bool] = {"bootstrap.servers": brokers, "group.id": "ictc-replay", **settings}
     keys |= {"enable.auto.commit": False, "enable.partition.eof": True}
-    try:
+    with configuring("consumer"):
         consumer = Consumer(keys, logger=LIBRARY_LOG)
-    except KafkaException as error:
-        raise refused_configuration(error, "consumer") from error
     try:
         known = consumer.list_topics(topic, METADATA_TIMEOUT_S).topics[topic]
         if known.error is not None or not known.partitions:

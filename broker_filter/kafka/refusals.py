@@ -1,5 +1,8 @@
 """Errors of Kafka that no waiting mends, what to do about each, and ours for theirs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from confluent_kafka import KafkaError, KafkaException
 
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
@@ -87,8 +90,17 @@ def translated(error: KafkaError, doing: str) -> RetryableError | FatalError:
     return RetryableError(f"{doing}: {explained(error)}")
 
 
-def refused_configuration(error: KafkaException | TypeError | ValueError, client: str) -> ConfigurationError:
-    """librdkafka does not know a key, or refuses its value; the values are not repeated."""
-    inner = error.args[0] if error.args else error
-    text = inner.str() if isinstance(inner, KafkaError) else str(inner)
-    return ConfigurationError(f"librdkafka refuses the settings of the {client}: {text}")
+@contextmanager
+def configuring(client: str) -> Iterator[None]:
+    """The making of a client: a key that librdkafka does not know, or a refused value, is told without the value.
+
+    Raises
+    ------
+    ConfigurationError
+    """
+    try:
+        yield
+    except (KafkaException, TypeError, ValueError) as error:
+        inner = error.args[0] if error.args else error
+        text = inner.str() if isinstance(inner, KafkaError) else str(inner)
+        raise ConfigurationError(f"librdkafka refuses the settings of the {client}: {text}") from error

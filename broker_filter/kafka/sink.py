@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from broker_filter.errors import FatalError, Rejection, RetryableError
 from broker_filter.kafka.clients import LIBRARY_LOG, Configuration
-from broker_filter.kafka.refusals import HOPELESS, explained, refused_configuration
+from broker_filter.kafka.refusals import HOPELESS, configuring, explained
 from broker_filter.logs import Repeats, logger
 from broker_filter.output.formats import key
 from broker_filter.records import Classification, Outcome, Rejected, rejections_by_message
@@ -94,10 +94,8 @@ class Sink:
         self._producer = self._new_producer()
 
     def _new_producer(self) -> Producer:
-        try:
+        with configuring("producer"):
             return Producer(self._configuration | {"error_cb": self._log_error}, logger=LIBRARY_LOG)
-        except (KafkaException, TypeError, ValueError) as error:
-            raise refused_configuration(error, "producer") from error
 
     def deliver(self, outcomes: Sequence[Outcome]) -> None:
         """Publish everything, and wait until it is acknowledged.

@@ -9,7 +9,7 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, To
 from broker_filter.config import KafkaSettings, Settings
 from broker_filter.kafka.admin import ANSWER_S, KafkaCluster
 from broker_filter.kafka.clients import LIBRARY_LOG, common_configuration
-from broker_filter.kafka.refusals import refused_configuration, translated
+from broker_filter.kafka.refusals import configuring, translated
 from broker_filter.logs import facts, logger
 from broker_filter.records import Partition
 
@@ -104,10 +104,8 @@ def _offsets_by_time(consumer: Consumer, partitions: Sequence[TopicPartition], a
 @contextmanager
 def _client(settings: KafkaSettings, doing: str) -> Iterator[Consumer]:
     configuration = common_configuration(settings) | {"group.id": settings.group, "enable.auto.commit": False}
-    try:
+    with configuring("client"):
         consumer = Consumer(configuration, logger=LIBRARY_LOG)
-    except (KafkaException, TypeError, ValueError) as error:
-        raise refused_configuration(error, "client") from error
     try:
         yield consumer
     except KafkaException as error:

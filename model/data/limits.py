@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from model.series import BANDS, SMALLEST_SCALE
 
+LARGEST_ID = 2**63 - 1  # of 64 bits
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 LONGEST_D = 1e6  # from the first frame: past photometry sets bands so far apart on one axis of times
 

@@ -34,7 +34,7 @@ from model.data.format import (
     Head,
     shard_name,
 )
-from model.data.limits import LIMITS
+from model.data.limits import LARGEST_ID, LIMITS
 from model.files import sha256_of
 from model.past_photometry import History
 from model.series import Series
@@ -258,7 +258,7 @@ class DatasetWriter:
 
     def _check_place(self, object_id: int, label: str, split: str, fold: int | None) -> None:
         """Check the number of an object, and where it belongs."""
-        if not isinstance(object_id, int | np.integer) or not -(2**63) <= object_id < 2**63:
+        if not isinstance(object_id, int | np.integer) or not -LARGEST_ID - 1 <= object_id <= LARGEST_ID:
             raise ValueError(f"object {object_id!r}: give each object a whole number of 64 bits as its own")
         if object_id in self._held:
             raise ValueError(f"object {object_id}: it is there already: give each object a number of its own")

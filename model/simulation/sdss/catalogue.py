@@ -7,6 +7,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.data.limits import LARGEST_ID
 from model.simulation.datasets.plan import CLASSES
 
 CLASS_WORDS = {
@@ -25,7 +26,6 @@ CLASS_WORDS = {
     "snii": "SNOther",
     "spectosnii": "SNOther",
 } | {name.lower(): name for name in CLASSES}
-LARGEST_ID = 2**63 - 1
 COLUMN_WORDS = {
     "id": ("id", "object_id", "objectid", "sdss_sn_cid", "snid", "name"),
     "ra": ("ra", "ra_deg", "raj2000"),

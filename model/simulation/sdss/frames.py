@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from model.files import replacing, sha256_of
+from model.json_text import parse_json
 
 BANDS = "ugriz"
 BASE_URL = "https://data.sdss.org/sas"
@@ -164,7 +165,7 @@ class FrameStore:
         folder.mkdir(parents=True, exist_ok=True)
         ledger = folder / self.LEDGER
         try:
-            self._sha256: dict[str, str] = json.loads(ledger.read_text("utf-8")) if ledger.exists() else {}
+            self._sha256: dict[str, str] = parse_json(ledger.read_bytes()) if ledger.exists() else {}
         except ValueError as exc:
             raise CoverageError(f"{ledger} is damaged: remove it, and frames are fetched again: {exc}") from exc
         self.downloads = 0
