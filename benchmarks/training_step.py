@@ -136,18 +136,19 @@ def main() -> None:
         table.add_column(column, justify="left" if column in ("recipe", "how") else "right")
     for name in options.recipes.split(","):
         recipe = load_recipe(name)
+        convention.SPECTRA_ON_PROCESSORS = False  # operations are those of the direct convolutions
+        operations = Step(recipe, options.batch, engines[0], options.frames).operations()
         for engine in engines:
             step = Step(recipe, options.batch, engine, options.frames)
             for how, by_spectra, keep in ways_of(recipe, engine):
                 keep_freed_memory(keep)
                 convention.SPECTRA_ON_PROCESSORS = by_spectra
                 seconds = median_seconds(step, device)
-                convention.SPECTRA_ON_PROCESSORS = False
-                rate = step.operations() / seconds
+                rate = operations / seconds
                 table.add_row(
                     name,
                     engine.precision + (", compiled" if engine.compiled else "") + how,
-                    f"{rate * seconds / options.batch / 1e9:,.3f}",
+                    f"{operations / options.batch / 1e9:,.3f}",
                     f"{seconds / options.batch * 1e3:,.2f}",
                     f"{rate / 1e9:,.0f}",
                     f"{rate / peaks[engine.precision]:.2f}",

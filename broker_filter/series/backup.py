@@ -10,6 +10,7 @@ import lmdb
 import redis
 
 from broker_filter.errors import ConfigurationError, FatalError
+from broker_filter.series.lmdb.folder import DATA, FILE_MODE, require_store
 from broker_filter.series.redis.server import TIMEOUT_S, asking, connect
 from broker_filter.series.redis.store import NAMESPACE
 
@@ -26,10 +27,9 @@ def copy_folder(folder: Path, target: Path) -> int:
     ConfigurationError
         There is no store in the folder, or something at the target.
     FatalError
-        It cannot be copied.
+        It cannot be copied, or its file is gone.
     """
-    if not (folder / "data.mdb").is_file():
-        raise ConfigurationError(f"{folder} holds no embedded store: --path names the folder of store.path")
+    require_store(folder)
     try:
         target.mkdir(mode=0o700, parents=True)
     except FileExistsError as error:
@@ -39,8 +39,8 @@ def copy_folder(folder: Path, target: Path) -> int:
             environment.copy(str(target), compact=True)  # one read transaction: what was settled when it began
     except lmdb.Error as error:
         raise FatalError(f"{folder} cannot be copied to {target}: {error}") from error
-    (target / "data.mdb").chmod(0o600)
-    return (target / "data.mdb").stat().st_size
+    (target / DATA).chmod(FILE_MODE)
+    return (target / DATA).stat().st_size
 
 
 def dump_server(url: str, target: Path) -> int:

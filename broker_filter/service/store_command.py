@@ -7,6 +7,7 @@ from broker_filter.config import StoreSettings, server_url
 from broker_filter.errors import ConfigurationError, FatalError, RetryableError
 from broker_filter.records import LONGEST_KEY_BYTES
 from broker_filter.series.backup import copy_folder, dump_server, restore_server
+from broker_filter.series.lmdb.folder import require_store
 from broker_filter.series.redis.version import migrate
 from broker_filter.series.store import Change, SeriesStore
 from broker_filter.service.store_of_settings import open_store
@@ -35,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.action == "migrate" and options.url:
         moved = migrate(options.url)
         return _say(f"{moved.objects} objects migrated, {moved.dropped_rows} damaged rows left behind")
-    if options.path and not (options.path / "data.mdb").is_file():
-        raise ConfigurationError(f"{options.path} holds no embedded store: --path names the folder of store.path")
+    if options.path:
+        require_store(options.path)
     store = _open(options.path, options.url)
     try:
         return _act(store, options.action, options.target)

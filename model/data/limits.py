@@ -1,7 +1,8 @@
-"""Limits of the numbers in a data set's columns, by which the writer takes objects and a reader believes them."""
+"""Limits of what the columns of a data set hold, by which the writer takes objects and a reader believes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,3 +42,31 @@ LIMITS: Mapping[str, Limits] = {
     "history_flux": Limits(-LARGEST_FLOAT32, LARGEST_FLOAT32),
     "history_flux_error": Limits(SMALLEST_SCALE, LARGEST_FLOAT32),
 }
+
+
+def kind_of_truth(value: Any) -> str | None:
+    """What a value of an object's truth is, of which a column holds one kind alone; None where nothing is told.
+
+    Raises
+    ------
+    ValueError
+        When it is nothing that a truth may hold.
+    """
+    plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if plain is None:
+        return None
+    if isinstance(plain, str):
+        return "text"
+    if isinstance(plain, bool):
+        return "yes or no"
+    if _is_number(plain):
+        return "a number"
+    if isinstance(plain, list | tuple) and all(_is_number(entry) for entry in plain):
+        return "a list of numbers"
+    raise ValueError(f"{str(plain)[:60]!a} is none of number (of 64 bits), text, yes or no, flat list of numbers")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (
+        isinstance(value, int) and not isinstance(value, bool) and -LARGEST_ID - 1 <= value <= LARGEST_ID
+    )

@@ -34,7 +34,7 @@ from model.data.format import (
     Head,
     shard_name,
 )
-from model.data.limits import LARGEST_ID, LIMITS
+from model.data.limits import LARGEST_ID, LIMITS, kind_of_truth
 from model.files import sha256_of
 from model.past_photometry import History
 from model.series import Series
@@ -120,6 +120,7 @@ class DatasetWriter:
         self._classes = {name: index for index, name in enumerate(contents.classes)}
         self._rows: list[Row] = []
         self._truths: list[Mapping[str, Any]] = []
+        self._truth_kinds: dict[str, str] = {}  # of what this process has appended
         self._counts: Counter[tuple[str, str]] = Counter()
         self._objects = self._frames = self._shard_bytes = 0
         self._shards: list[str] = []
@@ -215,7 +216,7 @@ class DatasetWriter:
         truth: Mapping[str, Any],
         history: History | None = None,
     ) -> None:
-        """Add one object; ``truth`` may hold numbers, strings and flat lists of numbers.
+        """Add one object; ``truth`` may hold numbers, text, yes or no, and flat lists of numbers, one kind a name.
 
         Raises
         ------
@@ -245,6 +246,7 @@ class DatasetWriter:
                 f"object {object_id}: a pixel is infinite in float16, whose largest is 65,504: give pixels in units of "
                 "their noise, as model.series.compact makes them"
             )
+        self._check_truth(object_id, truth)
         self._rows.append(row)
         self._truths.append({"object_id": object_id, "label": label, "split": split, **truth})
         self._counts[split, label] += 1
@@ -268,6 +270,20 @@ class DatasetWriter:
             raise ValueError(f"object {object_id}: split {split!r} is no name: give one, such as 'train'")
         if fold is not None and (not isinstance(fold, int | np.integer) or not 0 <= fold <= LARGEST_FOLD):
             raise ValueError(f"object {object_id}: fold {fold!r} is none of 0 to {LARGEST_FOLD}, nor None for no fold")
+
+    def _check_truth(self, object_id: int, truth: Mapping[str, Any]) -> None:
+        """Check that a column of the truth can hold each value beside those of earlier objects."""
+        kinds: dict[str, str] = {}
+        for name, value in truth.items():
+            try:
+                kind = kind_of_truth(value)
+            except ValueError as exc:
+                raise ValueError(f"object {object_id}: truth {name!r}: {exc}") from exc
+            if kind is not None:
+                kinds[name] = kind
+                if (other := self._truth_kinds.get(name, kind)) != kind:
+                    raise ValueError(f"object {object_id}: truth {name!r} is {kind}, that of earlier objects {other}")
+        self._truth_kinds |= kinds
 
     def _finish_shard(self) -> None:
         if not self._rows:

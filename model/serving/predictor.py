@@ -199,7 +199,17 @@ class Predictor:
         return Prediction(self.card.probabilities(logits_BK), unknown_B)
 
     def predict(self, series: Sequence[Series], histories: Sequence[History] | None = None) -> Prediction:
-        """Probabilities of whole series: :meth:`embed`, of which nothing is kept, and :meth:`classify`."""
+        """Probabilities of whole series: :meth:`embed`, of which nothing is kept, and :meth:`classify`.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`classify`, or when the times of a series are no numbers, or not in order.
+        """
+        for number, one in enumerate(series):
+            if not (np.isfinite(one.time_T).all() and (np.diff(one.time_T) >= 0).all()):
+                raise ValueError(f"the times of series {number} are not finite and in order: sort its frames, "
+                                 "and leave out those without a time")  # fmt: skip
         size = self.card.group_size
         return self.classify([self.embed(one.groups(size)) for one in series], series, histories)
 

@@ -16,6 +16,7 @@ from model.json_text import parse_json
 
 DATA, READERS, OWNER_LOCK, CLOSED = "data.mdb", "lock.mdb", "owner.lock", "closed.json"
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
+GONE = f"{DATA} is gone, and {CLOSED} tells of it"
 LARGEST_NOTE_BYTES = 4096  # of CLOSED
 WALKED_UP_TO_BYTES = 4 << 30  # larger files are not read through at a start; rows are checked when they are read
 REBUILD = (
@@ -50,7 +51,7 @@ def wrong_with(folder: Path) -> str | None:
             return f"{name} is no file, and no link to one"
     data = folder / DATA
     if not data.exists():
-        return f"{DATA} is gone, and {CLOSED} tells of it" if (folder / CLOSED).exists() else None
+        return GONE if (folder / CLOSED).exists() else None
     state = _State.of(data)
     if state.bytes == 0:
         return f"{DATA} is empty: it was cut off, or its first start was interrupted"
@@ -64,6 +65,23 @@ def wrong_with(folder: Path) -> str | None:
         return None
     wrong = walk(folder)
     return None if wrong is None else f"{DATA} of {state.bytes} bytes: {wrong}"
+
+
+def require_store(folder: Path) -> None:
+    """Refuse a folder without the file of a store.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no store in it.
+    FatalError
+        There was one, and its file is gone.
+    """
+    if os.path.lexists(folder / DATA):
+        return
+    if (folder / CLOSED).exists():
+        raise damaged(folder, GONE)
+    raise ConfigurationError(f"{folder} holds no embedded store: --path names the folder of store.path")
 
 
 def _closed_as(folder: Path) -> _State | None:

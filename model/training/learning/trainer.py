@@ -10,12 +10,14 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from model.networks.contract import Frames
@@ -307,9 +309,9 @@ class Training:
         """Go on from the furthest end of a stage that a training which began alike has left."""
         for stages in range(len(self.recipe.stages) - 1, 0, -1):
             if self.stage_ends is not None and self._stage_end(stages).exists():
-                tensors, state = load_checkpoint(self._stage_end(stages))
-                self.objective.load_state_dict(without_prefix("objective", tensors))
-                self.place, self.log = Place(**state["place"]), state["history"]
+                path = self._stage_end(stages)
+                with fitting(path):
+                    self._take_up(*load_checkpoint(path))
                 return
 
     def _stage_end(self, stages: int) -> Path:
@@ -349,20 +351,39 @@ class Training:
         if self.folder is None or not (self.folder / CHECKPOINT).exists():
             return {}
         path = self.folder / CHECKPOINT
-        tensors, state = load_checkpoint(path)
-        if differing := differences(self._as_today(state["identity"]), self._identity()):
-            raise CheckpointError(
-                f"{path} is of another training, with {', '.join(differing)}: go on with what began it, "
-                "or choose another folder"
-            )
-        self.place, self.log = Place(**state["place"]), state["history"]
-        self.objective.load_state_dict(without_prefix("objective", tensors))
-        if self.average is not None:
-            self.average.load_state_dict(without_prefix("average", tensors))
+        with fitting(path):
+            tensors, state = load_checkpoint(path)
+            if differing := differences(self._as_today(state["identity"]), self._identity()):
+                raise CheckpointError(
+                    f"{path} is of another training, with {', '.join(differing)}: go on with what began it, "
+                    "or choose another folder"
+                )
+            self._take_up(tensors, state)
+            if self.average is not None:
+                self.average.load_state_dict(without_prefix("average", tensors))
         self.best = {name: tensor.to(self.engine.device) for name, tensor in without_prefix("best", tensors).items()}
         if self.place.finished:
             self.optimizer = torch.optim.AdamW(self.objective.parameters())
         return tensors
+
+    def _take_up(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Go on with the weights and from the place that a checkpoint tells of."""
+        place = TypeAdapter(Place).validate_python(state["place"])
+        stages = len(self.recipe.stages)
+        if not (0 <= place.stage <= stages and place.finished == (place.stage == stages) and place.epoch >= 0):
+            raise ValueError(f"it has no stage {place.stage} with an epoch {place.epoch}")
+        self.objective.load_state_dict(without_prefix("objective", tensors))
+        self.place, self.log = place, TypeAdapter(list[dict[str, Any]]).validate_python(state["history"])
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Errors of a checkpoint that is whole, but of which the parts do not fit the training."""
+    try:
+        yield
+    except (TypeError, LookupError, ValueError, AttributeError, RuntimeError) as exc:
+        what = " ".join(str(exc).split())[:200]
+        raise CheckpointError(f"{path} does not fit this training ({what}); remove it to start anew") from exc
 
 
 def seed_of(*parts: int) -> int:

@@ -13,7 +13,7 @@ from broker_filter.series.lmdb.store import LmdbSeriesStore
 from broker_filter.series.redis.store import RedisSeriesStore
 from broker_filter.series.store import Change, SeriesStore
 from broker_filter.service.store_command import main
-from model.commands import DONE, MISUSE
+from model.commands import DONE, FAILED, MISUSE
 
 KEPT, GONE = "ztf/ZTF26kept", "ztf/ZTF26gone"
 
@@ -53,6 +53,20 @@ def test_info_verify_and_forget(where: list[str], capsys: pytest.CaptureFixture[
     assert main(["forget", GONE, *where]) == MISUSE
     assert main(["verify", *where]) == DONE
     assert "3 observations" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("action", [["verify"], ["info"], ["backup", "copy"]])
+def test_a_store_whose_file_is_gone_is_no_absent_one(
+    action: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that held a store until its file was deleted is damaged; one that never held any is a wrong name."""
+    monkeypatch.chdir(tmp_path)
+    fill(LmdbSeriesStore(tmp_path / "store"))
+    (tmp_path / "store" / "data.mdb").unlink()
+    assert main([*action, "--path", "store"]) == FAILED
+    assert "is damaged (data.mdb is gone" in capsys.readouterr().err
+    assert main([*action, "--path", str(tmp_path)]) == MISUSE
+    assert "holds no embedded store" in capsys.readouterr().err
 
 
 def test_a_backup_comes_back(where: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

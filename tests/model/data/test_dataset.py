@@ -312,6 +312,27 @@ def test_a_place_that_no_object_has_is_refused(tmp_path: Path, changes: dict, me
 
 
 @pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        ({"redshift": "unknown"}, "object 7: truth 'redshift' is text, that of earlier objects a number"),
+        ({"redshift": [0.1]}, "truth 'redshift' is a list of numbers, that of earlier"),
+        ({"redshift": True}, "truth 'redshift' is yes or no, that of earlier"),
+        ({"flux_T": np.ones((2, 2))}, "truth 'flux_T': .* is none of number"),
+        ({"host": {"mass": 1.0}}, "truth 'host': .* is none of number"),
+        ({"host": 2**70}, "truth 'host': .* is none of number"),
+    ],
+)
+def test_a_truth_that_no_column_holds_is_refused(tmp_path: Path, truth: dict, message: str) -> None:
+    """A value of another kind than its column's is an error at once, and the neighbours are kept."""
+    with writer_at(tmp_path / "set") as writer:
+        fill(writer, 2)
+        with pytest.raises(ValueError, match=message):
+            writer.append(7, "AGN", "train", None, draw_series(7, 3), truth)
+        writer.append(8, "AGN", "train", None, draw_series(8, 3), {"redshift": 1, "flux_T": [], "host": None})
+    assert open_checked(tmp_path / "set").truth()["redshift"].to_pylist() == [0.0, 0.1, 1.0]
+
+
+@pytest.mark.parametrize(
     ("field", "values", "message"),
     [
         ("time_T", [53600.0, np.nan, 53602.0], r"time nan days after the first frame, not 0 to 1e\+06"),

@@ -218,6 +218,14 @@ def test_wrong_embeddings_are_refused():
         predictor.classify([embed_series(predictor, long)], [long])
 
 
+@pytest.mark.parametrize("times", [[1.0, np.nan, 2.0], [1.0, np.inf, np.inf], [2.0, 1.0, 3.0]])
+def test_times_that_tell_no_order_are_refused(times):
+    """Whole series whose times are no numbers, or run back, are refused with the number of the series."""
+    bad = dataclasses.replace(make_series(3), time_T=np.array(times))
+    with pytest.raises(ValueError, match="times of series 1 are not finite and in order"):
+        build("vigil").predict([make_series(3), bad])
+
+
 def test_groups_that_are_too_large_say_how_to_cut():
     """A whole series handed to ``embed`` is refused with the group size and the words that cut it."""
     with pytest.raises(ValueError, match=r"group_size = 1 at a time: cut each series with series.groups\(1\)"):

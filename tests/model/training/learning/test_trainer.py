@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from full_disk import little_room
 from safetensors.torch import save_file
+from torch import Tensor
 from torch.nn import functional
 from toy_sky import write_toy
 
@@ -35,6 +37,8 @@ from model.training.learning.recipe import Ict, Recipe, RecipeError, Stage, load
 from model.training.learning.trainer import Training, learning_rate, views
 from model.training.setup import make_card, make_loaders, make_network
 from model.training.train import main, names_of_head, start_from
+
+Spoil = Callable[[dict[str, Tensor], dict[str, Any]], object]
 
 CPU = torch.device("cpu")
 PLAINLY = ExecutionSettings(CPU)
@@ -199,6 +203,30 @@ def test_a_checkpoint_with_a_damaged_state_is_refused(tmp_path: Path):
         save_file({"a": torch.zeros(1)}, tmp_path / "c", metadata={"state": text})
         with pytest.raises(CheckpointError, match=r"damaged state: .*; remove it to start anew"):
             load_checkpoint(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda tensors, state: state["place"].update(epoch="two"),
+        lambda tensors, state: state["place"].update(stage=7),
+        lambda tensors, state: state.update(place=[]),
+        lambda tensors, state: state.update(history=3),
+        lambda tensors, state: state.update(identity=[]),
+        lambda tensors, state: state["identity"].pop("network"),
+        lambda tensors, state: tensors.pop(next(name for name in tensors if name.startswith("objective."))),
+        lambda tensors, state: tensors.update({name: torch.zeros(3, 3, 3, 3, 3) for name in tensors}),
+    ],
+)
+def test_a_whole_checkpoint_of_parts_that_do_not_fit_is_refused(toy: Dataset, tmp_path: Path, spoil: Spoil):
+    """A file that can be read, with a place, a log or weights that no training left, is told with the remedy."""
+    prepare(PLAIN, toy, tmp_path).run(stop_after_steps=1)
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, state = load_checkpoint(path)
+    spoil(tensors, state)
+    save_checkpoint(path, tensors, state)
+    with pytest.raises(CheckpointError, match=r"does not fit this training \(.+\); remove it to start anew"):
+        prepare(PLAIN, toy, tmp_path).run(resume=True)
 
 
 def test_a_checkpoint_of_another_data_set_is_refused(toy: Dataset, tmp_path: Path):
