@@ -54,6 +54,7 @@ OTHERS = (
 )
 STAGES = ("convention-sampled-whole-reduced", "convention-whole-frozen-reduced")  # one stage of each of two systems
 PAIRS = (  # beside those that recipes tell of; the second is the control
+    ("convention-whole-reduced", "convention-sampled-reduced"),
     ("ict-convention-reduced", "cnn-gru-reduced"),
     ("convention-sampled-reduced", "cnn-gru-reduced"),
     ("ict-convention-reduced", "cnn-lstm-reduced"),

@@ -1,7 +1,7 @@
 """Treatments of imbalance and variants of ICT in one table: ``python -m benchmarks.ict.imbalance --work FOLDER``.
 
 Each recipe of ``benchmarks/recipes/imbalance`` is trained with three seeds on half of the published mix, ConvEntion's
-stem at an eighth of its width, each step on 24 of an object's 95 frames: minutes a run on one core. The test objects
+stem at an eighth of its width, each step on 24 of an object's 65 frames: minutes a run on one core. The test objects
 are looked at once per run, at its end; a first stage that several recipes share is trained once. It goes on where it
 stopped, and several of these commands may share the work; runs and tables lie in
 ``benchmarks/results/imbalance``. ``--seeds 0`` does the first seed of each alone, ``--only NAME[,NAME]`` some recipes.

@@ -3,7 +3,7 @@
 ConvEntion at the width of ``convention-mini`` is pre-trained on series without labels: by BYOL's loss and by DINO's,
 two views of the same frames, and by BYOL's with frames of its own for each view. It is tuned on 1, 5, 20 and 100 % of
 the labels of the objects with spectroscopic ones, beside such a tuning from scratch, by the recipes of
-``benchmarks/recipes/labels``: each step on 24 of an object's 95 frames. Fewer objects are taken as much more often in
+``benchmarks/recipes/labels``: each step on 24 of an object's 65 frames. Fewer objects are taken as much more often in
 an epoch: a tuning has about as many steps on one label in a hundred as on all. Each run is a file in
 ``benchmarks/results/labels``; what is there is not done again. ``table.md`` has the curve.
 """
