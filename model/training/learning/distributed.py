@@ -83,18 +83,18 @@ class ProcessGroup:
         for tensor, mean in zip(tensors, whole.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(mean.view_as(tensor))
 
-    def average(self, module: nn.Module, loss: Tensor, weight: float) -> None:
-        """Make a step's loss, gradients and running statistics those of the whole batch.
+    def average(self, module: nn.Module, losses: Tensor, weight: float) -> None:
+        """Make a step's losses, gradients and running statistics those of the whole batch.
 
         A parameter that no process has a gradient for keeps none, as when one process trains alone.
         """
         if self.size == 1:
             return
         learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        reached_P = loss.new_tensor([parameter.grad is not None for parameter in learned])
+        reached_P = losses.new_tensor([parameter.grad is not None for parameter in learned])
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learned]
         statistics = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-        self.mean([loss, reached_P, *gradients, *statistics], weight)
+        self.mean([losses, reached_P, *gradients, *statistics], weight)
         for parameter, gradient, reached in zip(learned, gradients, reached_P.tolist(), strict=True):
             parameter.grad = gradient if reached > 0 else None
 

@@ -12,7 +12,7 @@ ICT-ConvEntion as reconstructed in docs/results.md; Grill et al. 2020, "Bootstra
 
 import copy
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,6 +91,15 @@ class Objective(nn.Module):
             self.register_buffer("centre_P", torch.zeros(PROTOTYPES))
         if ict.pull == "balanced_contrastive":
             self.prototype_KD = nn.Parameter(torch.randn(classes, width))
+
+    def train(self, mode: bool = True) -> Self:
+        """As any module; the target's dropout stays off where the recipe says so, its batch norms do not."""
+        super().train(mode)
+        if self.target is not None and not self.ict.target_dropout:
+            for module in self.target.modules():
+                if isinstance(module, nn.Dropout):
+                    module.eval()
+        return self
 
     def forward(
         self,

@@ -124,6 +124,7 @@ class Ict:
     class_positive: bool = False  # the second view is of another object of the same class
     own_frames: bool = False  # each view has frames of its own drawn and dropped; else both show the same
     projection_width: int = 128
+    target_dropout: bool = True  # the target drops features as the online network does; false: none, as in BYOL
 
 
 @dataclass(frozen=True, slots=True)

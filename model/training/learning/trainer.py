@@ -59,6 +59,7 @@ class Place:
     step: int = 0  # of this epoch
     best: float = -math.inf
     loss_sum: float = 0.0  # over the steps of this epoch that are done
+    pull_sum: float = 0.0  # the same of ICT's pull, before its weight
     seconds: float = 0.0  # that these took, in all processes that went on with them
     finished: bool = False
 
@@ -247,14 +248,16 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         parts["loss"].backward()
         loss = parts["loss"].detach()
-        self.processes.average(self.objective, loss, len(share_B) / len(order[place.step]))
+        told = torch.stack([loss, parts.get("pull", torch.zeros_like(loss)).detach()])
+        self.processes.average(self.objective, told, len(share_B) / len(order[place.step]))
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         self.objective.follow()
         if self.average is not None and self.recipe.average_momentum is not None:
             follow(self.average, self.network, min(self.recipe.average_momentum, (1 + so_far) / (10 + so_far)))
-        place.loss_sum += float(loss)
+        loss_of_step, pull_of_step = told.tolist()
+        place.loss_sum, place.pull_sum = place.loss_sum + loss_of_step, place.pull_sum + pull_of_step
         place.step += 1
 
     def _judge(self, stage: Stage, steps: int) -> None:
@@ -267,6 +270,7 @@ class Training:
             "stage": place.stage,
             "epoch": place.epoch,
             "loss": place.loss_sum / steps,
+            **({} if self.recipe.ict.pull == "none" else {"pull": place.pull_sum / steps}),
             "learning_rate": learning_rate(stage, (place.epoch + 1) * steps - 1, stage.epochs * steps),
             **scores,
             "seconds": place.seconds,
@@ -277,7 +281,8 @@ class Training:
         if place.stage == len(self.recipe.stages) - 1 and (self.recipe.keep == "last" or merit > place.best):
             place.best = merit
             self.best = {name: tensor.detach().clone() for name, tensor in self.handed_out.state_dict().items()}
-        place.epoch, place.step, place.loss_sum, place.seconds = place.epoch + 1, 0, 0.0, 0.0
+        place.epoch, place.step = place.epoch + 1, 0
+        place.loss_sum = place.pull_sum = place.seconds = 0.0
         if self.processes.rank == 0:
             self.progress.epoch(entry, len(self.log))
 

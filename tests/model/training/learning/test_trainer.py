@@ -300,6 +300,30 @@ def test_every_way_to_pull_views_together_trains(toy: Dataset, ict: Ict):
         assert all(parameter.grad is None for parameter in training.objective.target.parameters())
 
 
+@pytest.mark.parametrize("dropout", [True, False])
+def test_the_target_drops_features_only_where_asked(toy: Dataset, dropout: bool):
+    """Without it the target says the same of a view every time; its batch norms stay those of the batch at hand."""
+    ict = Ict("cosine", projection_width=16, target_dropout=dropout)
+    training = prepare(dataclasses.replace(PLAIN, network={**PLAIN.network, "dropout": 0.5}, ict=ict), toy)
+    objective = training.objective.eval().train()
+    first, *_ = views(training.recipe, training.loaders["train"], torch.arange(20), seed=1)
+    assert objective.target is not None
+    once, again = objective.target(first), objective.target(first)
+    assert torch.equal(once, again) is not dropout
+    kinds = {type(module).__name__: module.training for module in objective.target.modules()}
+    assert kinds["Dropout"] is dropout and all(on for name, on in kinds.items() if "Norm" in name)
+
+
+def test_the_log_tells_the_pull_apart_from_the_loss(toy: Dataset):
+    """Its mean over an epoch's steps, before its weight."""
+    for weight in (0.0, 1.0):
+        ict = Ict("cosine", projection_width=16, weight=weight)
+        training = prepare(dataclasses.replace(PLAIN, stages=(Stage(epochs=1),), ict=ict), toy)
+        entry = training.run()[0]
+        assert 0 < entry["pull"] <= 8  # both views, each 0 to 4
+    assert "pull" not in prepare(dataclasses.replace(PLAIN, stages=(Stage(epochs=1),)), toy).run()[0]
+
+
 @pytest.mark.parametrize("own", [False, True])
 def test_two_views_show_the_same_frames_or_each_its_own(toy: Dataset, own: bool):
     """The second view has the first one's frames, unless the recipe draws its own; then it has others of them."""
