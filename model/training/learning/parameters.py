@@ -52,7 +52,7 @@ def renew(network: GroupedNetwork, parameters: list[nn.Parameter]) -> None:
 
 
 def decay_groups(objective: Objective, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters of more than one axis decay, the gains of ConvEntion's layer norms over maps among them; vectors do not."""
+    """Parameters of several axes decay, ConvEntion's gains of layer norms over maps among them; vectors do not."""
     learned = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     return [
         {"params": [p for p in learned if p.ndim > 1], "weight_decay": weight_decay},
