@@ -138,9 +138,9 @@ def _resampled(
     rng = np.random.default_rng(seed)
     row_N, label_N = _objects(pools)
     drawn_RN = drawn_weights(label_N, rng, resamples)
-    drawn_RS = rng.integers(len(pools), size=(resamples, len(pools)))
+    # One seed fewer than there are: as many would have (S - 1) / S of the variance of their mean (Rao and Wu 1988).
+    drawn_RS = rng.integers(len(pools), size=(resamples, max(1, len(pools) - 1)))
     weight_RN = np.concatenate([np.ones((1, len(label_N)), np.float32), drawn_RN])
-    seed_RS = np.concatenate([np.arange(len(pools))[None], drawn_RS])
 
     def scores(pool: PooledRuns) -> dict[str, NDArray[np.float64]]:
         assert np.isin(pool.row_N, row_N).all()
@@ -154,5 +154,6 @@ def _resampled(
         score_RS = np.stack([of[name] for of in scored], axis=1)
         if others:
             score_RS = score_RS - np.stack([of[name] for of in others], axis=1)
-        drawn[name] = np.take_along_axis(score_RS, seed_RS, axis=1).mean(axis=1)
+        of_drawn_seeds_R = np.take_along_axis(score_RS[1:], drawn_RS, axis=1).mean(axis=1)
+        drawn[name] = np.concatenate([score_RS[:1].mean(axis=1), of_drawn_seeds_R])
     return drawn

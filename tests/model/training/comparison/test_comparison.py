@@ -121,6 +121,16 @@ def test_paired_differences_use_the_same_objects(tmp_path):
     assert more["log_loss"].high < 0 and more["auc"].low > 0
 
 
+def test_two_seeds_that_disagree_show_nothing(tmp_path):
+    """Where one seed of two is ahead and the other behind, the p of their mean is that of a coin."""
+    for seed, (right, other) in enumerate(((0.9, 0.5), (0.5, 0.7))):
+        write_run(tmp_path, "first", None, seed, right, np.arange(300))
+        write_run(tmp_path, "second", None, seed, other, np.arange(300))
+    first, second = (pools_of(read_runs(tmp_path)[name]) for name in ("first", "second"))
+    difference, p = differences_over_seeds(first, second)
+    assert difference["macro_f1"].value > 0.05 and p["macro_f1"] > 0.9
+
+
 def test_weighted_scores_are_those_of_objects_that_often():
     """Scores under whole weights are the scores of the objects repeated so often; weights of 1 give the plain ones."""
     rng = np.random.default_rng(0)
