@@ -61,6 +61,8 @@ PAIRS = (  # beside those that recipes tell of; the second is the control
     ("convention-sampled-reduced", "cnn-lstm-reduced"),
     ("convention-sampled-whole-reduced", "convention-whole-reduced"),
     ("convention-whole-frozen-reduced", "convention-sampled-reduced"),
+    ("ict-convention-reduced", "convention-sampled-whole-reduced"),
+    ("ict-convention-reduced", "ict-convention-two-views-reduced"),
 )
 ALERTS = SystemRun("ict-convention-alerts", None, 0)  # on the ZTF sky, for the stream: see carry_out_alerts
 RUNS = (
@@ -70,6 +72,7 @@ RUNS = (
     *[SystemRun(name, None, 1) for name in MAIN],
     *[SystemRun(name, None, 1) for name in STAGES],
     SystemRun("convention-sampled-all-epochs", None, 1),
+    SystemRun("ict-convention-two-views-reduced", None, 1),
     SystemRun("supervised-contrastive-reduced", None, 0),
     SystemRun("convention-published-constants-reduced", None, 0),
     SystemRun("convention-norm-by-place-reduced", None, 0),

@@ -75,7 +75,7 @@ class Objective(nn.Module):
             if not isinstance(network, ReadsNights):
                 raise RecipeError(f"recipe {recipe.name} has a stage that restores nights, which {network.name} cannot")
             self.restorer = Restorer(network)
-        if ict.pull == "none":
+        if ict.pull == "none" or not ict.weight:
             return
         width = ict.projection_width
         head = DinoHead if ict.pull == "dino" else nn.Linear
@@ -139,10 +139,11 @@ class Objective(nn.Module):
 
         feature_BF = self.network.features(first)
         parts = {"class": class_loss(feature_BF)}
-        if second is not None and self.projector is not None:
+        if second is not None:
             other_BF = self.network.features(second)
             parts["class"] = parts["class"] + class_loss(other_BF)
-            parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
+            if self.projector is not None:
+                parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
         parts["loss"] = parts["class"] + self.ict.weight * parts.get("pull", torch.zeros_like(parts["class"]))
         if self.physics is not None and truth is not None:
             curve, last_B1 = first.curve, last_frame(first.curve.mask_BT).unsqueeze(1)
@@ -205,13 +206,14 @@ class Objective(nn.Module):
         features_BTF = prefix_features(first)
         prefixes, whole = class_losses(first, features_BTF)
         parts = {"prefixes": prefixes, "whole": whole, "loss": (prefixes + whole) / 2}
-        if second is not None and self.projector is not None:
+        if second is not None:
             other_BTF = prefix_features(second)
             parts["loss"] = parts["loss"] + sum(class_losses(second, other_BTF)) / 2
-            feature_BF = at_last_frame(features_BTF, first.curve.mask_BT)
-            other_BF = at_last_frame(other_BTF, second.curve.mask_BT)
-            parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
-            parts["loss"] = parts["loss"] + self.ict.weight * parts["pull"]
+            if self.projector is not None:
+                feature_BF = at_last_frame(features_BTF, first.curve.mask_BT)
+                other_BF = at_last_frame(other_BTF, second.curve.mask_BT)
+                parts["pull"] = self._pull(first, second, feature_BF, other_BF, label_B)
+                parts["loss"] = parts["loss"] + self.ict.weight * parts["pull"]
         if self.physics is not None and truth is not None:
             parts["physics"] = self.physics.loss(features_BTF, first.curve, truth)
             parts["loss"] = parts["loss"] + self.physics_weight * parts["physics"]

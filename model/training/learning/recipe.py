@@ -118,7 +118,7 @@ class Ict:
     """The second branch: two views of an object, and how their projections are pulled together."""
 
     pull: str = "none"
-    weight: float = 1.0  # of the pull against the class loss
+    weight: float = 1.0  # of the pull against the class loss; 0: two views with a class loss each, and no pull
     predictor: bool = True  # after the projection of "cosine"; the others have none
     momentum: float | None = 0.99  # of the target network; None: the online network is its own target (SimSiam)
     class_positive: bool = False  # the second view is of another object of the same class
@@ -243,10 +243,11 @@ def _check_stage(recipe: Recipe, i: int, stage: Stage) -> None:
             f"stages[{i}] corrects the class prior twice: sampler 'weighted' makes it uniform already, "
             f"so use loss 'cross_entropy', or sampler 'shuffle'"
         )
-    if stage.without_labels and (recipe.ict.pull not in PULLS_WITHOUT_LABELS or recipe.ict.class_positive):
+    pulls_by_itself = recipe.ict.pull in PULLS_WITHOUT_LABELS and recipe.ict.weight and not recipe.ict.class_positive
+    if stage.without_labels and not pulls_by_itself:
         raise RecipeError(
             f"stages[{i}].loss is {NONE!r}, which needs two views of each object and no labels: set ict.pull to "
-            f"one of {', '.join(PULLS_WITHOUT_LABELS)}, and ict.class_positive to false"
+            f"one of {', '.join(PULLS_WITHOUT_LABELS)}, with a weight, and ict.class_positive to false"
         )
     if stage.without_labels and stage.sampler == "weighted":
         raise RecipeError(f"stages[{i}].sampler is 'weighted', which needs labels: with loss {NONE!r} use 'shuffle'")

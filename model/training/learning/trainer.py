@@ -270,7 +270,7 @@ class Training:
             "stage": place.stage,
             "epoch": place.epoch,
             "loss": place.loss_sum / steps,
-            **({} if self.recipe.ict.pull == "none" else {"pull": place.pull_sum / steps}),
+            **({} if self.objective.projector is None else {"pull": place.pull_sum / steps}),
             "learning_rate": learning_rate(stage, (place.epoch + 1) * steps - 1, stage.epochs * steps),
             **scores,
             "seconds": place.seconds,

@@ -316,12 +316,24 @@ def test_the_target_drops_features_only_where_asked(toy: Dataset, dropout: bool)
 
 def test_the_log_tells_the_pull_apart_from_the_loss(toy: Dataset):
     """Its mean over an epoch's steps, before its weight."""
-    for weight in (0.0, 1.0):
-        ict = Ict("cosine", projection_width=16, weight=weight)
-        training = prepare(dataclasses.replace(PLAIN, stages=(Stage(epochs=1),), ict=ict), toy)
-        entry = training.run()[0]
-        assert 0 < entry["pull"] <= 8  # both views, each 0 to 4
-    assert "pull" not in prepare(dataclasses.replace(PLAIN, stages=(Stage(epochs=1),)), toy).run()[0]
+    once = dataclasses.replace(PLAIN, stages=(Stage(epochs=1),))
+    entry = prepare(dataclasses.replace(once, ict=Ict("cosine", projection_width=16)), toy).run()[0]
+    assert 0 < entry["pull"] <= 8  # both views, each 0 to 4
+    assert "pull" not in prepare(once, toy).run()[0]
+
+
+def test_a_pull_of_weight_nothing_is_two_views(toy: Dataset):
+    """Both views have their class loss, as beside a pull, and nothing is pulled or followed."""
+    ict = Ict("cosine", projection_width=16, weight=0.0)
+    training = prepare(dataclasses.replace(PLAIN, stages=(Stage(epochs=1),), ict=ict), toy)
+    assert training.objective.target is None and training.objective.projector is None
+    loader, stage = training.loaders["train"], training.recipe.stages[0]
+    first, second, label_B = views(training.recipe, loader, torch.arange(20), seed=1)
+    training.objective.eval()
+    parts = training.objective(first, second, label_B, loader.counts(4), stage, 0.0)
+    alone = [training.objective(view, None, label_B, loader.counts(4), stage, 0.0)["loss"] for view in (first, second)]
+    assert parts["loss"].item() == pytest.approx(sum(loss.item() for loss in alone), rel=1e-5)
+    assert "pull" not in parts and "pull" not in training.run()[0]
 
 
 @pytest.mark.parametrize("own", [False, True])

@@ -60,6 +60,7 @@ def test_labels_are_not_looked_at(toy: Dataset, pull: str):
         ({"ict": {"pull": "none"}}, "ict.pull"),
         ({"ict": {"pull": "supervised_contrastive"}}, "ict.pull"),
         ({"ict": {"pull": "cosine", "class_positive": True}}, "class_positive"),
+        ({"ict": {"pull": "cosine", "weight": 0.0}}, "with a weight"),
         ({"keep": "best_f1"}, "keep is 'best_f1'"),
         ({"stages": [{"loss": "none", "sampler": "weighted"}]}, "sampler"),
     ],
