@@ -44,29 +44,31 @@ LIMITS: Mapping[str, Limits] = {
 }
 
 
+def in_64_bits(number: int) -> bool:
+    """Whether a column of whole numbers can hold it."""
+    return -LARGEST_ID - 1 <= number <= LARGEST_ID
+
+
 def kind_of_truth(value: Any) -> str | None:
-    """What a value of an object's truth is, of which a column holds one kind alone; None where nothing is told.
+    """What a value of an object's truth is, as Python has it; a column holds one kind alone. None: nothing is told.
 
     Raises
     ------
     ValueError
         When it is nothing that a truth may hold.
     """
-    plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-    if plain is None:
+    if value is None:
         return None
-    if isinstance(plain, str):
+    if isinstance(value, str):
         return "text"
-    if isinstance(plain, bool):
+    if isinstance(value, bool):
         return "yes or no"
-    if _is_number(plain):
+    if _is_number(value):
         return "a number"
-    if isinstance(plain, list | tuple) and all(_is_number(entry) for entry in plain):
+    if isinstance(value, list | tuple) and all(_is_number(entry) for entry in value):
         return "a list of numbers"
-    raise ValueError(f"{str(plain)[:60]!a} is none of number (of 64 bits), text, yes or no, flat list of numbers")
+    raise ValueError(f"{str(value)[:60]!a} is none of number (of 64 bits), text, yes or no, flat list of numbers")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or (
-        isinstance(value, int) and not isinstance(value, bool) and -LARGEST_ID - 1 <= value <= LARGEST_ID
-    )
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and in_64_bits(value))

@@ -34,7 +34,7 @@ from model.data.format import (
     Head,
     shard_name,
 )
-from model.data.limits import LARGEST_ID, LIMITS, kind_of_truth
+from model.data.limits import LIMITS, in_64_bits, kind_of_truth
 from model.files import sha256_of
 from model.past_photometry import History
 from model.series import Series
@@ -260,7 +260,7 @@ class DatasetWriter:
 
     def _check_place(self, object_id: int, label: str, split: str, fold: int | None) -> None:
         """Check the number of an object, and where it belongs."""
-        if not isinstance(object_id, int | np.integer) or not -LARGEST_ID - 1 <= object_id <= LARGEST_ID:
+        if not isinstance(object_id, int | np.integer) or not in_64_bits(int(object_id)):
             raise ValueError(f"object {object_id!r}: give each object a whole number of 64 bits as its own")
         if object_id in self._held:
             raise ValueError(f"object {object_id}: it is there already: give each object a number of its own")
@@ -276,7 +276,7 @@ class DatasetWriter:
         kinds: dict[str, str] = {}
         for name, value in truth.items():
             try:
-                kind = kind_of_truth(value)
+                kind = kind_of_truth(_plain(value))
             except ValueError as exc:
                 raise ValueError(f"object {object_id}: truth {name!r}: {exc}") from exc
             if kind is not None:
